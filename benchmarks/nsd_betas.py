@@ -1,0 +1,123 @@
+"""How long stage 1 takes to average betas, and how much memory, at the size of NSD's subject 1.
+
+    python benchmarks/nsd_betas.py --sessions 1 --gz-level 1
+
+Synthetic sessions (81 x 104 x 83 voxels, 750 trials, int16; a quarter of the volume is brain, the rest 0) are written
+to a temporary folder (0.4 GB each per format), then each way of reading them runs in a process of its own:
+- decompress: gunzip alone, the floor of any reader of NIfTI;
+- nifti, hdf5: `nsd.average_betas`;
+- naive: nibabel's get_fdata and a boolean mask, as the paper's code (10 GB).
+The three means must be equal to the last bit.
+"""
+
+import argparse
+import gzip
+import hashlib
+import json
+import logging
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+
+from brain_diffuser import nsd, sessions
+
+logger = logging.getLogger("nsd_betas")
+
+WAYS = ("decompress", "nifti", "hdf5", "naive")
+MASKED = 15_724 / (81 * 104 * 83)  # share of the volume that is nsdgeneral
+
+
+def write_sessions(folder: Path, n_sessions: int, shape: tuple[int, int, int], gz_level: int) -> None:
+    """Sessions in both formats, the mask, and which stimulus each trial shows (3 repeats)."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"))
+    radius = np.linalg.norm(grid, axis=0)
+    brain = radius < np.quantile(radius, 0.25)
+    posterior_shell = np.where(brain, radius - 0.5 * grid[1], -np.inf)  # thin and at one side, like visual cortex
+    general = posterior_shell > np.quantile(posterior_shell, 1 - MASKED)
+    nib.Nifti1Image(general.astype(np.int16), np.eye(4)).to_filename(folder / "nsdgeneral.nii.gz")
+    n_trials = n_sessions * sessions.N_TRIALS
+    np.save(folder / "nsd_id.npy", rng.permutation(np.arange(n_trials, dtype=np.int32) // 3))
+    nib.openers.Opener.default_compresslevel = gz_level
+    for number in range(1, n_sessions + 1):
+        volume = np.zeros((sessions.N_TRIALS, *shape[::-1]), np.int16)
+        for trial in volume:
+            trial[brain.T] = rng.normal(0, 600, np.count_nonzero(brain))
+        stem = folder / f"betas_session{number:02d}"
+        nib.Nifti1Image(volume.T, np.eye(4)).to_filename(f"{stem}.nii.gz")
+        with h5py.File(f"{stem}.hdf5", "w") as file:
+            betas = file.create_dataset("betas", volume.shape, np.int16, chunks=(sessions.N_TRIALS, 1, 1, 1))
+            for z, y, x in np.argwhere(brain.T):  # elsewhere the file reads as 0
+                betas[:, z, y, x] = volume[:, z, y, x]
+
+
+def measure(way: str, folder: Path) -> None:
+    """Run one way in this process; write its seconds, peak MiB and the hash of the means to stdout."""
+    mask = nsd.read_mask(folder / "nsdgeneral.nii.gz")
+    nsd_id = np.load(folder / "nsd_id.npy")
+    splits = nsd.split_stimuli(nsd_id, np.where(nsd_id % 10 == 0, 1, 1001).astype(np.int32))
+    paths = sessions.find(folder, "all", "hdf5" if way == "hdf5" else "nifti")
+    start = time.perf_counter()
+    if way == "decompress":
+        for path in paths:
+            with gzip.open(path) as stream:
+                while stream.read(2**20):
+                    pass
+        means = []
+    elif way == "naive":
+        trial_betas = np.concatenate([nib.load(path).get_fdata()[mask.selected].T for path in paths])
+        means = [
+            np.array([trial_betas[trials].sum(0) / (300 * len(trials)) for trials in stimuli.trials], np.float32)
+            for stimuli in splits.values()
+        ]
+    else:
+        means = [rows.values for rows in nsd.average_betas(paths, mask, splits).values()]
+    seconds = time.perf_counter() - start
+    peak_kib = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
+    digest = hashlib.sha256(b"".join(each.tobytes() for each in means)).hexdigest()
+    sys.stdout.write(json.dumps({"seconds": seconds, "peak_mib": int(peak_kib) / 1024, "sha256": digest}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, default=1)
+    parser.add_argument("--shape", type=int, nargs=3, default=(81, 104, 83))
+    parser.add_argument("--gz-level", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--measure", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(arguments.measure[0], Path(arguments.measure[1]))
+        return
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        write_sessions(Path(folder), arguments.sessions, tuple(arguments.shape), arguments.gz_level)
+        logger.info("%s, Python %s, numpy %s", platform.machine(), platform.python_version(), np.__version__)
+        logger.info(
+            "%d sessions of %s x 750, gzip level %d, written in %.0f s",
+            *(arguments.sessions, arguments.shape, arguments.gz_level, time.perf_counter() - start),
+        )
+        found = {}
+        for way in arguments.ways:
+            command = [sys.executable, __file__, "--measure", way, folder]
+            found[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            ratio = found[way]["seconds"] / found.get("decompress", found[way])["seconds"]
+            logger.info(
+                "%-10s %7.2f s  %5.2f x decompress  peak %6.0f MiB",
+                *(way, found[way]["seconds"], ratio, found[way]["peak_mib"]),
+            )
+    if len({result["sha256"] for way, result in found.items() if way != "decompress"}) > 1:
+        raise SystemExit("the ways of averaging differ in their result")
+
+
+if __name__ == "__main__":
+    main()

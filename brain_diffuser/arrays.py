@@ -1,0 +1,205 @@
+"""Artifacts: HDF5 arrays whose rows are stimuli, always beside the nsd_id of each row, written whole or not at all."""
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+from jaxtyping import Int, Int32, Shaped
+
+CHUNK_BYTES = 2**20
+CACHE_BYTES = 0  # chunks are not compressed: without a cache, parts of them are read and written in place
+
+
+class Rows(NamedTuple):
+    """An array with one row per stimulus; ids are 0-based."""
+
+    values: Shaped[np.ndarray, "stimuli ..."]
+    nsd_id: Int32[np.ndarray, " stimuli"]
+
+
+def save(
+    path: str | Path,
+    values: Shaped[np.ndarray, "stimuli ..."],
+    nsd_id: Int[np.ndarray, " stimuli"],
+    *,
+    axes: Sequence[str] = (),
+    unit: str = "",
+    attrs: Mapping[str, Any] | None = None,
+    flatten: bool = True,
+) -> None:
+    """Write an array in its own dtype. See `create`."""
+    with create(path, values.shape, values.dtype, nsd_id, axes=axes, unit=unit, attrs=attrs, flatten=flatten) as stored:
+        stored[...] = values.reshape(stored.shape)
+
+
+@contextmanager
+def create(
+    path: str | Path,
+    shape: Sequence[int],
+    dtype: Any,
+    nsd_id: Int[np.ndarray, " stimuli"],
+    *,
+    axes: Sequence[str] = (),
+    unit: str = "",
+    attrs: Mapping[str, Any] | None = None,
+    chunk: tuple[int, ...] | None = None,
+    flatten: bool = True,
+) -> Iterator[h5py.Dataset]:
+    """The dataset `values` to be filled by blocks of rows or columns; the file has its name once the block ends well.
+
+    Stored as (stimuli, features) in C order, so that blocks of columns stream whatever the axes are; with
+    `flatten=False` as it is, one row per chunk (pictures). `axes` names all but the first; `attrs` is kept as JSON.
+
+    Raises ValueError: as many ids as rows are needed.
+    """
+    n_rows, *row_shape = map(int, shape)
+    if len(nsd_id) != n_rows:
+        raise ValueError(f"{Path(path).name} needs one nsd_id per row; got {len(nsd_id)} ids for {n_rows} rows.")
+    stored_shape, default_chunk = (n_rows, *row_shape), (1, *row_shape)
+    if flatten:
+        stored_shape = (n_rows, math.prod(row_shape))
+        default_chunk = feature_chunks(*stored_shape, np.dtype(dtype).itemsize)
+    with atomic(path) as partial, h5py.File(partial, "w", rdcc_nbytes=CACHE_BYTES) as file:
+        values = file.create_dataset("values", stored_shape, dtype, chunks=chunk or default_chunk)
+        file["nsd_id"] = np.asarray(nsd_id, np.int32)
+        versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
+        record = {"shape": row_shape, "axes": list(axes), "made_by": dict(attrs or {}), "versions": versions}
+        values.attrs.update({name: json.dumps(each, default=str) for name, each in record.items()}, unit=unit)
+        yield values
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[tuple[h5py.Dataset, Int32[np.ndarray, " stimuli"]]]:
+    """The stored dataset, for streamed access, and the nsd_id of its rows.
+
+    Raises FileNotFoundError: no such file. ValueError: not HDF5, truncated, or without `values` or `nsd_id`.
+    """
+    with opening(path) as file:
+        values, nsd_id = dataset(file, "values"), dataset(file, "nsd_id")
+        if values is None or nsd_id is None:
+            lacking = "values" if values is None else "nsd_id"
+            raise ValueError(f"{path} lacks {lacking}; expected values and the nsd_id of each row. {rerun(path)}")
+        if len(values) != len(nsd_id):
+            raise ValueError(f"{path} has {len(values)} rows and {len(nsd_id)} nsd_id; expected as many. {rerun(path)}")
+        yield values, nsd_id[...]
+
+
+@contextmanager
+def opening(path: str | Path, mend: str = "") -> Iterator[h5py.File]:
+    """An HDF5 file open to read, or one sentence on why it cannot be and how to mend it."""
+    mend = mend or rerun(path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {mend}")
+    try:
+        file = h5py.File(path, rdcc_nbytes=CACHE_BYTES)
+    except OSError as error:
+        reason = str(error).strip().rpartition("(")[2].rstrip(")")
+        raise ValueError(f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {mend}") from error
+    with file:
+        yield file
+
+
+def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
+    """A dataset of a file, if it has one of that name."""
+    found = file.get(name)
+    return found if isinstance(found, h5py.Dataset) else None
+
+
+def load(path: str | Path) -> Rows:
+    """The whole array, with the axes it was saved with."""
+    with reading(path) as (values, nsd_id):
+        return Rows(values[...].reshape(len(nsd_id), *json.loads(values.attrs.get("shape", "[-1]"))), nsd_id)
+
+
+def load_aligned(path_a: str | Path, path_b: str | Path) -> tuple[Rows, Rows]:
+    """Two arrays whose rows are the same stimuli in the same order, or it raises."""
+    a, b = load(path_a), load(path_b)
+    check_aligned(path_a, a.nsd_id, path_b, b.nsd_id)
+    return a, b
+
+
+def check_aligned(
+    path_a: str | Path, ids_a: Int[np.ndarray, " rows_a"], path_b: str | Path, ids_b: Int[np.ndarray, " rows_b"]
+) -> None:
+    """Raises ValueError, naming an nsd_id, unless two files have the same stimuli in the same order."""
+    if np.array_equal(ids_a, ids_b):
+        return
+    name_a, name_b = Path(path_a).name, Path(path_b).name
+    counts = f"{name_a} has {len(ids_a)} stimuli, {name_b} has {len(ids_b)}"
+    for found, others, which in ((ids_a, ids_b, "second"), (ids_b, ids_a, "first")):
+        missing = found[~np.isin(found, others)]
+        if len(missing):
+            raise ValueError(f"{counts}; nsd_id {missing[0]} is missing from the {which}. {rerun(path_b)}")
+    if len(ids_a) != len(ids_b):
+        ids, repeats = np.unique(max(ids_a, ids_b, key=len), return_counts=True)
+        raise ValueError(f"{counts}; nsd_id {ids[repeats > 1][0]} is repeated. {rerun(path_b)}")
+    row = np.flatnonzero(ids_a != ids_b)[0]
+    raise ValueError(
+        f"{counts}, in another order; row {row} is nsd_id {ids_a[row]} in the first, {ids_b[row]} in the second. "
+        f"{rerun(path_b)}"
+    )
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A path beside `path` to write a file or a folder to; it takes the name `path` once the block ends well.
+
+    On an error what was written is removed and an earlier `path` stays as it was. A folder replaces a folder.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial, earlier = (path.with_name(f"{path.name}.{word}-{os.getpid()}") for word in ("part", "earlier"))
+    _remove(partial)
+    try:
+        yield partial
+        for written in (partial, *partial.rglob("*")) if partial.is_dir() else (partial,):
+            _sync(written)
+        if path.is_dir():
+            path.rename(earlier)
+        os.replace(partial, path)
+        _sync(path.parent)
+        _remove(earlier)
+    except BaseException:
+        _remove(partial)
+        if earlier.exists() and not path.exists():
+            earlier.rename(path)
+        raise
+
+
+def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int]:
+    """Chunk shape of about 1 MiB that suits both writing by batches of rows and reading by blocks of columns.
+
+    All rows by up to 1024 columns where that fits, else equal bands of rows by 512 columns.
+    """
+    items = max(1, CHUNK_BYTES // itemsize)
+    columns = max(1, min(n_columns, 1024, max(512, items // max(1, n_rows) // 64 * 64)))
+    bands = math.ceil(n_rows * columns / items)
+    return math.ceil(n_rows / max(1, bands)), columns
+
+
+def rerun(path: str | Path) -> str:
+    """How to mend an artifact: stages write into folders of their name."""
+    return f"Rerun {Path(path).parent.name or Path(path).name}."
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold a file's bytes or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""Render the training scenes once, at the models' picture size.
+
+    python -m demo.training.corpus --scenes 60000
+
+Training scenes come from the stream "training", the subjects' stimuli from "stimuli" (demo/world.py), the scenes
+that measure the models from "held-out": no scene is in two of them.
+"""
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from demo import scenes
+
+SIZE, PATCHES, SEED = 64, 8, 0
+FOLDER = Path("results/demo/training")
+
+
+def one(index: int, stream: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Picture uint8 (64, 64, 3), object labels int16 (8, 8), five captions of one scene."""
+    random = scenes.rng(SEED, stream, index)
+    scene = scenes.sample(random)
+    picture = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(picture), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
+
+
+def write(stream: str, n_scenes: int, folder: Path = FOLDER) -> None:
+    """Write {stream}_images.npy, {stream}_labels.npy and {stream}_captions.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images = np.lib.format.open_memmap(
+        folder / f"{stream}_images.npy", "w+", dtype=np.uint8, shape=(n_scenes, SIZE, SIZE, 3)
+    )
+    labels = np.zeros((n_scenes, PATCHES, PATCHES), np.int16)
+    captions = []
+    with ProcessPoolExecutor(2) as pool:
+        for i, (image, label, texts) in enumerate(
+            pool.map(partial(one, stream=stream), range(n_scenes), chunksize=200)
+        ):
+            images[i], labels[i] = image, label
+            captions.append(texts)
+    images.flush()
+    np.save(folder / f"{stream}_labels.npy", labels)
+    (folder / f"{stream}_captions.json").write_text(json.dumps(captions), encoding="utf-8")
+
+
+def read(stream: str, folder: Path = FOLDER) -> tuple[np.ndarray, np.ndarray, list[list[str]]]:
+    """Images (n, 64, 64, 3), labels (n, 8, 8), captions (n x 5)."""
+    return (
+        np.load(folder / f"{stream}_images.npy"),
+        np.load(folder / f"{stream}_labels.npy"),
+        json.loads((folder / f"{stream}_captions.json").read_text(encoding="utf-8")),
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scenes", type=int, default=60000)
+    arguments = parser.parse_args()
+    write("held-out", 1000)
+    write("training", arguments.scenes)

@@ -1,0 +1,262 @@
+"""Ridge in stimulus space against scikit-learn, brute force, and the paper's rescaling."""
+
+import logging
+
+import h5py
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from brain_diffuser import arrays, ridge
+
+N_TRAIN, N_TEST, N_VOXELS, ALPHA = 40, 7, 90, 30.0
+TOKENS = (5, 13)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def betas(rng):
+    scale = rng.uniform(0.5, 3, N_VOXELS)
+    train = (rng.normal(1, 1, (N_TRAIN, N_VOXELS)) * scale).astype(np.float32)
+    test = (rng.normal(1, 1, (N_TEST, N_VOXELS)) * scale).astype(np.float32)
+    ids = rng.permutation(73000)[: N_TRAIN + N_TEST].astype(np.int32)
+    return arrays.Rows(train, ids[:N_TRAIN]), arrays.Rows(test, ids[N_TRAIN:])
+
+
+@pytest.fixture
+def targets(rng, betas):
+    """Correlated with betas, of unequal means and spreads; one column is constant."""
+    values = betas[0].values[:, :65] @ rng.normal(size=(65, 65)) + rng.normal(4, 2, 65)
+    values[:, 17] = 1.1
+    return values.reshape(N_TRAIN, *TOKENS)
+
+
+def z_scored(betas):
+    train, test = (rows.values.astype(np.float64) for rows in betas)
+    return tuple((split - train.mean(0)) / train.std(0, ddof=1) for split in (train, test))
+
+
+def save_features(path, values, betas):
+    arrays.save(path, values, betas[0].nsd_id, axes=("tokens", "features"))
+    return path
+
+
+@pytest.fixture
+def predict(tmp_path, betas, targets):
+    """Predictions (test, features) for one set of arguments."""
+
+    def run(rescale="none", alpha=ALPHA, values=targets, splits=betas, precision="float64", **more):
+        features = save_features(tmp_path / "features.h5", values, splits)
+        factor = ridge.factorise(*splits, precision=precision, voxel_block=32)
+        ridge.predict(factor, features, tmp_path / "predicted.h5", alpha=alpha, rescale=rescale, **more)
+        predicted = arrays.load(tmp_path / "predicted.h5")
+        np.testing.assert_array_equal(predicted.nsd_id, splits[1].nsd_id)
+        assert predicted.values.shape == (len(splits[1].values), *values.shape[1:])
+        return predicted.values.reshape(len(predicted.values), -1)
+
+    return run
+
+
+def sklearn_predictions(betas, targets, alpha=ALPHA):
+    train, test = z_scored(betas)
+    return Ridge(alpha=alpha).fit(train, targets.reshape(N_TRAIN, -1)).predict(test)
+
+
+def relative_error(found, expected):
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("alpha", [0.5, ALPHA, 60_000.0])
+def test_agrees_with_scikit_learn(predict, betas, targets, alpha):
+    assert relative_error(predict(alpha=alpha), sklearn_predictions(betas, targets, alpha)) < 1e-9
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_agrees_with_scikit_learn_in_single_precision(predict, betas, targets, dtype):
+    targets = targets.astype(dtype)
+    predicted = predict(values=targets, precision="float32")
+    assert predicted.dtype == np.float32
+    assert relative_error(predicted, sklearn_predictions(betas, targets.astype(np.float64))) < 1e-5
+
+
+def test_one_voxel_has_a_closed_form(predict, rng):
+    """z of (-1, 0, 1) is itself; slope = z.y / (z.z + alpha) = 2 / (2 + 2); a test z of 3 predicts mean + 1.5."""
+    train = arrays.Rows(np.array([[4.0], [5.0], [6.0]], np.float32), np.array([3, 1, 2], np.int32))
+    test = arrays.Rows(np.array([[8.0]], np.float32), np.array([9], np.int32))
+    predicted = predict(alpha=2.0, values=np.array([[6.0], [7.0], [8.0]]), splits=(train, test))
+    np.testing.assert_allclose(predicted, [[8.5]], rtol=1e-12)
+
+
+def test_more_stimuli_than_voxels(predict, betas, targets):
+    narrow = tuple(arrays.Rows(rows.values[:, :6], rows.nsd_id) for rows in betas)
+    assert relative_error(predict(splits=narrow), sklearn_predictions(narrow, targets)) < 1e-9
+
+
+def test_row_order_of_train_stimuli_changes_nothing(predict, rng, betas, targets):
+    order = rng.permutation(N_TRAIN)
+    permuted = arrays.Rows(betas[0].values[order], betas[0].nsd_id[order]), betas[1]
+    for rescale in ridge.RESCALES:
+        np.testing.assert_allclose(
+            predict(rescale, values=targets[order], splits=permuted), predict(rescale), rtol=1e-9, atol=1e-9
+        )
+
+
+def test_block_width_changes_nothing(predict, monkeypatch):
+    wide = predict("train_oof")
+    monkeypatch.setattr(ridge, "WIDEST_BLOCK", 1)  # then one HDF5 chunk at a time
+    np.testing.assert_allclose(predict("train_oof"), wide, rtol=1e-12)
+
+
+def test_many_blocks_land_in_their_columns(tmp_path, rng, betas):
+    values = rng.normal(size=(N_TRAIN, 300))
+    with arrays.create(
+        tmp_path / "features.h5", values.shape, np.float64, betas[0].nsd_id, axes=("features",), chunk=(N_TRAIN, 64)
+    ) as written:
+        written[...] = values
+    factor = ridge.factorise(*betas)
+    one_chunk = ridge.PROCESS_BYTES / 2**30 + 2e-3
+    ridge.predict(
+        factor, tmp_path / "features.h5", tmp_path / "out.h5", alpha=ALPHA, rescale="none", memory_gib=one_chunk
+    )
+    assert relative_error(arrays.load(tmp_path / "out.h5").values, sklearn_predictions(betas, values)) < 1e-9
+
+
+def test_rescale_test_is_the_papers(predict, betas, targets):
+    predicted = sklearn_predictions(betas, targets)
+    flat = targets.reshape(N_TRAIN, -1)
+    varies = np.arange(flat.shape[1]) != 17  # the paper's code divides by zero there
+    z = (predicted - predicted.mean(0))[:, varies] / predicted.std(0)[varies]
+    expected = z * flat.std(0)[varies] + flat.mean(0)[varies]
+    np.testing.assert_allclose(predict("test")[:, varies], expected, rtol=1e-9)
+
+
+def leave_one_out(betas, targets):
+    """Predictions for each train stimulus by a ridge that never saw it; the z-score stays."""
+    train, _ = z_scored(betas)
+    flat = targets.reshape(N_TRAIN, -1)
+    out_of_fold = np.empty_like(flat)
+    for left_out in range(N_TRAIN):
+        kept = np.arange(N_TRAIN) != left_out
+        fit = Ridge(alpha=ALPHA).fit(train[kept], flat[kept])
+        out_of_fold[left_out] = fit.predict(train[left_out : left_out + 1])[0]
+    return out_of_fold
+
+
+def test_leave_one_out_formula_is_that_of_refits(betas, targets):
+    factor = ridge.factorise(*betas)
+    operator = ridge._operator(factor, ALPHA, "train_oof", np.dtype(np.float64))
+    flat = targets.reshape(N_TRAIN, -1)
+    out_of_fold = operator[N_TEST:] @ (flat - flat.mean(0)) + flat.mean(0)
+    assert relative_error(out_of_fold, leave_one_out(betas, targets)) < 1e-10
+
+
+def test_rescale_train_oof_uses_leave_one_out_moments(predict, betas, targets):
+    flat, out_of_fold = targets.reshape(N_TRAIN, -1), leave_one_out(betas, targets)
+    varies = np.arange(flat.shape[1]) != 17
+    z = (sklearn_predictions(betas, targets) - out_of_fold.mean(0))[:, varies] / out_of_fold.std(0)[varies]
+    expected = z * flat.std(0)[varies] + flat.mean(0)[varies]
+    np.testing.assert_allclose(predict("train_oof")[:, varies], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("rescale", ridge.RESCALES)
+def test_a_constant_feature_predicts_its_constant(predict, targets, rescale, dtype):
+    predicted = predict(rescale, values=targets.astype(dtype))
+    np.testing.assert_allclose(predicted[:, 17], 1.1, rtol=1e-6)
+    assert np.isfinite(predicted).all()
+
+
+@pytest.mark.parametrize("rescale", ["none", "train_oof"])
+def test_a_single_test_image_is_predicted_as_among_others(predict, betas, rescale):
+    alone = arrays.Rows(betas[1].values[2:3], betas[1].nsd_id[2:3])
+    np.testing.assert_allclose(predict(rescale, splits=(betas[0], alone)), predict(rescale)[2:3], rtol=1e-9)
+
+
+def test_z_scoring_a_single_test_image_is_refused(predict, betas):
+    alone = arrays.Rows(betas[1].values[:1], betas[1].nsd_id[:1])
+    with pytest.raises(ValueError, match='rescale "test" z-scores over test stimuli and there is 1; use "train_oof"'):
+        predict("test", splits=(betas[0], alone))
+
+
+def test_a_factor_comes_back_from_its_file(tmp_path, betas):
+    factor = ridge.factorise(*betas)
+    ridge.save_factor(tmp_path / "factor.h5", factor)
+    loaded = ridge.load_factor(tmp_path / "factor.h5")
+    for name, values in factor._asdict().items():
+        np.testing.assert_array_equal(getattr(loaded, name), values)
+        assert getattr(loaded, name).dtype == values.dtype
+    np.testing.assert_allclose(loaded.betas_mean, betas[0].values.mean(0, dtype=np.float64))
+    np.testing.assert_allclose(loaded.betas_std, betas[0].values.std(0, ddof=1, dtype=np.float64))
+
+
+def test_accuracy_is_the_mean_correlation(tmp_path, rng, betas):
+    x, y = rng.normal(size=(2, N_TEST, 9)).astype(np.float32)
+    y[:, 4] = 3.0
+    for name, values in (("x", x), ("y", y)):
+        arrays.save(tmp_path / f"{name}.h5", values, betas[1].nsd_id, axes=("features",))
+    correlations = [np.corrcoef(x[:, column], y[:, column])[0, 1] for column in range(9) if column != 4]
+    np.testing.assert_allclose(ridge.accuracy(tmp_path / "x.h5", tmp_path / "y.h5"), sum(correlations) / 9, rtol=1e-6)
+
+
+def test_progress_is_logged(predict, caplog):
+    with caplog.at_level(logging.INFO, "brain_diffuser.ridge"):
+        predict()
+    assert "predicted.h5: 65 features in" in caplog.text
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0])
+def test_alpha_must_be_positive(predict, alpha):
+    with pytest.raises(ValueError, match=f"alpha must be > 0, got {alpha}"):
+        predict(alpha=alpha)
+
+
+def test_unknown_rescale(predict):
+    with pytest.raises(ValueError, match="rescale must be one of none, test, train_oof, got paper"):
+        predict("paper")
+
+
+def test_features_of_other_stimuli_are_refused(tmp_path, betas, targets):
+    factor = ridge.factorise(*betas)
+    fewer = arrays.Rows(betas[0].values[1:], betas[0].nsd_id[1:])
+    features = save_features(tmp_path / "features.h5", targets[1:], (fewer, betas[1]))
+    with pytest.raises(ValueError, match=f"nsd_id {betas[0].nsd_id[0]}"):
+        ridge.predict(factor, features, tmp_path / "out.h5", alpha=ALPHA)
+    assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_target_that_is_not_finite_is_named(predict, targets, bad):
+    targets[3].reshape(-1)[21] = bad
+    with pytest.raises(ValueError, match=r"features\.h5 has a value in feature column 21 that is not finite"):
+        predict(values=targets)
+
+
+@pytest.mark.parametrize(("bad", "std"), [(0.1, "0.0|e-1"), (np.nan, "nan")])
+def test_a_voxel_without_variance_is_named(betas, bad, std):
+    betas[0].values[:, 37] = bad
+    with pytest.raises(ValueError, match=rf"voxel column 37 has std [0-9.]*({std}).* over 40 stimuli \(and 0 more"):
+        ridge.factorise(*betas, voxel_block=32)
+
+
+def test_splits_with_different_masks(betas):
+    narrow = arrays.Rows(betas[1].values[:, 1:], betas[1].nsd_id)
+    with pytest.raises(ValueError, match="betas_train has 90 voxels, betas_test has 89"):
+        ridge.factorise(betas[0], narrow)
+
+
+def test_too_little_memory_says_how_much_is_needed(predict):
+    with pytest.raises(
+        ValueError, match=r"memory_gib 0\.01 is too little for 7 x 40 stimuli; expected at least 0\.\d\d"
+    ):
+        predict(memory_gib=0.01)
+
+
+def test_a_file_that_is_no_factor(tmp_path):
+    with h5py.File(tmp_path / "factor.h5", "w") as file:
+        file["eigenvalues"] = np.ones(3)
+    with pytest.raises(ValueError, match=r"factor\.h5 lacks betas_mean, .*; expected a ridge factor"):
+        ridge.load_factor(tmp_path / "factor.h5")
