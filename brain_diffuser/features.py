@@ -45,7 +45,7 @@ def clip_vision(
     *,
     picture_size: int = 512,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Embeddings of pictures seen as the reconstruction will be: at the codec's size (px), then as CLIP resizes them."""
+    """Embeddings of pictures as the reconstruction will be: at the codec's size (px), then resized by CLIP's rule."""
     return model(pictures.resize(images, picture_size, "bilinear"))
 
 
@@ -157,7 +157,7 @@ def storable(
     if not narrowed.isfinite().all():
         row, column = (~narrowed.isfinite()).nonzero()[0].tolist()
         raise ValueError(
-            f"{feature} of nsd_id {nsd_id[row]} has {values[row, column].item():g} in column {column}; {storage} ends at "
-            f"{torch.finfo(dtype).max:g}. Store it as float32, or look at the model's weights if it is not a number."
+            f"{feature} of nsd_id {nsd_id[row]} has {values[row, column].item():g} in column {column}; {storage} "
+            f"ends at {torch.finfo(dtype).max:g}. Store it as float32; if it is not a number, look at the weights."
         )
     return narrowed.numpy()

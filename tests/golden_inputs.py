@@ -1,6 +1,8 @@
 """Rebuilds, with numpy alone, every weight, input and noise tensor behind the golden files of this folder."""
 
-import math, zlib
+import math
+import zlib
+
 import numpy as np
 
 
@@ -17,7 +19,7 @@ def uniform(seed, name, shape, lo=0.0, hi=1.0):
 
 
 def generic(seed, name, shape):
-    """recipe G: VD UNet (prefix 'dm:' + state-dict name), autokl ('kl:'), tiny CLIP ('te:', 'ie:'), diffusers tiny pipe ('iu:','tu:','vae:')"""
+    """recipe G: VD UNet (prefix 'dm:' + state-dict name), autokl ('kl:'), tiny CLIP ('te:', 'ie:')"""
     n = normal(seed, name, shape)
     if len(shape) >= 2:
         return (n * (1.0 / math.sqrt(float(np.prod(shape[1:]))))).astype(np.float32)

@@ -6,7 +6,7 @@ Source: Child 2021, arXiv 2011.10650. Parameter names and arithmetic are those o
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,21 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from brain_diffuser.vdvae import logistic
+
+
+def parse_blocks(blocks: str, marks: str) -> list[tuple[int, int | None]]:
+    """One (resolution, number after `d` or `m`, else None) per block.
+
+    Raises ValueError: a token is not a number, `x` or one of `marks`, and a number.
+    """
+    parsed: list[tuple[int, int | None]] = []
+    for token in blocks.split(","):
+        mark = next((mark for mark in f"x{marks}" if mark in token), "")
+        resolution, _, number = token.partition(mark) if mark else (token, "", "")
+        if not (resolution.isdecimal() and number.isdecimal()):
+            raise ValueError(f"block string {blocks!r}: {token!r} is not like 32x4 or 32{marks}2")
+        parsed += [(int(resolution), None)] * int(number) if mark == "x" else [(int(resolution), int(number))]
+    return parsed
 
 
 @dataclass(frozen=True)
@@ -47,8 +62,8 @@ class VDVAEConfig:
         decoded = [resolution for resolution, _ in parse_blocks(self.dec_blocks, "m")]
         if not set(decoded) <= encoded or decoded[-1] != self.image_size:
             raise ValueError(
-                f"dec_blocks ends at {decoded[-1]} px and uses {sorted(set(decoded))} px; expected to end at image_size "
-                f"{self.image_size} and to use only what enc_blocks gives, {sorted(encoded)}"
+                f"dec_blocks ends at {decoded[-1]} px and uses {sorted(set(decoded))} px; expected to end at "
+                f"image_size {self.image_size} and to use only what enc_blocks gives, {sorted(encoded)}"
             )
         if not 0 <= self.n_latents <= len(decoded):
             raise ValueError(
@@ -60,21 +75,6 @@ VDVAEConfig.imagenet64 = VDVAEConfig(
     enc_blocks="64x11,64d2,32x20,32d2,16x9,16d2,8x8,8d2,4x7,4d4,1x5",
     dec_blocks="1x2,4m1,4x3,8m4,8x7,16m8,16x15,32m16,32x31,64m32,64x12",
 )
-
-
-def parse_blocks(blocks: str, marks: str) -> list[tuple[int, int | None]]:
-    """One (resolution, number after `d` or `m`, else None) per block.
-
-    Raises ValueError: a token is not a number, `x` or one of `marks`, and a number.
-    """
-    parsed: list[tuple[int, int | None]] = []
-    for token in blocks.split(","):
-        mark = next((mark for mark in f"x{marks}" if mark in token), "")
-        resolution, _, number = token.partition(mark) if mark else (token, "", "")
-        if not (resolution.isdecimal() and number.isdecimal()):
-            raise ValueError(f"block string {blocks!r}: {token!r} is not like 32x4 or 32{marks}2")
-        parsed += [(int(resolution), None)] * int(number) if mark == "x" else [(int(resolution), int(number))]
-    return parsed
 
 
 class Block(nn.Module):
@@ -145,6 +145,17 @@ class DecoderBlock(nn.Module):
         return self.resnet(x + self.z_proj(z.to(self.z_proj.weight.dtype)))
 
 
+class Output(nn.Module):
+    def __init__(self, config: VDVAEConfig) -> None:
+        super().__init__()
+        self.out_conv = nn.Conv2d(config.width, 10 * config.num_mixtures, 1)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch height width parameters"]:
+        return self.out_conv(x.to(self.out_conv.weight.dtype)).to(x.dtype).permute(0, 2, 3, 1)
+
+
 class Decoder(nn.Module):
     def __init__(self, config: VDVAEConfig) -> None:
         super().__init__()
@@ -155,23 +166,28 @@ class Decoder(nn.Module):
         self.bias_of = {resolution: index for index, resolution in enumerate(with_bias)}
         self.gain = nn.Parameter(torch.ones(1, config.width, 1, 1))
         self.bias = nn.Parameter(torch.zeros(1, config.width, 1, 1))
-        self.out_net = nn.ModuleDict({"out_conv": nn.Conv2d(config.width, 10 * config.num_mixtures, 1)})
+        self.out_net = Output(config)
+
+    @property
+    def blocks(self) -> list[DecoderBlock]:
+        return cast(list[DecoderBlock], list(self.dec_blocks))
 
     def enter(self, block: DecoderBlock, states: dict[int, Tensor], batch: int) -> Tensor:
         """The state a block starts from: the last one of its resolution, plus the mixed-in smaller one."""
         resolution = block.resolution
-        x = states.get(resolution)
-        if x is None and resolution in self.bias_of:
+        if resolution in states:
+            x = states[resolution]
+        elif resolution in self.bias_of:
             x = self.bias_xs[self.bias_of[resolution]].expand(batch, -1, -1, -1)
+        else:
+            x = self.gain.new_zeros(batch, self.gain.shape[1], resolution, resolution)
         if block.mixin:
-            enlarged = F.interpolate(states[block.mixin], scale_factor=resolution // block.mixin)
-            x = enlarged if x is None else x + enlarged
+            x = x + F.interpolate(states[block.mixin], scale_factor=resolution // block.mixin)
         return x
 
     def logits(self, x: Tensor) -> Tensor:
         """Parameters of the output distribution, channels last."""
-        conv = self.out_net["out_conv"]
-        return conv((x * self.gain + self.bias).to(conv.weight.dtype)).to(x.dtype).permute(0, 2, 3, 1)
+        return self.out_net(x * self.gain + self.bias)
 
 
 class VDVAE(nn.Module):
@@ -182,7 +198,7 @@ class VDVAE(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.latent_shapes = [(config.zdim, b.resolution, b.resolution) for b in self.decoder.dec_blocks]
+        self.latent_shapes = [(config.zdim, b.resolution, b.resolution) for b in self.decoder.blocks]
         self._initialise()
 
     @property
@@ -191,7 +207,7 @@ class VDVAE(nn.Module):
 
     def n_columns(self, n_latents: int) -> int:
         """Width of a row that holds the first latents."""
-        return sum(map(math.prod, self.latent_shapes[:n_latents]))
+        return sum(math.prod(shape) for shape in self.latent_shapes[:n_latents])
 
     def encode_latents(
         self,
@@ -203,7 +219,7 @@ class VDVAE(nn.Module):
 
         Each latent is conditioned on those returned before it. Later blocks are not computed.
         """
-        blocks = self.decoder.dec_blocks[:n_latents]
+        blocks = self.decoder.blocks[:n_latents]
         activations = self._activations(images, blocks)
         noise, states, latents = None if eps is None else iter(eps), {}, []
         for index, block in enumerate(blocks):
@@ -232,10 +248,10 @@ class VDVAE(nn.Module):
         shapes = self.latent_shapes[:n_latents]
         given = [
             z.unflatten(1, shape)
-            for z, shape in zip(latents.split(list(map(math.prod, shapes)), 1), shapes, strict=True)
+            for z, shape in zip(latents.split([math.prod(shape) for shape in shapes], 1), shapes, strict=True)
         ]
         noise, states = None if prior_eps is None else iter(prior_eps), {}
-        for index, block in enumerate(self.decoder.dec_blocks):
+        for index, block in enumerate(self.decoder.blocks):
             x = self.decoder.enter(block, states, len(latents))
             z, log_sigma, x = block.prior_and_state(x)
             if index < n_latents:
@@ -252,7 +268,7 @@ class VDVAE(nn.Module):
 
         The posterior is sampled with torch's global generator, or with one eps per latent.
         """
-        blocks = self.decoder.dec_blocks
+        blocks = self.decoder.blocks
         activations = self._activations(images, blocks)
         noise, states, rate = None if eps is None else iter(eps), {}, torch.zeros((), device=images.device)
         for block in blocks:
@@ -275,15 +291,13 @@ class VDVAE(nn.Module):
         """Zero biases, zero priors, and residual branches that shrink with depth."""
         n_encoder, n_decoder = len(self.encoder.enc_blocks), len(self.decoder.dec_blocks)
         with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d):
-                    module.bias.zero_()
-            for block in self.encoder.enc_blocks:
-                block.c4.weight *= n_encoder**-0.5
-            for block in self.decoder.dec_blocks:
-                block.prior.c4.weight.zero_()
-                block.z_proj.weight *= n_decoder**-0.5
-                block.resnet.c4.weight *= n_decoder**-0.5
+            for name, parameter in self.named_parameters():
+                if name.endswith((".bias", ".prior.c4.weight")):
+                    parameter.zero_()
+                elif name.endswith((".z_proj.weight", ".resnet.c4.weight")):
+                    parameter.mul_(n_decoder**-0.5)
+                elif name.startswith("encoder.") and name.endswith(".c4.weight"):
+                    parameter.mul_(n_encoder**-0.5)
 
 
 def gaussian_kl(mean: Tensor, log_sigma: Tensor, prior_mean: Tensor, prior_log_sigma: Tensor) -> Tensor:

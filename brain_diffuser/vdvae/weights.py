@@ -56,7 +56,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors alone; is the download complete?"
         ) from error
