@@ -102,6 +102,19 @@ def write_stimuli(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
                 writer.writerow((nsd_id, split, len(trials), ",".join(map(str, trials))))
 
 
+def read_stimuli(path: str | Path) -> dict[str, Stimuli]:
+    """The table that `write_stimuli` wrote."""
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    return {
+        split: Stimuli(
+            np.array([row["nsd_id"] for row in rows if row["split"] == split], np.int32),
+            tuple(np.array(row["trials"].split(","), np.int64) for row in rows if row["split"] == split),
+        )
+        for split in dict.fromkeys(row["split"] for row in rows)
+    }
+
+
 def read_mask(path: str | Path) -> Mask:
     """The voxels where a volume is above 0 (-1 and 0 are both outside).
 

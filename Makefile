@@ -1,0 +1,36 @@
+# make recon   install into .venv and run the workflow that config.yaml describes
+# make test    install the developers' tools too; lint, check types, test
+
+PYTHON ?= python3
+BIN := .venv/bin
+SHELL := /bin/sh
+
+.PHONY: recon test
+.DELETE_ON_ERROR:
+
+recon: .venv/installed
+	$(BIN)/snakemake --cores all
+	@echo "The pictures are in results/; for commands of your own: . .venv/bin/activate"
+
+test: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/codespell
+	$(BIN)/pyright brain_diffuser
+	$(BIN)/snakemake --lint
+	$(BIN)/python -m pytest -q
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $(PYTHON) is `$(PYTHON) --version 2>&1`; expected Python 3.11 or newer; run: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q -r requirements.txt
+	$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@touch $@

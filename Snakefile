@@ -1,0 +1,34 @@
+"""Brain-Diffuser: from fMRI to pictures. The stages in order; each is a rule file, thin scripts and a library module."""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/demo.smk"
+include: "rules/nsd.smk"
+include: "rules/features.smk"
+include: "rules/ridge.smk"
+include: "rules/stage1.smk"
+include: "rules/recon.smk"
+include: "rules/metrics.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{subject}/recon", subject=cfg.subjects),
+        expand("results/{subject}/metrics/metrics.tsv", subject=cfg.subjects),
+        expand("results/{subject}/contact_sheet.png", subject=cfg.subjects),
+
+
+onsuccess:
+    report_where(cfg.subjects)

@@ -1,0 +1,82 @@
+"""Model folders as diffusers and transformers write them: a description and a file of tensors, loaded strictly."""
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+
+def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]:
+    """A model's description.
+
+    Raises FileNotFoundError: there is none. ValueError: it is not JSON.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is missing; expected the model folder as published, see README "Weights"')
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
+
+
+def find_tensors(folder: str | Path, stem: str) -> Path:
+    """The file of tensors in a folder: `<stem>.safetensors`, or else torch's file of the same library.
+
+    Raises FileNotFoundError: the folder has neither.
+    """
+    names = f"{stem}.safetensors", f"{'pytorch_model' if stem == 'model' else stem}.bin"
+    for name in names:
+        if (Path(folder) / name).is_file():
+            return Path(folder) / name
+    raise FileNotFoundError(f'{folder} has neither {names[0]} nor {names[1]}; expected one, see README "Weights"')
+
+
+def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
+    """The tensors whose name is wanted; the rest of the file is not read.
+
+    Raises ValueError: not a file of tensors alone.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint of tensors alone; is the download complete?"
+        ) from error
+    return {name: tensor for name, tensor in tensors.items() if wanted(name)}
+
+
+def check(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Raises ValueError, naming the first tensors, unless a file holds the expected tensors and nothing else."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    problems = {
+        "lacks": [name for name in expected if name not in found],
+        "has the unknown": [name for name in found if name not in expected],
+        "differs in": [
+            f"{name} {shapes[name]} instead of {tuple(tensor.shape)}"
+            for name, tensor in expected.items()
+            if shapes.get(name, tensor.shape) != tensor.shape
+        ],
+    }
+    said = [
+        f"{problem} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for problem, names in problems.items()
+        if names
+    ]
+    if said:
+        raise ValueError(f"{path} {'; '.join(said)}; this looks like another model than its config.json describes")
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give a model built on the meta device the tensors of a file; raises ValueError as `check` does."""
+    check(path, model.state_dict(), tensors)
+    model.load_state_dict(tensors, assign=True)

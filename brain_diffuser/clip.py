@@ -1,0 +1,197 @@
+"""CLIP's two towers with the conditioning of Versatile Diffusion: every token projected, scaled by the pooled one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer, UInt8
+from PIL import Image
+from torch import Tensor
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    PreTrainedModel,
+)
+
+from brain_diffuser import checkpoints
+
+
+class ClipText:
+    """Captions -> embeddings of all their tokens; a caption's pooled token (its end) has length 1.
+
+    Source: Xu et al. 2023, arXiv 2211.08332.
+    """
+
+    def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.shape = (model.config.max_position_embeddings, model.config.projection_dim)
+
+    @classmethod
+    def load(
+        cls,
+        text_encoder: str | Path,
+        tokenizer: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
+        """The tower and the tokeniser of two folders in transformers' layout.
+
+        Raises FileNotFoundError: a file is missing. ValueError: tensors or tokeniser of another model.
+        """
+        folder = Path(tokenizer)
+        if not (folder / "tokenizer.json").is_file():
+            for name in ("vocab.json", "merges.txt"):
+                if not (folder / name).is_file():
+                    raise FileNotFoundError(
+                        f'{folder / name} is missing; expected CLIP\'s tokeniser, see README "Weights"'
+                    )
+        model = _load_tower(CLIPTextModelWithProjection, CLIPTextConfig, text_encoder, device, dtype)
+        tokeniser = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        if len(tokeniser) != model.config.vocab_size:
+            raise ValueError(
+                f"{folder} has {len(tokeniser)} tokens, {text_encoder} {model.config.vocab_size}; expected the same. "
+                "Are both of one model?"
+            )
+        return cls(model, tokeniser)
+
+    def __call__(self, captions: Sequence[str]) -> Float[Tensor, "captions tokens dim"]:
+        """float32. Longer captions are cut before the end token, shorter ones padded; padding is not masked."""
+        tokens = self.tokenizer(
+            list(captions), padding="max_length", max_length=self.shape[0], truncation=True, return_tensors="pt"
+        )
+        return self.embed(tokens.input_ids)
+
+    def embed(self, token_ids: Integer[Tensor, "captions tokens"]) -> Float[Tensor, "captions tokens dim"]:
+        """Embeddings of token numbers."""
+        output = self.model(token_ids.to(self.model.device))
+        projected = self.model.text_projection(output.last_hidden_state).float()
+        return projected / output.text_embeds.float().norm(dim=-1)[:, None, None]
+
+
+class Preprocessing(NamedTuple):
+    """What CLIP does to a picture before its first layer."""
+
+    shortest_side: int
+    crop: tuple[int, int]
+    resample: Image.Resampling
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """From `preprocessor_config.json`, whose sizes are numbers in old files and named in new ones.
+
+        Raises FileNotFoundError: no such file. ValueError: it asks for something else than CLIP's preprocessing.
+        """
+        config = checkpoints.read_config(folder, "preprocessor_config.json")
+        path = Path(folder) / "preprocessor_config.json"
+        off = [key for key in ("do_resize", "do_center_crop", "do_normalize") if not config.get(key, True)]
+        if off:
+            raise ValueError(f"{path} has {off[0]} false; expected true, as CLIP was trained")
+        try:
+            size, crop = config["size"], config["crop_size"]
+            return cls(
+                size["shortest_edge"] if isinstance(size, dict) else size,
+                (crop["height"], crop["width"]) if isinstance(crop, dict) else (crop, crop),
+                Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)),
+                tuple(config["image_mean"]),
+                tuple(config["image_std"]),
+            )
+        except KeyError as error:
+            raise ValueError(
+                f"{path} lacks {error}; expected CLIP's size, crop_size, image_mean and image_std"
+            ) from error
+
+    def __call__(
+        self, images: UInt8[np.ndarray, "images height width 3"]
+    ) -> Float[Tensor, "images 3 crop_height crop_width"]:
+        """PIL resize of the shortest side, centre crop, /255, mean and std.
+
+        Written out because transformers' processors divide floats by 255 twice and resize differently with torchvision.
+        """
+        height, width = images.shape[1:3]
+        shortest = min(height, width)
+        new_height, new_width = (int(self.shortest_side * side / shortest) for side in (height, width))
+        top, left = (new_height - self.crop[0]) // 2, (new_width - self.crop[1]) // 2
+        window = slice(top, top + self.crop[0]), slice(left, left + self.crop[1])
+        resized = (Image.fromarray(image).resize((new_width, new_height), self.resample) for image in images)
+        levels = np.stack([np.asarray(image)[window] for image in resized])
+        scaled = (torch.from_numpy(levels).float() / 255 - torch.tensor(self.mean)) / torch.tensor(self.std)
+        return scaled.movedim(-1, 1)
+
+
+class ClipVision:
+    """Pictures -> embeddings of all their tokens; the first, the class token, has length 1.
+
+    Source: Xu et al. 2023, arXiv 2211.08332.
+    """
+
+    def __init__(self, model: CLIPVisionModelWithProjection, preprocess: Preprocessing):
+        self.model = model
+        self.preprocess = preprocess
+        self.shape = ((model.config.image_size // model.config.patch_size) ** 2 + 1, model.config.projection_dim)
+
+    @classmethod
+    def load(
+        cls,
+        image_encoder: str | Path,
+        image_feature_extractor: str | Path,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> Self:
+        """The tower and its preprocessing, of two folders in transformers' layout.
+
+        Raises FileNotFoundError: a file is missing. ValueError: tensors or preprocessing of another model.
+        """
+        preprocess = Preprocessing.load(image_feature_extractor)
+        model = _load_tower(CLIPVisionModelWithProjection, CLIPVisionConfig, image_encoder, device, dtype)
+        if preprocess.crop != (model.config.image_size,) * 2:
+            raise ValueError(
+                f"{image_feature_extractor} crops pictures to {preprocess.crop} pixels, {image_encoder} reads "
+                f"{model.config.image_size}; expected the same. Are both of one model?"
+            )
+        return cls(model, preprocess)
+
+    def __call__(self, images: UInt8[np.ndarray, "images height width 3"]) -> Float[Tensor, "images tokens dim"]:
+        """float32."""
+        return self.embed(self.preprocess(images))
+
+    def embed(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images tokens dim"]:
+        """Embeddings of preprocessed pictures."""
+        tower = self.model.vision_model
+        hidden = tower(pixels.to(self.model.device, self.model.dtype)).last_hidden_state
+        projected = self.model.visual_projection(tower.post_layernorm(hidden)).float()
+        return projected / projected[:, :1].norm(dim=-1, keepdim=True)
+
+
+def unconditional(
+    read_text: ClipText, read_vision: ClipVision, picture_size: int
+) -> tuple[Float[Tensor, "1 text_tokens text_dim"], Float[Tensor, "1 vision_tokens vision_dim"]]:
+    """Embeddings of the empty caption and of a mid-grey picture (level 127), what an unguided pass sees."""
+    grey = np.full((1, picture_size, picture_size, 3), 127, np.uint8)
+    return read_text([""]), read_vision(grey)
+
+
+def _load_tower(
+    model_class: type[PreTrainedModel],
+    config_class: type,
+    folder: str | Path,
+    device: str | torch.device,
+    dtype: torch.dtype,
+) -> Any:
+    """A tower with the tensors of a folder, strictly; old files also hold the position numbers, which are not weights."""
+    config = config_class(**checkpoints.read_config(folder))
+    with torch.device("meta"):
+        model = model_class(config)
+    path = checkpoints.find_tensors(folder, "model")
+    checkpoints.fill(model, checkpoints.read_tensors(path, lambda name: not name.endswith(".position_ids")), path)
+    for module in model.modules():
+        if "position_ids" in module._buffers:
+            module.position_ids = torch.arange(module.position_ids.shape[-1])[None]
+    return model.to(device, dtype).eval().requires_grad_(False)

@@ -1,0 +1,265 @@
+"""Models that mirror config.yaml, and one sentence for the person who has to correct it."""
+
+import json
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Text = Annotated[str, Field(min_length=1)]
+Subject = Literal["sub01", "sub02", "sub03", "sub04", "sub05", "sub06", "sub07", "sub08"]
+
+STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Dataset(Section):
+    simulated: bool
+    nsd: Text
+    captions: Text
+    vdvae: Text
+    versatile_diffusion: Text
+
+
+class Demo(Section):
+    n_train: Annotated[int, Field(ge=1, le=9000)]
+    n_test: Annotated[int, Field(ge=1, le=1000)]
+    seed: Seed
+    format: Literal["nifti", "hdf5"]
+
+
+class Nsd(Section):
+    sessions: Literal["all"] | Count
+    format: Literal["auto", "nifti", "hdf5"]
+    betas: Text
+    mask: Text
+    rois: list[Text]
+    constant_voxels: Literal["error", "drop"]
+
+
+class VdvaeFeatures(Section):
+    posterior: Literal["mean", "sample"]
+    seed: Seed
+
+
+class Features(Section):
+    vdvae: VdvaeFeatures
+    storage: Literal["float32", "float16"]
+
+
+class Alpha(Section):
+    vdvae: Positive
+    clip_text: Positive
+    clip_vision: Positive
+
+
+class Ridge(Section):
+    alpha: Alpha
+    rescale: Literal["train_oof", "test", "none"]
+    precision: Literal["float64", "float32"]
+    memory_gib: Positive
+
+
+class Stage1(Section):
+    reading: Literal["sample", "mode"]
+    temperature: NotNegative
+    seed: Seed
+
+
+class Recon(Section):
+    steps: Count
+    strength: Annotated[float, Field(gt=0, le=1)]
+    guidance_scale: NotNegative
+    text_weight: Annotated[float, Field(ge=0, le=1)]
+    noise_at: Literal["paper", "scheduler"]
+    seed: Seed
+
+
+class Metrics(Section):
+    ssim: Literal["columns", "2d"]
+    judge: Literal["lite0"]
+    control_seed: Seed
+
+
+class BatchSize(Section):
+    features: Count
+    stage1: Count
+    recon: Count
+
+
+class Compute(Section):
+    device: Literal["auto", "cpu", "cuda"]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    batch_size: BatchSize
+
+
+class Config(Section):
+    dataset: Text
+    subjects: Annotated[list[Subject], Field(min_length=1)]
+    datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+    demo: Demo
+    nsd: Nsd
+    features: Features
+    ridge: Ridge
+    stage1: Stage1
+    recon: Recon
+    metrics: Metrics
+    compute: Compute
+
+    @property
+    def paths(self) -> Dataset:
+        """Folders and files of the chosen dataset."""
+        return self.datasets[self.dataset]
+
+    def subject_number(self, subject: str) -> int:
+        """NSD's number of a subject: 3 for sub03."""
+        return int(subject.removeprefix("sub"))
+
+
+def read(config: dict, root: Path) -> Config:
+    """The checked configuration; paths in it are relative to `root`. Whole numbers become floats where floats are meant.
+
+    Raises ValueError: a key is unknown, missing or of the wrong type or range, keys disagree, a path does not exist.
+    """
+    try:
+        checked = Config.model_validate(config)
+    except ValidationError as error:
+        problems = _reworded(error, config)
+    else:
+        problems = list(_disagreements(checked, root))
+        if not problems:
+            return checked
+    others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    raise ValueError(f"config.yaml: {problems[0]}{others}")
+
+
+def _disagreements(config: Config, root: Path) -> Iterator[str]:
+    """Problems that no single key has by itself."""
+    repeated = [subject for subject in config.subjects if config.subjects.count(subject) > 1]
+    if repeated:
+        yield f"subjects has {repeated[0]} {repeated.count(repeated[0])} times; expected each once, so delete the others"
+    demo = config.demo
+    if (demo.n_train + demo.n_test) % STIMULI_PER_SESSION:
+        yield (
+            f"demo.n_train + demo.n_test is {demo.n_train + demo.n_test}; expected a multiple of {STIMULI_PER_SESSION}, "
+            "the stimuli of one session; change one of them"
+        )
+    if config.dataset not in config.datasets:
+        yield (
+            f"dataset is {config.dataset}; expected {_either(list(config.datasets))}, "
+            "so choose one of these or add it to datasets"
+        )
+        return
+    written = ("nsd", "captions") if config.paths.simulated else ()
+    for key, path in config.paths.model_dump(exclude={"simulated", *written}).items():
+        if not (root / path).exists():
+            yield (
+                f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
+                "(README says where it comes from)"
+            )
+
+
+def _reworded(error: ValidationError, config: dict) -> list[str]:
+    """One sentence for each key that pydantic reports, unknown keys first: a misspelt key is also a missing one."""
+    schema = Config.model_json_schema()
+    found: dict[tuple, str] = {}
+    for problem in error.errors():
+        found.setdefault(_locate(schema, problem["loc"]), problem["type"])
+    unknown = {key: _similar(schema, key, config) for key, kind in found.items() if kind in ("extra_forbidden", "invalid_key")}
+    sentences = []
+    for key in [*unknown, *(key for key in found if key not in unknown)]:
+        name, section, node = ".".join(map(str, key)), ".".join(map(str, key[:-1])), _node(schema, key)
+        if key in unknown:
+            similar = unknown[key]
+            known = f"known keys here are {', '.join(_node(schema, key[:-1])['properties'])}"
+            mend = f"did you mean {'.'.join(map(str, similar))}?" if similar else known
+            sentences.append(f"{name} is not a known key; {mend}")
+        elif found[key] == "missing" and key not in unknown.values():
+            where = f" under {section}" if section else ""
+            sentences.append(
+                f"{name} is missing; expected {_expected(schema, node)}; "
+                f"copy the line `{key[-1]}:`{where} from the shipped config.yaml"
+            )
+        elif found[key] != "missing":
+            value = _value(config, key)
+            sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{_mend(value, node)}")
+    return sentences
+
+
+def _locate(schema: dict, loc: tuple) -> tuple:
+    """The keys of a pydantic location, without its marks for the branches of a union."""
+    loc = tuple(part for part in loc if part != "[key]")
+    for n in range(len(loc)):
+        node = _node(schema, loc[:n])
+        if not {"properties", "additionalProperties", "items"} & set(node):
+            return loc[:n]
+    return loc
+
+
+def _node(schema: dict, key: tuple) -> dict:
+    """The JSON schema of a key; empty if there is none."""
+    node = schema
+    for part in key:
+        inside = node.get("additionalProperties") or node.get("items") or {}
+        node = node.get("properties", {}).get(part, inside)
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node
+
+
+def _similar(schema: dict, key: tuple, config: dict) -> tuple | None:
+    """The unused known key beside an unknown one that is spelt most like it."""
+    section = _value(config, key[:-1])
+    free = [name for name in _node(schema, key[:-1])["properties"] if name not in section]
+    matches = get_close_matches(str(key[-1]), free, n=1)
+    return (*key[:-1], matches[0]) if matches else None
+
+
+def _expected(schema: dict, node: dict) -> str:
+    if "anyOf" in node:
+        return " or ".join(_expected(schema, branch) for branch in node["anyOf"])
+    if "const" in node or "enum" in node:
+        return _either(node.get("enum") or [node["const"]])
+    if "properties" in node:
+        return f"a section with the keys {', '.join(node['properties'])}"
+    if node.get("type") == "array":
+        return f"a list of {_expected(schema, node['items'])}" + (", at least one" if node.get("minItems") else "")
+    words = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
+    bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
+    kinds = {"integer": "a whole number", "boolean": "true or false", "string": "text", "object": "a section with entries"}
+    return " ".join(filter(None, (kinds.get(node["type"]), bounds)))
+
+
+def _mend(value: Any, node: dict) -> str:
+    """YAML reads 5e4 as text."""
+    if node.get("type") != "number" or not isinstance(value, str):
+        return ""
+    try:
+        return f"; write {float(value)}"
+    except ValueError:
+        return ""
+
+
+def _value(config: Any, key: tuple) -> Any:
+    for part in key:
+        config = config[part]
+    return config
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a section" if value else "empty"
+    return json.dumps(value, default=str)
+
+
+def _either(values: list) -> str:
+    return " or ".join(filter(None, (", ".join(map(str, values[:-1])), str(values[-1]))))

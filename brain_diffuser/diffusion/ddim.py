@@ -1,0 +1,87 @@
+"""DDIM (Song et al. 2021, arXiv 2010.02502) without noise, as pure functions, started from pure or half-noised latents."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+N_TRAINING_STEPS = 1000
+
+
+def alpha_bars(
+    start: float = 0.00085, end: float = 0.012, n: int = N_TRAINING_STEPS
+) -> Float64[Tensor, " training_steps"]:
+    """Share of signal variance left at each training step; sqrt(beta) runs linearly from sqrt(start) to sqrt(end)."""
+    betas = torch.linspace(start**0.5, end**0.5, n, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(0)
+
+
+def timesteps(n: int, n_training_steps: int = N_TRAINING_STEPS) -> range:
+    """The n timesteps that sampling visits, lowest first: 1, 21, ..., 981 for 50 of 1000.
+
+    Raises ValueError: n is not between 1 and n_training_steps - 1.
+    """
+    if not 1 <= n < n_training_steps:
+        raise ValueError(f"steps must be between 1 and {n_training_steps - 1}, got {n}")
+    spacing = n_training_steps // n
+    return range(1, 1 + n * spacing, spacing)
+
+
+def img2img_steps(visited: range, strength: float) -> range:
+    """The timesteps of img2img: the lowest int(strength * n) of those that sampling from pure noise would visit.
+
+    Raises ValueError: strength is outside (0, 1], or leaves no step.
+    """
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must be in (0, 1], got {strength}")
+    n = int(strength * len(visited))
+    if n == 0:
+        raise ValueError(
+            f"strength {strength} of {len(visited)} steps leaves none to take; expected 1 or more. Raise either."
+        )
+    return visited[:n]
+
+
+def noise_timestep(
+    steps: range, noise_at: Literal["paper", "scheduler"], n_training_steps: int = N_TRAINING_STEPS
+) -> int:
+    """The timestep whose noise img2img starts with.
+
+    `scheduler` is the first step taken (721 for 37 of 50); `paper` the one visited before it (741), which therefore
+    removes a little less noise than was added. Where none comes before, as at strength 1, `paper` is a spacing higher,
+    at most the last timestep trained (999).
+    """
+    return steps[-1] if noise_at == "scheduler" else min(steps[-1] + steps.step, n_training_steps - 1)
+
+
+def add_noise(
+    x_0: Float[Tensor, "batch *shape"], eps: Float[Tensor, "batch *shape"], alpha_bar: Float[Tensor, ""]
+) -> Float[Tensor, "batch *shape"]:
+    """sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps."""
+    signal, noise = alpha_bar.sqrt().item(), (1 - alpha_bar).sqrt().item()
+    return signal * x_0 + noise * eps
+
+
+def sample(
+    denoise: Callable[[Float[Tensor, "batch *shape"], int], Float[Tensor, "batch *shape"]],
+    x: Float[Tensor, "batch *shape"],
+    steps: range,
+    alpha_bars: Float64[Tensor, " training_steps"],
+    callback: Callable[[int, Float[Tensor, "batch *shape"]], None] | None = None,
+) -> Float[Tensor, "batch *shape"]:
+    """x taken from the highest of `steps` below the lowest, by equation 12 of the paper with sigma 0.
+
+    `denoise(x, t)` is the noise in x; below the lowest step lies training step 0, not the clean latents. `callback(t, x)`
+    sees x after each step.
+    """
+    below = (0, *steps[:-1])
+    for t, t_below in zip(reversed(steps), reversed(below), strict=True):
+        eps = denoise(x, t)
+        signal, noise = alpha_bars[t].sqrt().item(), (1 - alpha_bars[t]).sqrt().item()
+        x_0 = (x - noise * eps) / signal
+        x = add_noise(x_0, eps, alpha_bars[t_below])
+        if callback is not None:
+            callback(t, x)
+    return x

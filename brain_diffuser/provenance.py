@@ -1,0 +1,62 @@
+"""What code a job depends on, as a value that Snakemake can compare: it looks at a script's date, never at its imports."""
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def code_key(script: str | Path, root: str | Path) -> str:
+    """Hash of a script and of every module below `root` that it imports, directly or not.
+
+    Comments, docstrings and layout do not count. Imports inside functions do; imports by a computed name do not.
+    """
+    seen: dict[str, str] = {}
+    waiting = {"": Path(script)}
+    while waiting:
+        name, path = waiting.popitem()
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        seen[name], imported = _meaning(path.read_bytes(), package)
+        for each in imported:
+            found = _module_file(Path(root), each)
+            if found and each not in seen:
+                waiting[each] = found
+    digest = hashlib.sha256("\0".join(f"{name}\0{seen[name]}" for name in sorted(seen)).encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _meaning(source: bytes, package: str) -> tuple[str, tuple[str, ...]]:
+    """The program without what does not run, and the names of all modules and packages it may import."""
+    tree = _NoDocstrings().visit(ast.parse(source))
+    return ast.dump(tree), tuple(dict.fromkeys(_imports(tree, package)))
+
+
+def _imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Every name that is imported, and the packages around it, whose __init__ run too."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names]  # a module, or something inside of one
+        for name in names:
+            parts = name.split(".")
+            yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+
+
+def _module_file(root: Path, name: str) -> Path | None:
+    """The file of a project module or package, if the name is one's."""
+    base = root.joinpath(*name.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+class _NoDocstrings(ast.NodeTransformer):
+    """Leaves out statements that are only a text."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else self.generic_visit(node)

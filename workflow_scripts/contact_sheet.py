@@ -1,0 +1,23 @@
+"""Stage 6: stimulus, first guess and reconstruction side by side, for the first test stimuli."""
+
+import json
+from pathlib import Path
+
+from brain_diffuser import arrays, pictures
+from brain_diffuser.job import job
+
+with job(snakemake):
+    inputs, captions = snakemake.input, json.loads(Path(snakemake.input.captions).read_text(encoding="utf-8"))
+    made = [pictures.read_folder(inputs[stage], inputs[f"{stage}_manifest"]) for stage in ("stage1", "recon")]
+    with arrays.reading(inputs.stimuli) as (stimuli, nsd_id):
+        shown = range(min(snakemake.params.n_stimuli, len(nsd_id)))
+        for stage, (ids, _) in zip(("stage1", "recon"), made, strict=True):
+            arrays.check_aligned(inputs.stimuli, nsd_id, inputs[stage], ids)
+        rows = [(stimuli[row], *(images[row] for _, images in made)) for row in shown]
+    sheet = pictures.contact_sheet(
+        rows,
+        ("stimulus", "stage 1", "reconstruction"),
+        [captions[str(nsd_id[row])][0] for row in shown],
+    )
+    with arrays.atomic(snakemake.output[0]) as part:
+        sheet.save(part, format="PNG")

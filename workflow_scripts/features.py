@@ -1,0 +1,24 @@
+"""Stage 2: one feature of one split's stimuli."""
+
+from brain_diffuser import devices, features
+from brain_diffuser.job import job, progress
+
+with job(snakemake):
+    feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
+    device, dtype = devices.choose(snakemake.params.device, cfg["compute.dtype"])
+    options = dict(cfg.get(f"features.{feature}", {}))
+    if feature == "clip_vision":
+        from brain_diffuser.diffusion import weights
+
+        options["picture_size"] = weights.picture_size(snakemake.params.versatile_diffusion)
+    features.extract(
+        feature,
+        features.FEATURES[feature].load(*snakemake.input.model, device=device, dtype=dtype),
+        snakemake.input.stimuli,
+        snakemake.input.captions,
+        snakemake.output[0],
+        batch_size=snakemake.resources.batch_size,
+        storage=cfg["features.storage"],
+        progress=progress,
+        **options,
+    )

@@ -1,0 +1,21 @@
+"""Stage 3: one feature of the test stimuli, predicted from their betas."""
+
+import logging
+
+from brain_diffuser import ridge
+from brain_diffuser.job import job
+
+log = logging.getLogger("brain_diffuser.ridge")
+
+with job(snakemake):
+    feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
+    ridge.predict(
+        ridge.load_factor(snakemake.input.factor),
+        snakemake.input.features,
+        snakemake.output[0],
+        alpha=cfg[f"ridge.alpha.{feature}"],
+        rescale=cfg["ridge.rescale"],
+        memory_gib=snakemake.params.memory_gib,
+    )
+    correlation = ridge.accuracy(snakemake.output[0], snakemake.input.true)
+    log.info("%s: mean correlation of predicted and true features %.3f", feature, correlation)
