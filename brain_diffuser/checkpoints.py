@@ -5,11 +5,13 @@ import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]:
@@ -24,6 +26,17 @@ def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]
         return json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
+
+
+def build(model_class: type[Model], config: Mapping[str, Any]) -> Model:
+    """A diffusers model of fresh weights; keys with a leading underscore say who wrote the description.
+
+    Raises ValueError: the model takes no such key.
+    """
+    try:
+        return model_class(**{key: value for key, value in config.items() if not key.startswith("_")})
+    except TypeError as error:
+        raise ValueError(f"no {model_class.__name__} fits its config.json: {error}; is it of another model?") from error
 
 
 def find_tensors(folder: str | Path, stem: str) -> Path:
@@ -46,7 +59,7 @@ def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) 
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
         raise ValueError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class ClipText:
         tokenizer: str | Path,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-    ) -> Self:
+    ) -> "ClipText":
         """The tower and the tokeniser of two folders in transformers' layout.
 
         Raises FileNotFoundError: a file is missing. ValueError: tensors or tokeniser of another model.
@@ -84,7 +84,7 @@ class Preprocessing(NamedTuple):
     std: tuple[float, ...]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path) -> "Preprocessing":
         """From `preprocessor_config.json`, whose sizes are numbers in old files and named in new ones.
 
         Raises FileNotFoundError: no such file. ValueError: it asks for something else than CLIP's preprocessing.
@@ -135,7 +135,7 @@ class ClipVision:
     def __init__(self, model: CLIPVisionModelWithProjection, preprocess: Preprocessing):
         self.model = model
         self.preprocess = preprocess
-        self.shape = ((model.config.image_size // model.config.patch_size) ** 2 + 1, model.config.projection_dim)
+        self.shape = (model.vision_model.embeddings.num_positions, model.config.projection_dim)
 
     @classmethod
     def load(
@@ -144,7 +144,7 @@ class ClipVision:
         image_feature_extractor: str | Path,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
-    ) -> Self:
+    ) -> "ClipVision":
         """The tower and its preprocessing, of two folders in transformers' layout.
 
         Raises FileNotFoundError: a file is missing. ValueError: tensors or preprocessing of another model.
@@ -185,13 +185,14 @@ def _load_tower(
     device: str | torch.device,
     dtype: torch.dtype,
 ) -> Any:
-    """A tower with the tensors of a folder, strictly; old files also hold the position numbers, which are not weights."""
+    """A tower with the tensors of a folder, strictly; the position numbers in old files are not weights."""
     config = config_class(**checkpoints.read_config(folder))
     with torch.device("meta"):
-        model = model_class(config)
+        model: Any = model_class(config)
     path = checkpoints.find_tensors(folder, "model")
     checkpoints.fill(model, checkpoints.read_tensors(path, lambda name: not name.endswith(".position_ids")), path)
-    for module in model.modules():
-        if "position_ids" in module._buffers:
-            module.position_ids = torch.arange(module.position_ids.shape[-1])[None]
+    for name, positions in list(model.named_buffers()):
+        assert name.endswith("embeddings.position_ids"), name
+        embeddings = model.get_submodule(name.rpartition(".")[0])
+        embeddings.register_buffer("position_ids", torch.arange(positions.shape[-1])[None], persistent=False)
     return model.to(device, dtype).eval().requires_grad_(False)

@@ -126,7 +126,7 @@ class Config(Section):
 
 
 def read(config: dict, root: Path) -> Config:
-    """The checked configuration; paths in it are relative to `root`. Whole numbers become floats where floats are meant.
+    """The checked configuration; paths in it start at `root`; whole numbers become floats where floats are meant.
 
     Raises ValueError: a key is unknown, missing or of the wrong type or range, keys disagree, a path does not exist.
     """
@@ -146,11 +146,12 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
     """Problems that no single key has by itself."""
     repeated = [subject for subject in config.subjects if config.subjects.count(subject) > 1]
     if repeated:
-        yield f"subjects has {repeated[0]} {repeated.count(repeated[0])} times; expected each once, so delete the others"
-    demo = config.demo
-    if (demo.n_train + demo.n_test) % STIMULI_PER_SESSION:
+        times = repeated.count(repeated[0])
+        yield f"subjects has {repeated[0]} {times} times; expected each once, so delete the others"
+    n_stimuli = config.demo.n_train + config.demo.n_test
+    if n_stimuli % STIMULI_PER_SESSION:
         yield (
-            f"demo.n_train + demo.n_test is {demo.n_train + demo.n_test}; expected a multiple of {STIMULI_PER_SESSION}, "
+            f"demo.n_train + demo.n_test is {n_stimuli}; expected a multiple of {STIMULI_PER_SESSION}, "
             "the stimuli of one session; change one of them"
         )
     if config.dataset not in config.datasets:
@@ -174,7 +175,9 @@ def _reworded(error: ValidationError, config: dict) -> list[str]:
     found: dict[tuple, str] = {}
     for problem in error.errors():
         found.setdefault(_locate(schema, problem["loc"]), problem["type"])
-    unknown = {key: _similar(schema, key, config) for key, kind in found.items() if kind in ("extra_forbidden", "invalid_key")}
+    unknown = {
+        key: _similar(schema, key, config) for key, kind in found.items() if kind in ("extra_forbidden", "invalid_key")
+    }
     sentences = []
     for key in [*unknown, *(key for key in found if key not in unknown)]:
         name, section, node = ".".join(map(str, key)), ".".join(map(str, key[:-1])), _node(schema, key)
@@ -235,7 +238,12 @@ def _expected(schema: dict, node: dict) -> str:
         return f"a list of {_expected(schema, node['items'])}" + (", at least one" if node.get("minItems") else "")
     words = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
     bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
-    kinds = {"integer": "a whole number", "boolean": "true or false", "string": "text", "object": "a section with entries"}
+    kinds = {
+        "integer": "a whole number",
+        "boolean": "true or false",
+        "string": "text",
+        "object": "a section with entries",
+    }
     return " ".join(filter(None, (kinds.get(node["type"]), bounds)))
 
 

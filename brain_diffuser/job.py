@@ -11,43 +11,48 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-logger = logging.getLogger(__name__)
+SECONDS_BETWEEN_LINES = 10.0
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
-    """Log to the job's file and, with the job's name, to the terminal; remove what a killed predecessor left.
+    """Run the body as a job of a rule: log to its file and to stderr; remove what a killed predecessor left.
 
-    An error ends the job with exit status 1: the sentence goes to both, the traceback to the file only.
+    Wrong input or files (ValueError, OSError) end the job with one sentence on stderr and the traceback in the
+    log file; any other exception is a fault of the code and shows its traceback in both.
     """
-    name = " ".join([snakemake.rule, *snakemake.wildcards])
-    terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(snakemake.log[0], mode="w")
-    terminal.setFormatter(logging.Formatter(f"[{name}] %(message)s"))
-    terminal.setLevel(logging.INFO)
-    logging.basicConfig(
-        level=logging.INFO,
-        handlers=[terminal, file],
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
-    logger.setLevel(logging.DEBUG)
-    logging.captureWarnings(True)
-    for path in map(Path, snakemake.output):
-        for partial in path.parent.glob(f"{path.name}.part-*"):  # see arrays.atomic
-            shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
-    started = time.monotonic()
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
+    terminal = logging.StreamHandler(sys.stderr)
+    file = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")
+    for handler in (terminal, file):
+        handler.setFormatter(logging.Formatter(f"%(asctime)s {snakemake.rule}: %(message)s", "%H:%M:%S"))
+        root.addHandler(handler)
+    for logger in ours:
+        logger.setLevel(logging.INFO)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(snakemake.threads)
     try:
+        for path in map(Path, snakemake.output):
+            for partial in path.parent.glob(f"{path.name}.part-*"):  # see arrays.atomic
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
         yield
     except Exception as error:
-        logger.debug("traceback", exc_info=True)
-        expected = isinstance(error, ValueError | OSError)
-        logger.error("%s", error if expected else f"{type(error).__name__}: {error} (traceback in {snakemake.log[0]})")
-        sys.exit(1)
-    logger.info("done in %s", _duration(time.monotonic() - started))
+        root.removeHandler(terminal)
+        log.exception("failed")
+        if not isinstance(error, ValueError | OSError):
+            raise
+        sys.stderr.write(f"rule {snakemake.rule}: {' '.join(str(error).split())}\n")
+        raise SystemExit(1) from None
+    finally:
+        for handler in (terminal, file):
+            root.removeHandler(handler)
+            handler.close()
 
 
-def progress(iterable: Iterable[Item], total: int, what: str, every: float = 10.0) -> Iterator[Item]:
-    """The same items; every few seconds, and at the end, a line says how many are done, their rate and the time left.
+def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """The same items; about every ten seconds, and at the end, a line says how many are done and the time left.
 
     Lines, not a bar: jobs that run side by side share the terminal.
     """
@@ -55,15 +60,7 @@ def progress(iterable: Iterable[Item], total: int, what: str, every: float = 10.
     for done, item in enumerate(iterable, 1):
         yield item
         now = time.monotonic()
-        if done < total and now - reported >= every:
-            reported, rate = now, done / (now - started)
-            left = _duration((total - done) / rate)
-            logger.info("%s: %d of %d, %.3g per second, %s left", what, done, total, rate, left)
-    logger.info("%s: %d in %s", what, total, _duration(time.monotonic() - started))
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+        if done == total or now - reported >= SECONDS_BETWEEN_LINES:
+            reported, each = now, max(now - started, 1e-9) / done
+            speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
+            log.info("%d of %d %s, %s, %.0f s left", done, total, what, speed, (total - done) * each)

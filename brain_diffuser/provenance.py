@@ -1,10 +1,11 @@
-"""What code a job depends on, as a value that Snakemake can compare: it looks at a script's date, never at its imports."""
+"""What a job depends on, as values that Snakemake can compare: it looks at a script's date, never at its imports."""
 
 import ast
 import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def code_key(script: str | Path, root: str | Path) -> str:
@@ -24,6 +25,29 @@ def code_key(script: str | Path, root: str | Path) -> str:
                 waiting[each] = found
     digest = hashlib.sha256("\0".join(f"{name}\0{seen[name]}" for name in sorted(seen)).encode())
     return digest.hexdigest()[:16]
+
+
+def stage_config(config: dict, *paths: str) -> dict:
+    """The values at dotted paths ("recon", "ridge.alpha.clip_text"), as {path: value} with sorted keys at all levels.
+
+    Raises ValueError: the configuration has no such key.
+    """
+    return {path: _sorted(_value(config, path)) for path in sorted(paths)}
+
+
+def _value(config: dict, path: str) -> Any:
+    value: Any = config
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise ValueError(f"config.yaml has no key {path}; a rule asks for it, so correct the rule or add the key")
+        value = value[key]
+    return value
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What every rule uses: the checked configuration, and the keys that decide when a job runs again."""
 
+import shutil
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,10 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 
-from brain_diffuser.config import read_config, stage_keys
-from brain_diffuser.provenance import code_key
+from brain_diffuser import config as configuration
+from brain_diffuser import sessions
+from brain_diffuser.provenance import code_key, stage_config
+from demo import world
 
 
 @contextmanager
@@ -23,10 +26,12 @@ def one_sentence():
 
 
 with one_sentence():
-    cfg = read_config(config, source=" + ".join(workflow.configfiles))
+    cfg = configuration.read(config, Path.cwd())
 
-FEATURES = tuple(cfg.ridge.alpha.model_dump())
-GPU = 0 if cfg.compute.device == "cpu" else 1
+SETTINGS = cfg.model_dump()
+FEATURES = tuple(SETTINGS["ridge"]["alpha"])
+# A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
+GPU = int(cfg.compute.device == "cuda" or (cfg.compute.device == "auto" and shutil.which("nvidia-smi") is not None))
 
 
 wildcard_constraints:
@@ -36,19 +41,20 @@ wildcard_constraints:
     split="train|test",
 
 
-def keys(*names):
-    """The part of the configuration that a job's result depends on."""
-    return stage_keys(cfg, *names)
+def settings(*keys):
+    """The part of config.yaml that a job's result depends on, in canonical form."""
+    return stage_config(SETTINGS, *keys)
 
 
 def code(script):
-    """A key of a job script and of every project module it imports."""
+    """A key of a workflow script and of every project module that it reaches."""
     return code_key(ROOT / "workflow_scripts" / script, ROOT)
 
 
-def where_the_pictures_are(folder):
-    """One line on what a subject's run has left to look at."""
-    pictures = len(list(Path(folder, "recon").glob("*.png")))
-    found = [f"{pictures} reconstructions in {folder}/recon"] if pictures else []
-    others = (f"{folder}/{name}" for name in ("contact_sheet.png", "metrics/metrics.tsv"))
-    return ", ".join([*found, *(path for path in others if Path(path).exists())])
+def where_the_pictures_are():
+    """One line for each subject that has something to look at."""
+    for subject in cfg.subjects:
+        folder = Path("results", subject)
+        made = [folder / name for name in ("recon", "contact_sheet.png", "metrics/metrics.tsv")]
+        if made[0].is_dir():
+            yield f"{subject}: pictures in {', '.join(str(path) for path in made if path.exists())}"

@@ -1,69 +1,67 @@
-"""The demo world: drawn scenes and simulated brains, as the files that NSD publishes.
+"""The demo world: drawn scenes and simulated brains, as the files that NSD publishes (docs/demo.md). They are not data.
 
-Out: the inputs of stage 1
+Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli} and datasets.demo.captions
 """
 
-from demo import world
+DEMO = cfg.datasets["demo"].nsd
+DEMO_BETAS = f"{DEMO}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+DEMO_ROI = f"{DEMO}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
+DEMO_ATLASES = ["nsdgeneral", "prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies"]
+DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
+DEMO_BRICK = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
-if cfg.dataset == "demo":
-    with one_sentence():
-        DEMO_SESSIONS = range(1, 1 + world.n_sessions(cfg.demo.n_train, cfg.demo.n_test))
-        if cfg.nsd.sessions != "all" and cfg.nsd.sessions not in DEMO_SESSIONS:
-            raise ValueError(
-                f"nsd.sessions is {cfg.nsd.sessions}, and the demo has {len(DEMO_SESSIONS)} sessions; "
-                f"set all, or raise demo.n_train by 250 for each more."
-            )
+with one_sentence():
+    N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
 
-    def demo_sessions(folder, wanted=cfg.nsd.sessions):
-        """The sessions that the demo writes, or the first of them."""
-        suffix = ".nii.gz" if cfg.nsd.format == "nifti" else ".hdf5"
-        files = [f"{folder}/betas_session{session:02d}{suffix}" for session in DEMO_SESSIONS]
-        return files if wanted == "all" else files[:wanted]
 
-    rule demo_stimuli:
-        input:
-            objects="demo/pictures",
-        output:
-            design=DESIGN,
-            stimuli=BRICK,
-            captions=cfg.paths.captions,
-        log:
-            "results/demo/logs/demo_stimuli.log",
-        benchmark:
-            "results/demo/benchmarks/demo_stimuli.tsv"
-        conda:
-            "../envs/core.yaml"
-        threads: 8
-        resources:
-            mem_mb=4000,
-            runtime=30,
-        params:
-            cfg=keys("demo"),
-            subjects=[int(subject.removeprefix("sub")) for subject in cfg.subjects],
-            code=code("demo_stimuli.py"),
-        script:
-            "../workflow_scripts/demo_stimuli.py"
+def demo_sessions(folder):
+    """The betas that the demo writes."""
+    ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[cfg.demo.format]
+    return [f"{folder}/betas_session{session + 1:02d}.{ending}" for session in range(N_DEMO_SESSIONS)]
 
-    rule demo_brain:
-        input:
-            design=DESIGN,
-            stimuli=BRICK,
-        output:
-            rois=expand(ROI, number="{number}", atlas=["nsdgeneral", *cfg.nsd.rois]),
-            betas=demo_sessions(BETAS, "all"),
-        log:
-            "results/demo/logs/demo_brain_{number}.log",
-        benchmark:
-            "results/demo/benchmarks/demo_brain_{number}.tsv"
-        conda:
-            "../envs/gpu.yaml"
-        threads: 8
-        resources:
-            mem_mb=4000,
-            runtime=30,
-        params:
-            cfg=keys("demo"),
-            subject=lambda wildcards: int(wildcards.number),
-            code=code("demo_brain.py"),
-        script:
-            "../workflow_scripts/demo_brain.py"
+
+rule demo_stimuli:
+    output:
+        design=DEMO_DESIGN,
+        stimuli=DEMO_BRICK,
+        captions=cfg.datasets["demo"].captions,
+    log:
+        f"{DEMO}/logs/demo_stimuli.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_stimuli.tsv"
+    conda:
+        "../envs/core.yaml"
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        subjects=sorted(cfg.subject_number(subject) for subject in cfg.subjects),
+        code=code("demo_stimuli.py"),
+    threads: 8
+    resources:
+        mem_mb=3000,
+        runtime=20,
+    script:
+        "../workflow_scripts/demo_stimuli.py"
+
+
+rule demo_brain:
+    input:
+        design=DEMO_DESIGN,
+        stimuli=DEMO_BRICK,
+    output:
+        betas=demo_sessions(DEMO_BETAS),
+        rois=expand(DEMO_ROI, number="{number}", atlas=DEMO_ATLASES),
+    log:
+        f"{DEMO}/logs/demo_brain_{{number}}.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_brain_{{number}}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        code=code("demo_brain.py"),
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=20,
+    script:
+        "../workflow_scripts/demo_brain.py"

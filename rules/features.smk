@@ -1,22 +1,29 @@
-"""Stage 2: stimuli -> the features that betas will be mapped to.
+"""Stage 2, features: pictures and captions -> what the regression predicts.
 
-In: results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the network of the feature
+In:  results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the published models
 Out: results/{subject}/features/{feature}_{split}.h5
 """
 
-VERSATILE_DIFFUSION = cfg.paths.versatile_diffusion
+VD = PATHS.versatile_diffusion
 FEATURE_MODELS = {
-    "vdvae": [cfg.paths.vdvae],
-    "clip_text": [f"{VERSATILE_DIFFUSION}/text_encoder", f"{VERSATILE_DIFFUSION}/tokenizer"],
-    "clip_vision": [f"{VERSATILE_DIFFUSION}/image_encoder", f"{VERSATILE_DIFFUSION}/image_feature_extractor"],
+    "vdvae": [PATHS.vdvae],
+    "clip_text": [f"{VD}/text_encoder", f"{VD}/tokenizer"],
+    "clip_vision": [f"{VD}/image_encoder", f"{VD}/image_feature_extractor"],
 }
+FEATURE_SETTINGS = {"vdvae": ["features.vdvae"]}
+
+
+def only_for(feature, *files):
+    """Input files of one feature alone."""
+    return lambda wildcards: list(files) if wildcards.feature == feature else []
 
 
 rule features:
     input:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",
-        captions="results/{subject}/nsd/captions.json",
+        captions=only_for("clip_text", "results/{subject}/nsd/captions.json"),
         model=lambda wildcards: FEATURE_MODELS[wildcards.feature],
+        sizes=only_for("clip_vision", f"{VD}/image_unet/config.json", f"{VD}/vae/config.json"),
     output:
         "results/{subject}/features/{feature}_{split}.h5",
     log:
@@ -24,16 +31,17 @@ rule features:
     benchmark:
         "results/{subject}/benchmarks/features_{feature}_{split}.tsv"
     conda:
-        "../envs/gpu.yaml"
-    threads: 8
+        "../envs/torch.yaml"
+    params:
+        cfg=lambda wildcards: settings(
+            "features.storage", "compute.dtype", *FEATURE_SETTINGS.get(wildcards.feature, [])
+        ),
+        code=code("features.py"),
     resources:
-        mem_mb=8000,
+        mem_mb=6000,
         runtime=240,
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.features,
-    params:
-        cfg=lambda wildcards: keys("features.storage", *OWN_KEYS.get(wildcards.feature, ())),
-        code=code("features.py"),
     script:
         "../workflow_scripts/features.py"

@@ -1,6 +1,6 @@
-"""Stage 6: how much reconstructions resemble stimuli, in numbers and on one page.
+"""Stage 6, metrics: how much first guesses and reconstructions resemble what was seen, in numbers and on one page.
 
-In: results/{subject}/{nsd/stimuli_test.h5, stage1, recon}, their manifests, features of both kinds
+In:  results/{subject}/{nsd/stimuli_test.h5, nsd/captions.json, stage1, recon} and their manifests
 Out: results/{subject}/{metrics/metrics.tsv, metrics/per_image.csv, contact_sheet.png}
 """
 
@@ -16,8 +16,6 @@ PICTURES = {
 rule metrics:
     input:
         **PICTURES,
-        predicted=expand("results/{{subject}}/ridge/{feature}_test.h5", feature=FEATURES),
-        true=expand("results/{{subject}}/features/{feature}_test.h5", feature=FEATURES),
     output:
         table="results/{subject}/metrics/metrics.tsv",
         per_image="results/{subject}/metrics/per_image.csv",
@@ -26,16 +24,13 @@ rule metrics:
     benchmark:
         "results/{subject}/benchmarks/metrics.tsv"
     conda:
-        "../envs/gpu.yaml"
-    threads: 8
-    resources:
-        mem_mb=8000,
-        runtime=60,
-        gpu=GPU,
-        device=cfg.compute.device,
+        "../envs/judges.yaml"
     params:
-        cfg=keys("metrics"),
+        cfg=settings("metrics"),
         code=code("metrics.py"),
+    resources:
+        mem_mb=4000,
+        runtime=60,
     script:
         "../workflow_scripts/metrics.py"
 
@@ -52,11 +47,11 @@ rule contact_sheet:
         "results/{subject}/benchmarks/contact_sheet.tsv"
     conda:
         "../envs/core.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=10,
     params:
-        cfg=keys("contact_sheet"),
+        n_stimuli=24,
         code=code("contact_sheet.py"),
+    resources:
+        mem_mb=1000,
+        runtime=5,
     script:
         "../workflow_scripts/contact_sheet.py"

@@ -1,48 +1,69 @@
-"""Stage 1: the published NSD files of a subject -> betas, stimuli, captions and regions, in one row order.
+"""Stage 1, nsd: the published files -> trial table, betas, pictures, captions and ROI labels of one subject.
 
-In: experimental design, betas of each session, masks, picture brick, captions
-Out: results/{subject}/nsd/{stimuli.tsv, betas_train.h5, betas_test.h5, rois.h5, stimuli_{split}.h5, captions.json}
+In:  datasets.*.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.*.captions
+Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
 """
 
-from brain_diffuser import sessions
-
-NSD = cfg.paths.nsd
-DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
-BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
-BETAS = f"{NSD}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+PATHS = cfg.paths
+DESIGN = f"{PATHS.nsd}/nsddata/experiments/nsd/nsd_expdesign.mat"
+BRICK = f"{PATHS.nsd}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+ROI = f"{PATHS.nsd}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
+BETAS = f"{PATHS.nsd}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
 
 
 def session_files(subject):
-    """The files of the sessions to read: those that are there, or that the demo will write."""
-    folder = BETAS.format(number=subject.removeprefix("sub"))
-    if cfg.dataset == "demo":
-        return demo_sessions(folder)
-    return [str(path) for path in sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format)]
+    """The betas to read: the sessions that are there, or that the demo will write."""
+    folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
+    if not PATHS.simulated:
+        return [str(path) for path in sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format)]
+    files = demo_sessions(folder)
+    if cfg.nsd.sessions != "all" and cfg.nsd.sessions > len(files):
+        raise ValueError(
+            f"config.yaml: nsd.sessions is {cfg.nsd.sessions}, the demo has {len(files)}; write all or a smaller number"
+        )
+    return files if cfg.nsd.sessions == "all" else files[: cfg.nsd.sessions]
 
 
 def roi_files(subject, atlases):
     """The volumes of some atlases."""
-    return expand(ROI, number=subject.removeprefix("sub"), atlas=atlases)
+    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
 
 
-if cfg.dataset != "demo":
-    for subject in cfg.subjects:
-        with one_sentence():
-            check_published(DESIGN, BRICK, *roi_files(subject, ["nsdgeneral", *cfg.nsd.rois]))
-            session_files(subject)
+with one_sentence():
+    SESSIONS = {subject: session_files(subject) for subject in cfg.subjects}
+
+
+rule nsd_design:
+    input:
+        design=DESIGN,
+    output:
+        "results/{subject}/nsd/stimuli.tsv",
+    log:
+        "results/{subject}/logs/nsd_design.log",
+    benchmark:
+        "results/{subject}/benchmarks/nsd_design.tsv"
+    conda:
+        "../envs/core.yaml"
+    params:
+        subject=lambda wildcards: cfg.subject_number(wildcards.subject),
+        n_sessions=lambda wildcards: f"{len(SESSIONS[wildcards.subject])} sessions",
+        code=code("nsd_design.py"),
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    script:
+        "../workflow_scripts/nsd_design.py"
 
 
 rule nsd_betas:
     input:
-        design=DESIGN,
-        betas=lambda wildcards: session_files(wildcards.subject),
-        mask=lambda wildcards: roi_files(wildcards.subject, "nsdgeneral"),
+        stimuli="results/{subject}/nsd/stimuli.tsv",
+        betas=lambda wildcards: SESSIONS[wildcards.subject],
+        mask=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.mask)[0],
         rois=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.rois),
     output:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
-        betas_train="results/{subject}/nsd/betas_train.h5",
-        betas_test="results/{subject}/nsd/betas_test.h5",
+        train="results/{subject}/nsd/betas_train.h5",
+        test="results/{subject}/nsd/betas_test.h5",
         rois="results/{subject}/nsd/rois.h5",
     log:
         "results/{subject}/logs/nsd_betas.log",
@@ -50,19 +71,19 @@ rule nsd_betas:
         "results/{subject}/benchmarks/nsd_betas.tsv"
     conda:
         "../envs/core.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
-        cfg=keys("nsd.constant_voxels", "nsd.rois"),
+        cfg=settings("nsd.constant_voxels"),
         code=code("nsd_betas.py"),
+    resources:
+        mem_mb=3000,
+        runtime=120,
     script:
         "../workflow_scripts/nsd_betas.py"
 
 
 rule nsd_stimuli:
     input:
-        design=DESIGN,
+        stimuli="results/{subject}/nsd/stimuli.tsv",
         brick=BRICK,
     output:
         "results/{subject}/nsd/stimuli_{split}.h5",
@@ -72,20 +93,19 @@ rule nsd_stimuli:
         "results/{subject}/benchmarks/nsd_stimuli_{split}.tsv"
     conda:
         "../envs/core.yaml"
+    params:
+        code=code("nsd_stimuli.py"),
     resources:
         mem_mb=1000,
         runtime=60,
-    params:
-        n_sessions=lambda wildcards: len(session_files(wildcards.subject)),
-        code=code("nsd_stimuli.py"),
     script:
         "../workflow_scripts/nsd_stimuli.py"
 
 
 rule nsd_captions:
     input:
-        design=DESIGN,
-        captions=cfg.paths.captions,
+        stimuli="results/{subject}/nsd/stimuli.tsv",
+        captions=PATHS.captions,
     output:
         "results/{subject}/nsd/captions.json",
     log:
@@ -94,11 +114,10 @@ rule nsd_captions:
         "results/{subject}/benchmarks/nsd_captions.tsv"
     conda:
         "../envs/core.yaml"
+    params:
+        code=code("nsd_captions.py"),
     resources:
         mem_mb=1000,
         runtime=10,
-    params:
-        n_sessions=lambda wildcards: len(session_files(wildcards.subject)),
-        code=code("nsd_captions.py"),
     script:
         "../workflow_scripts/nsd_captions.py"

@@ -1,7 +1,7 @@
-"""Stage 5: first guesses and predicted CLIP features -> reconstructions, by Versatile Diffusion.
+"""Stage 5, recon: Versatile Diffusion img2img from the first guesses, guided by predicted text and vision.
 
-In: results/{subject}/{stage1, stage1_manifest.tsv, ridge/clip_text_test.h5, ridge/clip_vision_test.h5}, its networks
-Out: results/{subject}/{recon, recon_manifest.tsv}
+In:  results/{subject}/{stage1, stage1_manifest.tsv, ridge/clip_text_test.h5, ridge/clip_vision_test.h5}, its networks
+Out: results/{subject}/{recon/nsd*.png, recon_manifest.tsv}
 """
 
 
@@ -11,7 +11,9 @@ rule recon:
         manifest="results/{subject}/stage1_manifest.tsv",
         text="results/{subject}/ridge/clip_text_test.h5",
         vision="results/{subject}/ridge/clip_vision_test.h5",
-        model=VERSATILE_DIFFUSION,
+        text_encoder=FEATURE_MODELS["clip_text"],
+        image_encoder=FEATURE_MODELS["clip_vision"],
+        diffusion=expand("{folder}/{component}", folder=VD, component=["image_unet", "text_unet", "vae"]),
     output:
         pictures=directory("results/{subject}/recon"),
         manifest="results/{subject}/recon_manifest.tsv",
@@ -20,16 +22,16 @@ rule recon:
     benchmark:
         "results/{subject}/benchmarks/recon.tsv"
     conda:
-        "../envs/gpu.yaml"
-    threads: 8
+        "../envs/torch.yaml"
+    params:
+        cfg=settings("recon", "compute.dtype"),
+        code=code("recon.py"),
+    threads: 4
     resources:
-        mem_mb=16000,
+        mem_mb=12000,
         runtime=720,
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
-    params:
-        cfg=keys("recon", "compute.dtype"),
-        code=code("recon.py"),
     script:
         "../workflow_scripts/recon.py"

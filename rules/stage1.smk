@@ -1,14 +1,14 @@
-"""Stage 4: predicted VDVAE latents -> a first guess of each test picture.
+"""Stage 4, stage1: predicted VDVAE latents -> first guesses of the pictures.
 
-In: results/{subject}/ridge/vdvae_test.h5, VDVAE
-Out: results/{subject}/{stage1, stage1_manifest.tsv}
+In:  results/{subject}/ridge/vdvae_test.h5, the VDVAE
+Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
 """
 
 
 rule stage1:
     input:
         latents="results/{subject}/ridge/vdvae_test.h5",
-        model=cfg.paths.vdvae,
+        model=PATHS.vdvae,
     output:
         pictures=directory("results/{subject}/stage1"),
         manifest="results/{subject}/stage1_manifest.tsv",
@@ -17,16 +17,16 @@ rule stage1:
     benchmark:
         "results/{subject}/benchmarks/stage1.tsv"
     conda:
-        "../envs/gpu.yaml"
-    threads: 8
+        "../envs/torch.yaml"
+    params:
+        cfg=settings("stage1", "compute.dtype"),
+        code=code("stage1.py"),
+    threads: 4
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=4000,
+        runtime=60,
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.stage1,
-    params:
-        cfg=keys("stage1"),
-        code=code("stage1.py"),
     script:
         "../workflow_scripts/stage1.py"

@@ -12,22 +12,22 @@ from brain_diffuser.job import job, progress
 from demo import brain, world
 
 with job(snakemake):
-    demo, subject = snakemake.params.cfg["demo"], snakemake.params.subject
-    sessions = world.n_sessions(demo["n_train"], demo["n_test"])
+    demo, subject = snakemake.params.cfg, int(snakemake.wildcards.number)
+    sessions = world.n_sessions(demo["demo.n_train"], demo["demo.n_test"])
     trials = world.shown(loadmat(snakemake.input.design), subject, sessions)
     ids, stimulus = np.unique(trials, return_inverse=True)
     with h5py.File(snakemake.input.stimuli) as file:
         places, signal, ncsnr = brain.simulate(
             subject,
-            demo["seed"],
+            demo["demo.seed"],
             ids,
             images=lambda batch: np.stack([file["imgBrick"][int(i)] for i in batch]),
-            scene_of=partial(world.scene_of, seed=demo["seed"]),
+            scene_of=partial(world.scene_of, seed=demo["demo.seed"]),
             network=networks.load_efficientnet_lite(networks.packaged_weights("lite1")),
             progress=partial(progress, total=-(-len(ids) // 64), what="batches of pictures seen"),
         )
     brain.write_rois({Path(path).name.removesuffix(".nii.gz"): path for path in snakemake.output.rois}, places)
     for session, path in enumerate(snakemake.output.betas):
         shown = stimulus[session * world.TRIALS_PER_SESSION : (session + 1) * world.TRIALS_PER_SESSION]
-        betas = brain.session_betas(subject, session + 1, demo["seed"], signal[shown], ncsnr)
+        betas = brain.session_betas(subject, session + 1, demo["demo.seed"], signal[shown], ncsnr)
         brain.write_session(path, betas, places)

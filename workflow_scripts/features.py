@@ -5,17 +5,17 @@ from brain_diffuser.job import job, progress
 
 with job(snakemake):
     feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
-    device, dtype = devices.choose(snakemake.params.device, cfg["compute.dtype"])
+    device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     options = dict(cfg.get(f"features.{feature}", {}))
     if feature == "clip_vision":
         from brain_diffuser.diffusion import weights
 
-        options["picture_size"] = weights.picture_size(snakemake.params.versatile_diffusion)
+        options["picture_size"] = weights.picture_size(*snakemake.input.sizes)
     features.extract(
         feature,
         features.FEATURES[feature].load(*snakemake.input.model, device=device, dtype=dtype),
         snakemake.input.stimuli,
-        snakemake.input.captions,
+        snakemake.input.captions[0] if snakemake.input.captions else None,
         snakemake.output[0],
         batch_size=snakemake.resources.batch_size,
         storage=cfg["features.storage"],

@@ -11,11 +11,11 @@ with job(snakemake):
     feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
     ridge.predict(
         ridge.load_factor(snakemake.input.factor),
-        snakemake.input.features,
+        snakemake.input.train,
         snakemake.output[0],
         alpha=cfg[f"ridge.alpha.{feature}"],
         rescale=cfg["ridge.rescale"],
-        memory_gib=snakemake.params.memory_gib,
+        memory_gib=float(snakemake.resources.memory_gib),
     )
-    correlation = ridge.accuracy(snakemake.output[0], snakemake.input.true)
+    correlation = ridge.accuracy(snakemake.output[0], snakemake.input.test)
     log.info("%s: mean correlation of predicted and true features %.3f", feature, correlation)

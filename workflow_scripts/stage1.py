@@ -6,7 +6,7 @@ from brain_diffuser.vdvae import weights
 
 with job(snakemake):
     cfg = snakemake.params.cfg
-    device, dtype = devices.choose(snakemake.params.device, cfg["compute.dtype"])
+    device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     latents = arrays.load(snakemake.input.latents)
     guesses = stage1.decode(
         latents,

@@ -1,4 +1,4 @@
-"""DDIM (Song et al. 2021, arXiv 2010.02502) without noise, as pure functions, started from pure or half-noised latents."""
+"""DDIM without noise (Song et al. 2021, arXiv 2010.02502), as pure functions, from pure noise or noised latents."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -57,24 +57,24 @@ def noise_timestep(
 
 
 def add_noise(
-    x_0: Float[Tensor, "batch *shape"], eps: Float[Tensor, "batch *shape"], alpha_bar: Float[Tensor, ""]
-) -> Float[Tensor, "batch *shape"]:
+    x_0: Float[Tensor, "batch ..."], eps: Float[Tensor, "batch ..."], alpha_bar: Float[Tensor, ""]
+) -> Float[Tensor, "batch ..."]:
     """sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps."""
     signal, noise = alpha_bar.sqrt().item(), (1 - alpha_bar).sqrt().item()
     return signal * x_0 + noise * eps
 
 
 def sample(
-    denoise: Callable[[Float[Tensor, "batch *shape"], int], Float[Tensor, "batch *shape"]],
-    x: Float[Tensor, "batch *shape"],
+    denoise: Callable[[Float[Tensor, "batch ..."], int], Float[Tensor, "batch ..."]],
+    x: Float[Tensor, "batch ..."],
     steps: range,
     alpha_bars: Float64[Tensor, " training_steps"],
-    callback: Callable[[int, Float[Tensor, "batch *shape"]], None] | None = None,
-) -> Float[Tensor, "batch *shape"]:
+    callback: Callable[[int, Float[Tensor, "batch ..."]], None] | None = None,
+) -> Float[Tensor, "batch ..."]:
     """x taken from the highest of `steps` below the lowest, by equation 12 of the paper with sigma 0.
 
-    `denoise(x, t)` is the noise in x; below the lowest step lies training step 0, not the clean latents. `callback(t, x)`
-    sees x after each step.
+    `denoise(x, t)` is the noise in x; below the lowest step lies training step 0, not the clean latents.
+    `callback(t, x)` sees x after each step.
     """
     below = (0, *steps[:-1])
     for t, t_below in zip(reversed(steps), reversed(below), strict=True):

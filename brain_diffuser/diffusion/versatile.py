@@ -1,12 +1,17 @@
 """Versatile Diffusion's dual-guided denoiser and its image codec, built from diffusers' parts."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Self
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
-from diffusers import AutoencoderKL, Transformer2DModel, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
+
+from brain_diffuser import checkpoints
 
 SHARED_SIZES = ("attention_head_dim", "block_out_channels", "layers_per_block", "norm_num_groups")
 """What the text UNet's description must have in common with the image UNet's for its transformers to fit."""
@@ -23,14 +28,14 @@ class Contexts(NamedTuple):
 class DualTransformer(nn.Module):
     """An attention slot of the image UNet: its own transformer reads vision, the text UNet's reads text.
 
-    h + (1 - w) (vision(h) - h) + w (text(h) - h), that is, the weighted mean of the two. A branch of weight 0 is not run.
+    h + (1 - w) (vision(h) - h) + w (text(h) - h), that is, the weighted mean of the two. A branch of weight 0 is left
+    out.
     """
 
     def __init__(self, vision: Transformer2DModel, text_dim: int):
         super().__init__()
         self.vision = vision
-        sizes = {key: value for key, value in vision.config.items() if not key.startswith("_")}
-        self.text = Transformer2DModel(**sizes | {"cross_attention_dim": text_dim})
+        self.text = checkpoints.build(Transformer2DModel, {**vision.config, "cross_attention_dim": text_dim})
 
     def forward(
         self, hidden_states: Float[Tensor, "batch channels height width"], encoder_hidden_states: Contexts, **_: Any
@@ -65,15 +70,15 @@ class DualDenoiser(nn.Module):
         self.unet = unet
 
     @classmethod
-    def from_configs(cls, image_unet: Mapping[str, Any], text_unet: Mapping[str, Any]) -> Self:
+    def from_configs(cls, image_unet: Mapping[str, Any], text_unet: Mapping[str, Any]) -> "DualDenoiser":
         """Fresh weights, from the two descriptions in diffusers' form.
 
         Raises ValueError: the text UNet's transformers would not fit the image UNet's slots.
         """
-        unet = UNet2DConditionModel.from_config(dict(image_unet))
+        unet = checkpoints.build(UNet2DConditionModel, image_unet)
         for key in SHARED_SIZES:
-            image, text = unet.config[key], text_unet.get(key, unet.config[key])
-            if text != image and list(text) != list(image):
+            image, text = (json.dumps(config.get(key, unet.config[key])) for config in (image_unet, text_unet))
+            if text != image:
                 raise ValueError(
                     f"text_unet has {key} {text}, image_unet {image}; expected the same, for the text transformers run "
                     "inside the image UNet. Are both of one model?"
@@ -98,7 +103,7 @@ class DualDenoiser(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch channels height width"],
-        t: Real[Tensor, " batch"] | Real[Tensor, ""] | int,
+        t: Real[Tensor, "..."] | int,
         text: Float[Tensor, "batch text_tokens text_dim"],
         vision: Float[Tensor, "batch vision_tokens vision_dim"],
         text_weight: float | None = None,
@@ -110,7 +115,7 @@ class DualDenoiser(nn.Module):
         weight = self.text_weight if text_weight is None else text_weight
         if not 0 <= weight <= 1:
             raise ValueError(f"text_weight must be between 0 (vision alone) and 1 (text alone), got {weight}")
-        dtype = self.unet.dtype
+        dtype = self.unet.conv_in.weight.dtype
         contexts = Contexts(text.to(dtype), vision.to(dtype), weight)
         return self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
 
@@ -132,9 +137,16 @@ class Codec(nn.Module):
         images: UInt8[Tensor, "batch picture_height picture_width 3"],
         eps: Float[Tensor, "batch channels height width"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
-        """Scaled latents, float32: the posterior's mean + std * eps, or its mean."""
-        x = images.movedim(-1, 1).to(self.vae.dtype) / 127.5 - 1
-        posterior = self.vae.encode(x).latent_dist
+        """Scaled latents of pictures, as `embed` gives them."""
+        return self.embed(images.movedim(-1, 1) / 127.5 - 1, eps)
+
+    def embed(
+        self,
+        x: Float[Tensor, "batch 3 picture_height picture_width"],
+        eps: Float[Tensor, "batch channels height width"] | None = None,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """scaling_factor (mean + std eps) of the posterior, or its mean, of x in [-1, 1]; float32."""
+        posterior = self.vae.encode(x.to(self.vae.dtype), return_dict=False)[0]
         latents = posterior.mean.float()
         if eps is not None:
             latents = latents + posterior.std.float() * eps
@@ -144,5 +156,6 @@ class Codec(nn.Module):
         self, latents: Float[Tensor, "batch channels height width"]
     ) -> UInt8[Tensor, "batch picture_height picture_width 3"]:
         """Pictures; levels are truncated, not rounded, as the reference does."""
-        x = self.vae.decode((latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)).sample.float()
-        return ((x + 1) / 2).clamp(0, 1).mul(255).to(torch.uint8).movedim(1, -1)
+        unscaled = (latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)
+        x = self.vae.decode(unscaled, return_dict=False)[0]
+        return ((x.float() + 1) / 2).clamp(0, 1).mul(255).to(torch.uint8).movedim(1, -1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,7 +23,7 @@ def load(
 ) -> tuple[DualDenoiser, Codec]:
     """The denoiser and the codec in `image_unet/`, `text_unet/` and `vae/`, with weights of `dtype`.
 
-    Of the text UNet only the transformers are read. Networks are built without weights first, so memory holds them once.
+    Of the text UNet only the transformers are read. Networks are built without weights, so memory holds one copy.
 
     Raises FileNotFoundError: a file is missing. ValueError: tensors of another model; float16 on the CPU.
     """
@@ -37,7 +37,7 @@ def load(
         )
     with torch.device("meta"):
         denoiser = DualDenoiser.from_configs(image_config, checkpoints.read_config(folder / "text_unet"))
-        codec = Codec(AutoencoderKL.from_config(checkpoints.read_config(folder / "vae")))
+        codec = Codec(checkpoints.build(AutoencoderKL, checkpoints.read_config(folder / "vae")))
     state, tensors = denoiser.state_dict(), {}
     for component, names in component_names(denoiser).items():
         path = checkpoints.find_tensors(folder / component, STEM)
@@ -48,8 +48,15 @@ def load(
     denoiser.load_state_dict(tensors, assign=True)
     path = checkpoints.find_tensors(folder / "vae", STEM)
     checkpoints.fill(codec.vae, modern_attention(checkpoints.read_tensors(path)), path)
-    denoiser, codec = (model.to(device, dtype).eval().requires_grad_(False) for model in (denoiser, codec))
+    for model in (denoiser, codec):
+        model.to(device, dtype).eval().requires_grad_(False)
     return denoiser, codec
+
+
+def picture_size(image_unet_config: str | Path, vae_config: str | Path) -> int:
+    """Side in pixels of the pictures that both networks were trained on, 512 for the published ones."""
+    unet, vae = (checkpoints.read_config(path.parent, path.name) for path in map(Path, (image_unet_config, vae_config)))
+    return unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
 
 
 def save(denoiser: DualDenoiser, folder: str | Path) -> None:

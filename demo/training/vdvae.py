@@ -1,6 +1,6 @@
 """Train the demo's VDVAE on 64 px scenes.
 
-python -m demo.training.vdvae --steps 2500
+python -m demo.training.vdvae --steps 1500
 """
 
 import argparse
@@ -65,7 +65,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1e-3)
     main(**vars(parser.parse_args()))

@@ -1,0 +1,197 @@
+"""config.yaml: what is accepted, and the sentence for everything that is not."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from brain_diffuser.config import read
+
+SHIPPED = Path(__file__).parents[1] / "config.yaml"
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load(SHIPPED.read_text())
+
+
+@pytest.fixture
+def root(tmp_path, config):
+    """A folder in which every path of the demo's models exists."""
+    for key in ("vdvae", "versatile_diffusion"):
+        path = tmp_path / config["datasets"]["demo"][key]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def put(config, path, value):
+    *sections, key = path.split(".")
+    for section in sections:
+        config = config[section]
+    config[key] = value
+
+
+def drop(config, path):
+    *sections, key = path.split(".")
+    for section in sections:
+        config = config[section]
+    return config.pop(key)
+
+
+def sentence(config, root):
+    with pytest.raises(ValueError, match=r"^config\.yaml: ") as caught:
+        read(config, root)
+    return str(caught.value).removeprefix("config.yaml: ")
+
+
+def test_shipped_file_is_valid_and_mirrored(config, root):
+    checked = read(config, root)
+    assert checked.model_dump() == config
+    assert checked.paths == checked.datasets[config["dataset"]]
+    assert checked.subject_number("sub03") == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "kept"),
+    [
+        ("ridge.alpha.vdvae", 50000, 50000.0),
+        ("recon.strength", 1, 1.0),
+        ("recon.text_weight", 0, 0.0),
+        ("stage1.temperature", 0, 0.0),
+        ("nsd.sessions", 37, 37),
+        ("nsd.rois", [], []),
+        ("subjects", ["sub08", "sub01"], ["sub08", "sub01"]),
+    ],
+)
+def test_accepted_values_have_one_canonical_form(config, root, path, value, kept):
+    put(config, path, value)
+    found = read(config, root).model_dump()
+    for key in path.split("."):
+        found = found[key]
+    assert repr(found) == repr(kept)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("recon.strength", 1.5, "recon.strength is 1.5; expected more than 0 and at most 1"),
+        ("recon.strength", 0, "recon.strength is 0; expected more than 0 and at most 1"),
+        ("recon.guidance_scale", float("nan"), "recon.guidance_scale is NaN; expected at least 0"),
+        ("ridge.alpha.vdvae", "5e4", 'ridge.alpha.vdvae is "5e4"; expected more than 0; write 50000.0'),
+        ("ridge.alpha.vdvae", "big", 'ridge.alpha.vdvae is "big"; expected more than 0'),
+        ("ridge.alpha.vdvae", True, "ridge.alpha.vdvae is true; expected more than 0"),
+        ("ridge.rescale", "tests", 'ridge.rescale is "tests"; expected train_oof, test or none'),
+        ("recon.steps", 50.0, "recon.steps is 50.0; expected a whole number at least 1"),
+        ("recon.steps", True, "recon.steps is true; expected a whole number at least 1"),
+        ("stage1.seed", None, "stage1.seed is null; expected a whole number at least 0"),
+        ("demo.n_test", 1120, "demo.n_test is 1120; expected a whole number at least 1 and at most 1000"),
+        ("nsd.sessions", "al", 'nsd.sessions is "al"; expected all or a whole number at least 1'),
+        ("nsd.sessions", 0, "nsd.sessions is 0; expected all or a whole number at least 1"),
+        ("nsd.rois", [1], "nsd.rois.0 is 1; expected text"),
+        ("metrics.ssim", 2, "metrics.ssim is 2; expected columns or 2d"),
+        ("metrics.judge", "lite1", 'metrics.judge is "lite1"; expected lite0'),
+        ("compute.batch_size", 8, "compute.batch_size is 8; expected a section with the keys features, stage1, recon"),
+        ("datasets.demo.simulated", "yes", 'datasets.demo.simulated is "yes"; expected true or false'),
+        ("datasets", {}, "datasets is empty; expected a section with entries"),
+    ],
+)
+def test_wrong_value(config, root, path, value, expected):
+    put(config, path, value)
+    assert sentence(config, root) == expected
+
+
+@pytest.mark.parametrize(("value", "found"), [([], "subjects is []"), (["sub09"], 'subjects.0 is "sub09"')])
+def test_wrong_subjects(config, root, value, found):
+    config["subjects"] = value
+    assert sentence(config, root).startswith(f"{found}; expected ")
+    assert "sub07 or sub08" in sentence(config, root)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("ridge.alpha", "alhpa", "ridge.alhpa is not a known key; did you mean ridge.alpha?"),
+        ("recon", "recons", "recons is not a known key; did you mean recon?"),
+        (
+            "ridge.alpha.clip_text",
+            "clip_txt",
+            "ridge.alpha.clip_txt is not a known key; did you mean ridge.alpha.clip_text?",
+        ),
+    ],
+)
+def test_misspelt_key(config, root, old, new, expected):
+    value = drop(config, old)
+    put(config, ".".join([*old.split(".")[:-1], new]), value)
+    assert sentence(config, root) == expected
+
+
+@pytest.mark.parametrize("key", ["zebra", 1])
+def test_unknown_key(config, root, key):
+    config["metrics"][key] = 0
+    assert sentence(config, root) == f"metrics.{key} is not a known key; known keys here are ssim, judge, control_seed"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("dataset", "dataset is missing; expected text; copy the line `dataset:` from the shipped config.yaml"),
+        (
+            "recon.steps",
+            "recon.steps is missing; expected a whole number at least 1; "
+            "copy the line `steps:` under recon from the shipped config.yaml",
+        ),
+        (
+            "datasets.nsd.captions",
+            "datasets.nsd.captions is missing; expected text; "
+            "copy the line `captions:` under datasets.nsd from the shipped config.yaml",
+        ),
+    ],
+)
+def test_missing_key(config, root, path, expected):
+    drop(config, path)
+    assert sentence(config, root) == expected
+
+
+def test_several_problems_are_counted(config, root):
+    put(config, "recon.strength", 2.0)
+    put(config, "recon.steps", 0)
+    put(config, "nsd.sessions", [])
+    assert sentence(config, root).endswith("(and 2 more)")
+
+
+def test_repeated_subject(config, root):
+    config["subjects"] = ["sub01", "sub02", "sub01"]
+    assert sentence(config, root) == "subjects has sub01 2 times; expected each once, so delete the others"
+
+
+def test_stimuli_that_do_not_fill_sessions(config, root):
+    put(config, "demo.n_train", 1380)
+    put(config, "demo.n_test", 121)
+    assert sentence(config, root).startswith("demo.n_train + demo.n_test is 1501; expected a multiple of 250")
+
+
+def test_unknown_dataset(config, root):
+    config["dataset"] = "dmeo"
+    assert sentence(config, root).startswith("dataset is dmeo; expected demo or nsd")
+
+
+def test_a_dataset_of_ones_own(config, root):
+    config["datasets"]["mine"] = {**config["datasets"]["demo"], "nsd": "results/demo/nsd", "simulated": True}
+    config["dataset"] = "mine"
+    assert read(config, root).paths.simulated is True
+
+
+def test_paths_of_the_chosen_dataset_exist(config, root):
+    config["dataset"] = "nsd"
+    found = sentence(config, root)
+    assert found.startswith("datasets.nsd.nsd is data/nsd, which does not exist; ")
+    assert found.endswith("(and 3 more)")
+
+
+def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, root):
+    assert not (root / config["datasets"]["demo"]["nsd"]).exists()
+    (root / config["datasets"]["demo"]["vdvae"]).unlink()
+    assert sentence(config, root).startswith(
+        "datasets.demo.vdvae is demo/models/vdvae/vdvae-ema.safetensors, which does"
+    )

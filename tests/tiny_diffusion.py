@@ -1,0 +1,102 @@
+"""Small diffusion networks: those behind `data/vd_tiny`, with the original program's outputs, and random ones."""
+
+import functools
+import json
+from pathlib import Path
+
+import golden_inputs
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
+
+from brain_diffuser.diffusion import weights
+from brain_diffuser.diffusion.versatile import Codec, DualDenoiser
+
+DATA = Path(__file__).parent / "data"
+SEED = 11
+GOLDEN_UNET = {
+    "sample_size": 16,
+    "block_out_channels": [32, 64, 128, 128],
+    "cross_attention_dim": 48,
+    "attention_head_dim": 4,
+}
+SMALL_UNET = {
+    "sample_size": 8,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [16, 32],
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "cross_attention_dim": 12,
+    "attention_head_dim": 2,
+}
+TEXT_SHAPE, VISION_SHAPE = (5, 10), (7, 12)
+
+
+@functools.cache
+def golden():
+    """Facts about the original run, and its arrays as tensors."""
+    with np.load(DATA / "vd_tiny.npz") as arrays:
+        tensors = {name: torch.from_numpy(arrays[name]) for name in arrays}
+    return json.loads((DATA / "vd_tiny.json").read_text()), tensors
+
+
+def golden_noise(name, shape):
+    return torch.from_numpy(golden_inputs.normal(SEED, name, shape))
+
+
+def golden_weights(prefix):
+    """By their names in the original program; `dm:` is the UNets, `kl:` the autoencoder."""
+    keys = golden()[0]["keys_" + prefix.removesuffix(":")]
+    return {name: torch.from_numpy(golden_inputs.generic(SEED, prefix + name, shape)) for name, shape in keys}
+
+
+@functools.cache
+def golden_denoiser():
+    denoiser = DualDenoiser.from_configs(GOLDEN_UNET, GOLDEN_UNET)
+    denoiser.load_state_dict(weights.denoiser_tensors(golden_weights("dm:")))
+    return denoiser.eval().requires_grad_(False)
+
+
+def autoencoder(block_out_channels, **sizes):
+    levels = len(block_out_channels)
+    return AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * levels,
+        up_block_types=["UpDecoderBlock2D"] * levels,
+        block_out_channels=block_out_channels,
+        latent_channels=4,
+        **sizes,
+    )
+
+
+@functools.cache
+def golden_codec():
+    codec = Codec(autoencoder([32, 64, 128, 128], layers_per_block=2))
+    codec.vae.load_state_dict(weights.codec_tensors(golden_weights("kl:")))
+    return codec.eval().requires_grad_(False)
+
+
+@functools.cache
+def small_models():
+    """A denoiser of latents 4 x 8 x 8 and a codec of pictures of 16 pixels, both random; never written to."""
+    torch.manual_seed(0)
+    denoiser = DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "cross_attention_dim": TEXT_SHAPE[1]})
+    codec = Codec(autoencoder([8, 16], norm_num_groups=4, scaling_factor=0.5))
+    return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
+
+
+def save_small(folder):
+    """The small models as published ones are laid out."""
+    denoiser, codec = small_models()
+    weights.save(denoiser, folder)
+    (folder / "vae").mkdir()
+    (folder / "vae" / "config.json").write_text(codec.vae.to_json_string())
+    save_file(codec.vae.state_dict(), folder / "vae" / "diffusion_pytorch_model.safetensors")
+    return folder
+
+
+def contexts(n, seed=0):
+    """Text and vision embeddings of n pictures, as predicted ones come."""
+    rng = np.random.default_rng(seed)
+    return tuple(rng.standard_normal((n, *shape), np.float32) for shape in (TEXT_SHAPE, VISION_SHAPE))

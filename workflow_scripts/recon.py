@@ -1,0 +1,33 @@
+"""Stage 5: reconstructions of the test stimuli."""
+
+from pathlib import Path
+
+from brain_diffuser import arrays, clip, devices, pictures, recon
+from brain_diffuser.diffusion import weights
+from brain_diffuser.job import job, progress
+
+with job(snakemake):
+    cfg, inputs = snakemake.params.cfg, snakemake.input
+    device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
+    nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)
+    text, vision = arrays.load_aligned(inputs.text, inputs.vision)
+    arrays.check_aligned(inputs.stage1, nsd_id, inputs.text, text.nsd_id)
+    models = weights.load(Path(inputs.diffusion[0]).parent, device, dtype)
+    unconditional = clip.unconditional(
+        clip.ClipText.load(*inputs.text_encoder, device=device),
+        clip.ClipVision.load(*inputs.image_encoder, device=device),
+        recon.picture_size(*models),
+    )
+    reconstructions = recon.reconstruct(
+        guesses,
+        text.values,
+        vision.values,
+        unconditional,
+        models,
+        nsd_id=nsd_id,
+        batch_size=snakemake.resources.batch_size,
+        **cfg["recon"],
+    )
+    pictures.write_folder(
+        snakemake.output.pictures, snakemake.output.manifest, progress(reconstructions, len(nsd_id), "reconstructions")
+    )
