@@ -85,8 +85,6 @@ class Recon(Section):
 
 
 class Metrics(Section):
-    ssim: Literal["columns", "2d"]
-    judge: Literal["lite0"]
     control_seed: Seed
 
 

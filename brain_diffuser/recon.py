@@ -79,8 +79,8 @@ def reconstruct(
         if not latents.isfinite().all():
             dtype = str(denoiser.unet.dtype).removeprefix("torch.")
             raise ValueError(
-                f"latents of nsd_id {', '.join(map(str, nsd_id[rows]))} are not finite in {dtype}; expected finite ones. "
-                "Compute in bfloat16 or float32, or look at the weights."
+                f"latents of nsd_id {', '.join(map(str, nsd_id[rows]))} are not finite in {dtype}; expected finite "
+                "ones. Compute in bfloat16 or float32, or look at the weights."
             )
         return codec.decode(latents).cpu().numpy()
 

@@ -5,8 +5,6 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 ROOT = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 
@@ -18,11 +16,11 @@ from demo import world
 
 @contextmanager
 def one_sentence():
-    """Have Snakemake print an error's own words, without where in the program it came from."""
+    """Stop before any job with an error's own words, without where in the program it came from."""
     try:
         yield
     except (ValueError, OSError) as error:
-        raise WorkflowError(str(error)) from None
+        sys.exit(str(error))
 
 
 with one_sentence():

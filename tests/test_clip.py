@@ -41,7 +41,7 @@ def fill(model, prefix):
 def text_tower(vocab_size=300, **sizes):
     config = {"max_position_embeddings": 77, "projection_dim": 48, **SIZES, **sizes}
     config |= {"vocab_size": vocab_size, "bos_token_id": vocab_size - 2, "eos_token_id": vocab_size - 1}
-    return fill(CLIPTextModelWithProjection(CLIPTextConfig(**config)), "te:")
+    return fill(CLIPTextModelWithProjection(CLIPTextConfig(**config)), "te:")  # codespell:ignore te
 
 
 def vision_tower(**sizes):

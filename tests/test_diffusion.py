@@ -64,7 +64,7 @@ def test_half_precision_stays_as_near_as_the_originals(arrays, dtype, largest):
 
 def test_codec_equals_the_original(arrays):
     codec = golden_codec()
-    moments = torch.cat(codec.vae.encode(arrays["img_in"]).latent_dist.parameters.chunk(2, 1), 1)
+    moments = codec.vae.encode(arrays["img_in"]).latent_dist.parameters
     torch.testing.assert_close(moments, arrays["kl_moments"], **CLOSE)
     eps = golden_noise("vae_noise:0", arrays["z0"].shape)
     torch.testing.assert_close(codec.embed(arrays["img_in"], eps), arrays["z0"], **CLOSE)
@@ -310,8 +310,7 @@ def test_dtype_is_that_of_all_weights(folder):
 def test_text_unet_has_the_names_diffusers_gives_its_transformers(folder):
     config = json.loads((folder / "text_unet" / "config.json").read_text())
     assert config.pop("_class_name") == "UNetFlatConditionModel"
-    config |= {"up_block_types": config["up_block_types"], "in_channels": 10, "out_channels": 10}
-    published = UNetFlatConditionModel(**config).state_dict()
+    published = UNetFlatConditionModel(**config, in_channels=10, out_channels=10).state_dict()
     shapes = {name: tensor.shape for name, tensor in published.items() if ".attentions." in name}
     written = load_file(folder / "text_unet" / "diffusion_pytorch_model.safetensors")
     assert {name: tensor.shape for name, tensor in written.items()} == shapes

@@ -1,0 +1,196 @@
+"""The whole workflow on a toy subject: it runs, reruns exactly what an edit affects, and survives a kill."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from nsd_tree import write_tree
+from toy_workflow import N_TEST, N_TRAIN, command, edit_config, planned, snakemake, write_checkout
+
+from brain_diffuser import arrays, pictures
+
+SHOWN = {"metrics", "contact_sheet"}
+FEATURES = ("vdvae", "clip_text", "clip_vision")
+AFTER_RIDGE = {"stage1", "recon", *SHOWN}
+RIDGE = {f"ridge:{feature}" for feature in FEATURES}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A checkout in which everything has run; never changed."""
+    checkout = write_checkout(tmp_path_factory.mktemp("workflow") / "checkout")
+    run = snakemake(checkout, "--cores", "2")
+    assert run.returncode == 0, run.stderr
+    assert "sub01: pictures in results/sub01/recon" in run.stderr
+    return checkout
+
+
+@pytest.fixture
+def checkout(finished, tmp_path):
+    """A copy to edit."""
+    return shutil.copytree(finished, tmp_path / "moved", copy_function=shutil.copy2)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and "benchmarks" not in path.parts)
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if "logs" not in path.parts}
+
+
+def test_artifacts(finished):
+    results = finished / "results/sub01"
+    betas = arrays.load(results / "nsd/betas_test.h5")
+    for folder in ("stage1", "recon"):
+        ids, images = pictures.read_folder(results / folder, results / f"{folder}_manifest.tsv")
+        assert ids.tolist() == betas.nsd_id.tolist()
+        assert images.shape == (N_TEST, 16, 16, 3)
+    for feature in FEATURES:
+        train = arrays.load(results / f"features/{feature}_train.h5")
+        predicted = arrays.load(results / f"ridge/{feature}_test.h5")
+        assert len(train.values) == N_TRAIN
+        assert predicted.values.shape == (N_TEST, *train.values.shape[1:])
+    with open(results / "metrics/metrics.tsv", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert {row["pictures"] for row in rows} == {"stage1", "recon"}
+    assert all(-1 <= float(row["mean"]) <= 2 for row in rows)
+    with open(results / "metrics/per_image.csv", newline="") as stream:
+        assert [int(row["nsd_id"]) for row in csv.DictReader(stream)] == betas.nsd_id.tolist()
+    assert not list(finished.rglob("*.part-*"))
+
+
+def test_second_run_does_nothing(finished):
+    before = digests(finished / "results")
+    run = snakemake(finished, "--cores", "2")
+    assert run.returncode == 0, run.stderr
+    assert "Nothing to be done" in run.stdout + run.stderr
+    assert digests(finished / "results") == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("recon.guidance_scale", 2.0, {"recon"} | SHOWN),
+        ("ridge.alpha.clip_text", 7.0, {"ridge:clip_text", "recon"} | SHOWN),
+        ("ridge.rescale", "none", RIDGE | AFTER_RIDGE),
+        ("ridge.precision", "float32", {"ridge_factor"} | RIDGE | AFTER_RIDGE),
+        ("stage1.temperature", 0.5, AFTER_RIDGE),
+        ("features.vdvae.posterior", "sample", {"features:vdvae", "ridge:vdvae"} | AFTER_RIDGE),
+        ("metrics.control_seed", 3, {"metrics"}),
+        ("recon.steps", 4, set()),
+        ("compute.batch_size.recon", 3, set()),
+        ("demo.seed", 5, set()),
+    ],
+)
+def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
+    edit_config(checkout, key, value)
+    assert planned(checkout) == expected
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("brain_diffuser/diffusion/ddim.py", {"recon"} | SHOWN),
+        ("brain_diffuser/metrics.py", {"metrics"}),
+        ("brain_diffuser/stage1.py", AFTER_RIDGE),
+        ("brain_diffuser/ridge.py", {"ridge_factor"} | RIDGE | AFTER_RIDGE),
+        ("workflow_scripts/contact_sheet.py", {"contact_sheet"}),
+        ("demo/brain.py", set()),
+    ],
+)
+def test_edited_module_reruns_the_rules_that_import_it(checkout, module, expected):
+    with open(checkout / module, "a") as file:
+        file.write("\nEDITED = True\n")
+    assert planned(checkout) == expected
+
+
+def test_edits_without_meaning_rerun_nothing(checkout):
+    for path in [*checkout.rglob("*.py"), *checkout.rglob("*.smk")]:
+        path.touch()
+    ddim = checkout / "brain_diffuser/diffusion/ddim.py"
+    ddim.write_text("# a comment\n" + ddim.read_text())
+    config = checkout / "config.yaml"
+    sections = config.read_text().split("\nrecon:")
+    config.write_text(sections[0] + "\n# another comment\nrecon:" + sections[1])
+    assert planned(checkout) == set()
+
+
+def test_kill_leaves_no_half_artifact_and_the_next_run_completes(checkout):
+    results = checkout / "results/sub01"
+    untouched = digests(results / "ridge") | digests(results / "stage1")
+    for key, value in (("recon.steps", 900), ("recon.strength", 1.0), ("compute.batch_size.recon", 1)):
+        edit_config(checkout, key, value)
+    run = subprocess.Popen(
+        command("--cores", "2"), cwd=checkout, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 90
+        while not list(results.glob("recon.part-*/*.png")):
+            assert run.poll() is None, "the run ended before a picture was written"
+            assert time.monotonic() < deadline, "no picture was written in time"
+            time.sleep(0.05)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    assert not (results / "recon").exists()
+    assert not (results / "recon_manifest.tsv").exists()
+    edit_config(checkout, "recon.steps", 4)
+    assert snakemake(checkout, "--unlock").returncode == 0
+    again = snakemake(checkout, "--cores", "2")
+    assert again.returncode == 0, again.stderr
+    ids, _ = pictures.read_folder(results / "recon", results / "recon_manifest.tsv")
+    assert len(ids) == N_TEST
+    assert digests(results / "ridge") | digests(results / "stage1") == untouched
+    assert not list(results.glob("*.part-*"))
+
+
+def test_bad_input_ends_with_one_sentence_and_leaves_artifacts_alone(checkout):
+    before = digests(checkout / "results")
+    (session,) = checkout.glob("toy/nsd/nsddata_betas/**/betas_session02.nii.gz")
+    session.write_bytes(session.read_bytes()[:20_000])
+    run = snakemake(checkout, "--cores", "2")
+    assert run.returncode != 0
+    (sentence,) = {line for line in run.stderr.splitlines() if line.startswith("rule nsd_betas: ")}
+    assert "betas_session02.nii.gz" in sentence
+    assert {path: digest for path, digest in digests(checkout / "results").items() if path in before} == {
+        path: digest for path, digest in before.items() if "nsd/betas" not in path and "rois.h5" not in path
+    }
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda root: edit_config(root, "recon.strength", 1.5), "config.yaml: recon.strength is 1.5; expected"),
+        (lambda root: edit_config(root, "ridge.alhpa", 1), "config.yaml: ridge.alhpa is not a known key"),
+        (lambda root: edit_config(root, "datasets.toy.vdvae", "no.th"), "datasets.toy.vdvae is no.th, which does not"),
+        (lambda root: edit_config(root, "nsd.sessions", 3), "lacks betas_session03"),
+        (lambda root: edit_config(root, "subjects", ["sub02"]), "lacks betas_session01"),
+    ],
+)
+def test_wrong_configuration_stops_before_any_job(checkout, edit, sentence):
+    edit(checkout)
+    run = snakemake(checkout, "--cores", "2")
+    assert run.returncode != 0
+    assert sentence in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "rule " not in run.stderr
+
+
+def test_hdf5_betas_give_the_same_artifacts(finished, tmp_path):
+    tree = write_tree(tmp_path / "nsd", sessions=2, n_train=N_TRAIN, n_test=N_TEST, formats=("hdf5",))
+    other = shutil.copytree(finished, tmp_path / "hdf5", copy_function=shutil.copy2)
+    for path in other.glob("toy/nsd/nsddata_betas/**/*.nii.gz"):
+        path.unlink()
+    for path in tree.betas.iterdir():
+        (folder,) = other.glob("toy/nsd/nsddata_betas/ppdata/*/func1pt8mm/*")
+        shutil.copy2(path, folder)
+    run = snakemake(other, "--cores", "2", "results/sub01/nsd/betas_train.h5", "--forcerun", "nsd_betas")
+    assert run.returncode == 0, run.stderr
+    first, second = (arrays.load(root / "results/sub01/nsd/betas_train.h5") for root in (finished, other))
+    assert json.dumps(first.nsd_id.tolist()) == json.dumps(second.nsd_id.tolist())
+    assert first.values.tobytes() == second.values.tobytes()

@@ -1,0 +1,108 @@
+"""A checkout of the workflow with a toy subject and tiny random networks in the published layouts."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tiny_diffusion
+import tiny_vdvae
+import yaml
+from nsd_tree import write_tree
+from safetensors.torch import save_file
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+N_TRAIN, N_TEST = 16, 8
+LEFT_OUT = (".git", ".venv", ".snakemake", "results", "data", "models", "docs", "tests", "*cache*", "*.egg-info")
+TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def write_checkout(folder: Path) -> Path:
+    """The project's files, a toy subject below `toy/`, and a config.yaml that names it."""
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    tree = write_tree(folder / "toy/nsd", sessions=2, n_train=N_TRAIN, n_test=N_TEST, formats=("nii.gz",))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["dataset"] = "toy"
+    config["datasets"]["toy"] = {
+        "simulated": False,
+        "nsd": "toy/nsd",
+        "captions": str(tree.captions.relative_to(folder)),
+        "vdvae": "toy/vdvae/vdvae.safetensors",
+        "versatile_diffusion": "toy/versatile-diffusion",
+    }
+    config["recon"]["steps"] = 4
+    config["compute"]["device"] = "cpu"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    write_vdvae(folder / "toy/vdvae")
+    write_versatile_diffusion(folder / "toy/versatile-diffusion")
+    return folder
+
+
+def write_vdvae(folder: Path) -> None:
+    folder.mkdir()
+    model = tiny_vdvae.model()
+    save_file(model.state_dict(), folder / "vdvae.safetensors")
+    (folder / "vdvae.json").write_text(json.dumps(vars(model.config)))
+
+
+def write_versatile_diffusion(folder: Path) -> None:
+    folder.mkdir()
+    tiny_diffusion.save_small(folder)
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    CLIPTokenizer({token: i for i, token in enumerate(tokens)}, []).save_pretrained(folder / "tokenizer")
+    ends = {"bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
+    text_dim, vision_dim = tiny_diffusion.TEXT_SHAPE[1], tiny_diffusion.VISION_SHAPE[1]
+    text = CLIPTextConfig(
+        vocab_size=len(tokens), max_position_embeddings=9, projection_dim=text_dim, **ends, **TOWER
+    )
+    CLIPTextModelWithProjection(text).save_pretrained(folder / "text_encoder")
+    vision = CLIPVisionConfig(image_size=16, patch_size=8, projection_dim=vision_dim, **TOWER)
+    CLIPVisionModelWithProjection(vision).save_pretrained(folder / "image_encoder")
+    (folder / "image_feature_extractor").mkdir()
+    (folder / "image_feature_extractor/preprocessor_config.json").write_text(
+        json.dumps(
+            {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}, "resample": 3}
+            | {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+        )
+    )
+
+
+def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A call as a user types it."""
+    return subprocess.run(command(*arguments), cwd=checkout, capture_output=True, text=True, check=False)
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", *arguments]
+
+
+def planned(checkout: Path) -> set[str]:
+    """What a dry run would do: rule names, with the feature for rules that have one."""
+    found = snakemake(checkout, "-n")
+    assert found.returncode == 0, found.stderr
+    text = found.stdout + found.stderr
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
+    named = {(name, *re.findall(r"feature=(\w+)", block)) for name, block in jobs}
+    return {":".join(parts) for parts in named} - {"all"}
+
+
+def edit_config(checkout: Path, path: str, value: object) -> None:
+    """Set a dotted key of config.yaml."""
+    file = checkout / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    *sections, key = path.split(".")
+    section = config
+    for name in sections:
+        section = section[name]
+    section[key] = value
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
