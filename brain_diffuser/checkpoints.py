@@ -68,7 +68,9 @@ def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) 
     return {name: tensor for name, tensor in tensors.items() if wanted(name)}
 
 
-def check(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+def check(
+    path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor], described_by: str = "its config.json"
+) -> None:
     """Raises ValueError, naming the first tensors, unless a file holds the expected tensors and nothing else."""
     shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
     problems = {
@@ -86,10 +88,13 @@ def check(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor
         if names
     ]
     if said:
-        raise ValueError(f"{path} {'; '.join(said)}; this looks like another model than its config.json describes")
+        raise ValueError(
+            f"{path} {'; '.join(said)}; this looks like another model than {described_by} describes, "
+            'see README "Weights"'
+        )
 
 
-def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path, described_by: str = "its config.json") -> None:
     """Give a model built on the meta device the tensors of a file; raises ValueError as `check` does."""
-    check(path, model.state_dict(), tensors)
+    check(path, model.state_dict(), tensors, described_by)
     model.load_state_dict(tensors, assign=True)

@@ -29,7 +29,10 @@ with one_sentence():
 SETTINGS = cfg.model_dump()
 FEATURES = tuple(SETTINGS["ridge"]["alpha"])
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
-GPU = int(cfg.compute.device == "cuda" or (cfg.compute.device == "auto" and shutil.which("nvidia-smi") is not None))
+GPU = int(
+    cfg.compute.device == "cuda"
+    or (cfg.compute.device == "auto" and shutil.which("nvidia-smi") is not None)
+)
 
 
 wildcard_constraints:
@@ -53,6 +56,9 @@ def where_the_pictures_are():
     """One line for each subject that has something to look at."""
     for subject in cfg.subjects:
         folder = Path("results", subject)
-        made = [folder / name for name in ("recon", "contact_sheet.png", "metrics/metrics.tsv")]
+        made = [
+            folder / name
+            for name in ("recon", "contact_sheet.png", "metrics/metrics.tsv")
+        ]
         if made[0].is_dir():
             yield f"{subject}: pictures in {', '.join(str(path) for path in made if path.exists())}"

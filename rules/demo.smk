@@ -6,7 +6,15 @@ Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli} and datasets.de
 DEMO = cfg.datasets["demo"].nsd
 DEMO_BETAS = f"{DEMO}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
 DEMO_ROI = f"{DEMO}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
-DEMO_ATLASES = ["nsdgeneral", "prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies"]
+DEMO_ATLASES = [
+    "nsdgeneral",
+    "prf-visualrois",
+    "prf-eccrois",
+    "floc-faces",
+    "floc-words",
+    "floc-places",
+    "floc-bodies",
+]
 DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
 DEMO_BRICK = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
@@ -17,7 +25,10 @@ with one_sentence():
 def demo_sessions(folder):
     """The betas that the demo writes."""
     ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[cfg.demo.format]
-    return [f"{folder}/betas_session{session + 1:02d}.{ending}" for session in range(N_DEMO_SESSIONS)]
+    return [
+        f"{folder}/betas_session{session + 1:02d}.{ending}"
+        for session in range(N_DEMO_SESSIONS)
+    ]
 
 
 rule demo_stimuli:
@@ -31,14 +42,14 @@ rule demo_stimuli:
         f"{DEMO}/benchmarks/demo_stimuli.tsv"
     conda:
         "../envs/core.yaml"
-    params:
-        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
-        subjects=sorted(cfg.subject_number(subject) for subject in cfg.subjects),
-        code=code("demo_stimuli.py"),
     threads: 8
     resources:
         mem_mb=3000,
         runtime=20,
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        subjects=sorted(cfg.subject_number(subject) for subject in cfg.subjects),
+        code=code("demo_stimuli.py"),
     script:
         "../workflow_scripts/demo_stimuli.py"
 
@@ -56,12 +67,12 @@ rule demo_brain:
         f"{DEMO}/benchmarks/demo_brain_{{number}}.tsv"
     conda:
         "../envs/torch.yaml"
-    params:
-        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
-        code=code("demo_brain.py"),
     threads: 4
     resources:
         mem_mb=4000,
         runtime=20,
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        code=code("demo_brain.py"),
     script:
         "../workflow_scripts/demo_brain.py"

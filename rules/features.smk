@@ -23,7 +23,9 @@ rule features:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",
         captions=only_for("clip_text", "results/{subject}/nsd/captions.json"),
         model=lambda wildcards: FEATURE_MODELS[wildcards.feature],
-        sizes=only_for("clip_vision", f"{VD}/image_unet/config.json", f"{VD}/vae/config.json"),
+        sizes=only_for(
+            "clip_vision", f"{VD}/image_unet/config.json", f"{VD}/vae/config.json"
+        ),
     output:
         "results/{subject}/features/{feature}_{split}.h5",
     log:
@@ -32,16 +34,18 @@ rule features:
         "results/{subject}/benchmarks/features_{feature}_{split}.tsv"
     conda:
         "../envs/torch.yaml"
-    params:
-        cfg=lambda wildcards: settings(
-            "features.storage", "compute.dtype", *FEATURE_SETTINGS.get(wildcards.feature, [])
-        ),
-        code=code("features.py"),
     resources:
         mem_mb=6000,
         runtime=240,
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.features,
+    params:
+        cfg=lambda wildcards: settings(
+            "features.storage",
+            "compute.dtype",
+            *FEATURE_SETTINGS.get(wildcards.feature, []),
+        ),
+        code=code("features.py"),
     script:
         "../workflow_scripts/features.py"

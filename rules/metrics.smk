@@ -25,12 +25,12 @@ rule metrics:
         "results/{subject}/benchmarks/metrics.tsv"
     conda:
         "../envs/judges.yaml"
-    params:
-        cfg=settings("metrics"),
-        code=code("metrics.py"),
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        cfg=settings("metrics"),
+        code=code("metrics.py"),
     script:
         "../workflow_scripts/metrics.py"
 
@@ -47,11 +47,11 @@ rule contact_sheet:
         "results/{subject}/benchmarks/contact_sheet.tsv"
     conda:
         "../envs/core.yaml"
-    params:
-        n_stimuli=24,
-        code=code("contact_sheet.py"),
     resources:
         mem_mb=1000,
         runtime=5,
+    params:
+        n_stimuli=24,
+        code=code("contact_sheet.py"),
     script:
         "../workflow_scripts/contact_sheet.py"

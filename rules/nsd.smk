@@ -15,7 +15,10 @@ def session_files(subject):
     """The betas to read: the sessions that are there, or that the demo will write."""
     folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
     if not PATHS.simulated:
-        return [str(path) for path in sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format)]
+        return [
+            str(path)
+            for path in sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format)
+        ]
     files = demo_sessions(folder)
     if cfg.nsd.sessions != "all" and cfg.nsd.sessions > len(files):
         raise ValueError(
@@ -44,13 +47,13 @@ rule nsd_design:
         "results/{subject}/benchmarks/nsd_design.tsv"
     conda:
         "../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=5,
     params:
         subject=lambda wildcards: cfg.subject_number(wildcards.subject),
         n_sessions=lambda wildcards: f"{len(SESSIONS[wildcards.subject])} sessions",
         code=code("nsd_design.py"),
-    resources:
-        mem_mb=1000,
-        runtime=5,
     script:
         "../workflow_scripts/nsd_design.py"
 
@@ -71,12 +74,12 @@ rule nsd_betas:
         "results/{subject}/benchmarks/nsd_betas.tsv"
     conda:
         "../envs/core.yaml"
-    params:
-        cfg=settings("nsd.constant_voxels"),
-        code=code("nsd_betas.py"),
     resources:
         mem_mb=3000,
         runtime=120,
+    params:
+        cfg=settings("nsd.constant_voxels"),
+        code=code("nsd_betas.py"),
     script:
         "../workflow_scripts/nsd_betas.py"
 
@@ -93,11 +96,11 @@ rule nsd_stimuli:
         "results/{subject}/benchmarks/nsd_stimuli_{split}.tsv"
     conda:
         "../envs/core.yaml"
-    params:
-        code=code("nsd_stimuli.py"),
     resources:
         mem_mb=1000,
         runtime=60,
+    params:
+        code=code("nsd_stimuli.py"),
     script:
         "../workflow_scripts/nsd_stimuli.py"
 
@@ -114,10 +117,10 @@ rule nsd_captions:
         "results/{subject}/benchmarks/nsd_captions.tsv"
     conda:
         "../envs/core.yaml"
-    params:
-        code=code("nsd_captions.py"),
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        code=code("nsd_captions.py"),
     script:
         "../workflow_scripts/nsd_captions.py"

@@ -13,7 +13,11 @@ rule recon:
         vision="results/{subject}/ridge/clip_vision_test.h5",
         text_encoder=FEATURE_MODELS["clip_text"],
         image_encoder=FEATURE_MODELS["clip_vision"],
-        diffusion=expand("{folder}/{component}", folder=VD, component=["image_unet", "text_unet", "vae"]),
+        diffusion=expand(
+            "{folder}/{component}",
+            folder=VD,
+            component=["image_unet", "text_unet", "vae"],
+        ),
     output:
         pictures=directory("results/{subject}/recon"),
         manifest="results/{subject}/recon_manifest.tsv",
@@ -23,9 +27,6 @@ rule recon:
         "results/{subject}/benchmarks/recon.tsv"
     conda:
         "../envs/torch.yaml"
-    params:
-        cfg=settings("recon", "compute.dtype"),
-        code=code("recon.py"),
     threads: 4
     resources:
         mem_mb=12000,
@@ -33,5 +34,8 @@ rule recon:
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
+    params:
+        cfg=settings("recon", "compute.dtype"),
+        code=code("recon.py"),
     script:
         "../workflow_scripts/recon.py"

@@ -17,13 +17,13 @@ rule ridge_factor:
         "results/{subject}/benchmarks/ridge_factor.tsv"
     conda:
         "../envs/core.yaml"
-    params:
-        cfg=settings("ridge.precision"),
-        code=code("ridge_factor.py"),
     threads: 8
     resources:
         mem_mb=4500,
         runtime=30,
+    params:
+        cfg=settings("ridge.precision"),
+        code=code("ridge_factor.py"),
     script:
         "../workflow_scripts/ridge_factor.py"
 
@@ -41,13 +41,15 @@ rule ridge:
         "results/{subject}/benchmarks/ridge_{feature}.tsv"
     conda:
         "../envs/core.yaml"
-    params:
-        cfg=lambda wildcards: settings(f"ridge.alpha.{wildcards.feature}", "ridge.rescale"),
-        code=code("ridge.py"),
     threads: 8
     resources:
         mem_mb=int(1100 * cfg.ridge.memory_gib),
         runtime=60,
         memory_gib=str(cfg.ridge.memory_gib),
+    params:
+        cfg=lambda wildcards: settings(
+            f"ridge.alpha.{wildcards.feature}", "ridge.rescale"
+        ),
+        code=code("ridge.py"),
     script:
         "../workflow_scripts/ridge.py"

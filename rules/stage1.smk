@@ -18,9 +18,6 @@ rule stage1:
         "results/{subject}/benchmarks/stage1.tsv"
     conda:
         "../envs/torch.yaml"
-    params:
-        cfg=settings("stage1", "compute.dtype"),
-        code=code("stage1.py"),
     threads: 4
     resources:
         mem_mb=4000,
@@ -28,5 +25,8 @@ rule stage1:
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.stage1,
+    params:
+        cfg=settings("stage1", "compute.dtype"),
+        code=code("stage1.py"),
     script:
         "../workflow_scripts/stage1.py"

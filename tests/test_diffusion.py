@@ -373,9 +373,3 @@ def test_a_description_without_sample_size_is_refused(folder):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_size": None}))
     with pytest.raises(ValueError, match=r"image_unet/config\.json has no sample_size; expected the side of"):
         weights.load(folder)
-
-
-def test_float16_on_the_cpu_is_refused(folder):
-    with pytest.raises(ValueError, match="Versatile Diffusion on cpu runs in float32, bfloat16, got float16"):
-        weights.load(folder, dtype=torch.float16)
-    weights.check_precision("cuda", torch.float16)

@@ -126,7 +126,11 @@ def test_kill_leaves_no_half_artifact_and_the_next_run_completes(checkout):
     for key, value in (("recon.steps", 900), ("recon.strength", 1.0), ("compute.batch_size.recon", 1)):
         edit_config(checkout, key, value)
     run = subprocess.Popen(
-        command("--cores", "2"), cwd=checkout, start_new_session=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command("--cores", "2"),
+        cwd=checkout,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + 90

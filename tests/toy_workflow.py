@@ -62,9 +62,7 @@ def write_versatile_diffusion(folder: Path) -> None:
     CLIPTokenizer({token: i for i, token in enumerate(tokens)}, []).save_pretrained(folder / "tokenizer")
     ends = {"bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
     text_dim, vision_dim = tiny_diffusion.TEXT_SHAPE[1], tiny_diffusion.VISION_SHAPE[1]
-    text = CLIPTextConfig(
-        vocab_size=len(tokens), max_position_embeddings=9, projection_dim=text_dim, **ends, **TOWER
-    )
+    text = CLIPTextConfig(vocab_size=len(tokens), max_position_embeddings=9, projection_dim=text_dim, **ends, **TOWER)
     CLIPTextModelWithProjection(text).save_pretrained(folder / "text_encoder")
     vision = CLIPVisionConfig(image_size=16, patch_size=8, projection_dim=vision_dim, **TOWER)
     CLIPVisionModelWithProjection(vision).save_pretrained(folder / "image_encoder")

@@ -10,7 +10,9 @@ from demo import world
 with job(snakemake):
     demo, subjects = snakemake.params.cfg, snakemake.params.subjects
     sessions = world.n_sessions(demo["demo.n_train"], demo["demo.n_test"])
-    variables = world.write_design(snakemake.output.design, demo["demo.n_train"], demo["demo.n_test"], demo["demo.seed"])
+    variables = world.write_design(
+        snakemake.output.design, demo["demo.n_train"], demo["demo.n_test"], demo["demo.seed"]
+    )
     ids = np.unique([world.shown(variables, subject, sessions) for subject in subjects])
     world.write_stimuli(
         snakemake.output.stimuli,

@@ -5,6 +5,4 @@ from brain_diffuser.job import job
 
 with job(snakemake):
     betas = (arrays.load(path) for path in (snakemake.input.train, snakemake.input.test))
-    ridge.save_factor(
-        snakemake.output[0], ridge.factorise(*betas, precision=snakemake.params.cfg["ridge.precision"])
-    )
+    ridge.save_factor(snakemake.output[0], ridge.factorise(*betas, precision=snakemake.params.cfg["ridge.precision"]))

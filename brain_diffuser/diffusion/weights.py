@@ -25,9 +25,8 @@ def load(
 
     Of the text UNet only the transformers are read. Networks are built without weights, so memory holds one copy.
 
-    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model; float16 on the CPU.
+    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model.
     """
-    check_precision(device, dtype)
     folder = Path(folder)
     image_config = checkpoints.read_config(folder / "image_unet")
     if image_config.get("sample_size") is None:
@@ -68,14 +67,6 @@ def save(denoiser: DualDenoiser, folder: str | Path) -> None:
         into.mkdir(parents=True, exist_ok=True)
         (into / "config.json").write_text(json.dumps(configs[component], indent=2) + "\n")
         save_file({name: state[ours].contiguous() for name, ours in names.items()}, into / f"{STEM}.safetensors")
-
-
-def check_precision(device: str | torch.device, dtype: torch.dtype) -> None:
-    """Raises ValueError: the device cannot compute in dtype at a useful speed."""
-    known = (torch.float32, torch.bfloat16) + ((torch.float16,) if torch.device(device).type != "cpu" else ())
-    if dtype not in known:
-        names = ", ".join(str(each).removeprefix("torch.") for each in known)
-        raise ValueError(f"Versatile Diffusion on {device} runs in {names}, got {str(dtype).removeprefix('torch.')}")
 
 
 def component_names(denoiser: DualDenoiser) -> dict[str, dict[str, str]]:

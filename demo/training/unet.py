@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
+
 from brain_diffuser.clip import ClipText, ClipVision
 from brain_diffuser.diffusion import ddim, weights
 from brain_diffuser.diffusion.versatile import DualDenoiser
-from diffusers import AutoencoderKL
-
 from demo.training import autoencoder, clip, corpus
 from demo.training.loop import fit
 

@@ -10,9 +10,9 @@ import logging
 from pathlib import Path
 
 import torch
-from brain_diffuser.vdvae.model import VDVAE, VDVAEConfig
 from safetensors.torch import save_file
 
+from brain_diffuser.vdvae.model import VDVAE, VDVAEConfig
 from demo.training import corpus
 from demo.training.loop import fit
 
