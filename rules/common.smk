@@ -1,4 +1,4 @@
-"""What every rule uses: the checked configuration, and the keys that decide when a job runs again."""
+"""Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
 
 import shutil
 import sys
@@ -62,3 +62,47 @@ def where_the_pictures_are():
         ]
         if made[0].is_dir():
             yield f"{subject}: pictures in {', '.join(str(path) for path in made if path.exists())}"
+
+
+PATHS = cfg.paths
+DESIGN = f"{PATHS.nsd}/nsddata/experiments/nsd/nsd_expdesign.mat"
+BRICK = f"{PATHS.nsd}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+ROI = f"{PATHS.nsd}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
+BETAS = f"{PATHS.nsd}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+
+with one_sentence():
+    N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
+
+
+def demo_sessions(folder):
+    """The betas that the demo writes."""
+    ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[cfg.demo.format]
+    return [
+        f"{folder}/betas_session{session + 1:02d}.{ending}"
+        for session in range(N_DEMO_SESSIONS)
+    ]
+
+
+def session_files(subject):
+    """The betas to read: the sessions that are there, or that the demo will write."""
+    folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
+    if not PATHS.simulated:
+        return [
+            str(path)
+            for path in sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format)
+        ]
+    files = demo_sessions(folder)
+    if cfg.nsd.sessions != "all" and cfg.nsd.sessions > len(files):
+        raise ValueError(
+            f"config.yaml: nsd.sessions is {cfg.nsd.sessions}, the demo has {len(files)}; write all or a smaller number"
+        )
+    return files if cfg.nsd.sessions == "all" else files[: cfg.nsd.sessions]
+
+
+def roi_files(subject, atlases):
+    """The volumes of some atlases."""
+    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
+
+
+with one_sentence():
+    SESSIONS = {subject: session_files(subject) for subject in cfg.subjects}

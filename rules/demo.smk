@@ -18,18 +18,6 @@ DEMO_ATLASES = [
 DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
 DEMO_BRICK = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
-with one_sentence():
-    N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
-
-
-def demo_sessions(folder):
-    """The betas that the demo writes."""
-    ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[cfg.demo.format]
-    return [
-        f"{folder}/betas_session{session + 1:02d}.{ending}"
-        for session in range(N_DEMO_SESSIONS)
-    ]
-
 
 rule demo_stimuli:
     output:

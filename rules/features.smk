@@ -10,21 +10,21 @@ FEATURE_MODELS = {
     "clip_text": [f"{VD}/text_encoder", f"{VD}/tokenizer"],
     "clip_vision": [f"{VD}/image_encoder", f"{VD}/image_feature_extractor"],
 }
+CODEC_SIZES = [f"{VD}/image_unet/config.json", f"{VD}/vae/config.json"]
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"]}
-
-
-def only_for(feature, *files):
-    """Input files of one feature alone."""
-    return lambda wildcards: list(files) if wildcards.feature == feature else []
 
 
 rule features:
     input:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",
-        captions=only_for("clip_text", "results/{subject}/nsd/captions.json"),
+        captions=lambda wildcards: (
+            ["results/{subject}/nsd/captions.json"]
+            if wildcards.feature == "clip_text"
+            else []
+        ),
         model=lambda wildcards: FEATURE_MODELS[wildcards.feature],
-        sizes=only_for(
-            "clip_vision", f"{VD}/image_unet/config.json", f"{VD}/vae/config.json"
+        sizes=lambda wildcards: (
+            CODEC_SIZES if wildcards.feature == "clip_vision" else []
         ),
     output:
         "results/{subject}/features/{feature}_{split}.h5",

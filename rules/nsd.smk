@@ -4,37 +4,6 @@ In:  datasets.*.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.*.captio
 Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
 """
 
-PATHS = cfg.paths
-DESIGN = f"{PATHS.nsd}/nsddata/experiments/nsd/nsd_expdesign.mat"
-BRICK = f"{PATHS.nsd}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-ROI = f"{PATHS.nsd}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
-BETAS = f"{PATHS.nsd}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
-
-
-def session_files(subject):
-    """The betas to read: the sessions that are there, or that the demo will write."""
-    folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
-    if not PATHS.simulated:
-        return [
-            str(path)
-            for path in sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format)
-        ]
-    files = demo_sessions(folder)
-    if cfg.nsd.sessions != "all" and cfg.nsd.sessions > len(files):
-        raise ValueError(
-            f"config.yaml: nsd.sessions is {cfg.nsd.sessions}, the demo has {len(files)}; write all or a smaller number"
-        )
-    return files if cfg.nsd.sessions == "all" else files[: cfg.nsd.sessions]
-
-
-def roi_files(subject, atlases):
-    """The volumes of some atlases."""
-    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
-
-
-with one_sentence():
-    SESSIONS = {subject: session_files(subject) for subject in cfg.subjects}
-
 
 rule nsd_design:
     input:
