@@ -123,7 +123,7 @@ def test_edits_without_meaning_rerun_nothing(checkout):
 def test_kill_leaves_no_half_artifact_and_the_next_run_completes(checkout):
     results = checkout / "results/sub01"
     untouched = digests(results / "ridge") | digests(results / "stage1")
-    for key, value in (("recon.steps", 900), ("recon.strength", 1.0), ("compute.batch_size.recon", 1)):
+    for key, value in (("recon.steps", 250), ("recon.strength", 1.0), ("compute.batch_size.recon", 1)):
         edit_config(checkout, key, value)
     run = subprocess.Popen(
         command("--cores", "2"),
