@@ -71,7 +71,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         y = torch.cat([model.decode(b).sample for b in z.split(50)]).clamp(-1, 1)
     psnr = float((10 * torch.log10(4 / (y - x).square().mean((1, 2, 3)))).mean())
     model.register_to_config(scaling_factor=round(float(1 / z.std()), 5))
-    model.save_pretrained(OUT)
+    model.half().save_pretrained(OUT)
     logging.info(json.dumps({"held_out_psnr_db": round(psnr, 2), "scaling_factor": model.config.scaling_factor}))
 
 

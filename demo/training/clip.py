@@ -142,8 +142,9 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         lr=lr,
         averaging=0.998,
     )
-    pair.text.save_pretrained(OUT / "text_encoder")
-    pair.vision.save_pretrained(OUT / "image_encoder")
+    logging.info(json.dumps(evaluate(pair, tokeniser)))
+    pair.text.half().save_pretrained(OUT / "text_encoder")
+    pair.vision.half().save_pretrained(OUT / "image_encoder")
     tokeniser.save_pretrained(OUT / "tokenizer")
     tokeniser.backend_tokenizer.model.save(str(OUT / "tokenizer"))  # vocab.json and merges.txt, as published
     extractor = {
@@ -163,7 +164,6 @@ def main(steps: int, batch_size: int, lr: float) -> None:
     folder = OUT / "image_feature_extractor"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "preprocessor_config.json").write_text(json.dumps(extractor, indent=2) + "\n")
-    logging.info(json.dumps(evaluate(pair, tokeniser)))
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """Train the demo's dual-context UNet on latents of the scenes, guided by the demo's own CLIP embeddings.
 
-    python -m demo.training.unet --steps 20000
+    python -m demo.training.unet --steps 12000
 
 Needs the autoencoder and the CLIP pair. Guidance is learned for both contexts mixed as Versatile Diffusion mixes
 them and for each alone; one scene in ten sees the empty caption and the grey picture. Decoded embeddings are never
@@ -84,8 +84,8 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int) -> None:
         unguided = torch.rand(n, 1, 1, generator=generator) < 0.1
         c_text = torch.where(unguided, torch.from_numpy(text[-1:]).float(), c_text)
         c_vision = torch.where(unguided, torch.from_numpy(vision[-1:]).float(), c_vision)
-        # three in four noise levels are those that img2img at strength 0.75 passes
-        top = torch.where(torch.rand(n, generator=generator) < 0.75, 760, 1000)
+        # nine in ten noise levels are those that img2img at strength 0.75 passes
+        top = torch.where(torch.rand(n, generator=generator) < 0.9, 760, 1000)
         t = (torch.rand(n, generator=generator) * top).long()
         noise = torch.randn(x0.shape, generator=generator)
         bar = alpha_bars[t].float()[:, None, None, None]
@@ -107,16 +107,17 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int) -> None:
         batch_size=batch_size,
         lr=lr,
         averaging=0.9995,
+        checkpoint_every=100,
     )
-    weights.save(model, OUT)
+    weights.save(model.half(), OUT)
     logging.info(json.dumps({"parameters": sum(p.numel() for p in model.parameters())}))
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=20000)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=6e-4)
-    parser.add_argument("--n-rows", type=int, default=40000)
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=9e-4)
+    parser.add_argument("--n-rows", type=int, default=30000)
     main(**vars(parser.parse_args()))

@@ -53,7 +53,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         skip=1000.0,
     )
     OUT.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, OUT / "vdvae-ema.safetensors")
     (OUT / "vdvae-ema.json").write_text(json.dumps(dataclasses.asdict(CONFIG), indent=2) + "\n")
     held_out, _, _ = corpus.read("held-out")
