@@ -7,6 +7,7 @@ so no model ever saw a stimulus.
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -57,11 +58,12 @@ PLACES = {
 
 @dataclass(frozen=True)
 class Thing:
-    """One kind of object: its picture file, its name in captions and its category."""
+    """One kind of object: its picture file, its name in captions, its category, and whether subjects see it."""
 
     picture: str
     name: str
     category: str
+    shown: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ def things() -> tuple[Thing, ...]:
 
 
 @cache
+def shown_things() -> tuple[int, ...]:
+    """The things that the subjects' stimuli show, numbered as in things()."""
+    return tuple(i for i, thing in enumerate(things()) if thing.shown == "yes")
+
+
+@cache
 def _picture(index: int) -> Image.Image:
     with Image.open(PICTURES / things()[index].picture) as picture:
         return picture.convert("RGBA")
@@ -106,8 +114,9 @@ def rng(seed: int, stream: str, index: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
-def sample(random: np.random.Generator) -> Scene:
-    """Draw a scene: half have one object, a third two, the others three."""
+def sample(random: np.random.Generator, among: Sequence[int] | None = None) -> Scene:
+    """Draw a scene: half have one object, a third two, the others three; of the things shown, or of those in among."""
+    among = shown_things() if among is None else among
     count = random.choice([1, 2, 3], p=[0.5, 0.35, 0.15])
     low, high = {1: (0.5, 0.8), 2: (0.38, 0.52), 3: (0.3, 0.38)}[count]
     columns = {1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[count]
@@ -118,7 +127,7 @@ def sample(random: np.random.Generator) -> Scene:
         margin = size / 2
         objects.append(
             Placed(
-                thing=int(random.integers(len(things()))),
+                thing=int(random.choice(among)),
                 x=column + random.uniform(-spread, spread),
                 y=random.uniform(max(margin, 0.38), min(1 - margin, 0.72)),
                 size=size,

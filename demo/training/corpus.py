@@ -2,12 +2,14 @@
 
     python -m demo.training.corpus --scenes 60000
 
-Training scenes come from the stream "training", the subjects' stimuli from "stimuli" (demo/world.py), the scenes
-that measure the models from "held-out": no scene is in two of them.
+"training" scenes, of every object there is, train the CLIP pair and the autoencoders; "shown" scenes, of the objects
+that the subjects see, train the UNet; "held-out" scenes measure the models. The subjects' stimuli come from a stream
+of their own ("stimuli", demo/world.py): no scene is in two streams.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,16 +23,16 @@ SIZE, PATCHES, SEED = 64, 8, 0
 FOLDER = Path("results/demo/training")
 
 
-def one(index: int, stream: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def one(index: int, stream: str, among: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Picture uint8 (64, 64, 3), object labels int16 (8, 8), five captions of one scene."""
     random = scenes.rng(SEED, stream, index)
-    scene = scenes.sample(random)
+    scene = scenes.sample(random, among)
     picture = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     return np.asarray(picture), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
 
 
-def write(stream: str, n_scenes: int, folder: Path = FOLDER) -> None:
-    """Write {stream}_images.npy, {stream}_labels.npy and {stream}_captions.json."""
+def write(stream: str, n_scenes: int, among: Sequence[int], folder: Path = FOLDER) -> None:
+    """Write {stream}_images.npy, {stream}_labels.npy and {stream}_captions.json for scenes of the things in among."""
     folder.mkdir(parents=True, exist_ok=True)
     images = np.lib.format.open_memmap(
         folder / f"{stream}_images.npy", "w+", dtype=np.uint8, shape=(n_scenes, SIZE, SIZE, 3)
@@ -39,7 +41,7 @@ def write(stream: str, n_scenes: int, folder: Path = FOLDER) -> None:
     captions = []
     with ProcessPoolExecutor(2) as pool:
         for i, (image, label, texts) in enumerate(
-            pool.map(partial(one, stream=stream), range(n_scenes), chunksize=200)
+            pool.map(partial(one, stream=stream, among=among), range(n_scenes), chunksize=200)
         ):
             images[i], labels[i] = image, label
             captions.append(texts)
@@ -61,5 +63,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=60000)
     arguments = parser.parse_args()
-    write("held-out", 1000)
-    write("training", arguments.scenes)
+    everything = range(len(scenes.things()))
+    write("held-out", 1000, everything)
+    write("training", arguments.scenes, everything)
+    write("shown", arguments.scenes, scenes.shown_things())
