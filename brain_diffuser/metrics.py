@@ -4,6 +4,7 @@ Resize filter, colour range and SSIM variant change these numbers; they are fixe
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,7 +16,6 @@ from brain_diffuser import pictures
 Images = UInt8[np.ndarray, "stimuli height width 3"]
 Reconstructions = UInt8[np.ndarray, "stimuli other_height other_width 3"]
 PerImage = Float[np.ndarray, " stimuli"]
-Embed = Callable[[np.ndarray], np.ndarray]  # uint8 images -> (images, features)
 
 BLOCK_ITEMS = 2**24  # float64 numbers of a block of features: 128 MiB
 
@@ -95,23 +95,28 @@ def correlation_distance(
     )
 
 
-Metric = Callable[[np.ndarray, np.ndarray, Embed], np.ndarray]
+@dataclass(frozen=True)
+class Judged:
+    """Pictures and a judge's features of them, computed once for all metrics; indexing picks stimuli."""
+
+    images: UInt8[np.ndarray, "stimuli height width 3"]
+    features: Float[np.ndarray, "stimuli features"]
+
+    def __getitem__(self, rows: np.ndarray) -> "Judged":
+        return Judged(self.images[rows], self.features[rows])
+
+
+Metric = Callable[[Judged, Judged], np.ndarray]
 METRICS: dict[str, Metric] = {
-    "pix_corr": lambda stimuli, reconstructions, embed: pix_corr(stimuli, reconstructions),
-    "ssim": lambda stimuli, reconstructions, embed: ssim(stimuli, reconstructions),
-    "ssim_columns": lambda stimuli, reconstructions, embed: ssim(stimuli, reconstructions, "columns"),
-    "two_way_identification": lambda stimuli, reconstructions, embed: two_way_identification(
-        embed(stimuli), embed(reconstructions)
-    ),
-    "correlation_distance": lambda stimuli, reconstructions, embed: correlation_distance(
-        embed(stimuli), embed(reconstructions)
-    ),
+    "pix_corr": lambda seen, made: pix_corr(seen.images, made.images),
+    "ssim": lambda seen, made: ssim(seen.images, made.images),
+    "ssim_columns": lambda seen, made: ssim(seen.images, made.images, "columns"),
+    "two_way_identification": lambda seen, made: two_way_identification(seen.features, made.features),
+    "correlation_distance": lambda seen, made: correlation_distance(seen.features, made.features),
 }
 
 
-def shuffled_control(
-    metric: Metric, stimuli: Images, reconstructions: Reconstructions, embed: Embed, seed: int
-) -> PerImage:
+def shuffled_control(metric: Metric, stimuli: Judged, reconstructions: Judged, seed: int) -> PerImage:
     """The metric when no stimulus keeps its own reconstruction: what a score is worth without the brain.
 
     Reconstructions move on by one along a seeded random circle of stimuli. Identification falls to chance,
@@ -119,12 +124,13 @@ def shuffled_control(
 
     Raises ValueError: a single stimulus.
     """
-    if len(stimuli) < 2:
+    n_stimuli = len(stimuli.images)
+    if n_stimuli < 2:
         raise ValueError("a shuffled control needs other stimuli; got 1, expected at least 2")
-    circle = np.random.default_rng(seed).permutation(len(stimuli))
+    circle = np.random.default_rng(seed).permutation(n_stimuli)
     assigned = np.empty_like(circle)
     assigned[circle] = np.roll(circle, 1)
-    return metric(stimuli, reconstructions[assigned], embed)
+    return metric(stimuli, reconstructions[assigned])
 
 
 def _at_stimulus_size(stimuli, reconstructions):

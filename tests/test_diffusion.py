@@ -6,7 +6,6 @@ import re
 
 import pytest
 import torch
-from diffusers import DDIMScheduler
 from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
 from safetensors.torch import load_file, save_file
 from tiny_diffusion import (
@@ -16,6 +15,7 @@ from tiny_diffusion import (
     golden_codec,
     golden_denoiser,
     golden_noise,
+    published_scheduler,
     save_small,
     small_models,
 )
@@ -158,14 +158,7 @@ def test_gaussian_latents_shrink_as_each_step_says_and_follow_the_flow():
 
 @pytest.mark.parametrize("n", [1, 30, 50, 999])
 def test_sampler_agrees_with_diffusers(n):
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
+    scheduler = published_scheduler()
     scheduler.set_timesteps(n)
     steps = ddim.timesteps(n)
     assert scheduler.timesteps.tolist() == list(reversed(steps))

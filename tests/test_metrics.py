@@ -29,9 +29,9 @@ def reconstructions(rng, stimuli):
     return pictures.resize(noisy.clip(0, 255).astype(np.uint8), 16, "bilinear")
 
 
-def embed(images):
-    """Mean colour in each of 3 x 3 fields."""
-    return pictures.resize(images, 3, "bilinear").reshape(len(images), -1).astype(np.float32)
+def judged(images):
+    """Pictures with a simple judge's features: the mean colour in each of 3 x 3 fields."""
+    return metrics.Judged(images, pictures.resize(images, 3, "bilinear").reshape(len(images), -1).astype(np.float32))
 
 
 def resized_by_pil(picture, like):
@@ -144,37 +144,38 @@ def test_correlation_distance_is_numpys(rng, monkeypatch):
 
 @pytest.mark.parametrize("name", metrics.METRICS)
 def test_every_metric_scores_every_image_and_moves_with_it(name, rng, stimuli, reconstructions):
-    scores = metrics.METRICS[name](stimuli, reconstructions, embed)
+    seen, made = judged(stimuli), judged(reconstructions)
+    scores = metrics.METRICS[name](seen, made)
     assert scores.shape == (8,)
     assert np.isfinite(scores).all()
     order = rng.permutation(8)
-    permuted = metrics.METRICS[name](stimuli[order], reconstructions[order], embed)
+    permuted = metrics.METRICS[name](seen[order], made[order])
     np.testing.assert_allclose(permuted, scores[order], atol=1e-12)
 
 
 @pytest.mark.parametrize("name", metrics.METRICS)
 def test_shuffling_costs_every_metric(name, stimuli, reconstructions):
-    metric = metrics.METRICS[name]
-    own = metric(stimuli, reconstructions, embed).mean()
-    shuffled = metrics.shuffled_control(metric, stimuli, reconstructions, embed, seed=0).mean()
+    metric, seen, made = metrics.METRICS[name], judged(stimuli), judged(reconstructions)
+    own = metric(seen, made).mean()
+    shuffled = metrics.shuffled_control(metric, seen, made, seed=0).mean()
     assert own < shuffled if name == "correlation_distance" else own > shuffled
 
 
 def test_shuffled_identification_is_at_chance(rng):
-    images = rng.integers(0, 256, (300, 4, 4, 3), dtype=np.uint8)
+    images = judged(rng.integers(0, 256, (300, 4, 4, 3), dtype=np.uint8))
     metric = metrics.METRICS["two_way_identification"]
-    assert metric(images, images, embed).mean() == 1
-    assert abs(metrics.shuffled_control(metric, images, images, embed, seed=0).mean() - 0.5) < 0.05
+    assert metric(images, images).mean() == 1
+    assert abs(metrics.shuffled_control(metric, images, images, seed=0).mean() - 0.5) < 0.05
 
 
 @pytest.mark.parametrize("n_stimuli", [2, 3, 50])
 def test_shuffling_leaves_no_stimulus_its_own(n_stimuli):
-    stimuli = np.tile(np.arange(n_stimuli, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 3))
-    assigned = metrics.shuffled_control(lambda _, shuffled, __: shuffled[:, 0, 0, 0] * 1.0, stimuli, stimuli, embed, 3)
+    stimuli = judged(np.tile(np.arange(n_stimuli, dtype=np.uint8)[:, None, None, None], (1, 2, 2, 3)))
+    assigned = metrics.shuffled_control(lambda _, made: made.images[:, 0, 0, 0] * 1.0, stimuli, stimuli, seed=3)
     assert sorted(assigned) == list(range(n_stimuli))
     assert (assigned != np.arange(n_stimuli)).all()
 
 
 def test_shuffling_needs_others(stimuli):
     with pytest.raises(ValueError, match="a shuffled control needs other stimuli; got 1"):
-        metrics.shuffled_control(metrics.METRICS["ssim"], stimuli[:1], stimuli[:1], embed, seed=0)
+        metrics.shuffled_control(metrics.METRICS["ssim"], judged(stimuli[:1]), judged(stimuli[:1]), seed=0)

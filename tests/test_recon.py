@@ -5,9 +5,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler
 from PIL import Image
-from tiny_diffusion import contexts, small_models
+from tiny_diffusion import contexts, published_scheduler, small_models
 
 from brain_diffuser import recon, seeds
 
@@ -50,14 +49,7 @@ def assert_same_pictures(found, expected):
 def test_agrees_with_a_loop_of_diffusers_parts(inputs, noise_at):
     guesses, text, vision = (part[1:2] for part in inputs)
     denoiser, codec = small_models()
-    scheduler = DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
+    scheduler = published_scheduler()
     scheduler.set_timesteps(8)
     steps = scheduler.timesteps[2:]  # int(0.75 * 8) = 6 of 8
     start = {"paper": scheduler.timesteps[1], "scheduler": scheduler.timesteps[2]}[noise_at]

@@ -7,7 +7,7 @@ from pathlib import Path
 import golden_inputs
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, DDIMScheduler
 from safetensors.torch import save_file
 
 from brain_diffuser.diffusion import weights
@@ -40,6 +40,18 @@ def golden():
     with np.load(DATA / "vd_tiny.npz") as arrays:
         tensors = {name: torch.from_numpy(arrays[name]) for name in arrays}
     return json.loads((DATA / "vd_tiny.json").read_text()), tensors
+
+
+def published_scheduler() -> DDIMScheduler:
+    """The DDIM of Versatile Diffusion, as diffusers computes it."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
 
 
 def golden_noise(name, shape):

@@ -14,12 +14,14 @@ with job(snakemake):
     rows, per_image = [], {}
     with arrays.reading(inputs.stimuli) as (stimuli, nsd_id):
         per_image["nsd_id"] = nsd_id
+        for stage, (ids, _) in made.items():
+            arrays.check_aligned(inputs.stimuli, nsd_id, inputs[stage], ids)
+        seen = metrics.Judged(stimuli[:], judge.embed(stimuli))
+        judged = {stage: metrics.Judged(images, judge.embed(images)) for stage, (_, images) in made.items()}
         todo = [(stage, name) for stage in made for name in metrics.METRICS]
         for stage, name in progress(todo, len(todo), "metrics"):
-            ids, images = made[stage]
-            arrays.check_aligned(inputs.stimuli, nsd_id, inputs[stage], ids)
-            scores = metrics.METRICS[name](stimuli, images, judge.embed)
-            control = metrics.shuffled_control(metrics.METRICS[name], stimuli, images, judge.embed, seed)
+            scores = metrics.METRICS[name](seen, judged[stage])
+            control = metrics.shuffled_control(metrics.METRICS[name], seen, judged[stage], seed)
             chance = 0.5 if name == "two_way_identification" else ""
             error = scores.std(ddof=1) / np.sqrt(len(scores))
             numbers = (f"{number:.4f}" for number in (scores.mean(), error, control.mean()))
