@@ -95,7 +95,7 @@ class BatchSize(Section):
 
 
 class Compute(Section):
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     batch_size: BatchSize
 
