@@ -54,6 +54,7 @@ class VdvaeFeatures(Section):
 class Features(Section):
     vdvae: VdvaeFeatures
     storage: Literal["float32", "float16"]
+    keep: bool
 
 
 class Alpha(Section):

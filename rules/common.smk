@@ -45,6 +45,11 @@ GPU = int(
 )
 
 
+def kept(path):
+    """A large file that Snakemake deletes after its last use, unless features.keep."""
+    return path if cfg.features.keep else temp(path)
+
+
 wildcard_constraints:
     subject=r"sub0[1-8]",
     number=r"0[1-8]",
