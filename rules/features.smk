@@ -10,7 +10,7 @@ FEATURE_MODELS = {
     "clip_text": [f"{VD}/text_encoder", f"{VD}/tokenizer"],
     "clip_vision": [f"{VD}/image_encoder", f"{VD}/image_feature_extractor"],
 }
-CODEC_SIZES = [f"{VD}/image_unet/config.json", f"{VD}/vae/config.json"]
+CODEC_SIZES = [f"{VD}/image_unet", f"{VD}/vae"]
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"]}
 
 

@@ -10,7 +10,7 @@ with job(snakemake), devices.enough_memory("features"):
     if feature == "clip_vision":
         from brain_diffuser.diffusion import weights
 
-        options["picture_size"] = weights.picture_size(*snakemake.input.sizes)
+        options["picture_size"] = weights.picture_size(*(f"{folder}/config.json" for folder in snakemake.input.sizes))
     features.extract(
         feature,
         features.FEATURES[feature].load(*snakemake.input.model, device=device, dtype=dtype),
