@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from brain_diffuser import layouts
+
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -28,6 +30,7 @@ class Dataset(Section):
     captions: Text
     vdvae: Text
     versatile_diffusion: Text
+    clip: Text
 
 
 class Demo(Section):
@@ -164,6 +167,12 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
             yield (
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
                 "(README says where it comes from)"
+            )
+    if layouts.is_checkpoint(diffusion := root / config.paths.versatile_diffusion) and diffusion.is_file():
+        if not diffusion.with_name(layouts.AUTOENCODER).is_file():
+            yield (
+                f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
+                f"{layouts.AUTOENCODER} in the same folder, so put it there (README says where it comes from)"
             )
 
 

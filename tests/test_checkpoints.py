@@ -48,7 +48,7 @@ def test_a_description_that_is_none(tmp_path):
 
 
 def test_a_description_of_another_class():
-    with pytest.raises(ValueError, match=r"no AutoencoderKL fits its config\.json: .*'width'; is it of another model"):
+    with pytest.raises(ValueError, match=r"no AutoencoderKL fits its description: .*'width'; is it of another model"):
         checkpoints.build(AutoencoderKL, {"width": 3, "_class_name": "VDVAE"})
 
 

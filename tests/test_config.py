@@ -184,7 +184,7 @@ def test_paths_of_the_chosen_dataset_exist(config, root):
     config["dataset"] = "nsd"
     found = sentence(config, root)
     assert found.startswith("datasets.nsd.nsd is data/nsd, which does not exist; ")
-    assert found.endswith("(and 3 more)")
+    assert found.endswith("(and 4 more)")
 
 
 def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, root):

@@ -67,7 +67,9 @@ def golden_weights(prefix):
 @functools.cache
 def golden_denoiser():
     denoiser = DualDenoiser.from_configs(GOLDEN_UNET, GOLDEN_UNET)
-    denoiser.load_state_dict(weights.denoiser_tensors(golden_weights("dm:")))
+    tensors = {"model.diffusion_model." + name: tensor for name, tensor in golden_weights("dm:").items()}
+    names = weights.original_names(denoiser, "old")
+    denoiser.load_state_dict({ours: tensors[name] for name, ours in names.items()})
     return denoiser.eval().requires_grad_(False)
 
 
@@ -85,7 +87,9 @@ def autoencoder(block_out_channels, **sizes):
 @functools.cache
 def golden_codec():
     codec = Codec(autoencoder([32, 64, 128, 128], layers_per_block=2))
-    codec.vae.load_state_dict(weights.codec_tensors(golden_weights("kl:")))
+    tensors = weights.autoencoder_tensors(golden_weights("kl:"))
+    names = weights.autoencoder_names(codec.vae)
+    codec.vae.load_state_dict({names[name]: tensor for name, tensor in tensors.items()})
     return codec.eval().requires_grad_(False)
 
 

@@ -38,6 +38,7 @@ def write_checkout(folder: Path) -> Path:
         "captions": str(tree.captions.relative_to(folder)),
         "vdvae": "toy/vdvae/vdvae.safetensors",
         "versatile_diffusion": "toy/versatile-diffusion",
+        "clip": "toy/versatile-diffusion",
     }
     config["recon"]["steps"] = 4
     config["compute"]["device"] = "cpu"
