@@ -57,6 +57,7 @@ class VdvaeFeatures(Section):
 class Features(Section):
     vdvae: VdvaeFeatures
     storage: Literal["float32", "float16"]
+    keep: bool
 
 
 class Alpha(Section):
@@ -98,7 +99,7 @@ class BatchSize(Section):
 
 
 class Compute(Section):
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     batch_size: BatchSize
 

@@ -1,21 +1,30 @@
-"""Where networks run, and in which precision."""
+"""Where networks run, in which precision, and what to do when they do not fit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-PRECISIONS = {"cpu": ("float32", "bfloat16"), "cuda": ("float16", "bfloat16", "float32")}
+PRECISIONS = {
+    "cpu": ("float32", "bfloat16"),
+    "cuda": ("float16", "bfloat16", "float32"),
+    "mps": ("float32", "float16", "bfloat16"),
+}
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     """Device and dtype of the networks; "auto" is the GPU if there is one, and the first precision of PRECISIONS.
 
-    Raises ValueError: there is no GPU, or the precision has no fast kernels there.
+    "mps" is the GPU of an Apple computer.
+
+    Raises ValueError: there is no such GPU, or the precision has no fast kernels there.
     """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            "compute.device is cuda, but torch sees no GPU here; set it to cpu or auto, or install a driver"
-        )
+        device = next(name for name, available in there.items() if available)
+    if not there[device]:
+        raise ValueError(f"compute.device is {device}, but torch sees no such GPU here; set it to cpu or auto")
     if dtype == "auto":
         dtype = PRECISIONS[device][0]
     if dtype not in PRECISIONS[device]:
@@ -23,3 +32,20 @@ def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
             f"compute.dtype is {dtype}, which is not for {device}; choose one of {', '.join(PRECISIONS[device])}"
         )
     return torch.device(device), getattr(torch, dtype)
+
+
+@contextmanager
+def enough_memory(batch_key: str) -> Iterator[None]:
+    """Turn torch's lack of memory into one sentence with the keys that help; `batch_key` is the stage's batch size.
+
+    Raises ValueError: the body ran out of memory.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        raise ValueError(
+            f"not enough memory; lower compute.batch_size.{batch_key}, or set compute.dtype to a 16-bit type, "
+            "or compute.device to cpu"
+        ) from error

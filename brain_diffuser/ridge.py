@@ -18,35 +18,33 @@ from brain_diffuser import arrays
 logger = logging.getLogger(__name__)
 
 RESCALES = ("none", "test", "train_oof")
+MIRRORED = 1024  # rows at a time
 WIDEST_BLOCK = 8192  # columns; beyond it a matrix product gets no faster
 PROCESS_BYTES = 300 * 2**20  # the interpreter with its libraries
 
 
-class Factor(NamedTuple):
-    """What every target and alpha share: the eigendecomposition of the kernel of z-scored betas."""
+class Kernel(NamedTuple):
+    """What every target and alpha share: products of z-scored betas, stimulus by stimulus."""
 
-    eigenvalues: Float[np.ndarray, " train"]
-    eigenvectors: Float[np.ndarray, "train train"]
-    cross_kernel: Float[np.ndarray, "test train"]
+    train: Float[np.ndarray, "train train"]
+    test: Float[np.ndarray, "test train"]
     train_id: Int32[np.ndarray, " train"]
     test_id: Int32[np.ndarray, " test"]
     betas_mean: Float[np.ndarray, " voxels"]
     betas_std: Float[np.ndarray, " voxels"]
 
 
-def factorise(
+def kernel(
     betas_train: arrays.Rows, betas_test: arrays.Rows, *, precision: str = "float64", voxel_block: int = 2048
-) -> Factor:
-    """Eigendecomposition of the kernel X X^T, and the cross kernel X_test X^T; X are betas, z-scored.
+) -> Kernel:
+    """The kernels X X^T and X_test X^T; X are betas, z-scored.
 
-    The z-score uses the train stimuli's mean and std (ddof 1) in both splits. One factorisation serves every target and
-    every alpha, for the kernel does not know them. `precision` is that of the kernel and of its decomposition.
-    Memory: betas stay as they are, voxels pass in blocks; the kernel, turned into eigenvectors in place, and LAPACK's
-    workspace of 2 stimuli^2 numbers.
+    The z-score uses the train stimuli's mean and std (ddof 1) in both splits. The kernels serve every target and every
+    alpha, for they know neither; `precision` is theirs and that of what is solved with them.
+    Memory: betas stay as they are, voxels pass in blocks; the kernels.
 
     Raises ValueError: splits with different voxels; a voxel that is constant or not finite.
-    Source: Ozcelik and VanRullen 2023, arXiv 2303.05334 (z-score). The evd driver: evr is ten times slower in float32
-    and loses orthogonality.
+    Source: Ozcelik and VanRullen 2023, arXiv 2303.05334 (z-score).
     """
     train, test = betas_train.values, betas_test.values
     if train.shape[1] != test.shape[1]:
@@ -54,19 +52,19 @@ def factorise(
             f"betas_train has {train.shape[1]} voxels, betas_test has {test.shape[1]}; expected one mask. Rerun nsd."
         )
     n_voxels = train.shape[1]
-    kernel = np.zeros((len(train), len(train)), precision, order="F")  # lower triangle only
-    cross_kernel = np.zeros((len(test), len(train)), precision)
+    of_train = np.zeros((len(train), len(train)), precision, order="F")  # its lower triangle, until the end
+    of_test = np.zeros((len(test), len(train)), precision)
     betas_mean, betas_std = np.empty(n_voxels), np.empty(n_voxels)
-    (add_gram,) = linalg.get_blas_funcs(("syrk",), (kernel,))
+    (add_gram,) = linalg.get_blas_funcs(("syrk",), (of_train,))
     for start in range(0, n_voxels, voxel_block):
         voxels = slice(start, start + voxel_block)
         mean, std = _voxel_moments(train[:, voxels], start)
         betas_mean[voxels], betas_std[voxels] = mean, std
         z_train, z_test = (((split[:, voxels] - mean) / std).astype(precision) for split in (train, test))
-        kernel = add_gram(1.0, z_train.T, beta=1.0, c=kernel, trans=1, lower=1, overwrite_c=1)
-        cross_kernel += z_test @ z_train.T
-    eigenvalues, eigenvectors = linalg.eigh(kernel, lower=True, driver="evd", overwrite_a=True, check_finite=False)
-    return Factor(eigenvalues, eigenvectors, cross_kernel, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
+        of_train = add_gram(1.0, z_train.T, beta=1.0, c=of_train, trans=1, lower=1, overwrite_c=1)
+        of_test += z_test @ z_train.T
+    _mirror(of_train)
+    return Kernel(of_train, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
 
 
 def _voxel_moments(block: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,24 +79,24 @@ def _voxel_moments(block: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarra
     return mean, std
 
 
-def save_factor(path: str | Path, factor: Factor) -> None:
-    """Write a factor to HDF5, one dataset per field; the file appears whole or not at all."""
+def save_kernel(path: str | Path, kernel: Kernel) -> None:
+    """Write a kernel to HDF5, one dataset per field; the file appears whole or not at all."""
     with arrays.atomic(path) as partial, h5py.File(partial, "w") as file:
-        for name, values in factor._asdict().items():
+        for name, values in kernel._asdict().items():
             file[name] = values
 
 
-def load_factor(path: str | Path) -> Factor:
-    """The factor that `save_factor` wrote."""
+def load_kernel(path: str | Path) -> Kernel:
+    """The kernel that `save_kernel` wrote."""
     with arrays.opening(path) as file:
-        missing = sorted(set(Factor._fields) - set(file))
+        missing = sorted(set(Kernel._fields) - set(file))
         if missing:
-            raise ValueError(f"{path} lacks {', '.join(missing)}; expected a ridge factor. {arrays.rerun(path)}")
-        return Factor(**{name: np.asarray(file[name]) for name in Factor._fields})
+            raise ValueError(f"{path} lacks {', '.join(missing)}; expected a ridge kernel. {arrays.rerun(path)}")
+        return Kernel(**{name: np.asarray(file[name]) for name in Kernel._fields})
 
 
 def predict(
-    factor: Factor,
+    kernel: Kernel,
     features_train: str | Path,
     predicted_test: str | Path,
     *,
@@ -115,13 +113,13 @@ def predict(
     - "none": no rescaling.
     A feature that is constant over the train stimuli predicts that constant. Targets pass in blocks of columns: the
     next one is read and centred while one is multiplied, in the precision of the targets (float16 as float32).
-    Memory: `memory_gib` for the whole process, factor included, decides the width of a block.
+    Memory: `memory_gib` for the whole process, kernel included, decides the width of a block.
 
-    Raises ValueError: alpha <= 0; unknown rescale; one test stimulus with "test"; too little memory; targets that are
-    not finite, or of other stimuli than the factor's.
+    Raises ValueError: alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too little memory; targets that are
+    not finite, or of other stimuli than the kernel's.
     Differs from the reference: one solve, not one per token; weights are never formed.
     """
-    n_test = len(factor.test_id)
+    n_test = len(kernel.test_id)
     if alpha <= 0:
         raise ValueError(f"alpha must be > 0, got {alpha}")
     if rescale not in RESCALES:
@@ -130,15 +128,15 @@ def predict(
         raise ValueError('rescale "test" z-scores over test stimuli and there is 1; use "train_oof" or "none"')
     started = time.perf_counter()
     with arrays.reading(features_train) as (values, nsd_id):
-        arrays.check_aligned("the ridge factor", factor.train_id, features_train, nsd_id)
+        arrays.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
         dtype = np.result_type(values.dtype, np.float32)
-        operator = _operator(factor, alpha, rescale, dtype)
-        width = _block_width(values, factor, operator, memory_gib)
+        operator = _operator(kernel, alpha, rescale, dtype)
+        width = _block_width(values, kernel, operator, memory_gib)
         with arrays.create(
             predicted_test,
             (n_test, *json.loads(str(values.attrs["shape"]))),
             dtype,
-            factor.test_id,
+            kernel.test_id,
             axes=json.loads(str(values.attrs["axes"])),
             unit=str(values.attrs["unit"]),
             attrs={"alpha": alpha, "rescale": rescale},
@@ -171,34 +169,51 @@ def accuracy(predicted: str | Path, true: str | Path) -> float:
         return float(total / ours.shape[1])
 
 
-def _operator(factor: Factor, alpha: float, rescale: str, dtype: np.dtype) -> np.ndarray:
+def _operator(kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype) -> np.ndarray:
     """The rows that turn centred targets into centred test predictions, then for "train_oof" leave-one-out predictions.
 
-    The hat matrix of a ridge with intercept is S = 1/n + G, G = K (K + alpha I)^-1. A fit without stimulus i predicts
-    y_i - (y_i - (S y)_i) / (1 - S_ii) for it, the z-score of the betas held fixed.
+    With M = (K + alpha I)^-1, by Cholesky, test predictions are K_test M y. The hat matrix of a ridge with intercept is
+    1/n + I - alpha M, and a fit without stimulus i predicts y_i - (M y)_i / (M_ii - 1 / (n alpha)) for it, the z-score
+    of the betas held fixed.
     """
-    n_test, n_train = factor.cross_kernel.shape
-    vectors, inverse = factor.eigenvectors, 1 / (factor.eigenvalues + alpha)
+    n_test, n_train = kernel.test.shape
+    factor, solve, invert = linalg.get_lapack_funcs(("potrf", "potrs", "potri"), (kernel.train,))
+    system = np.array(kernel.train.T, order="F")  # symmetric, so either order will do
+    system[np.diag_indices(n_train)] += alpha
+    system, problem = factor(system, lower=1, overwrite_a=1, clean=0)
+    if problem:
+        raise ValueError(
+            f"alpha {alpha} is lost in the rounding of a {kernel.train.dtype} kernel; raise it, or set ridge.precision "
+            "to float64"
+        )
     operator = np.empty((n_test + n_train if rescale == "train_oof" else n_test, n_train), dtype)
-    operator[:n_test] = (factor.cross_kernel @ vectors * inverse) @ vectors.T
+    operator[:n_test] = solve(system, kernel.test.T, lower=1)[0].T
     if rescale == "train_oof":
-        for start in range(0, n_train, 1024):
-            stimuli = np.arange(start, min(start + 1024, n_train))
-            hat = (vectors[stimuli] * (factor.eigenvalues * inverse)) @ vectors.T
-            own = stimuli - start, stimuli
-            leverage = hat[own] + 1 / n_train
-            hat /= (1 - leverage)[:, None]
-            hat[own] += 1 - 1 / (1 - leverage)
-            operator[n_test + stimuli] = hat
+        inverse = invert(system, lower=1, overwrite_c=1)[0]
+        _mirror(inverse)
+        remaining = np.diagonal(inverse) - 1 / (n_train * alpha)
+        for start in range(0, n_train, MIRRORED):
+            stimuli = slice(start, start + MIRRORED)
+            operator[n_test:][stimuli] = -inverse[stimuli] / remaining[stimuli, None]
+        operator[n_test + np.arange(n_train), np.arange(n_train)] += 1
     return operator
 
 
-def _block_width(values: h5py.Dataset, factor: Factor, operator: np.ndarray, memory_gib: float) -> int:
+def _mirror(lower: np.ndarray) -> None:
+    """Copy a square matrix' lower triangle to its upper, in place."""
+    for start in range(0, len(lower), MIRRORED):
+        stop = start + MIRRORED
+        corner = np.tril(lower[start:stop, start:stop])
+        lower[start:stop, start:stop] = corner + np.tril(corner, -1).T
+        lower[start:stop, stop:] = lower[stop:, start:stop].T
+
+
+def _block_width(values: h5py.Dataset, kernel: Kernel, operator: np.ndarray, memory_gib: float) -> int:
     """Feature columns to hold at a time, whole HDF5 chunks: as read, centred (here and in the reader), multiplied."""
     chunk = values.chunks[1] if values.chunks else 1
     rows, n_train = operator.shape
     per_column = n_train * (values.dtype.itemsize + 2 * operator.itemsize) + 3 * rows * operator.itemsize
-    fixed = PROCESS_BYTES + operator.nbytes + sum(field.nbytes for field in factor)
+    fixed = PROCESS_BYTES + operator.nbytes + sum(field.nbytes for field in kernel)
     width = int(memory_gib * 2**30 - fixed) // per_column
     if width < chunk:
         needed = (fixed + chunk * per_column) / 2**30

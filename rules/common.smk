@@ -1,6 +1,7 @@
 """Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
 
 import os
+import platform
 import shutil
 import sys
 from contextlib import contextmanager
@@ -33,9 +34,20 @@ SETTINGS = cfg.model_dump()
 FEATURES = tuple(SETTINGS["ridge"]["alpha"])
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
 GPU = int(
-    cfg.compute.device == "cuda"
-    or (cfg.compute.device == "auto" and shutil.which("nvidia-smi") is not None)
+    cfg.compute.device in ("cuda", "mps")
+    or (
+        cfg.compute.device == "auto"
+        and (
+            shutil.which("nvidia-smi") is not None
+            or (platform.system(), platform.machine()) == ("Darwin", "arm64")
+        )
+    )
 )
+
+
+def kept(path):
+    """A large file that Snakemake deletes after its last use, unless features.keep."""
+    return path if cfg.features.keep else temp(path)
 
 
 wildcard_constraints:

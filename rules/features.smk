@@ -27,7 +27,7 @@ rule features:
             else []
         ),
     output:
-        "results/{subject}/features/{feature}_{split}.h5",
+        kept("results/{subject}/features/{feature}_{split}.h5"),
     log:
         "results/{subject}/logs/features_{feature}_{split}.log",
     benchmark:

@@ -1,20 +1,20 @@
-"""Stage 3, ridge: one factorisation of a subject's betas, then predictions of every feature from it.
+"""Stage 3, ridge: one kernel of a subject's betas, then predictions of every feature from it.
 
 In:  results/{subject}/nsd/betas_{split}.h5, results/{subject}/features/{feature}_{split}.h5
-Out: results/{subject}/ridge/{factor.h5, {feature}_test.h5}
+Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}
 """
 
 
-rule ridge_factor:
+rule ridge_kernel:
     input:
         train="results/{subject}/nsd/betas_train.h5",
         test="results/{subject}/nsd/betas_test.h5",
     output:
-        "results/{subject}/ridge/factor.h5",
+        "results/{subject}/ridge/kernel.h5",
     log:
-        "results/{subject}/logs/ridge_factor.log",
+        "results/{subject}/logs/ridge_kernel.log",
     benchmark:
-        "results/{subject}/benchmarks/ridge_factor.tsv"
+        "results/{subject}/benchmarks/ridge_kernel.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -23,14 +23,14 @@ rule ridge_factor:
         runtime=30,
     params:
         cfg=settings("ridge.precision"),
-        code=code("ridge_factor.py"),
+        code=code("ridge_kernel.py"),
     script:
-        "../workflow_scripts/ridge_factor.py"
+        "../workflow_scripts/ridge_kernel.py"
 
 
 rule ridge:
     input:
-        factor="results/{subject}/ridge/factor.h5",
+        kernel="results/{subject}/ridge/kernel.h5",
         train="results/{subject}/features/{feature}_train.h5",
         test="results/{subject}/features/{feature}_test.h5",
     output:

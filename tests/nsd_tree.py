@@ -138,9 +138,10 @@ def _write_rois(folder: Path, shape: tuple[int, int, int], rng: np.random.Genera
 
 
 def _write_pictures(path: Path, ids, pictures: Mapping[int, np.ndarray], size: int, rng: np.random.Generator) -> None:
-    """The brick of all pictures, of which only those shown take space."""
-    with h5py.File(path, "w") as file:
-        brick = file.create_dataset("imgBrick", (N_PICTURES, size, size, 3), np.uint8, chunks=(1, size, size, 3))
+    """The brick of all pictures, of which only those shown take space; several subjects share it."""
+    with h5py.File(path, "a") as file:
+        shape = N_PICTURES, size, size, 3
+        brick = file.require_dataset("imgBrick", shape, np.uint8, exact=True, chunks=(1, size, size, 3))
         tile = -(-size // 8)
         for each in ids:
             coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
@@ -150,7 +151,8 @@ def _write_pictures(path: Path, ids, pictures: Mapping[int, np.ndarray], size: i
 
 def _write_captions(path: Path, captions: Mapping[int, Sequence[str]]) -> None:
     if path.suffix == ".json":
-        path.write_text(json.dumps({str(each): list(texts) for each, texts in captions.items()}))
+        before = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(before | {str(each): list(texts) for each, texts in captions.items()}))
     elif path.suffix == ".csv":
         rows = [f'{each},"{text}"' for each, texts in captions.items() for text in texts]
         path.write_text("\n".join(["nsd_id,caption", *rows, ""]))

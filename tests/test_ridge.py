@@ -51,8 +51,8 @@ def predict(tmp_path, betas, targets):
 
     def run(rescale="none", alpha=ALPHA, values=targets, splits=betas, precision="float64", **more):
         features = save_features(tmp_path / "features.h5", values, splits)
-        factor = ridge.factorise(*splits, precision=precision, voxel_block=32)
-        ridge.predict(factor, features, tmp_path / "predicted.h5", alpha=alpha, rescale=rescale, **more)
+        kernel = ridge.kernel(*splits, precision=precision, voxel_block=32)
+        ridge.predict(kernel, features, tmp_path / "predicted.h5", alpha=alpha, rescale=rescale, **more)
         predicted = arrays.load(tmp_path / "predicted.h5")
         np.testing.assert_array_equal(predicted.nsd_id, splits[1].nsd_id)
         assert predicted.values.shape == (len(splits[1].values), *values.shape[1:])
@@ -117,10 +117,10 @@ def test_many_blocks_land_in_their_columns(tmp_path, rng, betas):
         tmp_path / "features.h5", values.shape, np.float64, betas[0].nsd_id, axes=("features",), chunk=(N_TRAIN, 64)
     ) as written:
         written[...] = values
-    factor = ridge.factorise(*betas)
+    kernel = ridge.kernel(*betas)
     one_chunk = ridge.PROCESS_BYTES / 2**30 + 2e-3
     ridge.predict(
-        factor, tmp_path / "features.h5", tmp_path / "out.h5", alpha=ALPHA, rescale="none", memory_gib=one_chunk
+        kernel, tmp_path / "features.h5", tmp_path / "out.h5", alpha=ALPHA, rescale="none", memory_gib=one_chunk
     )
     assert relative_error(arrays.load(tmp_path / "out.h5").values, sklearn_predictions(betas, values)) < 1e-9
 
@@ -147,8 +147,8 @@ def leave_one_out(betas, targets):
 
 
 def test_leave_one_out_formula_is_that_of_refits(betas, targets):
-    factor = ridge.factorise(*betas)
-    operator = ridge._operator(factor, ALPHA, "train_oof", np.dtype(np.float64))
+    kernel = ridge.kernel(*betas)
+    operator = ridge._operator(kernel, ALPHA, "train_oof", np.dtype(np.float64))
     flat = targets.reshape(N_TRAIN, -1)
     out_of_fold = operator[N_TEST:] @ (flat - flat.mean(0)) + flat.mean(0)
     assert relative_error(out_of_fold, leave_one_out(betas, targets)) < 1e-10
@@ -182,11 +182,11 @@ def test_z_scoring_a_single_test_image_is_refused(predict, betas):
         predict("test", splits=(betas[0], alone))
 
 
-def test_a_factor_comes_back_from_its_file(tmp_path, betas):
-    factor = ridge.factorise(*betas)
-    ridge.save_factor(tmp_path / "factor.h5", factor)
-    loaded = ridge.load_factor(tmp_path / "factor.h5")
-    for name, values in factor._asdict().items():
+def test_a_kernel_comes_back_from_its_file(tmp_path, betas):
+    kernel = ridge.kernel(*betas)
+    ridge.save_kernel(tmp_path / "kernel.h5", kernel)
+    loaded = ridge.load_kernel(tmp_path / "kernel.h5")
+    for name, values in kernel._asdict().items():
         np.testing.assert_array_equal(getattr(loaded, name), values)
         assert getattr(loaded, name).dtype == values.dtype
     np.testing.assert_allclose(loaded.betas_mean, betas[0].values.mean(0, dtype=np.float64))
@@ -214,17 +214,24 @@ def test_alpha_must_be_positive(predict, alpha):
         predict(alpha=alpha)
 
 
+def test_alpha_below_the_kernels_rounding_is_refused(predict, betas):
+    """With fewer voxels than stimuli the kernel itself is singular."""
+    narrow = tuple(arrays.Rows(rows.values[:, :6], rows.nsd_id) for rows in betas)
+    with pytest.raises(ValueError, match=r"alpha 1e-10 is lost in the rounding of a float32 kernel; raise it, or set"):
+        predict(alpha=1e-10, splits=narrow, precision="float32")
+
+
 def test_unknown_rescale(predict):
     with pytest.raises(ValueError, match="rescale must be one of none, test, train_oof, got paper"):
         predict("paper")
 
 
 def test_features_of_other_stimuli_are_refused(tmp_path, betas, targets):
-    factor = ridge.factorise(*betas)
+    kernel = ridge.kernel(*betas)
     fewer = arrays.Rows(betas[0].values[1:], betas[0].nsd_id[1:])
     features = save_features(tmp_path / "features.h5", targets[1:], (fewer, betas[1]))
     with pytest.raises(ValueError, match=f"nsd_id {betas[0].nsd_id[0]}"):
-        ridge.predict(factor, features, tmp_path / "out.h5", alpha=ALPHA)
+        ridge.predict(kernel, features, tmp_path / "out.h5", alpha=ALPHA)
     assert not (tmp_path / "out.h5").exists()
 
 
@@ -239,13 +246,13 @@ def test_a_target_that_is_not_finite_is_named(predict, targets, bad):
 def test_a_voxel_without_variance_is_named(betas, bad, std):
     betas[0].values[:, 37] = bad
     with pytest.raises(ValueError, match=rf"voxel column 37 has std [0-9.]*({std}).* over 40 stimuli \(and 0 more"):
-        ridge.factorise(*betas, voxel_block=32)
+        ridge.kernel(*betas, voxel_block=32)
 
 
 def test_splits_with_different_masks(betas):
     narrow = arrays.Rows(betas[1].values[:, 1:], betas[1].nsd_id)
     with pytest.raises(ValueError, match="betas_train has 90 voxels, betas_test has 89"):
-        ridge.factorise(betas[0], narrow)
+        ridge.kernel(betas[0], narrow)
 
 
 def test_too_little_memory_says_how_much_is_needed(predict):
@@ -255,8 +262,8 @@ def test_too_little_memory_says_how_much_is_needed(predict):
         predict(memory_gib=0.01)
 
 
-def test_a_file_that_is_no_factor(tmp_path):
-    with h5py.File(tmp_path / "factor.h5", "w") as file:
-        file["eigenvalues"] = np.ones(3)
-    with pytest.raises(ValueError, match=r"factor\.h5 lacks betas_mean, .*; expected a ridge factor"):
-        ridge.load_factor(tmp_path / "factor.h5")
+def test_a_file_that_is_no_kernel(tmp_path):
+    with h5py.File(tmp_path / "kernel.h5", "w") as file:
+        file["train"] = np.ones(3)
+    with pytest.raises(ValueError, match=r"kernel\.h5 lacks betas_mean, .*; expected a ridge kernel"):
+        ridge.load_kernel(tmp_path / "kernel.h5")

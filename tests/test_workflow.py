@@ -78,13 +78,14 @@ def test_second_run_does_nothing(finished):
         ("recon.guidance_scale", 2.0, {"recon"} | SHOWN),
         ("ridge.alpha.clip_text", 7.0, {"ridge:clip_text", "recon"} | SHOWN),
         ("ridge.rescale", "none", RIDGE | AFTER_RIDGE),
-        ("ridge.precision", "float32", {"ridge_factor"} | RIDGE | AFTER_RIDGE),
+        ("ridge.precision", "float32", {"ridge_kernel"} | RIDGE | AFTER_RIDGE),
         ("stage1.temperature", 0.5, AFTER_RIDGE),
         ("features.vdvae.posterior", "sample", {"features:vdvae", "ridge:vdvae"} | AFTER_RIDGE),
         ("metrics.control_seed", 3, {"metrics"}),
         ("recon.steps", 4, set()),
         ("compute.batch_size.recon", 3, set()),
         ("demo.seed", 5, set()),
+        ("features.keep", False, set()),
     ],
 )
 def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
@@ -98,7 +99,7 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
         ("brain_diffuser/diffusion/ddim.py", {"recon"} | SHOWN),
         ("brain_diffuser/metrics.py", {"metrics"}),
         ("brain_diffuser/stage1.py", AFTER_RIDGE),
-        ("brain_diffuser/ridge.py", {"ridge_factor"} | RIDGE | AFTER_RIDGE),
+        ("brain_diffuser/ridge.py", {"ridge_kernel"} | RIDGE | AFTER_RIDGE),
         ("workflow_scripts/contact_sheet.py", {"contact_sheet"}),
         ("demo/brain.py", set()),
     ],
@@ -198,3 +199,32 @@ def test_hdf5_betas_give_the_same_artifacts(finished, tmp_path):
     first, second = (arrays.load(root / "results/sub01/nsd/betas_train.h5") for root in (finished, other))
     assert json.dumps(first.nsd_id.tolist()) == json.dumps(second.nsd_id.tolist())
     assert first.values.tobytes() == second.values.tobytes()
+
+
+def test_two_subjects_with_as_many_sessions_as_nsd_has(tmp_path):
+    """Subject 1 has 40 sessions in mixed formats, subject 3 only 30 of its 32; features go when they are used up."""
+    checkout = write_checkout(tmp_path / "checkout")
+    shutil.rmtree(checkout / "toy/nsd")
+    shown = {"sessions": 40, "n_train": N_TRAIN, "n_test": N_TEST}
+    first = write_tree(checkout / "toy/nsd", subject=1, formats=("hdf5",), **shown)
+    third = write_tree(checkout / "toy/nsd", subject=3, formats=("nii.gz",), **shown)
+    again = write_tree(tmp_path / "again", subject=1, formats=("nii.gz",), **shown)
+    for number in range(11, 41):
+        shutil.move(again.session(number), first.session(number))
+        first.session(number, "hdf5").unlink()
+    for number in range(31, 41):
+        third.session(number).unlink()
+    edit_config(checkout, "subjects", ["sub01", "sub03"])
+    edit_config(checkout, "features.keep", False)
+    asked = [f"results/{subject}/recon" for subject in ("sub01", "sub03")]
+    run = snakemake(checkout, "--cores", "2", *asked)
+    assert run.returncode == 0, run.stderr
+    for folder in asked:
+        assert len(list((checkout / folder).glob("nsd*.png"))) == N_TEST
+    assert not list(checkout.glob("results/*/features/*.h5"))
+    for subject, sessions in (("sub01", 40), ("sub03", 30)):
+        with open(checkout / f"results/{subject}/nsd/stimuli.tsv", newline="") as stream:
+            trials = sum(int(row["n_repeats"]) for row in csv.DictReader(stream, delimiter="\t"))
+        assert trials == 750 * sessions
+    second = snakemake(checkout, "--cores", "2", *asked)
+    assert "Nothing to be done" in second.stdout + second.stderr

@@ -3,7 +3,7 @@
 from brain_diffuser import devices, features
 from brain_diffuser.job import job, progress
 
-with job(snakemake):
+with job(snakemake), devices.enough_memory("features"):
     feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     options = dict(cfg.get(f"features.{feature}", {}))

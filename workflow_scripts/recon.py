@@ -4,7 +4,7 @@ from brain_diffuser import arrays, clip, devices, pictures, recon
 from brain_diffuser.diffusion import weights
 from brain_diffuser.job import job, progress
 
-with job(snakemake):
+with job(snakemake), devices.enough_memory("recon"):
     cfg, inputs = snakemake.params.cfg, snakemake.input
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)

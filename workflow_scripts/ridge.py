@@ -10,7 +10,7 @@ log = logging.getLogger("brain_diffuser.ridge")
 with job(snakemake):
     feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
     ridge.predict(
-        ridge.load_factor(snakemake.input.factor),
+        ridge.load_kernel(snakemake.input.kernel),
         snakemake.input.train,
         snakemake.output[0],
         alpha=cfg[f"ridge.alpha.{feature}"],

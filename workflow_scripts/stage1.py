@@ -4,7 +4,7 @@ from brain_diffuser import arrays, devices, pictures, stage1
 from brain_diffuser.job import job, progress
 from brain_diffuser.vdvae import weights
 
-with job(snakemake):
+with job(snakemake), devices.enough_memory("stage1"):
     cfg = snakemake.params.cfg
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     latents = arrays.load(snakemake.input.latents)

@@ -121,11 +121,12 @@ class DualDenoiser(nn.Module):
 
 
 class Codec(nn.Module):
-    """Pictures to latents and back."""
+    """Pictures to latents and back, one after the other: at 512 pixels a batch would need more memory than the UNet."""
 
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
         self.vae = vae
+        vae.enable_slicing()
 
     @property
     def downscale(self) -> int:

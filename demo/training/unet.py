@@ -110,7 +110,7 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int) -> None:
         steps=steps,
         batch_size=batch_size,
         lr=lr,
-        averaging=0.9995,
+        averaging=0.999,
         checkpoint_every=100,
     )
     weights.save(model.half(), OUT)
