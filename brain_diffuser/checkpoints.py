@@ -1,34 +1,33 @@
 """Model folders as diffusers and transformers write them: a description and a file of tensors, loaded strictly."""
 
 import json
-import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
-
-UNREADABLE = (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError)
-"""What readers raise on files that are cut short, damaged, or hold code."""
 
 
 def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]:
     """A model's description.
 
-    Raises FileNotFoundError: there is none. ValueError: it is not JSON.
+    Raises FileNotFoundError: there is none. ValueError: it is no JSON object.
     """
     path = Path(folder) / name
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing; expected the model folder as published, see README "Weights"')
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is a JSON {type(found).__name__}; expected an object that describes a model")
+    return found
 
 
 def build(model_class: type[Model], config: Mapping[str, Any]) -> Model:
@@ -67,7 +66,9 @@ def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) 
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except UNREADABLE as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle makes torch's reader stumble in as many ways as there are bytes
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors alone; is the download complete?"
         ) from error
@@ -78,7 +79,8 @@ def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) 
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ValueError(
-                f"{path} has a {type(value).__name__} under {name!r}; expected tensors alone. Is it of another program?"
+                f"{path} has {name!r} of type {type(value).__name__}; expected tensors by name, and nothing else. "
+                "Is it of another model?"
             )
     return {name: tensor for name, tensor in found.items() if wanted(name)}
 

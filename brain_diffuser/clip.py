@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image
 from torch import Tensor
 from transformers import (
-    CLIPConfig,
     CLIPTextConfig,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
@@ -200,10 +200,13 @@ def _load_tower(
     """The tower `text` or `vision` in a folder of its own or of both, strictly; of both, the other is not read."""
     described = checkpoints.read_config(folder)
     if is_whole := f"{kind}_config" in described:
-        config = getattr(CLIPConfig(**described), f"{kind}_config")
-        config.projection_dim = described["projection_dim"]
-    else:
+        described = {**described[f"{kind}_config"], "projection_dim": described.get("projection_dim", 512)}
+    try:
         config = {"text": CLIPTextConfig, "vision": CLIPVisionConfig}[kind](**described)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / 'config.json'} describes no {kind} tower of CLIP ({error}); is it of another model?"
+        ) from error
     with torch.device("meta"):
         model: Any = model_class(config)
 

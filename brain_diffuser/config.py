@@ -169,12 +169,13 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
                 "(README says where it comes from)"
             )
-    if layouts.is_checkpoint(diffusion := root / config.paths.versatile_diffusion) and diffusion.is_file():
-        if not diffusion.with_name(layouts.AUTOENCODER).is_file():
-            yield (
-                f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
-                f"{layouts.AUTOENCODER} in the same folder, so put it there (README says where it comes from)"
-            )
+    diffusion = root / config.paths.versatile_diffusion
+    autoencoder = diffusion.with_name(layouts.AUTOENCODER)
+    if layouts.is_checkpoint(diffusion) and diffusion.is_file() and not autoencoder.is_file():
+        yield (
+            f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
+            f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
+        )
 
 
 def _reworded(error: ValidationError, config: dict) -> list[str]:

@@ -45,6 +45,9 @@ def test_a_description_that_is_none(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is not JSON \(.*\); expected a model's description"):
         checkpoints.read_config(tmp_path)
+    (tmp_path / "config.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"config\.json is a JSON list; expected an object that describes a model"):
+        checkpoints.read_config(tmp_path)
 
 
 def test_a_description_of_another_class():

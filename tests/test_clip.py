@@ -7,6 +7,7 @@ import golden_inputs
 import numpy as np
 import pytest
 import torch
+import vd_forms
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -18,6 +19,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from brain_diffuser import checkpoints, layouts
 from brain_diffuser.clip import ClipText, ClipVision, Preprocessing, unconditional
 
 DATA = Path(__file__).parent / "data"
@@ -238,3 +240,86 @@ def test_folders_of_two_models_are_refused(text_folder, vision_folder, tmp_path)
     describe(vision_folder / "image_feature_extractor", crop_size=24)
     with pytest.raises(ValueError, match=r"crops pictures to \(24, 24\) pixels, .*image_encoder reads 28"):
         ClipVision.load(vision_folder)
+
+
+# one folder for both towers, as CLIP itself is published
+
+
+@pytest.fixture
+def whole(text_folder, vision_folder, tmp_path):
+    """CLIP whole, of the same numbers as the two towers, which it does not need."""
+    return vd_forms.join_clip(tmp_path, tmp_path / "clip")
+
+
+def as_torch_file(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("convert", [lambda folder: None, as_torch_file])
+def test_towers_in_one_folder_equal_those_apart(whole, convert):
+    convert(whole)
+    apart, captions, images = whole.parent, ["a dog", ""], pictures(2, 40, 50)
+    assert torch.equal(ClipText.load(whole)(captions), ClipText.load(apart)(captions))
+    assert torch.equal(ClipVision.load(whole)(images), ClipVision.load(apart)(images))
+
+
+@pytest.mark.parametrize(
+    ("load", "kept"),
+    [
+        (ClipText.load, {"text_model", "text_projection"}),
+        (ClipVision.load, {"vision_model", "visual_projection"}),
+    ],
+)
+def test_of_both_towers_one_is_read(whole, load, kept, monkeypatch):
+    read, asked = checkpoints.read_tensors, []
+    monkeypatch.setattr(checkpoints, "read_tensors", lambda path, wanted: asked.append(read(path, wanted)) or asked[-1])
+    load(whole)
+    (tensors,) = asked
+    assert {name.split(".")[0] for name in tensors} == kept
+
+
+def test_a_whole_clip_is_read_strictly(whole):
+    path = whole / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["text_projection.weight"]
+    save_file(tensors | {"audio_model.x": torch.ones(1), "visual_projection.weight": torch.ones(2)}, path)
+    with pytest.raises(
+        ValueError, match=r"clip/model\.safetensors lacks text_projection\.weight; has the unknown audio_model\.x; this"
+    ):
+        ClipText.load(whole)
+    with pytest.raises(ValueError, match=r"audio_model\.x; differs in visual_projection\.weight \(2,\) instead of"):
+        ClipVision.load(whole)
+
+
+def test_a_description_of_no_tower(whole):
+    (whole / "config.json").write_text(json.dumps({"text_config": {"hidden_size": 30}, "projection_dim": 48}))
+    with pytest.raises(
+        ValueError, match=r"clip/config\.json describes no text tower of CLIP \((.|\n)* hidden size \(30\)"
+    ):
+        ClipText.load(whole)
+
+
+def test_a_folder_without_clip(tmp_path):
+    message = r"has neither image_encoder nor config\.json; expected CLIP's towers apart or together"
+    with pytest.raises(FileNotFoundError, match=message):
+        ClipVision.load(tmp_path)
+
+
+def test_files_that_each_feature_reads(whole, tmp_path):
+    def found(clip, diffusion):
+        files = layouts.clip(clip, diffusion)
+        return {feature: [str(Path(file).relative_to(clip)) for file in files[feature]] for feature in files}
+
+    apart = {"clip_text": ["text_encoder", "tokenizer"], "clip_vision": ["image_encoder", "image_feature_extractor"]}
+    both = ["config.json", "model.safetensors"]
+    assert found(tmp_path, "vd.pth") == apart
+    assert found("not-there-yet", "not-there-yet/") == apart
+    assert found(whole, "vd.pth") == found("not-there-yet", "vd.pth")
+    assert found(whole, "vd.pth") == {
+        "clip_text": [*both, "tokenizer.json"],
+        "clip_vision": [*both, "preprocessor_config.json"],
+    }
+    as_torch_file(whole)
+    (whole / "tokenizer.json").rename(whole / "vocab.json")
+    assert found(whole, "vd.pth")["clip_text"] == ["config.json", "pytorch_model.bin", "vocab.json", "merges.txt"]

@@ -94,17 +94,17 @@ def golden_codec():
 
 
 @functools.cache
-def small_models():
+def small_models(text_dim=TEXT_SHAPE[1]):
     """A denoiser of latents 4 x 8 x 8 and a codec of pictures of 16 pixels, both random; never written to."""
     torch.manual_seed(0)
-    denoiser = DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "cross_attention_dim": TEXT_SHAPE[1]})
+    denoiser = DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "cross_attention_dim": text_dim})
     codec = Codec(autoencoder([8, 16], norm_num_groups=4, scaling_factor=0.5))
     return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
 
 
-def save_small(folder):
+def save_small(folder, **sizes):
     """The small models as published ones are laid out."""
-    denoiser, codec = small_models()
+    denoiser, codec = small_models(**sizes)
     weights.save(denoiser, folder)
     (folder / "vae").mkdir()
     (folder / "vae" / "config.json").write_text(codec.vae.to_json_string())

@@ -284,7 +284,9 @@ def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path) 
     layout = next((key for key, each in LAYOUTS.items() if any(name.startswith(each.image) for name in tensors)), None)
     if layout is None:
         starts = " or ".join(each.image for each in LAYOUTS.values())
-        raise ValueError(f'{path} has no tensor {starts}...; is it Versatile Diffusion? See README "Weights".')
+        raise ValueError(
+            f'{path} has no tensor whose name begins with {starts}; is it Versatile Diffusion? See README "Weights".'
+        )
     found = {name: tensor for name, tensor in tensors.items() if LAYOUTS[layout].read.match(name)}
     checkpoints.fill(denoiser, found, path, described_by, original_names(denoiser, layout))
     found = autoencoder_tensors(checkpoints.read_tensors(autoencoder))
@@ -301,9 +303,9 @@ def _describe(path: Path, component: str) -> dict[str, Any]:
         return PUBLISHED[component]
     found = checkpoints.read_config(file.parent, file.name)
     if layouts.is_checkpoint(path):
-        if set(found) != set(PUBLISHED):
+        if set(found) != set(PUBLISHED) or not all(isinstance(each, dict) for each in found.values()):
             raise ValueError(
-                f"{file} describes {', '.join(found)}; expected {', '.join(PUBLISHED)}, each as diffusers does"
+                f"{file} has {', '.join(found)}; expected {', '.join(PUBLISHED)}, each described as diffusers does"
             )
         found = found[component]
     if component == "image_unet" and found.get("sample_size") is None:
