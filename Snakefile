@@ -9,6 +9,7 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/fetch.smk"
 include: "rules/demo.smk"
 include: "rules/nsd.smk"
 include: "rules/features.smk"

@@ -17,6 +17,8 @@ NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 Subject = Literal["sub01", "sub02", "sub03", "sub04", "sub05", "sub06", "sub07", "sub08"]
 
+NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
+NSD_FORM = "https://naturalscenesdataset.org"
 STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
 
 
@@ -104,6 +106,19 @@ class Compute(Section):
     batch_size: BatchSize
 
 
+class Servers(Section):
+    nsd: Text
+    hugging_face: Text
+    openai: Text
+
+
+class Fetch(Section):
+    nsd: bool
+    models: bool
+    accept_nsd_terms: bool
+    servers: Servers
+
+
 class Config(Section):
     dataset: Text
     subjects: Annotated[list[Subject], Field(min_length=1)]
@@ -116,6 +131,18 @@ class Config(Section):
     recon: Recon
     metrics: Metrics
     compute: Compute
+    fetch: Fetch
+
+    @property
+    def fetched(self) -> tuple[str, ...]:
+        """Keys of the chosen dataset whose files are fetched where they are missing."""
+        if self.paths.simulated:
+            return ()
+        models = ["vdvae"]
+        if not layouts.is_checkpoint(self.paths.versatile_diffusion):  # what is fetched is a folder, with CLIP in it
+            same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
+            models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
+        return (*(("nsd", "captions") if self.fetch.nsd else ()), *(models if self.fetch.models else ()))
 
     @property
     def paths(self) -> Dataset:
@@ -156,6 +183,14 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
             f"demo.n_train + demo.n_test is {n_stimuli}; expected a multiple of {STIMULI_PER_SESSION}, "
             "the stimuli of one session; change one of them"
         )
+    if config.fetch.nsd and not config.fetch.accept_nsd_terms:
+        yield (
+            f"fetch.nsd is true, fetch.accept_nsd_terms is false; read the terms ({NSD_TERMS}), fill in the access "
+            f"form at {NSD_FORM}, then set fetch.accept_nsd_terms to true"
+        )
+    for key, url in config.fetch.servers:
+        if not url.startswith(("https://", "http://")):
+            yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
     if config.dataset not in config.datasets:
         yield (
             f"dataset is {config.dataset}; expected {_either(list(config.datasets))}, "
@@ -163,11 +198,11 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         )
         return
     written = ("nsd", "captions") if config.paths.simulated else ()
-    for key, path in config.paths.model_dump(exclude={"simulated", *written}).items():
+    for key, path in config.paths.model_dump(exclude={"simulated", *written, *config.fetched}).items():
         if not (root / path).exists():
             yield (
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
-                "(README says where it comes from)"
+                "(docs/real_data.md says where it comes from and how to have it fetched)"
             )
     diffusion = root / config.paths.versatile_diffusion
     autoencoder = diffusion.with_name(layouts.AUTOENCODER)

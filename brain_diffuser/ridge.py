@@ -115,8 +115,8 @@ def predict(
     next one is read and centred while one is multiplied, in the precision of the targets (float16 as float32).
     Memory: `memory_gib` for the whole process, kernel included, decides the width of a block.
 
-    Raises ValueError: alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too little memory; targets that are
-    not finite, or of other stimuli than the kernel's.
+    Raises ValueError: alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too
+    little memory; targets that are not finite, or of other stimuli than the kernel's.
     Differs from the reference: one solve, not one per token; weights are never formed.
     """
     n_test = len(kernel.test_id)

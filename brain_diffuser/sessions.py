@@ -17,15 +17,18 @@ from brain_diffuser import arrays
 
 N_TRIALS = 750  # per session
 SUFFIXES = {"hdf5": (".hdf5",), "nifti": (".nii.gz",), "auto": (".hdf5", ".nii.gz")}
+PUBLISHED = (40, 40, 32, 30, 40, 32, 40, 30)  # sessions of subjects 1 to 8
 DTYPES = ("int16", "float32", "float64")
 BLOCK_BYTES = 2**25
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
 
 
-def find(folder: str | Path, sessions: int | str = "all", file_format: str = "auto") -> list[Path]:
+def find(folder: str | Path, sessions: int | str = "all", file_format: str = "auto", published: int = 0) -> list[Path]:
     """The files of sessions 1..n; "all" is as many as there are.
 
     `file_format` is "hdf5" (faster: stored by voxel), "nifti", or "auto", the first of these that a session has.
+    With `published` sessions to fetch from, "all" is that many, and those not there are named as they will be, as
+    HDF5 if the format is "auto".
 
     Raises FileNotFoundError: a session up to n is missing, the first one is named. ValueError: an unknown word.
     """
@@ -36,15 +39,16 @@ def find(folder: str | Path, sessions: int | str = "all", file_format: str = "au
     folder, suffixes = Path(folder), SUFFIXES[file_format]
     there = {path.name for path in folder.glob("betas_session*")}
     numbers = [number for number in range(1, 100) for suffix in suffixes if _name(number, suffix) in there]
-    last = max(numbers, default=1) if sessions == "all" else sessions
+    last = max(published, 1, *numbers) if sessions == "all" else sessions
     paths = []
     for number in range(1, last + 1):
         found = [folder / _name(number, suffix) for suffix in suffixes if _name(number, suffix) in there]
+        if not found and number <= published:
+            found = [folder / _name(number, suffixes[0])]
         if not found:
             names = " or ".join(_name(number, suffix) for suffix in suffixes)
-            raise FileNotFoundError(
-                f"{folder} lacks {names}; expected every session from 1 to {last}. Download it, or set nsd.sessions."
-            )
+            mend = f"NSD publishes {published}: set nsd.sessions" if published else "Download it, or set nsd.sessions"
+            raise FileNotFoundError(f"{folder} lacks {names}; expected every session from 1 to {last}. {mend}.")
         paths.append(found[0])
     return paths
 

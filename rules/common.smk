@@ -1,6 +1,7 @@
 """Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
 
 import os
+import re
 import platform
 import shutil
 import sys
@@ -13,7 +14,7 @@ sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from brain_diffuser import config as configuration
-from brain_diffuser import layouts, sessions
+from brain_diffuser import fetch, layouts, sessions
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 
@@ -80,10 +81,11 @@ def where_the_pictures_are():
 
 
 PATHS = cfg.paths
-DESIGN = f"{PATHS.nsd}/nsddata/experiments/nsd/nsd_expdesign.mat"
-BRICK = f"{PATHS.nsd}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-ROI = f"{PATHS.nsd}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
-BETAS = f"{PATHS.nsd}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+NSD = Path(PATHS.nsd).as_posix()
+DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
+BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
+BETAS = f"{NSD}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
 
 with one_sentence():
     N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
@@ -102,10 +104,11 @@ def session_files(subject):
     """The betas to read: the sessions that are there, or that the demo will write."""
     folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
     if not PATHS.simulated:
-        return [
-            str(path)
-            for path in sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format)
-        ]
+        published = (
+            sessions.PUBLISHED[cfg.subject_number(subject) - 1] if cfg.fetch.nsd else 0
+        )
+        found = sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format, published)
+        return [str(path) for path in found]
     files = demo_sessions(folder)
     if cfg.nsd.sessions != "all" and cfg.nsd.sessions > len(files):
         raise ValueError(

@@ -31,8 +31,8 @@ rule recon:
         batch_size=cfg.compute.batch_size.recon,
     params:
         cfg=settings("recon", "compute.dtype"),
-        clip=PATHS.clip,
-        diffusion=PATHS.versatile_diffusion,
+        clip=lambda wildcards: PATHS.clip,
+        diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("recon.py"),
     script:
         "../workflow_scripts/recon.py"

@@ -187,6 +187,58 @@ def test_paths_of_the_chosen_dataset_exist(config, root):
     assert found.endswith("(and 4 more)")
 
 
+@pytest.mark.parametrize(
+    ("switch", "left"),
+    [("nsd", ["vdvae", "versatile_diffusion", "clip"]), ("models", ["nsd", "captions"])],
+)
+def test_paths_that_are_fetched_need_not_exist(config, root, switch, left):
+    config["dataset"] = "nsd"
+    config["fetch"] |= {switch: True, "accept_nsd_terms": True}
+    for key in left:
+        assert sentence(config, root).startswith(f"datasets.nsd.{key} is ")
+        config["datasets"]["nsd"][key] = "."
+    assert set(read(config, root).fetched).isdisjoint(left)
+
+
+def test_a_checkpoint_in_one_file_is_not_fetched(config, root):
+    config["dataset"] = "nsd"
+    config["fetch"] |= {"nsd": True, "models": True, "accept_nsd_terms": True}
+    config["datasets"]["nsd"]["versatile_diffusion"] = "vd-four-flow-v1-0.pth"
+    assert sentence(config, root).startswith(
+        "datasets.nsd.versatile_diffusion is vd-four-flow-v1-0.pth, which does not"
+    )
+
+
+def test_a_checkpoint_has_its_autoencoder_beside_it(config, root):
+    config["datasets"]["demo"]["versatile_diffusion"] = "vd.pth"
+    (root / "vd.pth").touch()
+    assert sentence(config, root) == (
+        "datasets.demo.versatile_diffusion is vd.pth; expected kl-f8.pth in the same folder, "
+        "so put it there (README says where it comes from)"
+    )
+    (root / "kl-f8.pth").touch()
+    assert read(config, root).paths.versatile_diffusion == "vd.pth"
+
+
+def test_nothing_is_fetched_for_a_simulated_dataset(config, root):
+    config["fetch"] |= {"nsd": True, "models": True, "accept_nsd_terms": True}
+    assert read(config, root).fetched == ()
+
+
+def test_nsd_is_fetched_only_on_its_terms(config, root):
+    put(config, "fetch.nsd", True)
+    found = sentence(config, root)
+    assert found.startswith("fetch.nsd is true, fetch.accept_nsd_terms is false; read the terms (https://cvnlab.slite")
+    assert found.endswith("then set fetch.accept_nsd_terms to true")
+
+
+def test_servers_are_addresses(config, root):
+    put(config, "fetch.servers.nsd", "s3://natural-scenes-dataset")
+    assert sentence(config, root) == (
+        "fetch.servers.nsd is s3://natural-scenes-dataset; expected an address that begins with https:// or http://"
+    )
+
+
 def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, root):
     assert not (root / config["datasets"]["demo"]["nsd"]).exists()
     (root / config["datasets"]["demo"]["vdvae"]).unlink()

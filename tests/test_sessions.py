@@ -131,6 +131,22 @@ def test_sessions_are_found_in_order_and_in_the_asked_format(tmp_path):
         sessions.find(tmp_path / "nowhere")
 
 
+def test_sessions_to_fetch_are_named_as_they_will_be(tmp_path):
+    for name in ("01.nii.gz", "02.nii.gz", "02.hdf5"):
+        (tmp_path / f"betas_session{name}").touch()
+
+    def names(*arguments):
+        return [path.name.removeprefix("betas_session") for path in sessions.find(tmp_path, *arguments, published=4)]
+
+    assert names() == ["01.nii.gz", "02.hdf5", "03.hdf5", "04.hdf5"]
+    assert names("all", "nifti") == ["01.nii.gz", "02.nii.gz", "03.nii.gz", "04.nii.gz"]
+    assert names(3, "hdf5") == ["01.hdf5", "02.hdf5", "03.hdf5"]
+    assert names(1) == ["01.nii.gz"]
+    with pytest.raises(FileNotFoundError, match=r"lacks betas_session05.* 1 to 5. NSD publishes 4: set nsd.sessions."):
+        names(5)
+    assert sessions.PUBLISHED[2] == 32
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

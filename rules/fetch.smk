@@ -1,0 +1,130 @@
+"""Fetch, off by default: what the configured run needs, is missing and is published (docs/real_data.md).
+
+In:  fetch.servers, brain_diffuser/published.tsv
+Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, versatile_diffusion/{component}}
+
+A rule is there only for what is missing when Snakemake starts: no setting, date or --forceall can then make Snakemake
+delete tens of gigabytes to fetch them again. Jobs run where Snakemake does, for a cluster's nodes often see no internet.
+They try again by themselves; `retries:` would only repeat what a server or a checksum has refused.
+"""
+
+COMPONENTS = [
+    "image_unet",
+    "text_unet",
+    "vae",
+    "text_encoder",
+    "image_encoder",
+    "tokenizer",
+    "image_feature_extractor",
+]
+SERVERS = SETTINGS["fetch"]["servers"]
+PUBLISHED = fetch.published()
+NSD_FILES = [
+    DESIGN,
+    BRICK,
+    *(path for subject in cfg.subjects for path in SESSIONS[subject]),
+    *(
+        path
+        for subject in cfg.subjects
+        for path in roi_files(subject, [cfg.nsd.mask, *cfg.nsd.rois])
+    ),
+]
+FETCHED = {
+    "nsd": NSD_FILES,
+    "captions": [PATHS.captions],
+    "vdvae": [PATHS.vdvae],
+    "versatile_diffusion": [
+        f"{PATHS.versatile_diffusion}/{component}" for component in COMPONENTS
+    ],
+}
+FETCHED = {key: paths for key, paths in FETCHED.items() if key in cfg.fetched}
+MISSING = {
+    key: [path for path in paths if not Path(path).exists()]
+    for key, paths in FETCHED.items()
+}
+with one_sentence():
+    FILES_MISSING = fetch.missing(
+        {key: getattr(PATHS, key) for key in ("captions", "vdvae") if key in FETCHED}
+    )
+
+
+# What the other stages would fetch by themselves, for a machine that has internet but shall not compute.
+rule fetch:
+    input:
+        *FETCHED.values(),
+    localrule: True
+
+
+if MISSING.get("nsd"):
+
+    rule fetch_nsd:
+        output:
+            f"{NSD}/{{file}}",
+        log:
+            "results/logs/fetch/{file}.log",
+        benchmark:
+            "results/benchmarks/fetch/{file}.tsv"
+        wildcard_constraints:
+            file="|".join(
+                re.escape(path.removeprefix(f"{NSD}/")) for path in MISSING["nsd"]
+            ),
+        localrule: True
+        conda:
+            "../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            source=lambda wildcards: PUBLISHED.get(
+                wildcards.file, fetch.Published("nsd", wildcards.file)
+            ).located(SERVERS),
+        script:
+            "../workflow_scripts/fetch.py"
+
+
+for name, source in FILES_MISSING.items():
+
+    rule:
+        name:
+            f"fetch_{name}"
+        output:
+            getattr(PATHS, name),
+        log:
+            f"results/logs/fetch/{name}.log",
+        benchmark:
+            f"results/benchmarks/fetch/{name}.tsv"
+        localrule: True
+        conda:
+            "../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            source=source.located(SERVERS),
+        script:
+            "../workflow_scripts/fetch.py"
+
+
+if MISSING.get("versatile_diffusion"):
+
+    rule fetch_versatile_diffusion:
+        output:
+            directory(f"{PATHS.versatile_diffusion}/{{component}}"),
+        log:
+            "results/logs/fetch/versatile_diffusion_{component}.log",
+        benchmark:
+            "results/benchmarks/fetch/versatile_diffusion_{component}.tsv"
+        wildcard_constraints:
+            component="|".join(
+                Path(path).name for path in MISSING["versatile_diffusion"]
+            ),
+        localrule: True
+        conda:
+            "../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            url=PUBLISHED["versatile_diffusion"].located(SERVERS)["url"],
+        script:
+            "../workflow_scripts/fetch_folder.py"

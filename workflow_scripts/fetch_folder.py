@@ -1,0 +1,7 @@
+"""Fetch: one folder of a model that is missing."""
+
+from brain_diffuser.fetch import fetch_folder
+from brain_diffuser.job import job, progress
+
+with job(snakemake):
+    fetch_folder(f"{snakemake.params.url}/{snakemake.wildcards.component}", snakemake.output[0], progress)
