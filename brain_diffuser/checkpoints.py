@@ -56,8 +56,8 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
 def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
     """The tensors whose name is wanted, also when they lie under `state_dict`.
 
-    They stay in the file until they are used; the unwanted are never read. Only torch files from before version 1.6
-    have to be read whole.
+    They stay in the file until they are used; the unwanted are never read. Only files in torch's format from before
+    version 1.6 have to be read whole.
 
     Raises ValueError: not a file of tensors alone.
     """
@@ -116,13 +116,22 @@ def fill(
     tensors: Mapping[str, Tensor],
     path: Path,
     described_by: str = "its config.json",
+    *,
     names: Mapping[str, str] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Give a model built on the meta device the tensors of a file; raises ValueError as `check` does.
 
     `names` translates {a name in the file: the model's}; it need not cover the model if other files fill the rest.
+    `dtype` None is the file's. Tensors are copied out of the file one by one: where one begins in a file sets which
+    instructions multiply it, and with that the last bits of every result.
     """
     state = model.state_dict()
     names = names or {name: name for name in state}
     check(path, {name: state[ours] for name, ours in names.items()}, tensors, described_by)
-    model.load_state_dict({names[name]: tensor for name, tensor in tensors.items()}, strict=False, assign=True)
+    copies = {
+        names[name]: tensor.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    model.load_state_dict(copies, strict=False, assign=True)

@@ -215,9 +215,9 @@ def _load_tower(
         return not name.endswith(".position_ids") and not (is_whole and name.startswith(NOT_OF_TOWER[kind]))
 
     path = checkpoints.find_tensors(folder, "model")
-    checkpoints.fill(model, checkpoints.read_tensors(path, wanted), path)
+    checkpoints.fill(model, checkpoints.read_tensors(path, wanted), path, device=device, dtype=dtype)
     for name, positions in list(model.named_buffers()):
         assert name.endswith("embeddings.position_ids"), name
         embeddings = model.get_submodule(name.rpartition(".")[0])
         embeddings.register_buffer("position_ids", torch.arange(positions.shape[-1])[None], persistent=False)
-    return model.to(device, dtype).eval().requires_grad_(False)
+    return model.to(device).eval().requires_grad_(False)

@@ -113,7 +113,7 @@ def load(
 
     The sizes of an original file's networks are the published ones, unless `<stem>.json` beside it describes
     `image_unet`, `text_unet` and `vae`. Of the text UNet only the transformers are read. Networks are built without
-    weights, so memory holds one copy in `dtype`; on the CPU, weights stored in `dtype` stay in their file until used.
+    weights and filled from files that are mapped, so memory holds one copy in `dtype`.
 
     Raises FileNotFoundError: a file is missing. ValueError: tensors of another model, or more than tensors.
     """
@@ -123,12 +123,10 @@ def load(
         denoiser = DualDenoiser.from_configs(image_unet, text_unet)
         codec = Codec(checkpoints.build(AutoencoderKL, vae))
     if layouts.is_checkpoint(path):
-        _fill_from_original(denoiser, codec.vae, path)
+        _fill_from_original(denoiser, codec.vae, path, device=device, dtype=dtype)
     else:
-        _fill_from_folder(denoiser, codec.vae, path)
-    for model in (denoiser, codec):
-        model.to(device, dtype).eval().requires_grad_(False)
-    return denoiser, codec
+        _fill_from_folder(denoiser, codec.vae, path, device=device, dtype=dtype)
+    return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
 
 
 def picture_size(path: str | Path) -> int:
@@ -260,17 +258,17 @@ def _layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, dict[str, str]]]:
     yield "out", {"conv_norm_out": ".0", "conv_out": ".2"}
 
 
-def _fill_from_folder(denoiser: DualDenoiser, vae: AutoencoderKL, folder: Path) -> None:
+def _fill_from_folder(denoiser: DualDenoiser, vae: AutoencoderKL, folder: Path, **where: Any) -> None:
     for component, names in component_names(denoiser).items():
         path = checkpoints.find_tensors(folder / component, STEM)
         of_text = component == "text_unet"
         found = checkpoints.read_tensors(path, lambda name, of_text=of_text: not of_text or ".attentions." in name)
-        checkpoints.fill(denoiser, found, path, names=names)
+        checkpoints.fill(denoiser, found, path, names=names, **where)
     path = checkpoints.find_tensors(folder / "vae", STEM)
-    checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path)
+    checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path, **where)
 
 
-def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path) -> None:
+def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path, **where: Any) -> None:
     """The layout is told by the names, whatever the file is called."""
     autoencoder = path.with_name(layouts.AUTOENCODER)
     for file in (path, autoencoder):
@@ -288,9 +286,9 @@ def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path) 
             f'{path} has no tensor whose name begins with {starts}; is it Versatile Diffusion? See README "Weights".'
         )
     found = {name: tensor for name, tensor in tensors.items() if LAYOUTS[layout].read.match(name)}
-    checkpoints.fill(denoiser, found, path, described_by, original_names(denoiser, layout))
+    checkpoints.fill(denoiser, found, path, described_by, names=original_names(denoiser, layout), **where)
     found = autoencoder_tensors(checkpoints.read_tensors(autoencoder))
-    checkpoints.fill(vae, found, autoencoder, described_by, autoencoder_names(vae))
+    checkpoints.fill(vae, found, autoencoder, described_by, names=autoencoder_names(vae), **where)
 
 
 def _describe(path: Path, component: str) -> dict[str, Any]:
