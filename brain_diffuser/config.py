@@ -43,7 +43,7 @@ class Demo(Section):
 
 
 class Nsd(Section):
-    sessions: Literal["all"] | Count
+    sessions: Literal["all"] | Count | Annotated[list[Count], Field(min_length=1)]
     format: Literal["auto", "nifti", "hdf5"]
     betas: Text
     mask: Text
@@ -279,7 +279,7 @@ def _expected(schema: dict, node: dict) -> str:
     if "properties" in node:
         return f"a section with the keys {', '.join(node['properties'])}"
     if node.get("type") == "array":
-        return f"a list of {_expected(schema, node['items'])}" + (", at least one" if node.get("minItems") else "")
+        return f"a list{' of at least one' if node.get('minItems') else ''}, each {_expected(schema, node['items'])}"
     words = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
     bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
     kinds = {

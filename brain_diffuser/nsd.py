@@ -44,9 +44,9 @@ class Mask(NamedTuple):
 
 
 def read_design(
-    path: str | Path, subject_number: int, n_sessions: int
+    path: str | Path, subject_number: int, session_numbers: Sequence[int]
 ) -> tuple[Int32[np.ndarray, " trials"], Int32[np.ndarray, " trials"]]:
-    """For each trial of sessions 1..n: the picture's nsd_id, and its 1-based rank in the subject's list.
+    """For each trial of these sessions: the picture's nsd_id, and its 1-based rank in the subject's list.
 
     Raises FileNotFoundError, ValueError: not a MAT file, a variable is missing or misshapen, too few trials.
     """
@@ -62,12 +62,15 @@ def read_design(
         if found != expected:
             raise ValueError(f"{path}: {name} has shape {found}; expected {expected}. Is this nsd_expdesign.mat?")
     ordering, images = design["masterordering"][0].astype(np.int32), design["subjectim"].astype(np.int32)
-    n_trials = n_sessions * sessions.N_TRIALS
+    trials = np.concatenate([np.arange(sessions.N_TRIALS) + (n - 1) * sessions.N_TRIALS for n in session_numbers])
     if not 1 <= subject_number <= len(images):
         raise ValueError(f"{path} has subjects 1 to {len(images)}, got subject {subject_number}.")
-    if n_trials > len(ordering):
-        raise ValueError(f"{path} has {len(ordering)} trials; {n_sessions} sessions need {n_trials}. Ask for fewer.")
-    rank = ordering[:n_trials]
+    if trials.max() >= len(ordering):
+        raise ValueError(
+            f"{path} has {len(ordering)} trials; session {max(session_numbers)} would need {trials.max() + 1}. Ask for "
+            "fewer."
+        )
+    rank = ordering[trials]
     if rank.min() < 1 or rank.max() > images.shape[1]:
         raise ValueError(f"{path}: masterordering has values {rank.min()} to {rank.max()}; expected 1 to 10000.")
     return images[subject_number - 1, rank - 1] - 1, rank
@@ -93,7 +96,10 @@ def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, 
 
 
 def write_stimuli(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
-    """A table of nsd_id, split, n_repeats and 0-based trials: the row order of every array, split by split."""
+    """A table of nsd_id, split, n_repeats and trials: the row order of every array, split by split.
+
+    Trials are numbered from 0 through the sessions that are read.
+    """
     with arrays.atomic(path) as partial, open(partial, "w", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
         writer.writerow(("nsd_id", "split", "n_repeats", "trials"))

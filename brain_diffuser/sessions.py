@@ -3,7 +3,7 @@
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -23,34 +23,48 @@ BLOCK_BYTES = 2**25
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
 
 
-def find(folder: str | Path, sessions: int | str = "all", file_format: str = "auto", published: int = 0) -> list[Path]:
-    """The files of sessions 1..n; "all" is as many as there are.
+def find(
+    folder: str | Path,
+    sessions: int | str | Sequence[int] = "all",
+    file_format: str = "auto",
+    published: int = 0,
+) -> list[Path]:
+    """The files of sessions 1..n, or of the numbers listed; "all" is as many as there are.
 
     `file_format` is "hdf5" (faster: stored by voxel), "nifti", or "auto", the first of these that a session has.
     With `published` sessions to fetch from, "all" is that many, and those not there are named as they will be, as
     HDF5 if the format is "auto".
 
-    Raises FileNotFoundError: a session up to n is missing, the first one is named. ValueError: an unknown word.
+    Raises FileNotFoundError: one of these sessions is missing, the first one is named. ValueError: an unknown word.
     """
     if file_format not in SUFFIXES:
         raise ValueError(f"nsd.format must be one of {', '.join(SUFFIXES)}, got {file_format!r}")
-    if sessions != "all" and not (isinstance(sessions, int) and sessions >= 1):
-        raise ValueError(f'nsd.sessions must be "all" or a number from 1, got {sessions!r}')
+    listed = [sessions] if isinstance(sessions, int) else [] if sessions == "all" else list(sessions)
+    if not all(isinstance(number, int) and number >= 1 for number in listed):
+        raise ValueError(f'nsd.sessions must be "all", a number from 1 or a list of them, got {sessions!r}')
     folder, suffixes = Path(folder), SUFFIXES[file_format]
     there = {path.name for path in folder.glob("betas_session*")}
     numbers = [number for number in range(1, 100) for suffix in suffixes if _name(number, suffix) in there]
-    last = max(published, 1, *numbers) if sessions == "all" else sessions
+    if not listed:
+        listed = [max(published, 1, *numbers)]
+    wanted = range(1, listed[0] + 1) if sessions == "all" or isinstance(sessions, int) else sorted(set(listed))
     paths = []
-    for number in range(1, last + 1):
+    for number in wanted:
         found = [folder / _name(number, suffix) for suffix in suffixes if _name(number, suffix) in there]
         if not found and number <= published:
             found = [folder / _name(number, suffixes[0])]
         if not found:
             names = " or ".join(_name(number, suffix) for suffix in suffixes)
             mend = f"NSD publishes {published}: set nsd.sessions" if published else "Download it, or set nsd.sessions"
-            raise FileNotFoundError(f"{folder} lacks {names}; expected every session from 1 to {last}. {mend}.")
+            expected = f"every session from 1 to {wanted[-1]}" if isinstance(wanted, range) else "all that are listed"
+            raise FileNotFoundError(f"{folder} lacks {names}; expected {expected}. {mend}.")
         paths.append(found[0])
     return paths
+
+
+def number(path: str | Path) -> int:
+    """The session that a file of betas is of, from 1."""
+    return int(Path(path).name.removeprefix("betas_session")[:2])
 
 
 def read(

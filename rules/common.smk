@@ -110,16 +110,27 @@ def session_files(subject):
         found = sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format, published)
         return [str(path) for path in found]
     files = demo_sessions(folder)
-    if cfg.nsd.sessions != "all" and cfg.nsd.sessions > len(files):
+    asked = {"all": range(1, len(files) + 1)}.get(
+        str(cfg.nsd.sessions), cfg.nsd.sessions
+    )
+    asked = range(1, asked + 1) if isinstance(asked, int) else asked
+    if max(asked) > len(files):
         raise ValueError(
             f"config.yaml: nsd.sessions is {cfg.nsd.sessions}, the demo has {len(files)}; write all or a smaller number"
         )
-    return files if cfg.nsd.sessions == "all" else files[: cfg.nsd.sessions]
+    return [files[number - 1] for number in sorted(set(asked))]
 
 
 def roi_files(subject, atlases):
     """The volumes of some atlases."""
     return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
+
+
+def session_numbers(subject):
+    """The sessions that are read, as one word of a job's parameters: "sessions 1 2 3"."""
+    return " ".join(
+        ["sessions", *(str(sessions.number(path)) for path in SESSIONS[subject])]
+    )
 
 
 with one_sentence():

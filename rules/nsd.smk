@@ -21,7 +21,7 @@ rule nsd_design:
         runtime=5,
     params:
         subject=lambda wildcards: cfg.subject_number(wildcards.subject),
-        n_sessions=lambda wildcards: f"{len(SESSIONS[wildcards.subject])} sessions",
+        sessions=lambda wildcards: session_numbers(wildcards.subject),
         code=code("nsd_design.py"),
     script:
         "../workflow_scripts/nsd_design.py"

@@ -8,6 +8,7 @@ import yaml
 from brain_diffuser.config import read
 
 SHIPPED = Path(__file__).parents[1] / "config.yaml"
+SESSIONS = "all or a whole number at least 1 or a list of at least one, each a whole number at least 1"
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def test_shipped_file_is_valid_and_mirrored(config, root):
         ("recon.text_weight", 0, 0.0),
         ("stage1.temperature", 0, 0.0),
         ("nsd.sessions", 37, 37),
+        ("nsd.sessions", [1, 3], [1, 3]),
         ("nsd.rois", [], []),
         ("subjects", ["sub08", "sub01"], ["sub08", "sub01"]),
     ],
@@ -86,8 +88,9 @@ def test_accepted_values_have_one_canonical_form(config, root, path, value, kept
         ("recon.steps", True, "recon.steps is true; expected a whole number at least 1"),
         ("stage1.seed", None, "stage1.seed is null; expected a whole number at least 0"),
         ("demo.n_test", 1120, "demo.n_test is 1120; expected a whole number at least 1 and at most 1000"),
-        ("nsd.sessions", "al", 'nsd.sessions is "al"; expected all or a whole number at least 1'),
-        ("nsd.sessions", 0, "nsd.sessions is 0; expected all or a whole number at least 1"),
+        ("nsd.sessions", "al", 'nsd.sessions is "al"; expected ' + SESSIONS),
+        ("nsd.sessions", 0, "nsd.sessions is 0; expected " + SESSIONS),
+        ("nsd.sessions", [], "nsd.sessions is []; expected " + SESSIONS),
         ("nsd.rois", [1], "nsd.rois.0 is 1; expected text"),
         ("compute.batch_size", 8, "compute.batch_size is 8; expected a section with the keys features, stage1, recon"),
         ("datasets.demo.simulated", "yes", 'datasets.demo.simulated is "yes"; expected true or false'),

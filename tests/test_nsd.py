@@ -20,7 +20,7 @@ def tree(tmp_path):
 
 @pytest.fixture
 def splits(tree):
-    return nsd.split_stimuli(*nsd.read_design(tree.expdesign, 1, 2))
+    return nsd.split_stimuli(*nsd.read_design(tree.expdesign, 1, [1, 2]))
 
 
 @pytest.fixture
@@ -46,12 +46,19 @@ def naive_means(tree, n_sessions):
 
 
 def test_design_gives_0_based_ids(tree):
-    nsd_id, rank = nsd.read_design(tree.expdesign, 1, 2)
+    nsd_id, rank = nsd.read_design(tree.expdesign, 1, [1, 2])
     assert np.array_equal(nsd_id, tree.nsd_id)
     assert np.array_equal(rank, tree.rank)
     assert set(nsd_id.tolist()) == set(toy_ids())
-    other, _ = nsd.read_design(tree.expdesign, 7, 1)
+    other, _ = nsd.read_design(tree.expdesign, 7, [1])
     assert np.array_equal(other == tree.nsd_id[:750], tree.rank[:750] <= 1000)  # only the shared pictures are common
+
+
+def test_sessions_may_be_left_out(tree):
+    """The trials of the sessions that are read are numbered through."""
+    both, alone = (nsd.read_design(tree.expdesign, 1, numbers) for numbers in ([1, 2], [2]))
+    for whole, second in zip(both, alone, strict=True):
+        np.testing.assert_array_equal(second, whole[750:])
 
 
 def test_split_by_hand():
@@ -97,7 +104,7 @@ def test_a_beta_is_the_mean_of_its_trials_over_300(tmp_path):
         return np.full((3, 2, 2, 750), 750 * (number - 1) + np.arange(750), np.int16)
 
     tree = write_tree(tmp_path, sessions=2, shape=(3, 2, 2), betas=trial_numbers)
-    splits = nsd.split_stimuli(*nsd.read_design(tree.expdesign, 1, 2))
+    splits = nsd.split_stimuli(*nsd.read_design(tree.expdesign, 1, [1, 2]))
     betas = averaged(tree, splits, nsd.read_mask(tree.nsdgeneral))
     for split, stimuli in splits.items():
         expected = np.array([trials.mean() / 300 for trials in stimuli.trials])
@@ -193,9 +200,9 @@ def test_another_subjects_mask(tmp_path, tree, splits):
 def test_designs_that_cannot_be_used(tmp_path, tree):
     path = tmp_path / "nsd_expdesign.mat"
 
-    def refused(message, error=ValueError, subject=1, n_sessions=1):
+    def refused(message, error=ValueError, subject=1, session_numbers=(1,)):
         with pytest.raises(error, match=message):
-            nsd.read_design(path, subject, n_sessions)
+            nsd.read_design(path, subject, session_numbers)
 
     refused("nsd_expdesign.mat is missing", FileNotFoundError)
     path.write_text("<Error>AccessDenied</Error>" * 20)
@@ -211,7 +218,7 @@ def test_designs_that_cannot_be_used(tmp_path, tree):
     refused("masterordering has values 0 to 0; expected 1 to 10000")
     savemat(path, {"masterordering": ordering, "subjectim": images})
     refused("has subjects 1 to 8, got subject 9", subject=9)
-    refused("has 30000 trials; 41 sessions need 30750", n_sessions=41)
+    refused("has 30000 trials; session 41 would need 30750", session_numbers=(40, 41))
 
 
 def test_stimuli_are_copied_row_by_row(tmp_path):

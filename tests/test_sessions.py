@@ -127,6 +127,10 @@ def test_sessions_are_found_in_order_and_in_the_asked_format(tmp_path):
     (tmp_path / "betas_session05.hdf5").touch()
     with pytest.raises(FileNotFoundError, match=r"lacks betas_session04.hdf5 or betas_session04.nii.gz; .* 1 to 5"):
         names()
+    assert names([5, 2, 2, 3]) == ["02.hdf5", "03.nii.gz", "05.hdf5"]
+    assert [sessions.number(path) for path in sessions.find(tmp_path, [5, 2])] == [2, 5]
+    with pytest.raises(FileNotFoundError, match=r"lacks betas_session04.*; expected all that are listed"):
+        names([3, 4])
     with pytest.raises(FileNotFoundError, match=r"lacks betas_session01.hdf5 or"):
         sessions.find(tmp_path / "nowhere")
 
@@ -151,8 +155,9 @@ def test_sessions_to_fetch_are_named_as_they_will_be(tmp_path):
     ("arguments", "message"),
     [
         (("all", "mgh"), "nsd.format must be one of hdf5, nifti, auto, got 'mgh'"),
-        ((0,), 'nsd.sessions must be "all" or a number from 1, got 0'),
-        (("37",), "nsd.sessions must be \"all\" or a number from 1, got '37'"),
+        (([1, 0],), 'nsd.sessions must be "all", a number from 1 or a list of them, got .1, 0.'),
+        ((0,), 'nsd.sessions must be "all", a number from 1 or a list of them, got 0'),
+        (("37",), "nsd.sessions must be \"all\", a number from 1 or a list of them, got '37'"),
     ],
 )
 def test_unknown_words(tmp_path, arguments, message):

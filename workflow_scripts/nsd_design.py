@@ -4,7 +4,6 @@ from brain_diffuser import nsd
 from brain_diffuser.job import job
 
 with job(snakemake):
-    trials = nsd.read_design(
-        snakemake.input.design, snakemake.params.subject, int(snakemake.params.n_sessions.split()[0])
-    )
+    numbers = [int(number) for number in snakemake.params.sessions.split()[1:]]
+    trials = nsd.read_design(snakemake.input.design, snakemake.params.subject, numbers)
     nsd.write_stimuli(snakemake.output[0], nsd.split_stimuli(*trials))
