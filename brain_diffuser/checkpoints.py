@@ -1,14 +1,13 @@
 """Model folders as diffusers and transformers write them: a description and a file of tensors, loaded strictly."""
 
 import json
-import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -17,15 +16,18 @@ Model = TypeVar("Model", bound=nn.Module)
 def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]:
     """A model's description.
 
-    Raises FileNotFoundError: there is none. ValueError: it is not JSON.
+    Raises FileNotFoundError: there is none. ValueError: it is no JSON object.
     """
     path = Path(folder) / name
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing; expected the model folder as published, see README "Weights"')
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is a JSON {type(found).__name__}; expected an object that describes a model")
+    return found
 
 
 def build(model_class: type[Model], config: Mapping[str, Any]) -> Model:
@@ -36,7 +38,7 @@ def build(model_class: type[Model], config: Mapping[str, Any]) -> Model:
     try:
         return model_class(**{key: value for key, value in config.items() if not key.startswith("_")})
     except TypeError as error:
-        raise ValueError(f"no {model_class.__name__} fits its config.json: {error}; is it of another model?") from error
+        raise ValueError(f"no {model_class.__name__} fits its description: {error}; is it of another model?") from error
 
 
 def find_tensors(folder: str | Path, stem: str) -> Path:
@@ -52,7 +54,10 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
 
 
 def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
-    """The tensors whose name is wanted; the rest of the file is not read.
+    """The tensors whose name is wanted, also when they lie under `state_dict`.
+
+    They stay in the file until they are used; the unwanted are never read. Only files in torch's format from before
+    version 1.6 have to be read whole.
 
     Raises ValueError: not a file of tensors alone.
     """
@@ -60,12 +65,24 @@ def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) 
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged pickle makes torch's reader stumble in as many ways as there are bytes
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors alone; is the download complete?"
         ) from error
-    return {name: tensor for name, tensor in tensors.items() if wanted(name)}
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} holds one {type(found).__name__}; expected tensors by name. Is it of another model?")
+    for name, value in found.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise ValueError(
+                f"{path} has {name!r} of type {type(value).__name__}; expected tensors by name, and nothing else. "
+                "Is it of another model?"
+            )
+    return {name: tensor for name, tensor in found.items() if wanted(name)}
 
 
 def check(
@@ -94,7 +111,27 @@ def check(
         )
 
 
-def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path, described_by: str = "its config.json") -> None:
-    """Give a model built on the meta device the tensors of a file; raises ValueError as `check` does."""
-    check(path, model.state_dict(), tensors, described_by)
-    model.load_state_dict(tensors, assign=True)
+def fill(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    described_by: str = "its config.json",
+    *,
+    names: Mapping[str, str] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Give a model built on the meta device the tensors of a file; raises ValueError as `check` does.
+
+    `names` translates {a name in the file: the model's}; it need not cover the model if other files fill the rest.
+    `dtype` None is the file's. Tensors are copied out of the file one by one: where one begins in a file sets which
+    instructions multiply it, and with that the last bits of every result.
+    """
+    state = model.state_dict()
+    names = names or {name: name for name in state}
+    check(path, {name: state[ours] for name, ours in names.items()}, tensors, described_by)
+    copies = {
+        names[name]: tensor.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    model.load_state_dict(copies, strict=False, assign=True)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image
 from torch import Tensor
@@ -19,6 +20,12 @@ from transformers import (
 )
 
 from brain_diffuser import checkpoints
+
+NOT_OF_TOWER = {
+    "text": ("logit_scale", "vision_model.", "visual_projection."),
+    "vision": ("logit_scale", "text_model.", "text_projection."),
+}
+"""What a file of both towers has beside one of them."""
 
 
 class ClipText:
@@ -34,24 +41,20 @@ class ClipText:
 
     @classmethod
     def load(
-        cls,
-        text_encoder: str | Path,
-        tokenizer: str | Path,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
+        cls, clip: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
     ) -> "ClipText":
-        """The tower and the tokeniser of two folders in transformers' layout.
+        """The tower and the tokeniser in `text_encoder/` and `tokenizer/`, or in the one folder that holds all of CLIP.
 
         Raises FileNotFoundError: a file is missing. ValueError: tensors or tokeniser of another model.
         """
-        folder = Path(tokenizer)
+        text_encoder, folder = _parts(clip, "text_encoder", "tokenizer")
         if not (folder / "tokenizer.json").is_file():
             for name in ("vocab.json", "merges.txt"):
                 if not (folder / name).is_file():
                     raise FileNotFoundError(
                         f'{folder / name} is missing; expected CLIP\'s tokeniser, see README "Weights"'
                     )
-        model = _load_tower(CLIPTextModelWithProjection, CLIPTextConfig, text_encoder, device, dtype)
+        model = _load_tower(CLIPTextModelWithProjection, "text", text_encoder, device, dtype)
         tokeniser = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         if len(tokeniser) != model.config.vocab_size:
             raise ValueError(
@@ -139,18 +142,15 @@ class ClipVision:
 
     @classmethod
     def load(
-        cls,
-        image_encoder: str | Path,
-        image_feature_extractor: str | Path,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
+        cls, clip: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
     ) -> "ClipVision":
-        """The tower and its preprocessing, of two folders in transformers' layout.
+        """The tower and its preprocessing in `image_encoder/` and `image_feature_extractor/`, or in CLIP's one folder.
 
         Raises FileNotFoundError: a file is missing. ValueError: tensors or preprocessing of another model.
         """
+        image_encoder, image_feature_extractor = _parts(clip, "image_encoder", "image_feature_extractor")
         preprocess = Preprocessing.load(image_feature_extractor)
-        model = _load_tower(CLIPVisionModelWithProjection, CLIPVisionConfig, image_encoder, device, dtype)
+        model = _load_tower(CLIPVisionModelWithProjection, "vision", image_encoder, device, dtype)
         if preprocess.crop != (model.config.image_size,) * 2:
             raise ValueError(
                 f"{image_feature_extractor} crops pictures to {preprocess.crop} pixels, {image_encoder} reads "
@@ -178,21 +178,46 @@ def unconditional(
     return read_text([""]), read_vision(grey)
 
 
+def _parts(clip: str | Path, *names: str) -> list[Path]:
+    """The folders of some parts: subfolders, as Versatile Diffusion has them, or for all the one of the whole CLIP.
+
+    Raises FileNotFoundError: it is neither.
+    """
+    folder = Path(clip)
+    if (folder / "config.json").is_file():
+        return [folder for _ in names]
+    if not (folder / names[0]).is_dir():
+        raise FileNotFoundError(
+            f"{folder} has neither {names[0]} nor config.json; expected CLIP's towers apart or together, "
+            'see README "Weights"'
+        )
+    return [folder / name for name in names]
+
+
 def _load_tower(
-    model_class: type[PreTrainedModel],
-    config_class: type,
-    folder: str | Path,
-    device: str | torch.device,
-    dtype: torch.dtype,
+    model_class: type[PreTrainedModel], kind: str, folder: Path, device: str | torch.device, dtype: torch.dtype
 ) -> Any:
-    """A tower with the tensors of a folder, strictly; the position numbers in old files are not weights."""
-    config = config_class(**checkpoints.read_config(folder))
+    """The tower `text` or `vision` in a folder of its own or of both, strictly; of both, the other is not read."""
+    described = checkpoints.read_config(folder)
+    if is_whole := f"{kind}_config" in described:
+        described = {**described[f"{kind}_config"], "projection_dim": described.get("projection_dim", 512)}
+    try:
+        config = {"text": CLIPTextConfig, "vision": CLIPVisionConfig}[kind](**described)
+    except (StrictDataclassError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / 'config.json'} describes no {kind} tower of CLIP ({error}); is it of another model?"
+        ) from error
     with torch.device("meta"):
         model: Any = model_class(config)
+
+    def wanted(name: str) -> bool:
+        # old files keep the position numbers, which are no weights
+        return not name.endswith(".position_ids") and not (is_whole and name.startswith(NOT_OF_TOWER[kind]))
+
     path = checkpoints.find_tensors(folder, "model")
-    checkpoints.fill(model, checkpoints.read_tensors(path, lambda name: not name.endswith(".position_ids")), path)
+    checkpoints.fill(model, checkpoints.read_tensors(path, wanted), path, device=device, dtype=dtype)
     for name, positions in list(model.named_buffers()):
         assert name.endswith("embeddings.position_ids"), name
         embeddings = model.get_submodule(name.rpartition(".")[0])
         embeddings.register_buffer("position_ids", torch.arange(positions.shape[-1])[None], persistent=False)
-    return model.to(device, dtype).eval().requires_grad_(False)
+    return model.to(device).eval().requires_grad_(False)

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from brain_diffuser import layouts
+
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -30,6 +32,7 @@ class Dataset(Section):
     captions: Text
     vdvae: Text
     versatile_diffusion: Text
+    clip: Text
 
 
 class Demo(Section):
@@ -135,9 +138,11 @@ class Config(Section):
         """Keys of the chosen dataset whose files are fetched where they are missing."""
         if self.paths.simulated:
             return ()
-        one_file = Path(self.paths.versatile_diffusion).suffix == ".pth"  # what is fetched is a folder
-        models = ("vdvae",) if one_file else ("vdvae", "versatile_diffusion")
-        return (("nsd", "captions") if self.fetch.nsd else ()) + (models if self.fetch.models else ())
+        models = ["vdvae"]
+        if not layouts.is_checkpoint(self.paths.versatile_diffusion):  # what is fetched is a folder, with CLIP in it
+            same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
+            models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
+        return (*(("nsd", "captions") if self.fetch.nsd else ()), *(models if self.fetch.models else ()))
 
     @property
     def paths(self) -> Dataset:
@@ -199,6 +204,13 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
                 "(docs/real_data.md says where it comes from and how to have it fetched)"
             )
+    diffusion = root / config.paths.versatile_diffusion
+    autoencoder = diffusion.with_name(layouts.AUTOENCODER)
+    if layouts.is_checkpoint(diffusion) and diffusion.is_file() and not autoencoder.is_file():
+        yield (
+            f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
+            f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
+        )
 
 
 def _reworded(error: ValidationError, config: dict) -> list[str]:

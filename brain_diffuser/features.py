@@ -57,21 +57,21 @@ def clip_text(
     return torch.stack([of_picture.mean(0) for of_picture in embeddings.split([len(found) for found in captions])])
 
 
-def load_clip_vision(image_encoder: str | Path, image_feature_extractor: str | Path, **options: Any) -> Any:
+def load_clip_vision(clip: str | Path, **options: Any) -> Any:
     from brain_diffuser.clip import ClipVision  # transformers takes seconds to import, which only CLIP's features need
 
-    return ClipVision.load(image_encoder, image_feature_extractor, **options)
+    return ClipVision.load(clip, **options)
 
 
-def load_clip_text(text_encoder: str | Path, tokenizer: str | Path, **options: Any) -> Any:
+def load_clip_text(clip: str | Path, **options: Any) -> Any:
     from brain_diffuser.clip import ClipText
 
-    return ClipText.load(text_encoder, tokenizer, **options)
+    return ClipText.load(clip, **options)
 
 
 class Feature(NamedTuple):
     load: Callable[..., Any]
-    """(paths of the model, device, dtype) -> model"""
+    """(path of the model, device, dtype) -> model"""
     embed: Callable[..., Tensor]
     """(what it reads, nsd_id, model, options of its own) -> one row per stimulus"""
     reads: Literal["images", "captions"]

@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from brain_diffuser import config as configuration
-from brain_diffuser import fetch, sessions
+from brain_diffuser import fetch, layouts, sessions
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 

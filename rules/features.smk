@@ -4,13 +4,11 @@ In:  results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the published mo
 Out: results/{subject}/features/{feature}_{split}.h5
 """
 
-VD = PATHS.versatile_diffusion
-FEATURE_MODELS = {
-    "vdvae": [PATHS.vdvae],
-    "clip_text": [f"{VD}/text_encoder", f"{VD}/tokenizer"],
-    "clip_vision": [f"{VD}/image_encoder", f"{VD}/image_feature_extractor"],
+MODELS = {"vdvae": PATHS.vdvae, "clip_text": PATHS.clip, "clip_vision": PATHS.clip}
+MODEL_FILES = {
+    "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
+    **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
 }
-CODEC_SIZES = [f"{VD}/image_unet", f"{VD}/vae"]
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"]}
 
 
@@ -22,9 +20,11 @@ rule features:
             if wildcards.feature == "clip_text"
             else []
         ),
-        model=lambda wildcards: FEATURE_MODELS[wildcards.feature],
+        model=lambda wildcards: MODEL_FILES[wildcards.feature],
         sizes=lambda wildcards: (
-            CODEC_SIZES if wildcards.feature == "clip_vision" else []
+            layouts.picture_size(PATHS.versatile_diffusion)
+            if wildcards.feature == "clip_vision"
+            else []
         ),
     output:
         kept("results/{subject}/features/{feature}_{split}.h5"),
@@ -45,6 +45,10 @@ rule features:
             "features.storage",
             "compute.dtype",
             *FEATURE_SETTINGS.get(wildcards.feature, []),
+        ),
+        model=lambda wildcards: MODELS[wildcards.feature],
+        diffusion=lambda wildcards: (
+            PATHS.versatile_diffusion if wildcards.feature == "clip_vision" else None
         ),
         code=code("features.py"),
     script:

@@ -11,13 +11,8 @@ rule recon:
         manifest="results/{subject}/stage1_manifest.tsv",
         text="results/{subject}/ridge/clip_text_test.h5",
         vision="results/{subject}/ridge/clip_vision_test.h5",
-        text_encoder=FEATURE_MODELS["clip_text"],
-        image_encoder=FEATURE_MODELS["clip_vision"],
-        diffusion=expand(
-            "{folder}/{component}",
-            folder=VD,
-            component=["image_unet", "text_unet", "vae"],
-        ),
+        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
+        diffusion=layouts.diffusion(PATHS.versatile_diffusion),
     output:
         pictures=directory("results/{subject}/recon"),
         manifest="results/{subject}/recon_manifest.tsv",
@@ -36,6 +31,8 @@ rule recon:
         batch_size=cfg.compute.batch_size.recon,
     params:
         cfg=settings("recon", "compute.dtype"),
+        clip=lambda wildcards: PATHS.clip,
+        diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("recon.py"),
     script:
         "../workflow_scripts/recon.py"

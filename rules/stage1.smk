@@ -9,6 +9,7 @@ rule stage1:
     input:
         latents="results/{subject}/ridge/vdvae_test.h5",
         model=PATHS.vdvae,
+        sizes=layouts.description(PATHS.vdvae),
     output:
         pictures=directory("results/{subject}/stage1"),
         manifest="results/{subject}/stage1_manifest.tsv",

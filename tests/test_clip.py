@@ -7,6 +7,7 @@ import golden_inputs
 import numpy as np
 import pytest
 import torch
+import vd_forms
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -18,6 +19,7 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from brain_diffuser import checkpoints, layouts
 from brain_diffuser.clip import ClipText, ClipVision, Preprocessing, unconditional
 
 DATA = Path(__file__).parent / "data"
@@ -55,21 +57,21 @@ def arrays():
 
 
 @pytest.fixture
-def text_folders(tmp_path):
+def text_folder(tmp_path):
     """A text encoder of 9 tokens and its tokeniser, which knows letters only."""
     letters = "abcdefghijklmnopqrstuvwxyz,"
     tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     CLIPTokenizer({token: i for i, token in enumerate(tokens)}, []).save_pretrained(tmp_path / "tokenizer")
     save(text_tower(len(tokens), max_position_embeddings=9), tmp_path / "text_encoder")
-    return tmp_path / "text_encoder", tmp_path / "tokenizer"
+    return tmp_path
 
 
 @pytest.fixture
-def vision_folders(tmp_path):
+def vision_folder(tmp_path):
     """An image encoder of 28 pixels and its preprocessing, described as transformers does today."""
     save(vision_tower(image_size=28), tmp_path / "image_encoder")
     describe(tmp_path / "image_feature_extractor")
-    return tmp_path / "image_encoder", tmp_path / "image_feature_extractor"
+    return tmp_path
 
 
 def save(model, folder):
@@ -154,8 +156,8 @@ def test_preprocessing_other_than_clips_is_refused(tmp_path):
 # folders
 
 
-def test_text_folder(text_folders):
-    clip_text = ClipText.load(*text_folders)
+def test_text_tower(text_folder):
+    clip_text = ClipText.load(text_folder)
     captions = ["a dog", "", "a very, very long caption"]
     tokens = clip_text.tokenizer(captions, padding="max_length", max_length=9, truncation=True).input_ids
     start, end = 54, 55
@@ -174,8 +176,8 @@ def test_text_folder(text_folders):
     assert not any(parameter.requires_grad for parameter in clip_text.model.parameters())
 
 
-def test_vision_folder(vision_folders):
-    clip_vision = ClipVision.load(*vision_folders)
+def test_vision_tower(vision_folder):
+    clip_vision = ClipVision.load(vision_folder)
     images = pictures(3, 40, 50)
     found = clip_vision(images)
     assert found.shape == (3, *clip_vision.shape) == (3, 5, 48)
@@ -184,57 +186,140 @@ def test_vision_folder(vision_folders):
     torch.testing.assert_close(clip_vision(images[::-1].copy()), found.flip(0))
 
 
-def test_half_precision_gives_float32_near_the_full(vision_folders):
-    found = ClipVision.load(*vision_folders, dtype=torch.bfloat16)(pictures(2, 28, 28))
+def test_half_precision_gives_float32_near_the_full(vision_folder):
+    found = ClipVision.load(vision_folder, dtype=torch.bfloat16)(pictures(2, 28, 28))
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, ClipVision.load(*vision_folders)(pictures(2, 28, 28)), atol=0.1, rtol=0.1)
+    torch.testing.assert_close(found, ClipVision.load(vision_folder)(pictures(2, 28, 28)), atol=0.1, rtol=0.1)
 
 
-def test_old_torch_files_with_position_numbers_load(text_folders):
-    path = text_folders[0] / "model.safetensors"
-    expected = ClipText.load(*text_folders)(["a dog"])
+def test_old_torch_files_with_position_numbers_load(text_folder):
+    path = text_folder / "text_encoder" / "model.safetensors"
+    expected = ClipText.load(text_folder)(["a dog"])
     torch.save(
         load_file(path) | {"text_model.embeddings.position_ids": torch.arange(9)[None]},
         path.with_name("pytorch_model.bin"),
     )
     path.unlink()
-    torch.testing.assert_close(ClipText.load(*text_folders)(["a dog"]), expected)
+    torch.testing.assert_close(ClipText.load(text_folder)(["a dog"]), expected)
 
 
-def test_unconditional_is_the_empty_caption_and_mid_grey(text_folders, vision_folders):
-    clip_text, clip_vision = ClipText.load(*text_folders), ClipVision.load(*vision_folders)
+def test_unconditional_is_the_empty_caption_and_mid_grey(text_folder, vision_folder):
+    clip_text, clip_vision = ClipText.load(text_folder), ClipVision.load(vision_folder)
     text, vision = unconditional(clip_text, clip_vision, 64)
     torch.testing.assert_close(text, clip_text([""]))
     torch.testing.assert_close(vision, clip_vision(np.full((1, 28, 28, 3), 127, np.uint8)))
 
 
-def test_missing_files_are_named(text_folders, vision_folders):
-    (text_folders[1] / "tokenizer.json").unlink()
+def test_missing_files_are_named(text_folder, vision_folder):
+    (text_folder / "tokenizer" / "tokenizer.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"tokenizer/vocab\.json is missing; expected CLIP's tokeniser"):
-        ClipText.load(*text_folders)
-    (vision_folders[0] / "model.safetensors").unlink()
+        ClipText.load(text_folder)
+    (vision_folder / "image_encoder" / "model.safetensors").unlink()
     with pytest.raises(
         FileNotFoundError, match=r"image_encoder has neither model\.safetensors nor pytorch_model\.bin; expected one"
     ):
-        ClipVision.load(*vision_folders)
-    (vision_folders[1] / "preprocessor_config.json").unlink()
+        ClipVision.load(vision_folder)
+    (vision_folder / "image_feature_extractor" / "preprocessor_config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"preprocessor_config\.json is missing; expected the model folder"):
-        ClipVision.load(*vision_folders)
+        ClipVision.load(vision_folder)
 
 
-def test_other_tensors_are_refused(vision_folders):
-    path = vision_folders[0] / "model.safetensors"
+def test_other_tensors_are_refused(vision_folder):
+    path = vision_folder / "image_encoder" / "model.safetensors"
     tensors = load_file(path)
     del tensors["vision_model.post_layernorm.bias"]
     save_file(tensors, path)
     with pytest.raises(ValueError, match=r"model\.safetensors lacks vision_model\.post_layernorm\.bias; this looks"):
-        ClipVision.load(*vision_folders)
+        ClipVision.load(vision_folder)
 
 
-def test_folders_of_two_models_are_refused(text_folders, vision_folders, tmp_path):
-    CLIPTokenizer({"<|startoftext|>": 0, "<|endoftext|>": 1}, []).save_pretrained(text_folders[1])
+def test_folders_of_two_models_are_refused(text_folder, vision_folder, tmp_path):
+    CLIPTokenizer({"<|startoftext|>": 0, "<|endoftext|>": 1}, []).save_pretrained(text_folder / "tokenizer")
     with pytest.raises(ValueError, match=r"tokenizer has 2 tokens, .*text_encoder 56; expected the same"):
-        ClipText.load(*text_folders)
-    describe(vision_folders[1], crop_size=24)
+        ClipText.load(text_folder)
+    describe(vision_folder / "image_feature_extractor", crop_size=24)
     with pytest.raises(ValueError, match=r"crops pictures to \(24, 24\) pixels, .*image_encoder reads 28"):
-        ClipVision.load(*vision_folders)
+        ClipVision.load(vision_folder)
+
+
+# one folder for both towers, as CLIP itself is published
+
+
+@pytest.fixture
+def whole(text_folder, vision_folder, tmp_path):
+    """CLIP whole, of the same numbers as the two towers, which it does not need."""
+    return vd_forms.join_clip(tmp_path, tmp_path / "clip")
+
+
+def as_torch_file(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize("convert", [lambda folder: None, as_torch_file])
+def test_towers_in_one_folder_equal_those_apart(whole, convert):
+    convert(whole)
+    apart, captions, images = whole.parent, ["a dog", ""], pictures(2, 40, 50)
+    assert torch.equal(ClipText.load(whole)(captions), ClipText.load(apart)(captions))
+    assert torch.equal(ClipVision.load(whole)(images), ClipVision.load(apart)(images))
+
+
+@pytest.mark.parametrize(
+    ("load", "kept"),
+    [
+        (ClipText.load, {"text_model", "text_projection"}),
+        (ClipVision.load, {"vision_model", "visual_projection"}),
+    ],
+)
+def test_of_both_towers_one_is_read(whole, load, kept, monkeypatch):
+    read, asked = checkpoints.read_tensors, []
+    monkeypatch.setattr(checkpoints, "read_tensors", lambda path, wanted: asked.append(read(path, wanted)) or asked[-1])
+    load(whole)
+    (tensors,) = asked
+    assert {name.split(".")[0] for name in tensors} == kept
+
+
+def test_a_whole_clip_is_read_strictly(whole):
+    path = whole / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["text_projection.weight"]
+    save_file(tensors | {"audio_model.x": torch.ones(1), "visual_projection.weight": torch.ones(2)}, path)
+    with pytest.raises(
+        ValueError, match=r"clip/model\.safetensors lacks text_projection\.weight; has the unknown audio_model\.x; this"
+    ):
+        ClipText.load(whole)
+    with pytest.raises(ValueError, match=r"audio_model\.x; differs in visual_projection\.weight \(2,\) instead of"):
+        ClipVision.load(whole)
+
+
+def test_a_description_of_no_tower(whole):
+    (whole / "config.json").write_text(json.dumps({"text_config": {"hidden_size": 30}, "projection_dim": 48}))
+    with pytest.raises(
+        ValueError, match=r"clip/config\.json describes no text tower of CLIP \((.|\n)* hidden size \(30\)"
+    ):
+        ClipText.load(whole)
+
+
+def test_a_folder_without_clip(tmp_path):
+    message = r"has neither image_encoder nor config\.json; expected CLIP's towers apart or together"
+    with pytest.raises(FileNotFoundError, match=message):
+        ClipVision.load(tmp_path)
+
+
+def test_files_that_each_feature_reads(whole, tmp_path):
+    def found(clip, diffusion):
+        files = layouts.clip(clip, diffusion)
+        return {feature: [str(Path(file).relative_to(clip)) for file in files[feature]] for feature in files}
+
+    apart = {"clip_text": ["text_encoder", "tokenizer"], "clip_vision": ["image_encoder", "image_feature_extractor"]}
+    both = ["config.json", "model.safetensors"]
+    assert found(tmp_path, "vd.pth") == apart
+    assert found("not-there-yet", "not-there-yet/") == apart
+    assert found(whole, "vd.pth") == found("not-there-yet", "vd.pth")
+    assert found(whole, "vd.pth") == {
+        "clip_text": [*both, "tokenizer.json"],
+        "clip_vision": [*both, "preprocessor_config.json"],
+    }
+    as_torch_file(whole)
+    (whole / "tokenizer.json").rename(whole / "vocab.json")
+    assert found(whole, "vd.pth")["clip_text"] == ["config.json", "pytorch_model.bin", "vocab.json", "merges.txt"]

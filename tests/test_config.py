@@ -187,12 +187,12 @@ def test_paths_of_the_chosen_dataset_exist(config, root):
     config["dataset"] = "nsd"
     found = sentence(config, root)
     assert found.startswith("datasets.nsd.nsd is data/nsd, which does not exist; ")
-    assert found.endswith("(and 3 more)")
+    assert found.endswith("(and 4 more)")
 
 
 @pytest.mark.parametrize(
     ("switch", "left"),
-    [("nsd", ["vdvae", "versatile_diffusion"]), ("models", ["nsd", "captions"])],
+    [("nsd", ["vdvae", "versatile_diffusion", "clip"]), ("models", ["nsd", "captions"])],
 )
 def test_paths_that_are_fetched_need_not_exist(config, root, switch, left):
     config["dataset"] = "nsd"
@@ -210,6 +210,17 @@ def test_a_checkpoint_in_one_file_is_not_fetched(config, root):
     assert sentence(config, root).startswith(
         "datasets.nsd.versatile_diffusion is vd-four-flow-v1-0.pth, which does not"
     )
+
+
+def test_a_checkpoint_has_its_autoencoder_beside_it(config, root):
+    config["datasets"]["demo"]["versatile_diffusion"] = "vd.pth"
+    (root / "vd.pth").touch()
+    assert sentence(config, root) == (
+        "datasets.demo.versatile_diffusion is vd.pth; expected kl-f8.pth in the same folder, "
+        "so put it there (README says where it comes from)"
+    )
+    (root / "kl-f8.pth").touch()
+    assert read(config, root).paths.versatile_diffusion == "vd.pth"
 
 
 def test_nothing_is_fetched_for_a_simulated_dataset(config, root):

@@ -431,6 +431,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         "captions": "toy/COCO_73k_annots_curated.npy",
         "vdvae": "toy/imagenet64-iter-1600000-model-ema.th",
         "versatile_diffusion": "toy/versatile-diffusion",
+        "clip": "toy/versatile-diffusion",
     }
     edit_config(checkout, "datasets.toy", {"simulated": False, **paths})
     edit_config(checkout, "nsd.sessions", 2)

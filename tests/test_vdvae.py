@@ -302,10 +302,20 @@ def test_loading(model, images, tmp_path, name, prefix):
     torch.testing.assert_close(loaded.encode_latents(images, N_LATENTS), model.encode_latents(images, N_LATENTS))
 
 
-def test_loading_the_format_of_older_torch(model, tmp_path):
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_loading_the_format_of_older_torch(model, tmp_path, prefix):
     path = checkpoint(tmp_path, model, "old.th")
-    torch.save(model.state_dict(), path, _use_new_zipfile_serialization=False)
-    assert torch.equal(weights.load(path).decoder.gain, model.decoder.gain)
+    tensors = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    loaded = weights.load(path).state_dict()
+    assert loaded.keys() == model.state_dict().keys()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_shape_of_every_tensor_is_checked(model, tmp_path):
+    others = {name: torch.zeros(7, 7) for name in model.state_dict()}
+    with pytest.raises(ValueError, match=rf"tiny.th differs in .* and {len(others) - 3} more; this looks like another"):
+        weights.load(checkpoint(tmp_path, model, "tiny.th", **others))
 
 
 def test_a_checkpoint_without_description_is_imagenet64(model, tmp_path):

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import vd_forms
 from nsd_tree import write_tree
-from toy_workflow import N_TEST, N_TRAIN, command, edit_config, planned, snakemake, write_checkout
+from toy_workflow import CLIP_DIM, N_TEST, N_TRAIN, command, edit_config, planned, snakemake, write_checkout
 
 from brain_diffuser import arrays, pictures
 
@@ -228,3 +229,25 @@ def test_two_subjects_with_as_many_sessions_as_nsd_has(tmp_path):
         assert trials == 750 * sessions
     second = snakemake(checkout, "--cores", "2", *asked)
     assert "Nothing to be done" in second.stdout + second.stderr
+
+
+def test_original_files_give_the_same_artifacts(checkout):
+    """Versatile Diffusion as one of its authors' files, CLIP in one folder: the same numbers, by another road."""
+    pictures_before = digests(checkout / "results/sub01/recon")
+    assert sum(path.endswith(".png") for path in pictures_before) == N_TEST
+    (checkout / "toy/original").mkdir()
+    path = vd_forms.write(checkout / "toy/original", "old", text_dim=CLIP_DIM)
+    clip = vd_forms.join_clip(checkout / "toy/versatile-diffusion", checkout / "toy/clip")
+    for key, value in (("versatile_diffusion", path), ("clip", clip)):
+        edit_config(checkout, f"datasets.toy.{key}", str(value.relative_to(checkout)))
+    of_clip = {"features:clip_text", "features:clip_vision", "ridge:clip_text", "ridge:clip_vision"}
+    assert planned(checkout) == {*of_clip, "recon", *SHOWN}
+    run = snakemake(checkout, "--cores", "2", "results/sub01/recon")
+    assert run.returncode == 0, run.stderr
+    assert digests(checkout / "results/sub01/recon") == pictures_before
+    assert planned(checkout) == SHOWN
+    with open(clip / "preprocessor_config.json", "a") as file:
+        file.write("\n")
+    assert planned(checkout) == {"features:clip_vision", "ridge:clip_vision", "recon", *SHOWN}
+    path.with_name("kl-f8.pth").unlink()
+    assert "vd.pth; expected kl-f8.pth in the same folder, so put it there" in snakemake(checkout, "-n").stderr

@@ -67,7 +67,9 @@ def golden_weights(prefix):
 @functools.cache
 def golden_denoiser():
     denoiser = DualDenoiser.from_configs(GOLDEN_UNET, GOLDEN_UNET)
-    denoiser.load_state_dict(weights.denoiser_tensors(golden_weights("dm:")))
+    tensors = {"model.diffusion_model." + name: tensor for name, tensor in golden_weights("dm:").items()}
+    names = weights.original_names(denoiser, "old")
+    denoiser.load_state_dict({ours: tensors[name] for name, ours in names.items()})
     return denoiser.eval().requires_grad_(False)
 
 
@@ -85,22 +87,24 @@ def autoencoder(block_out_channels, **sizes):
 @functools.cache
 def golden_codec():
     codec = Codec(autoencoder([32, 64, 128, 128], layers_per_block=2))
-    codec.vae.load_state_dict(weights.codec_tensors(golden_weights("kl:")))
+    tensors = weights.autoencoder_tensors(golden_weights("kl:"))
+    names = weights.autoencoder_names(codec.vae)
+    codec.vae.load_state_dict({names[name]: tensor for name, tensor in tensors.items()})
     return codec.eval().requires_grad_(False)
 
 
 @functools.cache
-def small_models():
+def small_models(text_dim=TEXT_SHAPE[1]):
     """A denoiser of latents 4 x 8 x 8 and a codec of pictures of 16 pixels, both random; never written to."""
     torch.manual_seed(0)
-    denoiser = DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "cross_attention_dim": TEXT_SHAPE[1]})
+    denoiser = DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "cross_attention_dim": text_dim})
     codec = Codec(autoencoder([8, 16], norm_num_groups=4, scaling_factor=0.5))
     return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
 
 
-def save_small(folder):
+def save_small(folder, **sizes):
     """The small models as published ones are laid out."""
-    denoiser, codec = small_models()
+    denoiser, codec = small_models(**sizes)
     weights.save(denoiser, folder)
     (folder / "vae").mkdir()
     (folder / "vae" / "config.json").write_text(codec.vae.to_json_string())

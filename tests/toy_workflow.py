@@ -23,6 +23,7 @@ from transformers import (
 ROOT = Path(__file__).resolve().parents[1]
 N_TRAIN, N_TEST = 16, 8
 LEFT_OUT = (".git", ".venv", ".snakemake", "results", "data", "models", "docs", "tests", "*cache*", "*.egg-info")
+CLIP_DIM = tiny_diffusion.VISION_SHAPE[1]
 TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
@@ -38,6 +39,7 @@ def write_checkout(folder: Path) -> Path:
         "captions": str(tree.captions.relative_to(folder)),
         "vdvae": "toy/vdvae/vdvae.safetensors",
         "versatile_diffusion": "toy/versatile-diffusion",
+        "clip": "toy/versatile-diffusion",
     }
     config["recon"]["steps"] = 4
     config["compute"]["device"] = "cpu"
@@ -56,15 +58,14 @@ def write_vdvae(folder: Path) -> None:
 
 def write_versatile_diffusion(folder: Path) -> None:
     folder.mkdir()
-    tiny_diffusion.save_small(folder)
+    tiny_diffusion.save_small(folder, text_dim=CLIP_DIM)
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     CLIPTokenizer({token: i for i, token in enumerate(tokens)}, []).save_pretrained(folder / "tokenizer")
     ends = {"bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
-    text_dim, vision_dim = tiny_diffusion.TEXT_SHAPE[1], tiny_diffusion.VISION_SHAPE[1]
-    text = CLIPTextConfig(vocab_size=len(tokens), max_position_embeddings=9, projection_dim=text_dim, **ends, **TOWER)
+    text = CLIPTextConfig(vocab_size=len(tokens), max_position_embeddings=9, projection_dim=CLIP_DIM, **ends, **TOWER)
     CLIPTextModelWithProjection(text).save_pretrained(folder / "text_encoder")
-    vision = CLIPVisionConfig(image_size=16, patch_size=8, projection_dim=vision_dim, **TOWER)
+    vision = CLIPVisionConfig(image_size=16, patch_size=8, projection_dim=CLIP_DIM, **TOWER)
     CLIPVisionModelWithProjection(vision).save_pretrained(folder / "image_encoder")
     (folder / "image_feature_extractor").mkdir()
     (folder / "image_feature_extractor/preprocessor_config.json").write_text(

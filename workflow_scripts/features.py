@@ -10,10 +10,10 @@ with job(snakemake), devices.enough_memory("features"):
     if feature == "clip_vision":
         from brain_diffuser.diffusion import weights
 
-        options["picture_size"] = weights.picture_size(*(f"{folder}/config.json" for folder in snakemake.input.sizes))
+        options["picture_size"] = weights.picture_size(snakemake.params.diffusion)
     features.extract(
         feature,
-        features.FEATURES[feature].load(*snakemake.input.model, device=device, dtype=dtype),
+        features.FEATURES[feature].load(snakemake.params.model, device=device, dtype=dtype),
         snakemake.input.stimuli,
         snakemake.input.captions[0] if snakemake.input.captions else None,
         snakemake.output[0],

@@ -1,7 +1,5 @@
 """Stage 5: reconstructions of the test stimuli."""
 
-from pathlib import Path
-
 from brain_diffuser import arrays, clip, devices, pictures, recon
 from brain_diffuser.diffusion import weights
 from brain_diffuser.job import job, progress
@@ -12,10 +10,10 @@ with job(snakemake), devices.enough_memory("recon"):
     nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)
     text, vision = arrays.load_aligned(inputs.text, inputs.vision)
     arrays.check_aligned(inputs.stage1, nsd_id, inputs.text, text.nsd_id)
-    models = weights.load(Path(inputs.diffusion[0]).parent, device, dtype)
+    models = weights.load(snakemake.params.diffusion, device, dtype)
     unconditional = clip.unconditional(
-        clip.ClipText.load(*inputs.text_encoder, device=device),
-        clip.ClipVision.load(*inputs.image_encoder, device=device),
+        clip.ClipText.load(snakemake.params.clip, device=device),
+        clip.ClipVision.load(snakemake.params.clip, device=device),
         recon.picture_size(*models),
     )
     reconstructions = recon.reconstruct(

@@ -50,8 +50,8 @@ def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images, _, captions = corpus.read("shown")
     images = np.concatenate([images[:n_rows], np.full((1, *images.shape[1:]), 127, np.uint8)])
     texts = [*captions[:n_rows], [""]]
-    read_text = ClipText.load(OUT / "text_encoder", OUT / "tokenizer")
-    read_vision = ClipVision.load(OUT / "image_encoder", OUT / "image_feature_extractor")
+    read_text = ClipText.load(OUT)
+    read_vision = ClipVision.load(OUT)
     vae = AutoencoderKL.from_pretrained(OUT / "vae").eval()
     parts: tuple[list, list, list] = ([], [], [])
     for start in range(0, len(images), 100):
