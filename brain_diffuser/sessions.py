@@ -39,15 +39,17 @@ def find(
     """
     if file_format not in SUFFIXES:
         raise ValueError(f"nsd.format must be one of {', '.join(SUFFIXES)}, got {file_format!r}")
-    listed = [sessions] if isinstance(sessions, int) else [] if sessions == "all" else list(sessions)
-    if not all(isinstance(number, int) and number >= 1 for number in listed):
+    if isinstance(sessions, int):
+        listed = [sessions]
+    else:
+        listed = [] if sessions == "all" or isinstance(sessions, str) else list(sessions)
+    if sessions != "all" and (not listed or min(listed) < 1):
         raise ValueError(f'nsd.sessions must be "all", a number from 1 or a list of them, got {sessions!r}')
     folder, suffixes = Path(folder), SUFFIXES[file_format]
     there = {path.name for path in folder.glob("betas_session*")}
     numbers = [number for number in range(1, 100) for suffix in suffixes if _name(number, suffix) in there]
-    if not listed:
-        listed = [max(published, 1, *numbers)]
-    wanted = range(1, listed[0] + 1) if sessions == "all" or isinstance(sessions, int) else sorted(set(listed))
+    up_to = max(published, 1, *numbers) if sessions == "all" else sessions
+    wanted = range(1, up_to + 1) if isinstance(up_to, int) else sorted(set(listed))
     paths = []
     for number in wanted:
         found = [folder / _name(number, suffix) for suffix in suffixes if _name(number, suffix) in there]
