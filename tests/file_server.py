@@ -5,7 +5,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -77,7 +77,8 @@ class Handler(BaseHTTPRequestHandler):
             if kind == "hold":
                 served.stopping.wait(60)
         else:
-            self.wfile.write(content[start:])
+            with suppress(BrokenPipeError):  # a client that has seen enough hangs up
+                self.wfile.write(content[start:])
 
     def listing(self) -> bytes | None:
         """The files of /api/models/<owner>/<repository>/tree/<revision>/<folder>, as a hub lists them."""
