@@ -2,8 +2,9 @@
 
     python -m demo.training.clip --steps 4000
 
-Besides the contrastive loss, each projected patch token names the object and the mean colour under its patch; the
-two heads for that are dropped afterwards. The tokens that Versatile Diffusion is guided by so know what is where.
+Besides the contrastive loss, each projected patch token names the object under its patch and tells its place and a
+thumbnail of it; the heads for that are dropped afterwards. The tokens that guide Versatile Diffusion so know what
+is where: without the place, contrastive tokens forget the column, and the UNet cannot tell left from right.
 """
 
 import argparse
@@ -31,6 +32,9 @@ from demo.training.loop import fit
 OUT = Path("demo/models/versatile-diffusion")
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TOKENS, PROJECTION = 40, 128
+THUMBNAIL = 4  # pixels a side
+
+PLACES = torch.cartesian_prod(*[torch.linspace(-1, 1, corpus.PATCHES)] * 2)  # (patches, 2): down, right
 
 
 def train_tokeniser(captions: list[list[str]]) -> CLIPTokenizer:
@@ -53,7 +57,7 @@ def train_tokeniser(captions: list[list[str]]) -> CLIPTokenizer:
 
 
 class Pair(nn.Module):
-    """Both towers, the temperature and the two training heads."""
+    """Both towers, the temperature and the training heads."""
 
     def __init__(self, tokeniser: CLIPTokenizer):
         super().__init__()
@@ -85,7 +89,8 @@ class Pair(nn.Module):
         )
         self.temperature = nn.Parameter(torch.tensor(np.log(1 / 0.07)))
         self.name_head = nn.Linear(PROJECTION, len(scenes.things()) + 1)
-        self.colour_head = nn.Linear(PROJECTION, 3)
+        self.place_head = nn.Linear(PROJECTION, 2)
+        self.thumbnail_head = nn.Linear(PROJECTION, 3 * THUMBNAIL**2)
 
     def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
         """Projected vision tokens (batch, 1 + patches, projection), as Versatile Diffusion reads them."""
@@ -97,6 +102,12 @@ def to_input(images: np.ndarray) -> torch.Tensor:
     """uint8 (batch, 64, 64, 3) -> float (batch, 3, 64, 64), CLIP's normalisation."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+def thumbnails_of(pixels: torch.Tensor) -> torch.Tensor:
+    """Each patch at THUMBNAIL pixels a side: (batch, 3, 64, 64) -> (batch, patches, 3 * THUMBNAIL**2)."""
+    small = F.avg_pool2d(pixels, corpus.SIZE // corpus.PATCHES // THUMBNAIL)
+    return F.unfold(small, THUMBNAIL, stride=THUMBNAIL).transpose(1, 2)
 
 
 def main(steps: int, batch_size: int, lr: float) -> None:
@@ -125,11 +136,11 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         names = F.cross_entropy(
             pair.name_head(patches).flatten(0, 1), torch.from_numpy(labels[rows].astype(np.int64)).flatten()
         )
-        colour = F.avg_pool2d(pixels, corpus.SIZE // corpus.PATCHES).flatten(2).transpose(1, 2)
-        colours = F.mse_loss(pair.colour_head(patches), colour)
+        places = F.mse_loss(pair.place_head(patches), PLACES.expand(len(rows), -1, -1))
+        thumbnails = F.mse_loss(pair.thumbnail_head(patches), thumbnails_of(pixels))
         accuracy = (scores.argmax(1) == target).float().mean()
-        parts = {"contrast": contrast, "names": names, "colours": colours, "accuracy": accuracy}
-        return contrast + names + 0.5 * colours, {k: v.item() for k, v in parts.items()}
+        parts = {"contrast": contrast, "names": names, "places": places, "thumbnails": thumbnails}
+        return sum(parts.values()), {k: v.item() for k, v in (parts | {"accuracy": accuracy}).items()}
 
     pair = fit(
         pair,
