@@ -292,13 +292,17 @@ def _expected(schema: dict, node: dict) -> str:
 
 
 def _mend(value: Any, node: dict) -> str:
-    """YAML reads 5e4 as text."""
-    if node.get("type") != "number" or not isinstance(value, str):
+    """YAML reads 5e4 as text, and Snakemake every number in a section given by --config."""
+    if node.get("type") not in ("number", "integer") or not isinstance(value, str):
         return ""
     try:
-        return f"; write {float(value)}"
+        number = float(value) if node["type"] == "number" else int(value)
     except ValueError:
         return ""
+    low, high = node.get("minimum", node.get("exclusiveMinimum", number)), node.get("maximum", number)
+    if not low <= number <= high or number == node.get("exclusiveMinimum"):
+        return ""
+    return f"; write {number}, in a file rather than after --config"
 
 
 def _value(config: Any, key: tuple) -> Any:

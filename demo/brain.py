@@ -4,8 +4,9 @@ This is a simulation, not a brain. Each voxel answers to one known code:
 - V1v ... hV4: contrast energy at 4 orientations and 3 spatial frequencies, luminance and two colour axes inside the
   voxel's receptive field, whose size grows with eccentricity and from V1 to V4;
 - the face, word, place and body areas: how much of the picture their category covers, and a little of what follows;
-- the other voxels: features of the left, middle and right of the picture in an ImageNet network (EfficientNet-Lite1)
-  that neither the decoder nor the judge of the demo uses.
+- the other voxels: features inside their receptive field of an ImageNet network (EfficientNet-Lite1) that neither the
+  decoder nor the judge of the demo uses, of a middle layer in the back and the last layer in the front: the
+  feature-weighted receptive fields of St-Yves and Naselaris 2018.
 To the response, standardised over stimuli, noise is added that is partly shared between voxels, at a
 signal-to-noise ratio (ncsnr) drawn to resemble NSD's. Percent signal change x 300 is stored as int16.
 """
@@ -13,27 +14,38 @@ signal-to-noise ratio (ncsnr) drawn to resemble NSD's. Percent signal change x 3
 import gzip
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import nibabel as nib
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from brain_diffuser import pictures
 from brain_diffuser.arrays import atomic
 from brain_diffuser.networks import EfficientNetLite
 from demo import scenes
 
-SHAPE = (24, 22, 18)  # voxels of 1.8 mm
+SHAPE = (30, 28, 22)  # voxels of 1.8 mm
 DEGREES = 8.4  # width of a stimulus in the scanner
-MAP = 32  # receptive fields are evaluated on a MAP x MAP grid
-EARLY = (("V1v", 190), ("V1d", 190), ("V2v", 160), ("V2d", 160), ("V3v", 140), ("V3d", 140), ("hV4", 160))
-CATEGORY = (("faces", 180), ("words", 140), ("places", 220), ("bodies", 180))
-N_OTHER = 940
+MAP = 32  # early receptive fields are evaluated on a MAP x MAP grid
+EARLY = (("V1v", 380), ("V1d", 380), ("V2v", 320), ("V2d", 320), ("V3v", 280), ("V3d", 280), ("hV4", 320))
+CATEGORY = (("faces", 240), ("words", 200), ("places", 300), ("bodies", 240))
+N_OTHER = 2740
 ECCENTRICITY_BANDS = (0.5, 1.0, 2.0, 4.0)
-FIELD_GROWTH = {"V1": 0.12, "V2": 0.17, "V3": 0.24, "hV": 0.36}  # degrees of size per degree of eccentricity
+FIELD_SIZE = {  # of receptive fields: degrees, and degrees per degree of eccentricity
+    "V1": (0.25, 0.12),
+    "V2": (0.25, 0.17),
+    "V3": (0.25, 0.24),
+    "hV": (0.25, 0.36),
+    "middle": (0.6, 0.4),
+    "last": (1.0, 0.6),
+}
+N_COMPONENTS = {"middle": 60, "last": 100}  # of a layer's features
 FLOC_LABELS = {"faces": 5, "words": 5, "places": 3, "bodies": 4}
 DRIVES = {  # how strongly a category's presence drives an area
     "faces": {"face": 1.0, "body": 0.35, "mammal": 0.3},
@@ -81,6 +93,15 @@ def anatomy(subject: int, seed: int) -> Anatomy:
     return Anatomy(index, area, eccentricity, np.where(right, angle, np.pi - angle))
 
 
+def kinds_of(places: Anatomy) -> np.ndarray:
+    """What sort of receptive field each voxel has: an early area's, or one on the middle or the last layer."""
+    _, forward, _ = np.unravel_index(places.index, SHAPE)
+    early = np.isin(places.area, [name for name, _ in EARLY])
+    other = places.area == "other"
+    back = other & (forward < np.median(forward[other]))
+    return np.where(early, places.area.astype("<U2"), np.where(back, "middle", "last"))
+
+
 def low_level_maps(images: np.ndarray) -> np.ndarray:
     """Contrast energy (12), luminance and two colour axes; uint8 (n, h, w, 3) -> float32 (n, 15, MAP, MAP)."""
     small = np.stack([np.asarray(Image.fromarray(i).resize((4 * MAP,) * 2, Image.Resampling.BOX)) for i in images])
@@ -104,26 +125,67 @@ def low_level_maps(images: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def high_level_features(images: np.ndarray, network: EfficientNetLite) -> np.ndarray:
-    """Last feature map of the network at 128 px, averaged over left, middle and right; float32 (n, 3, channels)."""
-    maps: list[torch.Tensor] = []
-    hook = network._bn1.register_forward_hook(lambda _module, _inputs, output: maps.append(output.clamp(0, 6)))
+def high_level_features(images: np.ndarray, network: EfficientNetLite) -> dict[str, np.ndarray]:
+    """Layer -> its features of pictures at 128 px, float32: middle (n, 64, 112) and last (n, 16, 1280) on a grid."""
+    layers: dict[str, nn.Module] = {
+        "middle": [block for block in network._blocks if block._project_conv.out_channels == 112][-1],
+        "last": network._bn1,
+    }
+    seen: dict[str, np.ndarray] = {}
+
+    def keep(name: str, _module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
+        output = output.clamp(0, 6) if name == "last" else output
+        seen[name] = output.flatten(2).transpose(1, 2).numpy()
+
+    hooks = [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
     try:
         x = torch.from_numpy(pictures.resize(images, 4 * MAP)).permute(0, 3, 1, 2)  # (n, 3, 128, 128)
         network((x.float() - 127) / 128)
     finally:
-        hook.remove()
-    columns = maps[0].mean(2)  # (n, channels, columns)
-    n = columns.shape[-1]
-    windows = [columns[..., : n // 2], columns[..., n // 4 : n - n // 4], columns[..., -(n // 2) :]]
-    return torch.stack([w.mean(-1) for w in windows], dim=1).numpy()
+        for hook in hooks:
+            hook.remove()
+    return seen
 
 
 def components(features: np.ndarray, count: int) -> np.ndarray:
-    """Leading principal components over stimuli, of unit variance; (n, channels) -> (n, count)."""
-    centred = features - features.mean(0)
-    left, _, _ = np.linalg.svd(centred, full_matrices=False)
-    return left[:, :count] * np.sqrt(len(features))
+    """Leading principal components over stimuli and places, of unit variance; (n, p, channels) -> (n, p, count)."""
+    flat = features.reshape(-1, features.shape[-1])
+    flat = flat - flat.mean(0)
+    variance, directions = np.linalg.eigh((flat.T @ flat).astype(np.float64) / len(flat))
+    leading = directions[:, ::-1][:, :count] / np.sqrt(np.maximum(variance[::-1][:count], 1e-12))
+    return (flat @ leading.astype(np.float32)).reshape(*features.shape[:2], -1)
+
+
+class Fields(NamedTuple):
+    """Gaussian receptive fields, in degrees from the centre of gaze; one entry per voxel."""
+
+    x: np.ndarray
+    y: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def of(cls, places: Anatomy, voxels: np.ndarray, kind: str) -> "Fields":
+        """Where these voxels look, with the size that this kind of voxel has at their eccentricity."""
+        eccentricity, angle = places.eccentricity[voxels], places.angle[voxels]
+        smallest, growth = FIELD_SIZE[kind]
+        return cls(eccentricity * np.cos(angle), eccentricity * np.sin(angle), smallest + growth * eccentricity)
+
+    def respond(self, maps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Features (n, places, channels) on a grid, weighted (voxels, channels) inside the fields: (n, voxels)."""
+        side = round(np.sqrt(maps.shape[1]))
+        centres = (np.arange(side) + 0.5) / side * DEGREES - DEGREES / 2
+        grid_x, grid_y = (axis.ravel() for axis in np.meshgrid(centres, -centres))
+        distance = (grid_x - self.x[:, None]) ** 2 + (grid_y - self.y[:, None]) ** 2
+        field = np.exp(-distance / (2 * self.size[:, None] ** 2))
+        field[field < 1e-9] = 0  # float32 numbers just above 0 are slow to multiply
+        field = (field / field.sum(1, keepdims=True)).astype(np.float32)  # (voxels, places)
+        by_channel = np.ascontiguousarray(maps.transpose(0, 2, 1)).reshape(-1, maps.shape[1])  # (n * channels, places)
+        signal = np.empty((len(maps), len(field)), np.float32)
+        for start in range(0, len(field), 128):
+            some = slice(start, start + 128)
+            pooled = (by_channel @ field[some].T).reshape(len(maps), maps.shape[2], -1)  # (n, channels, voxels)
+            signal[:, some] = (pooled * weights[some].T.astype(np.float32)).sum(1)
+        return signal
 
 
 def responses(
@@ -131,37 +193,30 @@ def responses(
     seed: int,
     places: Anatomy,
     maps: np.ndarray,
-    features: np.ndarray,
+    features: dict[str, np.ndarray],
     shown_scenes: Sequence[scenes.Scene],
 ) -> np.ndarray:
-    """Noise-free responses, standardised over stimuli; float32 (stimuli, voxels)."""
+    """Noise-free responses to `low_level_maps` and `high_level_features`, standardised; float32 (stimuli, voxels)."""
     random = scenes.rng(seed, "tuning", subject)
-    n_stimuli, n_voxels = len(maps), len(places.index)
-    signal = np.zeros((n_stimuli, n_voxels), np.float32)
-    maps = maps.reshape(n_stimuli, maps.shape[1], -1)
-    maps = (maps - maps.mean((0, 2), keepdims=True)) / maps.std((0, 2), keepdims=True)
-    centres = (np.arange(MAP) + 0.5) / MAP * DEGREES - DEGREES / 2
-    field_x, field_y = np.meshgrid(centres, -centres)
-    for voxel in np.flatnonzero(np.char.startswith(places.area, "V") | (places.area == "hV4")):
-        eccentricity, angle = places.eccentricity[voxel], places.angle[voxel]
-        size = 0.25 + FIELD_GROWTH[places.area[voxel][:2]] * eccentricity
-        distance = (field_x - eccentricity * np.cos(angle)) ** 2 + (field_y - eccentricity * np.sin(angle)) ** 2
-        field = np.exp(-distance / (2 * size**2)).ravel()
-        tuning = np.exp(2 * np.cos(2 * (np.arange(4) * np.pi / 4 - random.uniform(0, np.pi))))
-        energy = np.outer(random.dirichlet((1.5, 1.5, 1.5)), tuning / tuning.sum()).ravel()
-        colour = random.normal(0, 1, 3) * (1.0, 0.8, 0.8)
-        weights = np.r_[1.6 * energy, 0.8 * colour].astype(np.float32)
-        signal[:, voxel] = np.einsum(
-            "nmp,m,p->n", maps, weights, (field / field.sum()).astype(np.float32), optimize=True
-        )
-    sides = [components(features[:, side], 60) for side in range(3)]
-    count = sides[0].shape[1]
-    spectrum = np.tile(np.arange(1, count + 1) ** -0.35, 3)
-    mixed = np.flatnonzero(~(np.char.startswith(places.area, "V") | (places.area == "hV4")))
-    side_gain = np.repeat(random.dirichlet((0.6, 0.6, 0.6), len(mixed)).T * 3, count, axis=0)
-    signal[:, mixed] = _standardise(
-        np.concatenate(sides, axis=1) @ (spectrum[:, None] * side_gain * random.normal(size=side_gain.shape))
-    )
+    signal = np.zeros((len(maps), len(places.index)), np.float32)
+    maps = (maps - maps.mean((0, 2, 3), keepdims=True)) / maps.std((0, 2, 3), keepdims=True)
+    maps = maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1)  # (n, MAP * MAP, 15)
+    kinds = kinds_of(places)
+    for kind in FIELD_SIZE:
+        voxels = np.flatnonzero(kinds == kind)
+        fields, n_voxels = Fields.of(places, voxels, kind), len(voxels)
+        if kind in N_COMPONENTS:
+            seen = components(features[kind], N_COMPONENTS[kind])
+            weights = random.normal(size=(n_voxels, seen.shape[2])) * np.arange(1, seen.shape[2] + 1) ** -0.35
+        else:
+            seen = maps
+            preferred = random.uniform(0, np.pi, (n_voxels, 1))
+            tuning = np.exp(2 * np.cos(2 * (np.arange(4) * np.pi / 4 - preferred)))
+            tuning /= tuning.sum(1, keepdims=True)
+            energy = random.dirichlet((1.5, 1.5, 1.5), n_voxels)[:, :, None] * tuning[:, None]
+            colour = random.normal(0, 1, (n_voxels, 3)) * (1.0, 0.8, 0.8)
+            weights = np.concatenate([1.6 * energy.reshape(n_voxels, -1), 0.8 * colour], axis=1)
+        signal[:, voxels] = _standardise(fields.respond(seen, weights))
     for name, drive in DRIVES.items():
         voxels = np.flatnonzero(places.area == name)
         presence = [sum(drive.get(c, 0) * np.sqrt(a) for c, a in scenes.coverage(s).items()) for s in shown_scenes]
@@ -251,5 +306,6 @@ def simulate(
         maps.append(low_level_maps(batch))
         features.append(high_level_features(batch, network))
     shown_scenes = [scene_of(int(i)) for i in nsd_ids]
-    signal = responses(subject, seed, places, np.concatenate(maps), np.concatenate(features), shown_scenes)
+    layers = {name: np.concatenate([batch[name] for batch in features]) for name in features[0]}
+    signal = responses(subject, seed, places, np.concatenate(maps), layers, shown_scenes)
     return places, signal, noise_to_signal(subject, seed, places)

@@ -115,10 +115,10 @@ def rng(seed: int, stream: str, index: int) -> np.random.Generator:
 
 
 def sample(random: np.random.Generator, among: Sequence[int] | None = None) -> Scene:
-    """Draw a scene: half have one object, a third two, the others three; of the things shown, or of those in among."""
+    """Draw a scene of one (13 in 20), two (5) or three objects (2), of the things shown or of those in among."""
     among = shown_things() if among is None else among
-    count = random.choice([1, 2, 3], p=[0.5, 0.35, 0.15])
-    low, high = {1: (0.5, 0.8), 2: (0.38, 0.52), 3: (0.3, 0.38)}[count]
+    count = random.choice([1, 2, 3], p=[0.65, 0.25, 0.1])
+    low, high = {1: (0.55, 0.85), 2: (0.4, 0.54), 3: (0.3, 0.38)}[count]
     columns = {1: [0.5], 2: [0.27, 0.73], 3: [0.18, 0.5, 0.82]}[count]
     spread = {1: 0.14, 2: 0.05, 3: 0.03}[count]
     objects = []

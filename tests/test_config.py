@@ -8,6 +8,7 @@ import yaml
 from brain_diffuser.config import read
 
 SHIPPED = Path(__file__).parents[1] / "config.yaml"
+IN_A_FILE = ", in a file rather than after --config"
 SESSIONS = "all or a whole number at least 1 or a list of at least one, each a whole number at least 1"
 
 
@@ -80,7 +81,9 @@ def test_accepted_values_have_one_canonical_form(config, root, path, value, kept
         ("recon.strength", 1.5, "recon.strength is 1.5; expected more than 0 and at most 1"),
         ("recon.strength", 0, "recon.strength is 0; expected more than 0 and at most 1"),
         ("recon.guidance_scale", float("nan"), "recon.guidance_scale is NaN; expected at least 0"),
-        ("ridge.alpha.vdvae", "5e4", 'ridge.alpha.vdvae is "5e4"; expected more than 0; write 50000.0'),
+        ("ridge.alpha.vdvae", "5e4", 'ridge.alpha.vdvae is "5e4"; expected more than 0; write 50000.0' + IN_A_FILE),
+        ("recon.steps", "20", 'recon.steps is "20"; expected a whole number at least 1; write 20' + IN_A_FILE),
+        ("recon.strength", "1.5", 'recon.strength is "1.5"; expected more than 0 and at most 1'),
         ("ridge.alpha.vdvae", "big", 'ridge.alpha.vdvae is "big"; expected more than 0'),
         ("ridge.alpha.vdvae", True, "ridge.alpha.vdvae is true; expected more than 0"),
         ("ridge.rescale", "tests", 'ridge.rescale is "tests"; expected train_oof, test or none'),

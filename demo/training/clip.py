@@ -2,9 +2,10 @@
 
     python -m demo.training.clip --steps 4000
 
-Besides the contrastive loss, each projected patch token names the object under its patch and tells its place and a
-thumbnail of it; the heads for that are dropped afterwards. The tokens that guide Versatile Diffusion so know what
-is where: without the place, contrastive tokens forget the column, and the UNet cannot tell left from right.
+Besides the contrastive loss, each projected patch token names the object under its patch and holds a thumbnail of it,
+and a query for each place finds its token by a dot product, as the UNet's cross-attention has to; the heads for that
+are dropped afterwards. The tokens that guide Versatile Diffusion so know what is where: contrastive tokens alone forget
+the column.
 """
 
 import argparse
@@ -33,8 +34,6 @@ OUT = Path("demo/models/versatile-diffusion")
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TOKENS, PROJECTION = 40, 128
 THUMBNAIL = 4  # pixels a side
-
-PLACES = torch.cartesian_prod(*[torch.linspace(-1, 1, corpus.PATCHES)] * 2)  # (patches, 2): down, right
 
 
 def train_tokeniser(captions: list[list[str]]) -> CLIPTokenizer:
@@ -89,7 +88,7 @@ class Pair(nn.Module):
         )
         self.temperature = nn.Parameter(torch.tensor(np.log(1 / 0.07)))
         self.name_head = nn.Linear(PROJECTION, len(scenes.things()) + 1)
-        self.place_head = nn.Linear(PROJECTION, 2)
+        self.place_head = nn.Linear(PROJECTION, corpus.PATCHES**2, bias=False)
         self.thumbnail_head = nn.Linear(PROJECTION, 3 * THUMBNAIL**2)
 
     def tokens(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -136,7 +135,8 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         names = F.cross_entropy(
             pair.name_head(patches).flatten(0, 1), torch.from_numpy(labels[rows].astype(np.int64)).flatten()
         )
-        places = F.mse_loss(pair.place_head(patches), PLACES.expand(len(rows), -1, -1))
+        looked = pair.place_head(patches)  # (batch, patches, places): from each place at each patch
+        places = F.cross_entropy(looked, torch.arange(looked.shape[1]).expand(len(rows), -1))
         thumbnails = F.mse_loss(pair.thumbnail_head(patches), thumbnails_of(pixels))
         accuracy = (scores.argmax(1) == target).float().mean()
         parts = {"contrast": contrast, "names": names, "places": places, "thumbnails": thumbnails}

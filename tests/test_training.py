@@ -1,0 +1,35 @@
+"""What the demo's UNet is trained on: decoded embeddings, and attention that looks where it should."""
+
+import numpy as np
+import torch
+
+from demo.training import corpus
+from demo.training.unet import Decoded, own_patches
+
+
+def test_decoded_embeddings_get_worse_by_level_and_keep_their_spread():
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(40, 60)) * (np.arange(1, 41)[:, None] ** -0.7)
+    embeddings = (3 + rng.normal(size=(3000, 40)) @ mixing).reshape(3000, 6, 10).astype(np.float32)
+    decode, exact = Decoded(embeddings), torch.from_numpy(embeddings)
+    errors = []
+    for level in (0, Decoded.LEVELS // 2, Decoded.LEVELS - 1):
+        decoded = decode(exact, torch.full((3000,), level), torch.Generator().manual_seed(0))
+        assert decoded.shape == exact.shape
+        torch.testing.assert_close(decoded.std(0), exact.std(0), rtol=0.15, atol=0)
+        torch.testing.assert_close(decoded.mean(0), exact.mean(0), rtol=0, atol=0.3)
+        errors.append(float((decoded - exact).square().mean() / exact.var(0).mean()))
+    assert errors[0] < 0.15 < errors[1] < errors[2]
+    # stretched to full spread, an estimate that explains R2 of the variance is off by 2 (1 - sqrt(R2))
+    assert abs(errors[2] - 2 * (1 - Decoded.R2[1] ** 0.5)) < 0.1
+
+
+def test_a_place_looks_at_the_patches_it_covers():
+    patches = corpus.PATCHES**2
+    assert torch.equal(own_patches(patches)[:, 1:], torch.eye(patches, dtype=torch.bool))
+    coarse = own_patches(patches // 4)
+    assert torch.equal(coarse.sum(1), torch.full((patches // 4,), 4))
+    rows, columns = np.divmod(np.flatnonzero(coarse[1, 1:]), corpus.PATCHES)
+    assert sorted(set(rows)) == [0, 1]
+    assert sorted(set(columns)) == [2, 3]
+    assert not coarse[:, 0].any()  # the token of the whole picture has no place
