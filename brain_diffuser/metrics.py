@@ -54,7 +54,7 @@ def ssim(stimuli: Images, reconstructions: Reconstructions, variant: str = "2d")
     )
 
 
-def _ssim(a: np.ndarray, b: np.ndarray) -> float:
+def _ssim(a: np.ndarray, b: np.ndarray):
     return structural_similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 
 
