@@ -35,17 +35,17 @@ DEGREES = 8.4  # width of a stimulus in the scanner
 MAP = 32  # early receptive fields are evaluated on a MAP x MAP grid
 EARLY = (("V1v", 380), ("V1d", 380), ("V2v", 320), ("V2d", 320), ("V3v", 280), ("V3d", 280), ("hV4", 320))
 CATEGORY = (("faces", 240), ("words", 200), ("places", 300), ("bodies", 240))
-N_OTHER = 2740
+N_OTHER = 4240
 ECCENTRICITY_BANDS = (0.5, 1.0, 2.0, 4.0)
 FIELD_SIZE = {  # of receptive fields: degrees, and degrees per degree of eccentricity
     "V1": (0.25, 0.12),
     "V2": (0.25, 0.17),
     "V3": (0.25, 0.24),
     "hV": (0.25, 0.36),
-    "middle": (0.6, 0.4),
-    "last": (1.0, 0.6),
+    "middle": (0.6, 0.2),
+    "last": (0.8, 0.3),
 }
-N_COMPONENTS = {"middle": 60, "last": 100}  # of a layer's features
+N_COMPONENTS = {"middle": 100, "last": 100}  # of a layer's features
 FLOC_LABELS = {"faces": 5, "words": 5, "places": 3, "bodies": 4}
 DRIVES = {  # how strongly a category's presence drives an area
     "faces": {"face": 1.0, "body": 0.35, "mammal": 0.3},
@@ -66,7 +66,10 @@ class Anatomy:
 
 
 def anatomy(subject: int, seed: int) -> Anatomy:
-    """A subject's areas: contiguous bands from the back of the volume forward, ventral ones below."""
+    """A subject's areas: contiguous bands from the back of the volume forward, ventral ones below.
+
+    The centre of gaze takes as much of them as in human V1 (Horton and Hoyt 1991).
+    """
     random = scenes.rng(seed, "anatomy", subject)
     x, y, z = (np.linspace(-1, 1, n) for n in SHAPE)
     grid = np.stack(np.meshgrid(x, y, z, indexing="ij"), -1).reshape(-1, 3)
@@ -85,7 +88,9 @@ def anatomy(subject: int, seed: int) -> Anatomy:
         places = np.r_[places, np.flatnonzero(free & ~side)[: count - len(places)]]
         area[order[places]] = name
         free[places] = False
-    eccentricity = np.exp(random.uniform(np.log(0.15), np.log(5.2), n_voxels))
+    degrees = np.linspace(0.05, 5.6, 1000)
+    area_below = np.cumsum(degrees / (degrees + 0.75) ** 2)  # of cortex: its magnification is 1 / (degrees + 0.75)
+    eccentricity = np.interp(random.random(n_voxels), area_below / area_below[-1], degrees)
     elevation = random.uniform(0, np.pi / 2, n_voxels)
     upper = np.char.endswith(area, "v") | (~np.char.endswith(area, "d") & (random.random(n_voxels) < 0.5))
     right = grid[index, 0] < 0  # the left hemisphere sees the right half of the picture

@@ -274,6 +274,13 @@ def _over(picture: np.ndarray, layer: np.ndarray, mask: np.ndarray, size: int) -
     return picture + (layer - picture) * alpha
 
 
+def _box(x: float, y: float, reach: float, size: int) -> tuple[slice, slice]:
+    """The pixels within reach (a fraction of the picture) of a point, with a margin for a soft edge."""
+    first = [max(0, int((centre - reach) * size) - 1) for centre in (y, x)]
+    last = [int((centre + reach) * size) + 2 for centre in (y, x)]
+    return slice(first[0], last[0]), slice(first[1], last[1])
+
+
 def _meadow(random, x, y, colour):
     size, horizon = len(y), random.uniform(0.4, 0.6)
     sky = _sky(random, y, (84, 150, 226), (190, 222, 246), 0.9)
@@ -351,8 +358,10 @@ def _night(random, x, y, colour):
     size = len(y)
     picture = _blend((10, 12, 40), (36, 40, 92), y)
     for _ in range(40):
-        distance = np.hypot(x - random.random(), y - random.random() * 0.75)
-        picture = _over(picture, np.full(3, 236.0), random.uniform(0.003, 0.009) - distance, size)
+        star_x, star_y, radius = random.random(), random.random() * 0.75, random.uniform(0.003, 0.009)
+        box = _box(star_x, star_y, radius, size)
+        distance = np.hypot(x[box] - star_x, y[box] - star_y)
+        picture[box] = _over(picture[box], np.full(3, 236.0), radius - distance, size)
     moon_x, moon_y = random.uniform(0.1, 0.9), random.uniform(0.1, 0.22)
     picture = _over(picture, np.float32((246, 240, 206)), 0.07 - np.hypot(x - moon_x, y - moon_y), size)
     return _over(picture, np.float32((12, 20, 26)), y - _ridge_line(random, x, 0.8, 0.04), size)
@@ -397,9 +406,10 @@ def _underwater(random, x, y, colour):
     rays = np.clip(np.sin(18 * (x + 0.35 * y) + 6 * random.random()) * (1 - y), 0, 1) * 0.25
     picture = _blend(picture, np.float32((206, 244, 246)), rays)
     for _ in range(14):
-        distance = np.hypot(x - random.random(), y - random.random())
-        ring = 0.004 - np.abs(distance - random.uniform(0.008, 0.02))
-        picture = _over(picture, np.float32((186, 230, 242)), ring, size)
+        ring_x, ring_y, radius = random.random(), random.random(), random.uniform(0.008, 0.02)
+        box = _box(ring_x, ring_y, radius + 0.004, size)
+        ring = 0.004 - np.abs(np.hypot(x[box] - ring_x, y[box] - ring_y) - radius)
+        picture[box] = _over(picture[box], np.float32((186, 230, 242)), ring, size)
     sand = _blend((160, 164, 132), (112, 128, 124), _clouds(random, size, 9))
     return _over(picture, sand, y - _ridge_line(random, x, 0.84, 0.03), size)
 

@@ -48,10 +48,19 @@ with one_sentence():
     )
 
 
+def all_that_is_fetched(_wildcards):
+    if not FETCHED:
+        sys.exit(
+            f"Nothing is to be fetched: dataset is {cfg.dataset}, fetch.nsd and fetch.models are "
+            f"{cfg.fetch.nsd} and {cfg.fetch.models}; choose a dataset that is not simulated and set one of them to true"
+        )
+    return list(chain(*FETCHED.values()))
+
+
 # What the other stages would fetch by themselves, for a machine that has internet but shall not compute.
 rule fetch:
     input:
-        *FETCHED.values(),
+        all_that_is_fetched,
     localrule: True
 
 

@@ -143,8 +143,8 @@ def test_noise_ceilings_are_as_stated_and_like_nsds():
     assert 35 < np.median(ceiling) < 65
     assert 10 < np.percentile(ceiling, 5) < 35
     random = np.random.default_rng(0)
-    signal = np.repeat(random.normal(size=(250, len(ncsnr))), 3, axis=0).astype(np.float32)
-    betas = brain.session_betas(1, 1, SEED, signal, ncsnr).astype(float).reshape(250, 3, -1)
+    signal = np.repeat(random.normal(size=(400, len(ncsnr))), 3, axis=0).astype(np.float32)
+    betas = brain.session_betas(1, 1, SEED, signal, ncsnr).astype(float).reshape(400, 3, -1)
     noise = betas.var(1, ddof=1).mean(0)
     estimated = np.sqrt(np.maximum(betas.mean(1).var(0, ddof=1) - noise / 3, 0) / noise)
     assert np.corrcoef(estimated, ncsnr)[0, 1] > 0.95

@@ -409,6 +409,7 @@ def test_a_private_object_and_no_object(bucket, tmp_path):
 
 def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
+    assert "Nothing is to be fetched: dataset is toy" in snakemake(checkout, "-n", "fetch").stderr
     shutil.rmtree(checkout / "toy")
     shape = {"sessions": 2, "n_train": N_TRAIN, "n_test": N_TEST, "picture_size": 32}
     tree = write_tree(tmp_path / "nsd", captions_format="npy", **shape)

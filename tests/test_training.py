@@ -4,17 +4,20 @@ import numpy as np
 import torch
 
 from demo.training import corpus
-from demo.training.unet import Decoded, own_patches
+from demo.training.unet import Decoded, to_look_at
 
 
 def test_decoded_embeddings_get_worse_by_level_and_keep_their_spread():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(40, 60)) * (np.arange(1, 41)[:, None] ** -0.7)
     embeddings = (3 + rng.normal(size=(3000, 40)) @ mixing).reshape(3000, 6, 10).astype(np.float32)
-    decode, exact = Decoded(embeddings), torch.from_numpy(embeddings)
+    contents = np.eye(5, dtype=np.float32)[rng.integers(5, size=3000)]  # tells nothing of these embeddings
+    decode, exact = Decoded(embeddings, contents), torch.from_numpy(embeddings)
     errors = []
     for level in (0, Decoded.LEVELS // 2, Decoded.LEVELS - 1):
-        decoded = decode(exact, torch.full((3000,), level), torch.Generator().manual_seed(0))
+        decoded = decode(
+            exact, torch.from_numpy(contents), torch.full((3000,), level), torch.Generator().manual_seed(0)
+        )
         assert decoded.shape == exact.shape
         torch.testing.assert_close(decoded.std(0), exact.std(0), rtol=0.15, atol=0)
         torch.testing.assert_close(decoded.mean(0), exact.mean(0), rtol=0, atol=0.3)
@@ -24,12 +27,17 @@ def test_decoded_embeddings_get_worse_by_level_and_keep_their_spread():
     assert abs(errors[2] - 2 * (1 - Decoded.R2[1] ** 0.5)) < 0.1
 
 
-def test_a_place_looks_at_the_patches_it_covers():
+def test_heads_look_at_their_place_and_at_the_whole_picture():
     patches = corpus.PATCHES**2
-    assert torch.equal(own_patches(patches)[:, 1:], torch.eye(patches, dtype=torch.bool))
-    coarse = own_patches(patches // 4)
+    *places, whole = to_look_at(4, patches)
+    assert len(places) == 2
+    for place in places:
+        assert torch.equal(place[:, 1:], torch.eye(patches, dtype=torch.bool))
+    coarse = to_look_at(4, patches // 4)[0]
     assert torch.equal(coarse.sum(1), torch.full((patches // 4,), 4))
     rows, columns = np.divmod(np.flatnonzero(coarse[1, 1:]), corpus.PATCHES)
     assert sorted(set(rows)) == [0, 1]
     assert sorted(set(columns)) == [2, 3]
     assert not coarse[:, 0].any()  # the token of the whole picture has no place
+    assert whole[:, 0].all()
+    assert not whole[:, 1:].any()

@@ -3,12 +3,13 @@
     python -m demo.training.unet --steps 12000
 
 Needs the autoencoder and the CLIP pair. Guidance is learned for both contexts mixed as Versatile Diffusion mixes
-them and for each alone; one scene in ten sees the empty caption and the grey picture. Three in four are guided by
+them and for each alone; one scene in ten sees the empty caption and the grey picture. Four in five are guided by
 embeddings as a linear decoder of noisy recordings would give them, good or bad: a UNet that only ever saw exact ones
 takes decoding errors for shapes.
 
-A small term asks half of the heads to look, from each place, at the patches of that place. The noise loss alone finds
-this out so slowly that on a small machine the patches go unused: a linear map from them to the latents does better.
+A small term asks half of the heads to look, from each place, at the patches of that place, and one at the token of the
+whole picture: decoded patches tell little each, and what the objects are is told best by all together. The noise loss
+alone finds this out so slowly that on a small machine the embeddings go unused: a linear map does better.
 """
 
 import argparse
@@ -22,10 +23,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import AttnProcessor
 
 from brain_diffuser.clip import ClipText, ClipVision
 from brain_diffuser.diffusion import ddim, weights
 from brain_diffuser.diffusion.versatile import DualDenoiser, DualTransformer
+from demo import scenes
 from demo.training import autoencoder, clip, corpus
 from demo.training.loop import fit
 
@@ -46,7 +49,7 @@ ALIGNMENT = 0.1  # weight of the term that aligns attention
 
 
 class Aligned:
-    """Cross-attention to the patches that notes how much of it misses the place it looks from."""
+    """Cross-attention to the picture that notes how much of it misses what it should look at."""
 
     def __init__(self) -> None:
         self.missed = torch.zeros(())
@@ -61,54 +64,88 @@ class Aligned:
             )
         )
         looks = (query @ key.mT * attention.scale).float().log_softmax(-1)  # (batch, heads, places, tokens)
-        elsewhere = ~own_patches(looks.shape[2])
-        self.missed = -looks[:, : attention.heads // 2].masked_fill(elsewhere, -torch.inf).logsumexp(-1).mean()
+        asked = to_look_at(attention.heads, looks.shape[2])
+        self.missed = -looks[:, : len(asked)].masked_fill(~asked, -torch.inf).logsumexp(-1).mean()
         seen = (looks.exp().to(value.dtype) @ value).transpose(1, 2).flatten(2)
         return attention.to_out[0](seen)
 
 
 @cache
-def own_patches(n_places: int) -> torch.Tensor:
-    """Which tokens are the patches of which place: (places, 1 + patches), the first token being the whole picture."""
+def to_look_at(n_heads: int, n_places: int) -> torch.Tensor:
+    """Tokens that the first heads shall look at from each place: (heads / 2 + 1, places, 1 + patches).
+
+    Half of all heads: the patches of that place. One more: the first token, the whole picture.
+    """
     side, patches = math.isqrt(n_places), corpus.PATCHES
     place = torch.arange(patches) * side // patches  # of each row or column of patches
     place = place[:, None] * side + place
-    here = place.flatten() == torch.arange(n_places)[:, None]
-    return F.pad(here, (1, 0))
+    here = F.pad(place.flatten() == torch.arange(n_places)[:, None], (1, 0))
+    whole = torch.zeros_like(here)
+    whole[:, 0] = True
+    return torch.stack([here] * (n_heads // 2) + [whole])
 
 
 class Decoded:
-    """Embeddings as the best linear decoder gives them from recordings that drown their small components in noise.
+    """Embeddings as the best linear decoder gives them from noisy recordings of the embeddings and of what is where.
 
-    Noise of one variance is added to the principal components, each is shrunk by what its signal-to-noise ratio
-    warrants, and every column is stretched to its true spread again, as `ridge.rescale` does. No simulated brain is
-    involved. There are `LEVELS` of noise, from `R2[0]` to `R2[1]` of the variance explained before the stretching.
+    White noise is added to the principal components of the embeddings and to the contents of the scene; a linear
+    estimate is made of both, and every column is stretched to its true spread again, as `ridge.rescale` does. The
+    contents make errors those of a decoder that knows the kinds of objects better than their looks, as brains do;
+    from the embeddings alone, noise would drown the kind first. No simulated brain is involved. There are `LEVELS` of
+    noise, from `R2[0]` to `R2[1]` of the variance explained before the stretching.
     """
 
-    R2, LEVELS, COMPONENTS = (0.9, 0.4), 32, 512
+    R2, LEVELS, COMPONENTS, CONTENTS = (0.8, 0.45), 32, 512, 0.015
 
-    def __init__(self, embeddings: np.ndarray):
-        sample = torch.from_numpy(embeddings[:: max(1, len(embeddings) // 3000)]).float().flatten(1)
-        self.mean = sample.mean(0)
-        sample = sample - self.mean
-        total = sample.var(0, unbiased=False)  # (columns,)
-        variance, left = torch.linalg.eigh(sample @ sample.T / len(sample))
+    def __init__(self, embeddings: np.ndarray, contents: np.ndarray):
+        def some(rows: np.ndarray, count: int) -> torch.Tensor:
+            return torch.from_numpy(rows[:: max(1, len(rows) // count)]).float().flatten(1)
+
+        few = some(embeddings, 3000)
+        self.mean = few.mean(0)
+        many = some(embeddings, 12000) - self.mean
+        variance, left = torch.linalg.eigh((few - self.mean) @ (few - self.mean).T / len(few))
         variance, left = variance.flip(0)[: self.COMPONENTS], left.flip(1)[:, : self.COMPONENTS]
-        self.directions = sample.T @ left / (variance * len(sample)).sqrt()  # (columns, components), orthonormal
-        candidates = variance[0] * torch.logspace(1, -6, 2000)[:, None]
-        explained = (variance**2 / (variance + candidates)).sum(1) / total.sum()
+        directions = (few - self.mean).T @ left / (variance * len(few)).sqrt()  # (columns, components), orthonormal
+        total = many.var(0, unbiased=False)  # (columns,)
+        scores = many @ directions
+        told = some(contents, 12000)
+        self.told_mean = told.mean(0)
+        self.told_scale = (self.CONTENTS * total.sum()).sqrt() / told.std(0).clamp(min=1e-6)
+        recorded = torch.cat([scores, (told - self.told_mean) * self.told_scale], 1)  # (rows, channels)
+        variance, rotation = torch.linalg.eigh(recorded.T @ recorded / len(recorded))
+        variance = variance.clamp(min=0)
+        self.to_recorded = directions @ rotation[: self.COMPONENTS]  # (columns, channels)
+        self.told_to_recorded = rotation[self.COMPONENTS :]
+        to_columns = rotation.T @ (recorded.T @ many / len(many))  # (channels, columns)
+        candidates = variance[-1] * torch.logspace(1, -8, 2000)[:, None]
+        explained = (to_columns.square().sum(1) / (variance + candidates)).sum(1) / total.sum()
         wanted = torch.linspace(*self.R2, self.LEVELS)
         noise = candidates[(explained[:, None] - wanted).abs().argmin(0)]  # (levels, 1)
-        self.noise, self.shrink = noise.sqrt(), variance / (variance + noise)  # (levels, 1), (levels, components)
-        spread = (self.shrink * variance) @ self.directions.T.square()  # (levels, columns)
-        self.stretch = (total / spread.clamp(min=1e-12)).sqrt().clamp(max=4)
+        self.noise, self.shrink = noise.sqrt(), 1 / (variance + noise)  # (levels, 1), (levels, channels)
+        self.to_columns = to_columns
+        self.stretch = (total / (self.shrink @ to_columns.square()).clamp(min=1e-12)).sqrt().clamp(max=4)
 
-    def __call__(self, embeddings: torch.Tensor, level: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(
+        self, embeddings: torch.Tensor, contents: torch.Tensor, level: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """(batch, tokens, dim) at each row's level."""
-        components = (embeddings.flatten(1) - self.mean) @ self.directions
-        components = components + self.noise[level] * torch.randn(components.shape, generator=generator)
-        decoded = (components * self.shrink[level]) @ self.directions.T * self.stretch[level] + self.mean
+        recorded = (embeddings.flatten(1) - self.mean) @ self.to_recorded
+        recorded = recorded + (contents - self.told_mean) * self.told_scale @ self.told_to_recorded
+        recorded = recorded + self.noise[level] * torch.randn(recorded.shape, generator=generator)
+        decoded = (recorded * self.shrink[level]) @ self.to_columns * self.stretch[level] + self.mean
         return decoded.view_as(embeddings)
+
+
+def what_is_where(n_rows: int) -> np.ndarray:
+    """Contents of the training scenes, float32 (n, 4 * 4 * kinds + backgrounds): each kind's cover of a sixteenth."""
+    _, labels, _ = corpus.read("shown")
+    kinds = scenes.shown_things()
+    covered = labels[:n_rows, :, :, None] == np.array(kinds) + 1  # (n, 8, 8, kinds)
+    covered = covered.reshape(n_rows, 4, 2, 4, 2, len(kinds)).mean((2, 4), dtype=np.float32)
+    shown = [scenes.sample(scenes.rng(corpus.SEED, "shown", i), kinds).background for i in range(n_rows)]
+    background = np.array(shown)[:, None] == np.array(sorted(set(shown)))
+    return np.concatenate([covered.reshape(n_rows, -1), background.astype(np.float32)], 1)
 
 
 @torch.inference_mode()
@@ -143,10 +180,12 @@ def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> None:
     latents, text, vision = prepare(n_rows)
-    decode_text, decode_vision = Decoded(text), Decoded(vision)
+    contents = what_is_where(n_rows)
+    decode_text, decode_vision = (Decoded(embeddings[:-1], contents) for embeddings in (text, vision))
     alpha_bars = ddim.alpha_bars()
     torch.manual_seed(0)
     model = weights.load(OUT)[0].requires_grad_(True) if go_on else DualDenoiser.from_configs(CONFIG, CONFIG)
+    model.unet.set_attn_processor(AttnProcessor())  # for so few tokens, faster than the fused attention
     aligned = []
     for module in model.modules():
         if isinstance(module, DualTransformer):
@@ -158,9 +197,10 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> No
         x0 = torch.from_numpy(latents[rows]).float()
         c_text, c_vision = (torch.from_numpy(c[rows]).float() for c in (text, vision))
         level = torch.randint(Decoded.LEVELS, (n,), generator=generator)
-        is_decoded = torch.rand(n, 1, 1, generator=generator) < 0.75
-        c_text = torch.where(is_decoded, decode_text(c_text, level, generator), c_text)
-        c_vision = torch.where(is_decoded, decode_vision(c_vision, level, generator), c_vision)
+        is_decoded = torch.rand(n, 1, 1, generator=generator) < 0.8
+        told = torch.from_numpy(contents[rows])
+        c_text = torch.where(is_decoded, decode_text(c_text, told, level, generator), c_text)
+        c_vision = torch.where(is_decoded, decode_vision(c_vision, told, level, generator), c_vision)
         unguided = torch.rand(n, 1, 1, generator=generator) < 0.1
         c_text = torch.where(unguided, torch.from_numpy(text[-1:]).float(), c_text)
         c_vision = torch.where(unguided, torch.from_numpy(vision[-1:]).float(), c_vision)
