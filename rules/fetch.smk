@@ -48,19 +48,16 @@ with one_sentence():
     )
 
 
-def all_that_is_fetched(_wildcards):
-    if not FETCHED:
-        sys.exit(
-            f"Nothing is to be fetched: dataset is {cfg.dataset}, fetch.nsd and fetch.models are "
-            f"{cfg.fetch.nsd} and {cfg.fetch.models}; choose a dataset that is not simulated and set one of them to true"
-        )
-    return list(chain(*FETCHED.values()))
+NOTHING_TO_FETCH = (
+    f"Nothing is to be fetched: dataset is {cfg.dataset}, fetch.nsd and fetch.models are {cfg.fetch.nsd} and "
+    f"{cfg.fetch.models}; choose a dataset that is not simulated and set one of them to true"
+)
 
 
 # What the other stages would fetch by themselves, for a machine that has internet but shall not compute.
 rule fetch:
     input:
-        all_that_is_fetched,
+        lambda wildcards: [*chain(*FETCHED.values())] or sys.exit(NOTHING_TO_FETCH),
     localrule: True
 
 
