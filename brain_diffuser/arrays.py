@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
 CHUNK_BYTES = 2**20
-CACHE_BYTES = 0  # chunks are not compressed: without a cache, parts of them are read and written in place
+CACHE_BYTES = 8 * CHUNK_BYTES  # where whole columns pass; rows do without, and are read and written in place
 
 
 class Rows(NamedTuple):
@@ -52,11 +52,13 @@ def create(
     attrs: Mapping[str, Any] | None = None,
     chunk: tuple[int, ...] | None = None,
     flatten: bool = True,
+    by_columns: bool = False,
 ) -> Iterator[h5py.Dataset]:
     """The dataset `values` to be filled by blocks of rows or columns; the file has its name once the block ends well.
 
     Stored as (stimuli, features) in C order, so that blocks of columns stream whatever the axes are; with
     `flatten=False` as it is, one row per chunk (pictures). `axes` names all but the first; `attrs` is kept as JSON.
+    `by_columns` if whole columns will be written: chunks then pass whole, which is three times faster.
 
     Raises ValueError: as many ids as rows are needed.
     """
@@ -67,7 +69,7 @@ def create(
     if flatten:
         stored_shape = (n_rows, math.prod(row_shape))
         default_chunk = feature_chunks(*stored_shape, np.dtype(dtype).itemsize)
-    with atomic(path) as partial, h5py.File(partial, "w", rdcc_nbytes=CACHE_BYTES) as file:
+    with atomic(path) as partial, h5py.File(partial, "w", rdcc_nbytes=CACHE_BYTES * by_columns) as file:
         values = file.create_dataset("values", stored_shape, dtype, chunks=chunk or default_chunk)
         file["nsd_id"] = np.asarray(nsd_id, np.int32)
         versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
@@ -77,12 +79,14 @@ def create(
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[tuple[h5py.Dataset, Int32[np.ndarray, " stimuli"]]]:
-    """The stored dataset, for streamed access, and the nsd_id of its rows.
+def reading(
+    path: str | Path, *, by_columns: bool = False
+) -> Iterator[tuple[h5py.Dataset, Int32[np.ndarray, " stimuli"]]]:
+    """The stored dataset, for streamed access by rows or by whole columns, and the nsd_id of its rows.
 
     Raises FileNotFoundError: no such file. ValueError: not HDF5, truncated, or without `values` or `nsd_id`.
     """
-    with opening(path) as file:
+    with opening(path, by_columns=by_columns) as file:
         values, nsd_id = dataset(file, "values"), dataset(file, "nsd_id")
         if values is None or nsd_id is None:
             lacking = "values" if values is None else "nsd_id"
@@ -93,13 +97,13 @@ def reading(path: str | Path) -> Iterator[tuple[h5py.Dataset, Int32[np.ndarray, 
 
 
 @contextmanager
-def opening(path: str | Path, mend: str = "") -> Iterator[h5py.File]:
+def opening(path: str | Path, mend: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
     """An HDF5 file open to read, or one sentence on why it cannot be and how to mend it."""
     mend = mend or rerun(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {mend}")
     try:
-        file = h5py.File(path, rdcc_nbytes=CACHE_BYTES)
+        file = h5py.File(path, rdcc_nbytes=CACHE_BYTES * by_columns)
     except OSError as error:
         reason = str(error).strip().rpartition("(")[2].rstrip(")")
         raise ValueError(f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {mend}") from error

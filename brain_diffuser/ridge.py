@@ -2,8 +2,8 @@
 
 import json
 import logging
+import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Int32
 from scipy import linalg
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from brain_diffuser import arrays
 
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 RESCALES = ("none", "test", "train_oof")
 MIRRORED = 1024  # rows at a time
-WIDEST_BLOCK = 8192  # columns; beyond it a matrix product gets no faster
+WIDEST_BLOCK = 2048  # columns; beyond it a matrix product gets no faster
 PROCESS_BYTES = 300 * 2**20  # the interpreter with its libraries
 
 
@@ -56,27 +57,32 @@ def kernel(
     of_test = np.zeros((len(test), len(train)), precision)
     betas_mean, betas_std = np.empty(n_voxels), np.empty(n_voxels)
     (add_gram,) = linalg.get_blas_funcs(("syrk",), (of_train,))
+    buffers = [np.empty((len(split), min(voxel_block, n_voxels)), precision) for split in (train, test)]
+    product = np.empty_like(of_test)
     for start in range(0, n_voxels, voxel_block):
-        voxels = slice(start, start + voxel_block)
-        mean, std = _voxel_moments(train[:, voxels], start)
+        voxels = slice(start, min(start + voxel_block, n_voxels))
+        z_train, z_test = (each[:, : voxels.stop - start] for each in buffers)
+        z_train[...] = train[:, voxels]
+        mean, std = _centre_in_place(z_train, ddof=1)
+        _check_voxels(mean, std, len(train), start)
         betas_mean[voxels], betas_std[voxels] = mean, std
-        z_train, z_test = (((split[:, voxels] - mean) / std).astype(precision) for split in (train, test))
+        np.subtract(test[:, voxels], mean, out=z_test, casting="same_kind")
+        for z in (z_train, z_test):
+            np.divide(z, std, out=z, casting="same_kind")
         of_train = add_gram(1.0, z_train.T, beta=1.0, c=of_train, trans=1, lower=1, overwrite_c=1)
-        of_test += z_test @ z_train.T
+        of_test += np.matmul(z_test, z_train.T, out=product)
     _mirror(of_train)
-    return Kernel(of_train, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
+    return Kernel(of_train.T, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
 
 
-def _voxel_moments(block: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and std (ddof 1) of train betas per voxel, in float64, both fit to z-score with."""
-    mean, std = block.mean(0, dtype=np.float64), block.std(0, ddof=1, dtype=np.float64)
+def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -> None:
+    """That the train betas of voxels from `start` on are fit to be z-scored."""
     unfit = np.flatnonzero(~(std > 1e-12 * np.abs(mean)))  # a rounding residue is no variance; NaN is unfit too
     if len(unfit):
         raise ValueError(
-            f"betas_train: voxel column {start + unfit[0]} has std {std[unfit[0]]} over {len(block)} stimuli (and "
+            f"betas_train: voxel column {start + unfit[0]} has std {std[unfit[0]]} over {n_train} stimuli (and "
             f"{len(unfit) - 1} more like it); a z-score needs std > 0. Check the mask of stage nsd."
         )
-    return mean, std
 
 
 def save_kernel(path: str | Path, kernel: Kernel) -> None:
@@ -103,6 +109,7 @@ def predict(
     alpha: float,
     rescale: str = "test",
     memory_gib: float = 4.0,
+    overwrite_kernel: bool = False,
 ) -> None:
     """Write the features that the test betas predict: H (Y - mean Y) + mean Y, H = K_test (K + alpha I)^-1.
 
@@ -111,9 +118,10 @@ def predict(
     - "test": these test predictions themselves, as the paper's code does (transductive: no single image can be done);
     - "train_oof": the leave-one-out predictions of the train stimuli (inductive; one more stimuli x stimuli product);
     - "none": no rescaling.
-    A feature that is constant over the train stimuli predicts that constant. Targets pass in blocks of columns: the
-    next one is read and centred while one is multiplied, in the precision of the targets (float16 as float32).
-    Memory: `memory_gib` for the whole process, kernel included, decides the width of a block.
+    A feature that is constant over the train stimuli predicts that constant. Targets pass in blocks of columns, in
+    their own precision (float16 as float32); every core reads, centres, multiplies and writes blocks of its own.
+    Memory: `memory_gib` for the whole process, kernel included, decides the width of a block, then how many at a time.
+    `overwrite_kernel` spares a copy of the kernel, which is worthless afterwards.
 
     Raises ValueError: alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too
     little memory; targets that are not finite, or of other stimuli than the kernel's.
@@ -127,24 +135,51 @@ def predict(
     if rescale == "test" and n_test == 1:
         raise ValueError('rescale "test" z-scores over test stimuli and there is 1; use "train_oof" or "none"')
     started = time.perf_counter()
-    with arrays.reading(features_train) as (values, nsd_id):
+    with arrays.reading(features_train, by_columns=True) as (values, nsd_id):
         arrays.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
         dtype = np.result_type(values.dtype, np.float32)
-        operator = _operator(kernel, alpha, rescale, dtype)
-        width = _block_width(values, kernel, operator, memory_gib)
-        with arrays.create(
-            predicted_test,
-            (n_test, *json.loads(str(values.attrs["shape"]))),
-            dtype,
-            kernel.test_id,
-            axes=json.loads(str(values.attrs["axes"])),
-            unit=str(values.attrs["unit"]),
-            attrs={"alpha": alpha, "rescale": rescale},
-            chunk=arrays.feature_chunks(n_test, values.shape[1], dtype.itemsize),
-        ) as predicted:
-            for columns, targets, mean, std in _centred_blocks(values, width, dtype):
-                product = operator @ targets
-                predicted[:, columns] = _rescale(product[:n_test], product[n_test:], mean, std, rescale)
+        operator = _operator(kernel, alpha, rescale, dtype, overwrite_kernel)
+        workers, width = _workers_and_width(values, kernel, operator, memory_gib)
+        own = threading.local()  # buffers of each worker, for fresh memory would take longer than the product
+
+        def make_buffers() -> None:
+            own.stored = np.empty((_rows_of_chunk(values), width), values.dtype)
+            own.targets, own.product = (np.empty((rows, width), dtype) for rows in (len(values), len(operator)))
+
+        def predict_block(start: int) -> None:
+            columns = slice(start, min(start + width, values.shape[1]))
+            here = slice(0, columns.stop - start)
+            targets, product = own.targets[:, here], own.product[:, here]
+            for top in range(0, len(targets), len(own.stored)):  # a band of chunks stays in the processor's cache
+                band = targets[top : top + len(own.stored)]
+                values.read_direct(own.stored, np.s_[top : top + len(band), columns], np.s_[: len(band), here])
+                band[...] = own.stored[: len(band), here]
+            with np.errstate(invalid="ignore"):
+                mean, std = _centre_in_place(targets)
+            if not np.isfinite(std).all():
+                column = start + np.flatnonzero(~np.isfinite(std))[0]
+                raise ValueError(f"{features_train} has a value in feature column {column} that is not finite.")
+            np.matmul(operator, targets, out=product)
+            _rescale(product[:n_test], product[n_test:], mean, std, rescale)
+            predicted[:, columns] = product[:n_test]
+
+        with (
+            arrays.create(
+                predicted_test,
+                (n_test, *json.loads(str(values.attrs["shape"]))),
+                dtype,
+                kernel.test_id,
+                axes=json.loads(str(values.attrs["axes"])),
+                unit=str(values.attrs["unit"]),
+                attrs={"alpha": alpha, "rescale": rescale},
+                chunk=arrays.feature_chunks(n_test, values.shape[1], dtype.itemsize),
+                by_columns=True,
+            ) as predicted,
+            threadpool_limits(1, "blas"),  # a product on each core keeps all busier than one product on all
+            ThreadPoolExecutor(workers, initializer=make_buffers) as pool,
+        ):
+            for _ in pool.map(predict_block, range(0, values.shape[1], width)):
+                pass
         n_features = values.shape[1]
     seconds = time.perf_counter() - started
     logger.info(
@@ -158,7 +193,8 @@ def predict(
 
 def accuracy(predicted: str | Path, true: str | Path) -> float:
     """Mean over features of the Pearson correlation across stimuli; a feature that does not vary counts as 0."""
-    with arrays.reading(predicted) as (ours, our_id), arrays.reading(true) as (theirs, their_id):
+    opened = (arrays.reading(path, by_columns=True) for path in (predicted, true))
+    with next(opened) as (ours, our_id), next(opened) as (theirs, their_id):
         arrays.check_aligned(predicted, our_id, true, their_id)
         total = 0.0
         for start in range(0, ours.shape[1], WIDEST_BLOCK):
@@ -169,7 +205,9 @@ def accuracy(predicted: str | Path, true: str | Path) -> float:
         return float(total / ours.shape[1])
 
 
-def _operator(kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype) -> np.ndarray:
+def _operator(
+    kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype, overwrite_kernel: bool = False
+) -> np.ndarray:
     """The rows that turn centred targets into centred test predictions, then for "train_oof" leave-one-out predictions.
 
     With M = (K + alpha I)^-1, by Cholesky, test predictions are K_test M y. The hat matrix of a ridge with intercept is
@@ -178,7 +216,7 @@ def _operator(kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype) -> np
     """
     n_test, n_train = kernel.test.shape
     factor, solve, invert = linalg.get_lapack_funcs(("potrf", "potrs", "potri"), (kernel.train,))
-    system = np.array(kernel.train.T, order="F")  # symmetric, so either order will do
+    system = np.array(kernel.train.T, order="F", copy=None if overwrite_kernel else True)  # symmetric, so T is the same
     system[np.diag_indices(n_train)] += alpha
     system, problem = factor(system, lower=1, overwrite_a=1, clean=0)
     if problem:
@@ -208,67 +246,52 @@ def _mirror(lower: np.ndarray) -> None:
         lower[start:stop, stop:] = lower[stop:, start:stop].T
 
 
-def _block_width(values: h5py.Dataset, kernel: Kernel, operator: np.ndarray, memory_gib: float) -> int:
-    """Feature columns to hold at a time, whole HDF5 chunks: as read, centred (here and in the reader), multiplied."""
+def _workers_and_width(
+    values: h5py.Dataset, kernel: Kernel, operator: np.ndarray, memory_gib: float
+) -> tuple[int, int]:
+    """Blocks at a time, one for each thread of BLAS, and the feature columns of a block, whole HDF5 chunks.
+
+    Of each column a chunk is held as stored, and all of it as centred and as multiplied.
+    """
     chunk = values.chunks[1] if values.chunks else 1
     rows, n_train = operator.shape
-    per_column = n_train * (values.dtype.itemsize + 2 * operator.itemsize) + 3 * rows * operator.itemsize
+    per_chunk = chunk * (_rows_of_chunk(values) * values.dtype.itemsize + (n_train + rows) * operator.itemsize)
     fixed = PROCESS_BYTES + operator.nbytes + sum(field.nbytes for field in kernel)
-    width = int(memory_gib * 2**30 - fixed) // per_column
-    if width < chunk:
-        needed = (fixed + chunk * per_column) / 2**30
+    chunks = int(memory_gib * 2**30 - fixed) // per_chunk
+    if chunks < 1:
         raise ValueError(
-            f"memory_gib {memory_gib} is too little for {rows} x {n_train} stimuli; expected at least {needed:.2f}."
+            f"memory_gib {memory_gib} is too little for {rows} x {n_train} stimuli; expected at least "
+            f"{(fixed + per_chunk) / 2**30:.2f}."
         )
-    return min(width, max(WIDEST_BLOCK, chunk)) // chunk * chunk
+    threads = max((each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"), default=1)
+    workers = min(threads, chunks)
+    return workers, chunk * max(1, min(chunks // workers, WIDEST_BLOCK // chunk))
 
 
-def _centred_blocks(
-    values: h5py.Dataset, width: int, dtype: np.dtype
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """(columns, centred targets, mean, std) of each block; a thread prepares the next while the caller uses one."""
-
-    def prepare(columns: slice) -> tuple[slice, np.ndarray, np.ndarray, np.ndarray]:
-        targets = values[:, columns].astype(dtype, copy=False)
-        with np.errstate(invalid="ignore"):
-            mean, std = _centre_in_place(targets)
-        if not np.isfinite(std).all():
-            column = columns.start + np.flatnonzero(~np.isfinite(std))[0]
-            raise ValueError(f"{values.file.filename} has a value in feature column {column} that is not finite.")
-        return columns, targets, mean, std
-
-    blocks = [slice(start, start + width) for start in range(0, values.shape[1], width)]
-    with ThreadPoolExecutor(1) as reader:
-        pending = reader.submit(prepare, blocks[0])
-        for following in [*blocks[1:], None]:
-            ready = pending.result()
-            if following is not None:
-                pending = reader.submit(prepare, following)
-            yield ready
+def _rows_of_chunk(values: h5py.Dataset) -> int:
+    return values.chunks[0] if values.chunks else len(values)
 
 
-def _centre_in_place(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and std (ddof 0) of every column, which are centred; a std within rounding of a constant is 0."""
+def _centre_in_place(columns: np.ndarray, ddof: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std of every column, which are centred; a std within rounding of a constant is 0."""
     mean = columns.mean(0, dtype=np.float64).astype(columns.dtype)
-    columns -= mean
     squares = np.zeros(columns.shape[1])
     for start in range(0, len(columns), 256):  # short float32 sums, added up in float64
         part = columns[start : start + 256]
+        part -= mean
         squares += np.einsum("ij,ij->j", part, part)
-    std = np.sqrt(squares / len(columns)).astype(columns.dtype)
+    std = np.sqrt(squares / (len(columns) - ddof)).astype(columns.dtype)
     return mean, np.where(std <= 4 * np.finfo(columns.dtype).eps * np.abs(mean), 0, std)
 
 
-def _rescale(
-    predicted: np.ndarray, out_of_fold: np.ndarray, mean: np.ndarray, std: np.ndarray, rescale: str
-) -> np.ndarray:
-    """Predictions of centred targets, brought to the targets' mean and, unless "none", to their std."""
-    if rescale == "none":
-        return predicted + mean
-    predicted_mean, predicted_std = _centre_in_place(predicted if rescale == "test" else out_of_fold)
-    if rescale == "train_oof":
-        predicted -= predicted_mean
-    return predicted * _ratio(std, predicted_std) + mean
+def _rescale(predicted: np.ndarray, out_of_fold: np.ndarray, mean: np.ndarray, std: np.ndarray, rescale: str) -> None:
+    """Bring predictions of centred targets, in place, to the targets' mean and, unless "none", to their std."""
+    if rescale != "none":
+        predicted_mean, predicted_std = _centre_in_place(predicted if rescale == "test" else out_of_fold)
+        if rescale == "train_oof":
+            predicted -= predicted_mean
+        predicted *= _ratio(std, predicted_std)
+    predicted += mean
 
 
 def _ratio(numerator: np.ndarray | float, denominator: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import platform
 import shutil
 import sys
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 
 ROOT = Path(str(workflow.current_basedir)).parent

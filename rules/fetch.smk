@@ -57,7 +57,7 @@ NOTHING_TO_FETCH = (
 # What the other stages would fetch by themselves, for a machine that has internet but shall not compute.
 rule fetch:
     input:
-        lambda wildcards: [*chain(*FETCHED.values())] or sys.exit(NOTHING_TO_FETCH),
+        lambda wildcards: sum(FETCHED.values(), []) or sys.exit(NOTHING_TO_FETCH),
     localrule: True
 
 

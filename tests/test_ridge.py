@@ -105,6 +105,17 @@ def test_row_order_of_train_stimuli_changes_nothing(predict, rng, betas, targets
         )
 
 
+def test_overwriting_the_kernel_changes_nothing(predict):
+    np.testing.assert_array_equal(predict("train_oof", overwrite_kernel=True), predict("train_oof"))
+
+
+def test_many_cores_change_nothing(predict, monkeypatch):
+    alone = predict("train_oof")
+    monkeypatch.setattr(ridge, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 5}])
+    monkeypatch.setattr(ridge, "WIDEST_BLOCK", 1)
+    np.testing.assert_allclose(predict("train_oof"), alone, rtol=1e-12)
+
+
 def test_block_width_changes_nothing(predict, monkeypatch):
     wide = predict("train_oof")
     monkeypatch.setattr(ridge, "WIDEST_BLOCK", 1)  # then one HDF5 chunk at a time

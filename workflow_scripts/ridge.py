@@ -16,6 +16,7 @@ with job(snakemake):
         alpha=cfg[f"ridge.alpha.{feature}"],
         rescale=cfg["ridge.rescale"],
         memory_gib=float(snakemake.resources.memory_gib),
+        overwrite_kernel=True,
     )
     correlation = ridge.accuracy(snakemake.output[0], snakemake.input.test)
     log.info("%s: mean correlation of predicted and true features %.3f", feature, correlation)

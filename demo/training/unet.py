@@ -91,8 +91,9 @@ class Decoded:
     White noise is added to the principal components of the embeddings and to the contents of the scene; a linear
     estimate is made of both, and every column is stretched to its true spread again, as `ridge.rescale` does. The
     contents make errors those of a decoder that knows the kinds of objects better than their looks, as brains do;
-    from the embeddings alone, noise would drown the kind first. No simulated brain is involved. There are `LEVELS` of
-    noise, from `R2[0]` to `R2[1]` of the variance explained before the stretching.
+    from the embeddings alone, noise would drown the kind first. There are `LEVELS` of noise, from `R2[0]` to `R2[1]` of
+    the variance explained before the stretching. These and the weight `CONTENTS` were chosen with an eye on what the
+    demo's subject leaves of the embeddings; its betas are not used.
     """
 
     R2, LEVELS, COMPONENTS, CONTENTS = (0.8, 0.45), 32, 512, 0.015
