@@ -16,7 +16,11 @@ include: "rules/features.smk"
 include: "rules/ridge.smk"
 include: "rules/stage1.smk"
 include: "rules/recon.smk"
+include: "rules/variants.smk"
+include: "rules/references.smk"
 include: "rules/metrics.smk"
+include: "rules/accuracy.smk"
+include: "rules/report.smk"
 
 
 localrules:
@@ -27,8 +31,10 @@ rule all:
     default_target: True
     input:
         expand("results/{subject}/recon", subject=cfg.subjects),
-        expand("results/{subject}/metrics/metrics.tsv", subject=cfg.subjects),
+        expand("results/{subject}/metrics", subject=cfg.subjects),
+        expand("results/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
         expand("results/{subject}/contact_sheet.png", subject=cfg.subjects),
+        "results/report.html",
 
 
 onsuccess:

@@ -79,7 +79,7 @@ def measure(way: str, folder: Path) -> None:
             for stimuli in splits.values()
         ]
     else:
-        means = [rows.values for rows in nsd.average_betas(paths, mask, splits).values()]
+        means = [rows.values for rows in nsd.average_betas(paths, mask, splits)[0].values()]
     seconds = time.perf_counter() - start
     peak_kib = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
     digest = hashlib.sha256(b"".join(each.tobytes() for each in means)).hexdigest()

@@ -1,6 +1,7 @@
 """Models that mirror config.yaml, and one sentence for the person who has to correct it."""
 
 import json
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,10 +16,22 @@ Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(gt=0, le=1)]
+NoiseAt = Literal["paper", "scheduler"]
+Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
 Subject = Literal["sub01", "sub02", "sub03", "sub04", "sub05", "sub06", "sub07", "sub08"]
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 NSD_FORM = "https://naturalscenesdataset.org"
+REPEAT = "seed_"
+REFERENCES = {
+    "mean_image": "the mean of the training stimuli, for every stimulus",
+    "vdvae": "first guesses from the stimuli's own latents",
+    "autoencoder": "the stimuli through Versatile Diffusion's autoencoder",
+}
+"""What reconstructions are compared with: pictures that no decoder can do worse, or better, than."""
+RESERVED = ("stage1", "recon", *REFERENCES)
 STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
 
 
@@ -33,6 +46,7 @@ class Dataset(Section):
     vdvae: Text
     versatile_diffusion: Text
     clip: Text
+    judges: Text
 
 
 class Demo(Section):
@@ -83,15 +97,47 @@ class Stage1(Section):
 
 class Recon(Section):
     steps: Count
-    strength: Annotated[float, Field(gt=0, le=1)]
+    strength: Strength
     guidance_scale: NotNegative
-    text_weight: Annotated[float, Field(ge=0, le=1)]
-    noise_at: Literal["paper", "scheduler"]
+    text_weight: Share
+    noise_at: NoiseAt
     seed: Seed
 
 
+class Variant(Section):
+    """What differs from `recon`; None is nothing."""
+
+    start: Literal["stage1", "noise"] = "stage1"
+    features: Literal["predicted", "own"] = "predicted"
+    steps: Count = Field(default=None)
+    strength: Strength = Field(default=None)
+    guidance_scale: NotNegative = Field(default=None)
+    text_weight: Share = Field(default=None)
+    noise_at: NoiseAt = Field(default=None)
+    seed: Seed = Field(default=None)
+
+
 class Metrics(Section):
+    protocol: Literal["brain_diffuser", "mindeye"]
+    judges: list[Judge]
+    bootstrap: Count
     control_seed: Seed
+    repeats: Annotated[int, Field(ge=2)]
+
+
+class Retrieval(Section):
+    pool: Annotated[int, Field(ge=2)]
+    draws: Count
+    captions: Count
+    seed: Seed
+
+
+class Accuracy(Section):
+    encoding_alpha: Positive
+
+
+class Report(Section):
+    ablations: bool
 
 
 class BatchSize(Section):
@@ -110,6 +156,8 @@ class Servers(Section):
     nsd: Text
     hugging_face: Text
     openai: Text
+    pytorch: Text
+    facebook: Text
 
 
 class Fetch(Section):
@@ -129,7 +177,11 @@ class Config(Section):
     ridge: Ridge
     stage1: Stage1
     recon: Recon
+    variants: dict[str, Variant]
     metrics: Metrics
+    retrieval: Retrieval
+    accuracy: Accuracy
+    report: Report
     compute: Compute
     fetch: Fetch
 
@@ -143,6 +195,14 @@ class Config(Section):
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
         return (*(("nsd", "captions") if self.fetch.nsd else ()), *(models if self.fetch.models else ()))
+
+    def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:
+        """A variant and all settings of its reconstructions; `seed_3` is the third repeat with another seed."""
+        if name.startswith(REPEAT):
+            return Variant(), self.recon.model_dump() | {"seed": self.recon.seed + int(name.removeprefix(REPEAT))}
+        variant = self.variants[name]
+        changed = variant.model_dump(exclude={"start", "features"}, exclude_none=True)
+        return variant, self.recon.model_dump() | changed
 
     @property
     def paths(self) -> Dataset:
@@ -191,6 +251,12 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
     for key, url in config.fetch.servers:
         if not url.startswith(("https://", "http://")):
             yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
+    for name in config.variants:
+        if not re.fullmatch(r"[a-z][a-z0-9_.]*", name) or name in RESERVED or name.startswith(REPEAT):
+            yield (
+                f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
+                f"{', '.join(RESERVED)} and does not begin with {REPEAT}; rename it"
+            )
     if config.dataset not in config.datasets:
         yield (
             f"dataset is {config.dataset}; expected {_either(list(config.datasets))}, "
@@ -198,7 +264,7 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         )
         return
     written = ("nsd", "captions") if config.paths.simulated else ()
-    for key, path in config.paths.model_dump(exclude={"simulated", *written, *config.fetched}).items():
+    for key, path in config.paths.model_dump(exclude={"simulated", "judges", *written, *config.fetched}).items():
         if not (root / path).exists():
             yield (
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "

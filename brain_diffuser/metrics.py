@@ -1,13 +1,13 @@
-"""Stage 6: how much a reconstruction resembles its stimulus, one number per image.
+"""Stage 6: how much a reconstruction resembles its stimulus, one number per image, and what such a number is worth.
 
-Resize filter, colour range and SSIM variant change these numbers; they are fixed here.
+Resize filter, colour range and SSIM variant change these numbers; a protocol fixes all of them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
@@ -18,43 +18,125 @@ Images = UInt8[np.ndarray, "stimuli height width 3"]
 Reconstructions = UInt8[np.ndarray, "stimuli other_height other_width 3"]
 PerImage = Float[np.ndarray, " stimuli"]
 
+PROTOCOLS = ("brain_diffuser", "mindeye")
+PIXEL_METRICS = ("pix_corr", "ssim")
+LOWER_IS_BETTER = "distance"
 BLOCK_ITEMS = 2**24  # float64 numbers of a block of features: 128 MiB
+MINDEYE_SIZES = 256, 425  # both pictures are shrunk to the first, then widened to the second
 
 
-def pix_corr(stimuli: Images, reconstructions: Reconstructions) -> PerImage:
-    """Pearson correlation over all pixels and colours, the reconstruction resized to the stimulus by PIL's bicubic.
+def pixel_metrics(stimuli: Images, reconstructions: Reconstructions, protocol: str) -> dict[str, PerImage]:
+    """`pix_corr` and `ssim` of every image.
 
-    0 where a picture has a single value. Source: PixCorr of Ozcelik and VanRullen 2023, arXiv 2303.05334.
+    PixCorr is Pearson's correlation over all pixels and colours, 0 where a picture has a single value. SSIM is that of
+    the grey pictures in [0, 1], Gaussian window of sigma 1.5, population covariance. Protocols:
+    - "brain_diffuser": the stimulus as it is, the reconstruction resized to it by PIL's bicubic; the mean over columns
+      of their one-dimensional SSIM, which is what scikit-image up to 0.19 made of the paper's call, some hundredths
+      above SSIM proper;
+    - "mindeye": both to 256 pixels, then to 425, bilinear and not rounded; SSIM proper.
+
+    Raises ValueError: unknown protocol.
+    Source: Ozcelik and VanRullen 2023, arXiv 2303.05334; Scotti et al. 2023, arXiv 2305.18274; Wang et al. 2004.
     """
-    return np.array(
-        [
-            _correlation(stimulus.reshape(1, -1), resized.reshape(1, -1))[0]
-            for stimulus, resized in _at_stimulus_size(stimuli, reconstructions)
-        ]
-    )
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"metrics.protocol must be {' or '.join(PROTOCOLS)}, got {protocol}")
+    similarity = _ssim_of_columns if protocol == "brain_diffuser" else _ssim
+    scores = [
+        (_correlation(seen.reshape(1, -1), made.reshape(1, -1))[0], similarity(rgb2gray(seen), rgb2gray(made)))
+        for seen, made in _comparable(stimuli, reconstructions, protocol)
+    ]
+    return dict(zip(PIXEL_METRICS, np.array(scores, np.float64).reshape(-1, 2).T, strict=True))
 
 
-def ssim(stimuli: Images, reconstructions: Reconstructions, variant: str = "2d") -> PerImage:
-    """Structural similarity of the grey pictures in [0, 1]; Gaussian window, sigma 1.5, population covariance.
+def compare(
+    true_features: Float[np.ndarray, "stimuli features"],
+    predicted_features: Float[np.ndarray, "stimuli features"],
+    kind: str,
+    assigned: Int[np.ndarray, " stimuli"],
+) -> tuple[PerImage, PerImage]:
+    """A metric of every image from a judge's features, and the same with the reconstructions of `assigned` stimuli.
 
-    "2d" is SSIM proper. "columns" is the mean over the columns' one-dimensional SSIMs: what scikit-image up to 0.19
-    made of the paper's call, and so what the paper reports; some hundredths higher.
+    "two_way": the share of other stimuli that correlate less with the reconstruction than the stimulus does; chance is
+    0.5, a tie counts against the reconstruction. "distance": 1 - Pearson correlation; lower is better.
 
-    Raises ValueError: unknown variant.
-    Source: Wang et al. 2004; parameters of Ozcelik and VanRullen 2023, resize as in `pix_corr`.
+    Raises ValueError: a single stimulus, unknown kind.
+    Source: Ozcelik and VanRullen 2023, arXiv 2303.05334.
     """
-    if variant not in ("2d", "columns"):
-        raise ValueError(f"SSIM variant must be 2d or columns, got {variant}")
-    similarity = _ssim_of_columns if variant == "columns" else _ssim
-    return np.array(
-        [
-            similarity(rgb2gray(stimulus), rgb2gray(resized))
-            for stimulus, resized in _at_stimulus_size(stimuli, reconstructions)
-        ]
-    )
+    if kind not in ("two_way", LOWER_IS_BETTER):
+        raise ValueError(f"a metric of features is two_way or {LOWER_IS_BETTER}, got {kind}")
+    correlation = correlations(true_features, predicted_features)
+    n_stimuli = len(correlation)
+    own = np.arange(n_stimuli)
+    if kind == LOWER_IS_BETTER:
+        return 1 - correlation[own, own], 1 - correlation[own, assigned]
+    if n_stimuli < 2:
+        raise ValueError("two-way identification compares with other stimuli; got 1, expected at least 2")
+    return tuple((correlation[:, of] < correlation[own, of]).sum(0) / (n_stimuli - 1) for of in (own, assigned))
 
 
-def _ssim(a: np.ndarray, b: np.ndarray):
+def correlations(a: Float[np.ndarray, "a features"], b: Float[np.ndarray, "b features"]) -> Float[np.ndarray, "a b"]:
+    """Pearson correlation of every row of `a` with every row of `b`; 0 where a row does not vary.
+
+    Memory: blocks of columns in float64, whatever the number of features (139,968 for AlexNet's second layer).
+    """
+    moments = [_moments(rows) for rows in (a, b)]
+    total = np.zeros((len(a), len(b)))
+    for columns in _blocks(a.shape[1], max(len(a), len(b))):
+        left, right = (
+            (rows[:, columns] - mean[:, None]) / scale[:, None]
+            for rows, (mean, scale) in zip((a, b), moments, strict=True)
+        )
+        total += left @ right.T
+    return total
+
+
+def circle(n_stimuli: int, seed: int) -> Int[np.ndarray, " stimuli"]:
+    """Another stimulus for every stimulus, along a seeded random circle: a control in which none keeps its own.
+
+    Raises ValueError: a single stimulus.
+    """
+    if n_stimuli < 2:
+        raise ValueError("a shuffled control needs other stimuli; got 1, expected at least 2")
+    order = np.random.default_rng(seed).permutation(n_stimuli)
+    assigned = np.empty_like(order)
+    assigned[order] = np.roll(order, 1)
+    return assigned
+
+
+def interval(scores: PerImage, n_resamples: int, seed: int) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over images (percentiles; images drawn with replacement)."""
+    rng = np.random.default_rng(seed)
+    means = [scores[rng.integers(0, len(scores), len(scores))].mean() for _ in range(n_resamples)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def at_size_of(stimuli: Images, reconstructions: Reconstructions) -> Images:
+    """Reconstructions resized to their stimuli as the paper does: PIL's bicubic."""
+    return pictures.resize(reconstructions, stimuli.shape[1:3], "bicubic")
+
+
+def _comparable(
+    stimuli: np.ndarray, reconstructions: np.ndarray, protocol: str
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of pictures of one size in [0, 1]."""
+    for pair in zip(stimuli, reconstructions, strict=True):
+        if protocol == "mindeye":
+            small, large = MINDEYE_SIZES
+            seen, made = (_resize_exactly(_resize_exactly(each / 255, small), large) for each in pair)
+        else:
+            seen, made = pair[0] / 255, at_size_of(pair[0][None], pair[1][None])[0] / 255
+        yield seen, made
+
+
+def _resize_exactly(picture: np.ndarray, size: int) -> np.ndarray:
+    """PIL's antialiased bilinear resize of a float picture, a colour at a time: as torch's with antialias."""
+    planes = (Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(picture, 2, 0))
+    resized = [np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
+    return np.stack(resized, axis=2).astype(np.float64)
+
+
+def _ssim(a: np.ndarray, b: np.ndarray) -> float:
     return structural_similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 
 
@@ -69,92 +151,22 @@ def _ssim_of_columns(a: np.ndarray, b: np.ndarray) -> float:
     return float((light * (2 * covariance + 0.03**2) / (variances + 0.03**2)).mean())
 
 
-def two_way_identification(
-    true_features: Float[np.ndarray, "stimuli features"], predicted_features: Float[np.ndarray, "stimuli features"]
-) -> PerImage:
-    """Share of the other stimuli that correlate less with a reconstruction than its own stimulus does; chance is 0.5.
-
-    A tie counts against the reconstruction. Memory: blocks of features in float64.
-
-    Raises ValueError: a single stimulus.
-    """
-    n_stimuli = len(true_features)
-    if n_stimuli < 2:
-        raise ValueError("two-way identification compares with other stimuli; got 1, expected at least 2")
-    block = max(1, BLOCK_ITEMS // true_features.shape[1])
-    scores = np.empty(n_stimuli)
-    for start in range(0, n_stimuli, block):
-        predicted = _standardise(predicted_features[start : start + block])
-        correlation = np.concatenate(
-            [_standardise(true_features[row : row + block]) @ predicted.T for row in range(0, n_stimuli, block)]
-        )
-        own = correlation[np.arange(start, start + len(predicted)), np.arange(len(predicted))]
-        scores[start : start + block] = (correlation < own).sum(0) / (n_stimuli - 1)
-    return scores
-
-
-def correlation_distance(
-    true_features: Float[np.ndarray, "stimuli features"], predicted_features: Float[np.ndarray, "stimuli features"]
-) -> PerImage:
-    """1 - Pearson correlation between the features of a stimulus and of its reconstruction; lower is better."""
-    block = max(1, BLOCK_ITEMS // true_features.shape[1])
-    starts = range(0, len(true_features), block)
-    return 1 - np.concatenate(
-        [_correlation(true_features[row : row + block], predicted_features[row : row + block]) for row in starts]
-    )
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Pictures and a judge's features of them, computed once for all metrics; indexing picks stimuli."""
-
-    images: UInt8[np.ndarray, "stimuli height width 3"]
-    features: Float[np.ndarray, "stimuli features"]
-
-    def __getitem__(self, rows: np.ndarray) -> "Judged":
-        return Judged(self.images[rows], self.features[rows])
-
-
-Metric = Callable[[Judged, Judged], np.ndarray]
-METRICS: dict[str, Metric] = {
-    "pix_corr": lambda seen, made: pix_corr(seen.images, made.images),
-    "ssim": lambda seen, made: ssim(seen.images, made.images),
-    "ssim_columns": lambda seen, made: ssim(seen.images, made.images, "columns"),
-    "two_way_identification": lambda seen, made: two_way_identification(seen.features, made.features),
-    "correlation_distance": lambda seen, made: correlation_distance(seen.features, made.features),
-}
-
-
-def shuffled_control(metric: Metric, stimuli: Judged, reconstructions: Judged, seed: int) -> PerImage:
-    """The metric when no stimulus keeps its own reconstruction: what a score is worth without the brain.
-
-    Reconstructions move on by one along a seeded random circle of stimuli. Identification falls to chance,
-    pixel metrics to what pictures of this kind share anyway.
-
-    Raises ValueError: a single stimulus.
-    """
-    n_stimuli = len(stimuli.images)
-    if n_stimuli < 2:
-        raise ValueError("a shuffled control needs other stimuli; got 1, expected at least 2")
-    circle = np.random.default_rng(seed).permutation(n_stimuli)
-    assigned = np.empty_like(circle)
-    assigned[circle] = np.roll(circle, 1)
-    return metric(stimuli, reconstructions[assigned])
-
-
-def _at_stimulus_size(stimuli, reconstructions):
-    """Pairs of pictures of the stimulus' size."""
-    for stimulus, reconstruction in zip(stimuli, reconstructions, strict=True):
-        yield stimulus, pictures.resize(reconstruction[None], stimulus.shape[:2], "bicubic")[0]
-
-
-def _standardise(rows: np.ndarray) -> np.ndarray:
-    """Rows of mean 0 and length 1, so that products are correlations; a constant row becomes 0."""
-    centred = rows - rows.mean(1, keepdims=True, dtype=np.float64)
-    length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, length, out=np.zeros_like(centred), where=length > 0)
-
-
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pearson correlation of matching rows."""
-    return np.einsum("ij,ij->i", _standardise(a), _standardise(b))
+    (mean_a, scale_a), (mean_b, scale_b) = _moments(a), _moments(b)
+    return np.einsum("ij,ij->i", (a - mean_a[:, None]) / scale_a[:, None], (b - mean_b[:, None]) / scale_b[:, None])
+
+
+def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of every row, and the length of what is left, infinite where that is nothing."""
+    mean, square = rows.mean(1, dtype=np.float64), np.zeros(len(rows))
+    for columns in _blocks(rows.shape[1], len(rows)):
+        centred = rows[:, columns] - mean[:, None]
+        square += np.einsum("ij,ij->i", centred, centred)
+    length = np.sqrt(square)
+    return mean, np.where(length > 1e-12 * np.sqrt(rows.shape[1]) * np.abs(mean), length, np.inf)
+
+
+def _blocks(n_columns: int, n_rows: int) -> Iterator[slice]:
+    width = max(1, BLOCK_ITEMS // n_rows)
+    return (slice(start, start + width) for start in range(0, n_columns, width))

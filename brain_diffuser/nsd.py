@@ -13,7 +13,7 @@ from typing import NamedTuple
 import h5py
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Int, Int16, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int16, Int32
 from nibabel.spatialimages import SpatialImage
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
@@ -137,9 +137,11 @@ def read_mask(path: str | Path) -> Mask:
 
 def average_betas(
     session_paths: Sequence[str | Path], mask: Mask, splits: Mapping[str, Stimuli]
-) -> dict[str, arrays.Rows]:
-    """Betas of each split, averaged over the repeats of a stimulus: float32, percent signal change.
+) -> tuple[dict[str, arrays.Rows], Float32[np.ndarray, " voxels"]]:
+    """Betas of each split, averaged over the repeats of a stimulus (float32, percent signal change), and ncsnr.
 
+    ncsnr is each voxel's signal-to-noise ratio: the standard deviation of what repeats share over that of what they do
+    not, 0 if they share nothing, NaN if nothing was repeated.
     One pass over the sessions. Sums of stored integers are exact, as are those of floats in float64 for three repeats,
     and each is divided once, so a mean does not depend on file format or order of sessions.
     Memory: sums of 4 bytes (8 if stored as floats) per stimulus and voxel, which become the means in place, and one
@@ -155,21 +157,52 @@ def average_betas(
         stimulus[each] = row
     n_voxels = int(mask.selected.sum())
     sums = np.zeros((len(trials), n_voxels), np.int32)
+    squares = np.zeros(n_voxels)
     for number, path in enumerate(session_paths):
         betas = sessions.read(path, mask.selected, mask.path)
         if betas.dtype.kind == "f" and sums.dtype.kind == "i":
             sums = sums.astype(np.float64)
         for trial, row in enumerate(stimulus[number * len(betas) : (number + 1) * len(betas)]):
             sums[row] += betas[trial]
+            squares += np.square(betas[trial], dtype=np.float64)
         logger.info("session %d of %d: %s", number + 1, len(session_paths), Path(path).name)
+    ncsnr = _signal_to_noise(sums, squares, np.array([len(each) for each in trials]))
     means = sums.view(np.float32)[:, :n_voxels]  # the same memory: a row of means overwrites its own sums only
     for row, each in enumerate(trials):
         means[row] = sums[row] / (STORED_PER_PERCENT * len(each))
     ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
-    return {
+    betas_of = {
         split: arrays.Rows(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)
         for (split, stimuli), end in zip(splits.items(), ends, strict=True)
     }
+    return betas_of, ncsnr
+
+
+def noise_ceiling(ncsnr: Float32[np.ndarray, " voxels"], repeats: float) -> Float32[np.ndarray, " voxels"]:
+    """Share of the variance of betas averaged over `repeats` that a perfect model would explain.
+
+    Source: Allen et al. 2022, Nature Neuroscience 25, 116-126, methods.
+    """
+    return ncsnr**2 / (ncsnr**2 + np.float32(1 / repeats))
+
+
+def _signal_to_noise(
+    sums: np.ndarray, squares: Float64[np.ndarray, " voxels"], n_repeats: Int[np.ndarray, " stimuli"]
+) -> Float32[np.ndarray, " voxels"]:
+    """ncsnr from sums over the repeats of each stimulus and sums of squares over all trials.
+
+    Differs from NSD's own: betas are not z-scored within sessions first, so drift counts as noise, and stimuli with
+    fewer than three repeats count too.
+    """
+    n_trials, n_stimuli = int(n_repeats.sum()), len(n_repeats)
+    between, total = np.zeros(len(squares)), np.zeros(len(squares))
+    for row, n in zip(sums, n_repeats, strict=True):
+        between += np.square(row, dtype=np.float64) / n
+        total += row
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = (squares - between) / np.float64(n_trials - n_stimuli)
+        signal = (squares - total**2 / n_trials) / (n_trials - 1) - noise
+        return np.sqrt(np.maximum(signal, 0) / noise).astype(np.float32)
 
 
 def settle_constant_voxels(
@@ -280,13 +313,19 @@ def read_rois(folder: str | Path, atlases: Sequence[str], mask: Mask) -> dict[st
     return labels
 
 
-def write_rois(path: str | Path, labels: Mapping[str, Int16[np.ndarray, " voxels"]], mask: Mask) -> None:
-    """An HDF5 file with `labels` in a group per atlas, and where the voxels lie.
+def write_rois(
+    path: str | Path,
+    labels: Mapping[str, Int16[np.ndarray, " voxels"]],
+    mask: Mask,
+    ncsnr: Float32[np.ndarray, " voxels"],
+) -> None:
+    """An HDF5 file with `labels` in a group per atlas, where the voxels lie, and their signal-to-noise ratio.
 
     `voxel` is the flat index in C order of the volume `shape`; `affine` takes (x, y, z) to millimetres.
     """
     with arrays.atomic(path) as partial, h5py.File(partial, "w") as file:
         file["voxel"] = np.flatnonzero(mask.selected).astype(np.int32)
+        file["ncsnr"] = ncsnr
         file["shape"], file["affine"] = mask.selected.shape, mask.affine
         for atlas, each in labels.items():
             file[f"{atlas}/labels"] = each

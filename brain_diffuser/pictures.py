@@ -100,6 +100,14 @@ def read_folder(
     return np.array([nsd_id for _, nsd_id, _ in listed], np.int32), images
 
 
+def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndarray, "height width 3"]:
+    """The mean of pictures, taken one at a time."""
+    total, n_images = np.zeros(()), 0
+    for image in images:
+        total, n_images = total + image, n_images + 1
+    return np.round(total / n_images).astype(np.uint8)
+
+
 def resize(
     images: UInt8[np.ndarray, "images height width 3"], size: int | tuple[int, int], resample: str = "bicubic"
 ) -> UInt8[np.ndarray, "images new_height new_width 3"]:

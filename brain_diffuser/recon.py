@@ -59,9 +59,7 @@ def reconstruct(
         noise = seeds.normal(seed, nsd_id[rows], "diffusion.noise", denoiser.latent_shape).to(device)
         if stage1 is None:
             return noise
-        guesses = torch.from_numpy(pictures.resize(stage1[rows], picture_size(denoiser, codec), "bicubic"))
-        eps = seeds.normal(seed, nsd_id[rows], "diffusion.posterior", denoiser.latent_shape)
-        latents = codec.encode(guesses.to(device), eps.to(device))
+        latents = _encode(stage1[rows], nsd_id[rows], models, seed)
         return ddim.add_noise(latents, noise, alpha_bars[ddim.noise_timestep(taken, noise_at)])
 
     @torch.inference_mode()
@@ -90,3 +88,29 @@ def reconstruct(
             yield from zip(nsd_id[rows].tolist(), reconstruct_batch(rows), strict=True)
 
     return pictures_in_order()
+
+
+def autoencode(
+    images: UInt8[np.ndarray, "stimuli height width 3"],
+    models: tuple[DualDenoiser, Codec],
+    *,
+    nsd_id: Int32[np.ndarray, " stimuli"],
+    seed: int,
+    batch_size: int = 1,
+) -> Iterator[tuple[int, UInt8[np.ndarray, "picture_height picture_width 3"]]]:
+    """(nsd_id, picture): pictures through the autoencoder and back, the best that any reconstruction could do."""
+    for first in range(0, len(nsd_id), batch_size):
+        rows = slice(first, first + batch_size)
+        with torch.inference_mode():
+            returned = models[1].decode(_encode(images[rows], nsd_id[rows], models, seed)).cpu().numpy()
+        yield from zip(nsd_id[rows].tolist(), returned, strict=True)
+
+
+def _encode(
+    images: np.ndarray, nsd_id: np.ndarray, models: tuple[DualDenoiser, Codec], seed: int
+) -> Float[Tensor, "batch channels size size"]:
+    """Latents of pictures, drawn from the autoencoder's posterior by seed and nsd_id."""
+    denoiser, codec = models
+    resized = torch.from_numpy(pictures.resize(images, picture_size(denoiser, codec), "bicubic"))
+    eps = seeds.normal(seed, nsd_id, "diffusion.posterior", denoiser.latent_shape)
+    return codec.encode(resized.to(denoiser.unet.device), eps.to(denoiser.unet.device))

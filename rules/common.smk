@@ -56,6 +56,9 @@ wildcard_constraints:
     number=r"0[1-8]",
     feature="|".join(FEATURES),
     split="train|test",
+    pictures=r"[a-z][a-z0-9_.]*",
+    variant=r"[a-z][a-z0-9_.]*",
+    judge="|".join(cfg.metrics.judges) or "none",
 
 
 def settings(*keys):
@@ -74,7 +77,7 @@ def where_the_pictures_are():
         folder = Path("results", subject)
         made = [
             folder / name
-            for name in ("recon", "contact_sheet.png", "metrics/metrics.tsv")
+            for name in ("recon", "contact_sheet.png", "metrics/scores.md")
         ]
         if made[0].is_dir():
             yield f"{subject}: pictures in {', '.join(str(path) for path in made if path.exists())}"

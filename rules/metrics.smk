@@ -1,24 +1,108 @@
-"""Stage 6, metrics: how much first guesses and reconstructions resemble what was seen, in numbers and on one page.
+"""Stage 6, metrics: how much pictures resemble what was seen, by pixels and by networks that judge; tables; retrieval.
 
-In:  results/{subject}/{nsd/stimuli_test.h5, nsd/captions.json, stage1, recon} and their manifests
-Out: results/{subject}/{metrics/metrics.tsv, metrics/per_image.csv, contact_sheet.png}
+In:  results/{subject}/nsd/{stimuli_test.h5, captions.json}, folders of pictures, the judges' weights, the embeddings
+Out: results/{subject}/{judged/{pictures}/{judge}.csv, metrics, ablations, consistency, retrieval, contact_sheet.png}
 """
 
-PICTURES = {
-    "stimuli": "results/{subject}/nsd/stimuli_test.h5",
-    "stage1": "results/{subject}/stage1",
-    "stage1_manifest": "results/{subject}/stage1_manifest.tsv",
-    "recon": "results/{subject}/recon",
-    "recon_manifest": "results/{subject}/recon_manifest.tsv",
-}
+SHOWN = ["stage1", "recon", *configuration.REFERENCES]
+ABLATIONS = [*SHOWN, *cfg.variants]
+REPEATS = [
+    "recon",
+    *(f"{configuration.REPEAT}{number}" for number in range(1, cfg.metrics.repeats)),
+]
+
+
+def folder(pictures):
+    """Where a set of pictures lies."""
+    if pictures in configuration.REFERENCES:
+        return f"results/{{subject}}/references/{pictures}"
+    if pictures in ("stage1", "recon"):
+        return f"results/{{subject}}/{pictures}"
+    return f"results/{{subject}}/variants/{pictures}/recon"
+
+
+def judge_weights(judges):
+    """The files of some judges; one that is missing stops their metrics before any job, and no other stage."""
+    paths = []
+    for judge in judges:
+        of_judge = layouts.judge_files(
+            judge, cfg.metrics.protocol, PATHS.judges, PATHS.clip
+        )
+        missing = [path for path in of_judge if not Path(path).exists()]
+        if missing and "judges" not in cfg.fetched:
+            sys.exit(
+                f"judge {judge} needs {missing[0]}, which does not exist; put it there, let it be fetched "
+                f"(fetch.models: true), or leave {judge} out of metrics.judges (docs/real_data.md)"
+            )
+        paths += of_judge
+    return paths
+
+
+def judged(sets):
+    """The scores of some sets of pictures, set by set, by pixels and by every judge."""
+    return expand(
+        "results/{{subject}}/judged/{pictures}/{judge}.csv",
+        pictures=sets,
+        judge=["pixels", *cfg.metrics.judges],
+    )
+
+
+rule pixels:
+    input:
+        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        pictures=lambda wildcards: folder(wildcards.pictures),
+        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
+    output:
+        "results/{subject}/judged/{pictures}/pixels.csv",
+    log:
+        "results/{subject}/logs/judged_{pictures}_pixels.log",
+    benchmark:
+        "results/{subject}/benchmarks/judged_{pictures}_pixels.tsv"
+    conda:
+        "../envs/judges.yaml"
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        cfg=settings("metrics.protocol", "metrics.control_seed"),
+        code=code("pixels.py"),
+    script:
+        "../workflow_scripts/pixels.py"
+
+
+rule judged:
+    input:
+        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        pictures=lambda wildcards: folder(wildcards.pictures),
+        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
+        weights=lambda wildcards: judge_weights([wildcards.judge]),
+    output:
+        "results/{subject}/judged/{pictures}/{judge}.csv",
+    log:
+        "results/{subject}/logs/judged_{pictures}_{judge}.log",
+    benchmark:
+        "results/{subject}/benchmarks/judged_{pictures}_{judge}.tsv"
+    conda:
+        "../envs/judges.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+        gpu=GPU,
+        device=cfg.compute.device,
+    params:
+        cfg=settings("metrics.protocol", "metrics.control_seed"),
+        judges=lambda wildcards: PATHS.judges,
+        clip=lambda wildcards: PATHS.clip,
+        code=code("judged.py"),
+    script:
+        "../workflow_scripts/judged.py"
 
 
 rule metrics:
     input:
-        **PICTURES,
+        judged(SHOWN),
     output:
-        table="results/{subject}/metrics/metrics.tsv",
-        per_image="results/{subject}/metrics/per_image.csv",
+        directory("results/{subject}/metrics"),
     log:
         "results/{subject}/logs/metrics.log",
     benchmark:
@@ -26,18 +110,93 @@ rule metrics:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=1000,
+        runtime=10,
     params:
         cfg=settings("metrics"),
+        sets=SHOWN,
         code=code("metrics.py"),
     script:
         "../workflow_scripts/metrics.py"
 
 
+use rule metrics as ablations with:
+    input:
+        judged(ABLATIONS),
+    output:
+        directory("results/{subject}/ablations"),
+    log:
+        "results/{subject}/logs/ablations.log",
+    benchmark:
+        "results/{subject}/benchmarks/ablations.tsv"
+    params:
+        cfg=settings("metrics"),
+        sets=ABLATIONS,
+        code=code("metrics.py"),
+
+
+rule consistency:
+    input:
+        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        pictures=[folder(pictures) for pictures in REPEATS],
+        manifests=[f"{folder(pictures)}_manifest.tsv" for pictures in REPEATS],
+        weights=lambda wildcards: judge_weights(cfg.metrics.judges),
+    output:
+        directory("results/{subject}/consistency"),
+    log:
+        "results/{subject}/logs/consistency.log",
+    benchmark:
+        "results/{subject}/benchmarks/consistency.tsv"
+    conda:
+        "../envs/judges.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=120,
+        gpu=GPU,
+        device=cfg.compute.device,
+    params:
+        cfg=settings("metrics"),
+        judges=lambda wildcards: PATHS.judges,
+        clip=lambda wildcards: PATHS.clip,
+        code=code("consistency.py"),
+    script:
+        "../workflow_scripts/consistency.py"
+
+
+rule retrieval:
+    input:
+        vision="results/{subject}/features/clip_vision_test.h5",
+        predicted_vision="results/{subject}/ridge/clip_vision_test.h5",
+        text="results/{subject}/features/clip_text_train.h5",
+        predicted_text="results/{subject}/ridge/clip_text_test.h5",
+        captions="results/{subject}/nsd/captions.json",
+    output:
+        scores="results/{subject}/retrieval/retrieval.csv",
+        captions="results/{subject}/retrieval/captions.json",
+    log:
+        "results/{subject}/logs/retrieval.log",
+    benchmark:
+        "results/{subject}/benchmarks/retrieval.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 4
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        cfg=settings("retrieval"),
+        code=code("retrieval.py"),
+    script:
+        "../workflow_scripts/retrieval.py"
+
+
 rule contact_sheet:
     input:
-        **PICTURES,
+        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        stage1="results/{subject}/stage1",
+        stage1_manifest="results/{subject}/stage1_manifest.tsv",
+        recon="results/{subject}/recon",
+        recon_manifest="results/{subject}/recon_manifest.tsv",
         captions="results/{subject}/nsd/captions.json",
     output:
         "results/{subject}/contact_sheet.png",

@@ -47,9 +47,10 @@ rule ridge:
         runtime=60,
         memory_gib=str(cfg.ridge.memory_gib),
     params:
-        cfg=lambda wildcards: settings(
-            f"ridge.alpha.{wildcards.feature}", "ridge.rescale"
-        ),
+        cfg=lambda wildcards: {
+            "alpha": SETTINGS["ridge"]["alpha"][wildcards.feature],
+            "rescale": cfg.ridge.rescale,
+        },
         code=code("ridge.py"),
     script:
         "../workflow_scripts/ridge.py"

@@ -49,7 +49,8 @@ def sentence(config, root):
 
 def test_shipped_file_is_valid_and_mirrored(config, root):
     checked = read(config, root)
-    assert checked.model_dump() == config
+    mirrored = checked.model_dump(exclude_unset=True)
+    assert mirrored == config
     assert checked.paths == checked.datasets[config["dataset"]]
     assert checked.subject_number("sub03") == 3
 
@@ -132,8 +133,8 @@ def test_misspelt_key(config, root, old, new, expected):
 
 @pytest.mark.parametrize("key", ["zebra", 1])
 def test_unknown_key(config, root, key):
-    config["metrics"][key] = 0
-    assert sentence(config, root) == f"metrics.{key} is not a known key; known keys here are control_seed"
+    config["accuracy"][key] = 0
+    assert sentence(config, root) == f"accuracy.{key} is not a known key; known keys here are encoding_alpha"
 
 
 @pytest.mark.parametrize(
@@ -250,4 +251,32 @@ def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, r
     (root / config["datasets"]["demo"]["vdvae"]).unlink()
     assert sentence(config, root).startswith(
         "datasets.demo.vdvae is demo/models/vdvae/vdvae-ema.safetensors, which does"
+    )
+
+
+def test_a_variant_is_recon_but_for_what_it_names(config, root):
+    config["variants"] = {"mild": {"strength": 0.3, "seed": 4}, "own": {"features": "own", "start": "noise"}}
+    checked = read(config, root)
+    variant, settings = checked.variant("mild")
+    assert (variant.start, variant.features) == ("stage1", "predicted")
+    assert settings == config["recon"] | {"strength": 0.3, "seed": 4}
+    variant, settings = checked.variant("own")
+    assert (variant.start, variant.features, settings) == ("noise", "own", config["recon"])
+    assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
+
+
+@pytest.mark.parametrize("name", ["recon", "stage1", "mean_image", "seed_2", "Big", "a/b", "1st"])
+def test_a_variant_needs_a_name_of_its_own(config, root, name):
+    config["variants"][name] = {"strength": 0.3}
+    found = sentence(config, root)
+    assert found.startswith(f"variants has {name}; expected a name of small letters")
+    assert found.endswith("rename it")
+
+
+def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
+    config["variants"] = {"strong": {"strength": 1.5}}
+    assert sentence(config, root) == "variants.strong.strength is 1.5; expected more than 0 and at most 1"
+    config["variants"] = {"strong": {"strengh": 0.5}}
+    assert (
+        sentence(config, root) == "variants.strong.strengh is not a known key; did you mean variants.strong.strength?"
     )

@@ -29,7 +29,7 @@ def mask(tree):
 
 
 def averaged(tree, splits, mask, file_format="auto"):
-    return nsd.average_betas(sessions.find(tree.betas, "all", file_format), mask, splits)
+    return nsd.average_betas(sessions.find(tree.betas, "all", file_format), mask, splits)[0]
 
 
 def naive_means(tree, n_sessions):
@@ -322,7 +322,7 @@ def test_rois_have_the_columns_of_betas(tmp_path, tree, mask):
         volume = nib.load(tree.rois / f"{atlas}.nii.gz").get_fdata()
         assert found.dtype == np.int16
         assert found.tolist() == [volume[x, y, z] for x, y, z in np.argwhere(tree.mask)]
-    nsd.write_rois(tmp_path / "rois.h5", labels, mask)
+    nsd.write_rois(tmp_path / "rois.h5", labels, mask, np.ones(int(mask.selected.sum()), np.float32))
     with h5py.File(tmp_path / "rois.h5") as file:
         assert np.array_equal(file["floc-words/labels"][...], labels["floc-words"])
         assert np.array_equal(np.unravel_index(file["voxel"][...], file["shape"][...]), np.nonzero(tree.mask))
@@ -335,3 +335,27 @@ def test_rois_that_cannot_be_used(tree, mask):
     nib.Nifti1Image(np.full(mask.selected.shape, 1.5), AFFINE).to_filename(tree.rois / "streams.nii.gz")
     with pytest.raises(ValueError, match=r"streams.nii.gz has labels that are not whole, such as 1.5"):
         nsd.read_rois(tree.rois, ["streams"], mask)
+
+
+def test_ncsnr_is_that_of_the_forward_model(tmp_path):
+    """Four voxels with known signal and noise; a plain computation over repeats agrees."""
+    rng = np.random.default_rng(1)
+    signal, noise = np.array([0.0, 100, 200, 400]), np.array([200.0, 200, 200, 200])
+    response = rng.normal(size=(80_000, 4)) * signal
+
+    def betas(_, nsd_id):
+        volume = np.zeros((2, 2, 1, len(nsd_id)))
+        volume[...] = (response[nsd_id] + rng.normal(size=(len(nsd_id), 4)) * noise).T.reshape(2, 2, 1, -1)
+        return volume.round().astype(np.int16)
+
+    tree = write_tree(tmp_path / "t", sessions=4, shape=(2, 2, 1), n_train=600, n_test=400, betas=betas)
+    mask = nsd.Mask(tree.nsdgeneral, np.ones((2, 2, 1), bool), AFFINE)
+    splits = nsd.split_stimuli(*nsd.read_design(tree.expdesign, 1, [1, 2, 3, 4]))
+    _, ncsnr = nsd.average_betas(sessions.find(tree.betas, "all", "nifti"), mask, splits)
+    np.testing.assert_allclose(ncsnr, signal / noise, atol=0.12)
+    np.testing.assert_allclose(nsd.noise_ceiling(np.array([0, 1], np.float32), 3.0), [0, 0.75])
+
+
+def test_ncsnr_without_repeats_is_unknown():
+    sums = np.array([[1.0, 2], [3, 5]])
+    assert np.isnan(nsd._signal_to_noise(sums, np.square(sums).sum(0), np.array([1, 1]))).all()

@@ -1,9 +1,11 @@
 """The whole workflow on a toy subject: it runs, reruns exactly what an edit affects, and survives a kill."""
 
+import ast
 import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,10 +19,19 @@ from toy_workflow import CLIP_DIM, N_TEST, N_TRAIN, command, edit_config, planne
 
 from brain_diffuser import arrays, pictures
 
-SHOWN = {"metrics", "contact_sheet"}
 FEATURES = ("vdvae", "clip_text", "clip_vision")
-AFTER_RIDGE = {"stage1", "recon", *SHOWN}
 RIDGE = {f"ridge:{feature}" for feature in FEATURES}
+
+
+def judged(pictures):
+    return {f"pixels:{pictures}", f"judged:{pictures}", "metrics", "report"}
+
+
+AFTER_KERNEL = {"encoding_kernel", "encoding", "accuracy", "retrieval"}
+AFTER_RECON = {*judged("recon"), "contact_sheet"}
+AFTER_STAGE1 = {"recon", *judged("stage1"), *AFTER_RECON}
+AFTER_VDVAE_RIDGE = {"stage1", *AFTER_STAGE1}
+ALL_JUDGED = {rule for each in ("stage1", "recon", "mean_image", "vdvae", "autoencoder") for rule in judged(each)}
 
 
 @pytest.fixture(scope="session")
@@ -56,13 +67,32 @@ def test_artifacts(finished):
         predicted = arrays.load(results / f"ridge/{feature}_test.h5")
         assert len(train.values) == N_TRAIN
         assert predicted.values.shape == (N_TEST, *train.values.shape[1:])
-    with open(results / "metrics/metrics.tsv", newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
-    assert {row["pictures"] for row in rows} == {"stage1", "recon"}
-    assert all(-1 <= float(row["mean"]) <= 2 for row in rows)
-    with open(results / "metrics/per_image.csv", newline="") as stream:
+    with open(results / "metrics/scores.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["pictures"] for row in rows} == {"stage1", "recon", "mean_image", "vdvae", "autoencoder"}
+    assert all(-1 <= float(row["low"]) <= float(row["mean"]) <= float(row["high"]) <= 2 for row in rows)
+    with open(results / "metrics/per_image_recon.csv", newline="") as stream:
         assert [int(row["nsd_id"]) for row in csv.DictReader(stream)] == betas.nsd_id.tolist()
     assert not list(finished.rglob("*.part-*"))
+
+
+def test_drawn_graph_is_snakemakes(finished):
+    """The report draws every way from job to job, but for those that a longer one implies."""
+    found = snakemake(finished, "results/report.html", "--rulegraph")
+    names = dict(re.findall(r'(\d+)\[label = "(\w+)"', found.stdout))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found.stdout)}
+
+    def reached(start, without):
+        seen, waiting = set(), [start]
+        while waiting:
+            here = waiting.pop()
+            following = {b for a, b in edges if a == here and (a, b) != without} - seen
+            seen |= following
+            waiting += following
+        return seen
+
+    (drawn,) = re.findall(r"STAGES = (\[.*?\n\])", (finished / "rules/report.smk").read_text(), re.S)
+    assert set(ast.literal_eval(drawn)) == {(a, b) for a, b in edges if b not in reached(a, (a, b))}
 
 
 def test_second_run_does_nothing(finished):
@@ -76,13 +106,19 @@ def test_second_run_does_nothing(finished):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("recon.guidance_scale", 2.0, {"recon"} | SHOWN),
-        ("ridge.alpha.clip_text", 7.0, {"ridge:clip_text", "recon"} | SHOWN),
-        ("ridge.rescale", "none", RIDGE | AFTER_RIDGE),
-        ("ridge.precision", "float32", {"ridge_kernel"} | RIDGE | AFTER_RIDGE),
-        ("stage1.temperature", 0.5, AFTER_RIDGE),
-        ("features.vdvae.posterior", "sample", {"features:vdvae", "ridge:vdvae"} | AFTER_RIDGE),
-        ("metrics.control_seed", 3, {"metrics"}),
+        ("recon.guidance_scale", 2.0, {"recon"} | AFTER_RECON),
+        ("ridge.alpha.clip_text", 7.0, {"ridge:clip_text", "retrieval", "accuracy", "recon"} | AFTER_RECON),
+        ("ridge.rescale", "none", {"retrieval", "accuracy"} | RIDGE | AFTER_VDVAE_RIDGE),
+        ("ridge.precision", "float32", {"ridge_kernel", *AFTER_KERNEL} | RIDGE | AFTER_VDVAE_RIDGE),
+        ("stage1.temperature", 0.5, {"vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE),
+        (
+            "features.vdvae.posterior",
+            "sample",
+            {"features:vdvae", "ridge:vdvae", "accuracy", "vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE,
+        ),
+        ("metrics.control_seed", 3, ALL_JUDGED),
+        ("metrics.bootstrap", 30, {"metrics", "report"}),
+        ("variants.without_text.text_weight", 0.1, set()),
         ("recon.steps", 4, set()),
         ("compute.batch_size.recon", 3, set()),
         ("demo.seed", 5, set()),
@@ -97,10 +133,10 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        ("brain_diffuser/diffusion/ddim.py", {"recon"} | SHOWN),
-        ("brain_diffuser/metrics.py", {"metrics"}),
-        ("brain_diffuser/stage1.py", AFTER_RIDGE),
-        ("brain_diffuser/ridge.py", {"ridge_kernel"} | RIDGE | AFTER_RIDGE),
+        ("brain_diffuser/diffusion/ddim.py", {"recon", "autoencoder_reference", *judged("autoencoder")} | AFTER_RECON),
+        ("brain_diffuser/metrics.py", ALL_JUDGED),
+        ("brain_diffuser/stage1.py", {"vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE),
+        ("brain_diffuser/ridge.py", {"ridge_kernel", *AFTER_KERNEL} | RIDGE | AFTER_VDVAE_RIDGE),
         ("workflow_scripts/contact_sheet.py", {"contact_sheet"}),
         ("demo/brain.py", set()),
     ],
@@ -241,13 +277,21 @@ def test_original_files_give_the_same_artifacts(checkout):
     for key, value in (("versatile_diffusion", path), ("clip", clip)):
         edit_config(checkout, f"datasets.toy.{key}", str(value.relative_to(checkout)))
     of_clip = {"features:clip_text", "features:clip_vision", "ridge:clip_text", "ridge:clip_vision"}
-    assert planned(checkout) == {*of_clip, "recon", *SHOWN}
+    assert planned(checkout) == {
+        *of_clip,
+        "retrieval",
+        "recon",
+        "autoencoder_reference",
+        *judged("autoencoder"),
+        *AFTER_RECON,
+    }
     run = snakemake(checkout, "--cores", "2", "results/sub01/recon")
     assert run.returncode == 0, run.stderr
     assert digests(checkout / "results/sub01/recon") == pictures_before
-    assert planned(checkout) == SHOWN
+    assert planned(checkout) == {*AFTER_KERNEL, "autoencoder_reference", *judged("autoencoder"), *AFTER_RECON}
     with open(clip / "preprocessor_config.json", "a") as file:
         file.write("\n")
-    assert planned(checkout) == {"features:clip_vision", "ridge:clip_vision", "recon", *SHOWN}
+    assert {"features:clip_vision", "ridge:clip_vision", "recon"} < planned(checkout)
+    assert not {"features:clip_text", "ridge:clip_text"} & planned(checkout)
     path.with_name("kl-f8.pth").unlink()
     assert "vd.pth; expected kl-f8.pth in the same folder, so put it there" in snakemake(checkout, "-n").stderr

@@ -40,7 +40,9 @@ def write_checkout(folder: Path) -> Path:
         "vdvae": "toy/vdvae/vdvae.safetensors",
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
+        "judges": "toy/judges",
     }
+    config["metrics"] |= {"bootstrap": 20, "repeats": 2}
     config["recon"]["steps"] = 4
     config["compute"]["device"] = "cpu"
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -85,13 +87,13 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "snakemake", *arguments]
 
 
-def planned(checkout: Path) -> set[str]:
-    """What a dry run would do: rule names, with the feature for rules that have one."""
-    found = snakemake(checkout, "-n")
+def planned(checkout: Path, *targets: str) -> set[str]:
+    """What a dry run would do: rule names, with the feature or the set of pictures for rules that have one."""
+    found = snakemake(checkout, "-n", *targets)
     assert found.returncode == 0, found.stderr
     text = found.stdout + found.stderr
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
-    named = {(name, *re.findall(r"feature=(\w+)", block)) for name, block in jobs}
+    named = {(name, *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block)) for name, block in jobs}
     return {":".join(parts) for parts in named} - {"all"}
 
 

@@ -7,9 +7,11 @@ from brain_diffuser.job import job, progress
 with job(snakemake), devices.enough_memory("recon"):
     cfg, inputs = snakemake.params.cfg, snakemake.input
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)
     text, vision = arrays.load_aligned(inputs.text, inputs.vision)
-    arrays.check_aligned(inputs.stage1, nsd_id, inputs.text, text.nsd_id)
+    nsd_id, guesses = text.nsd_id, None
+    if inputs.stage1:  # a variant may start from noise
+        nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)
+        arrays.check_aligned(inputs.stage1, nsd_id, inputs.text, text.nsd_id)
     models = weights.load(snakemake.params.diffusion, device, dtype)
     unconditional = clip.unconditional(
         clip.ClipText.load(snakemake.params.clip, device=device),

@@ -1,0 +1,107 @@
+"""Stage 6: how well features follow from betas and betas from features, beside what noise leaves of the betas."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Int16
+from matplotlib.figure import Figure
+
+from brain_diffuser import arrays
+
+BLOCK_COLUMNS = 8192
+VISUAL_AREAS = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "hV4": (7,)}
+"""Labels of prf-visualrois."""
+
+
+def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.ndarray, " features"]:
+    """Pearson correlation of every feature (or voxel) across the test stimuli; NaN where one of both is constant."""
+    with arrays.reading(predicted, by_columns=True) as (ours, our_id):
+        with arrays.reading(true, by_columns=True) as (theirs, their_id):
+            arrays.check_aligned(predicted, our_id, true, their_id)
+            found = np.empty(ours.shape[1])
+            for start in range(0, len(found), BLOCK_COLUMNS):
+                columns = slice(start, start + BLOCK_COLUMNS)
+                x, y = (each[:, columns].astype(np.float64) for each in (ours, theirs))
+                x, y = x - x.mean(0), y - y.mean(0)
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    found[columns] = (x * y).sum(0) / np.sqrt((x**2).sum(0) * (y**2).sum(0))
+    return found
+
+
+def regions(rois: str | Path) -> dict[str, np.ndarray]:
+    """Which voxels (bool) belong to which region: V1 to hV4, all labels of an atlas of floc together, and all voxels.
+
+    Regions without a voxel are left out.
+    """
+    with h5py.File(rois) as file:
+        n_voxels = len(file["voxel"])
+        labels: dict[str, Int16[np.ndarray, " voxels"]] = {
+            atlas: file[atlas]["labels"][...] for atlas in file if isinstance(file[atlas], h5py.Group)
+        }
+    found = {"all": np.ones(n_voxels, bool)}
+    if "prf-visualrois" in labels:
+        found |= {area: np.isin(labels["prf-visualrois"], ones) for area, ones in VISUAL_AREAS.items()}
+    found |= {atlas.removeprefix("floc-"): each > 0 for atlas, each in labels.items() if atlas.startswith("floc-")}
+    return {name: voxels for name, voxels in found.items() if voxels.any()}
+
+
+def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
+    """SVG: how correlations of predicted and true features are spread, for each kind of feature."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, each in correlations.items():
+        found = each[np.isfinite(each)]
+        axes.hist(
+            found,
+            np.linspace(-0.4, 1, 71),
+            weights=np.full(len(found), 100 / len(found)),
+            histtype="step",
+            label=f"{name}: median {np.median(found):.2f}",
+        )
+    axes.set(xlabel="correlation of predicted and true feature over test stimuli", ylabel="features, %")
+    axes.legend(frameon=False)
+    return _svg(figure)
+
+
+def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
+    """SVG: encoding accuracy of each region's voxels (median, quartiles), beside what the noise ceiling allows."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    place = np.arange(len(rows))
+    middle, low, high, ceiling = (
+        np.array([float(row[key]) for row in rows]) for key in ("median", "quartile_1", "quartile_3", "ceiling")
+    )
+    axes.bar(place, middle, color="0.7", label="predicted from CLIP-vision (median, quartiles)")
+    axes.errorbar(place, middle, [middle - low, high - middle], fmt="none", ecolor="0.3")
+    axes.plot(place, ceiling, "k_", markersize=14, label="ceiling by noise (median)")
+    axes.set_xticks(place, [f"{row['region']}\n{row['voxels']}" for row in rows])
+    axes.set(ylabel="correlation with measured betas", xlabel="region, number of voxels", ylim=(0, 1))
+    axes.legend(frameon=False, loc="upper right")
+    return _svg(figure)
+
+
+def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
+    """SVG: how the voxels' noise ceilings are spread."""
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.hist(100 * ceiling, np.linspace(0, 100, 51), color="0.6")
+    axes.axvline(100 * float(np.median(ceiling)), color="k", linestyle=":")
+    axes.set(
+        xlabel=f"noise ceiling, % of the variance of betas averaged over {repeats:.3g} repeats (dotted: median)",
+        ylabel="voxels",
+    )
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as text that can stand inside a page: no date, ids that do not change."""
+    import matplotlib
+
+    stream = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "brain-diffuser", "svg.fonttype": "none"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]

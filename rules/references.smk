@@ -1,0 +1,71 @@
+"""Stage 6, references: pictures that no decoder can do worse than, or better.
+
+In:  results/{subject}/nsd/stimuli_{split}.h5, results/{subject}/features/vdvae_test.h5, the VDVAE, the autoencoder
+Out: results/{subject}/references/{mean_image, vdvae, autoencoder} and their manifests
+"""
+
+REFERENCE = "results/{subject}/references/"
+
+
+rule mean_image:
+    input:
+        train="results/{subject}/nsd/stimuli_train.h5",
+        test="results/{subject}/nsd/stimuli_test.h5",
+    output:
+        pictures=directory(f"{REFERENCE}mean_image"),
+        manifest=f"{REFERENCE}mean_image_manifest.tsv",
+    log:
+        "results/{subject}/logs/mean_image.log",
+    benchmark:
+        "results/{subject}/benchmarks/mean_image.tsv"
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        code=code("mean_image.py"),
+    script:
+        "../workflow_scripts/mean_image.py"
+
+
+use rule stage1 as vdvae_reference with:
+    input:
+        latents="results/{subject}/features/vdvae_test.h5",
+        model=PATHS.vdvae,
+        sizes=layouts.description(PATHS.vdvae),
+    output:
+        pictures=directory(f"{REFERENCE}vdvae"),
+        manifest=f"{REFERENCE}vdvae_manifest.tsv",
+    log:
+        "results/{subject}/logs/vdvae_reference.log",
+    benchmark:
+        "results/{subject}/benchmarks/vdvae_reference.tsv"
+
+
+rule autoencoder_reference:
+    input:
+        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        diffusion=layouts.diffusion(PATHS.versatile_diffusion),
+    output:
+        pictures=directory(f"{REFERENCE}autoencoder"),
+        manifest=f"{REFERENCE}autoencoder_manifest.tsv",
+    log:
+        "results/{subject}/logs/autoencoder_reference.log",
+    benchmark:
+        "results/{subject}/benchmarks/autoencoder_reference.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=12000,
+        runtime=120,
+        gpu=GPU,
+        device=cfg.compute.device,
+        batch_size=cfg.compute.batch_size.recon,
+    params:
+        cfg=settings("recon.seed", "compute.dtype"),
+        diffusion=lambda wildcards: PATHS.versatile_diffusion,
+        code=code("autoencoder_reference.py"),
+    script:
+        "../workflow_scripts/autoencoder_reference.py"

@@ -1,0 +1,52 @@
+"""Accuracy of columns, regions, and plots that stand inside a page."""
+
+import xml.etree.ElementTree
+
+import h5py
+import numpy as np
+import pytest
+
+from brain_diffuser import accuracy, arrays
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_correlations_of_columns_are_numpys(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(accuracy, "BLOCK_COLUMNS", 3)
+    predicted, true = rng.normal(size=(2, 20, 7)).astype(np.float32)
+    true[:, 4] = 1
+    for name, values in (("p", predicted), ("t", true)):
+        arrays.save(tmp_path / f"{name}.h5", values, np.arange(20))
+    found = accuracy.column_correlations(tmp_path / "p.h5", tmp_path / "t.h5")
+    varies = np.arange(7) != 4
+    expected = [np.corrcoef(predicted[:, column], true[:, column])[0, 1] for column in np.flatnonzero(varies)]
+    np.testing.assert_allclose(found[varies], expected)
+    assert np.isnan(found[4])
+
+
+def test_regions(tmp_path):
+    with h5py.File(tmp_path / "rois.h5", "w") as file:
+        file["voxel"] = np.arange(5)
+        file["prf-visualrois/labels"] = np.array([1, 2, 3, 0, -1], np.int16)
+        file["floc-faces/labels"] = np.array([0, 0, 0, 2, 1], np.int16)
+        file["floc-words/labels"] = np.zeros(5, np.int16)
+    found = {name: np.flatnonzero(voxels).tolist() for name, voxels in accuracy.regions(tmp_path / "rois.h5").items()}
+    assert found == {"all": [0, 1, 2, 3, 4], "V1": [0, 1], "V2": [2], "faces": [3, 4]}
+
+
+def test_plots_are_whole_and_the_same_every_time(rng):
+    row = {"region": "V1", "voxels": 9, "quartile_1": 0.1, "median": 0.3, "quartile_3": 0.4, "ceiling": 0.6}
+    makers = (
+        lambda: accuracy.plot_decoding({"vdvae": rng.normal(0.3, 0.1, 50), "clip_text": np.array([0.5, np.nan])}),
+        lambda: accuracy.plot_regions([row]),
+        lambda: accuracy.plot_ceiling(np.linspace(0, 1, 30), 2.5),
+    )
+    for make in makers[1:]:
+        assert make() == make()
+    for make in makers:
+        text = make()
+        assert xml.etree.ElementTree.fromstring(text).tag.endswith("svg")
+        assert "correlation" in text or "noise ceiling, %" in text

@@ -1,0 +1,44 @@
+"""Stage 6: decoding and encoding accuracy and the voxels' noise ceilings, as tables and plots."""
+
+import csv
+
+import h5py
+import numpy as np
+
+from brain_diffuser import accuracy, arrays, nsd
+from brain_diffuser.job import job
+
+with job(snakemake):
+    inputs, features = snakemake.input, snakemake.params.features
+    decoding = {
+        feature: accuracy.column_correlations(predicted, true)
+        for feature, predicted, true in zip(features, inputs.predicted, inputs.true, strict=True)
+    }
+    encoding = accuracy.column_correlations(inputs.predicted_betas, inputs.betas)
+    with open(inputs.trials, newline="") as stream:
+        repeats = [int(row["n_repeats"]) for row in csv.DictReader(stream, delimiter="\t") if row["split"] == "test"]
+    with h5py.File(inputs.rois) as file:
+        ceiling = nsd.noise_ceiling(file["ncsnr"][...], float(np.mean(repeats)))
+    by_feature = [(name, len(each), *np.nanpercentile(each, (25, 50, 75)).round(4)) for name, each in decoding.items()]
+    by_region = []
+    for region, voxels in accuracy.regions(inputs.rois).items():
+        quartiles = np.nanpercentile(encoding[voxels], (25, 50, 75)).round(4)
+        allowed = round(float(np.median(np.sqrt(ceiling[voxels]))), 4)
+        by_region.append((region, int(voxels.sum()), *quartiles, allowed))
+    spread = ("quartile_1", "median", "quartile_3")
+    columns = ("region", "voxels", *spread, "ceiling")
+    plots = {
+        "decoding": accuracy.plot_decoding(decoding),
+        "encoding": accuracy.plot_regions([dict(zip(columns, row, strict=True)) for row in by_region]),
+        "noise_ceiling": accuracy.plot_ceiling(ceiling, float(np.mean(repeats))),
+    }
+    with arrays.atomic(snakemake.output[0]) as folder:
+        folder.mkdir()
+        for name, header, rows in (
+            ("decoding", ("feature", "columns", *spread), by_feature),
+            ("encoding", columns, by_region),
+        ):
+            with open(folder / f"{name}.csv", "w", newline="") as stream:
+                csv.writer(stream, lineterminator="\n").writerows((header, *rows))
+        for name, plot in plots.items():
+            (folder / f"{name}.svg").write_text(plot, encoding="utf-8")

@@ -1,0 +1,17 @@
+"""Stage 6: the pixel metrics of a folder of pictures, and what they are worth without the brain."""
+
+from brain_diffuser import arrays, metrics, pictures, scores
+from brain_diffuser.job import job
+
+with job(snakemake):
+    cfg, inputs = snakemake.params.cfg, snakemake.input
+    ids, made = pictures.read_folder(inputs.pictures, inputs.manifest)
+    with arrays.reading(inputs.stimuli) as (stimuli, nsd_id):
+        arrays.check_aligned(inputs.stimuli, nsd_id, inputs.pictures, ids)
+        seen = stimuli[:]
+    assigned = metrics.circle(len(ids), cfg["metrics.control_seed"])
+    own, control = (
+        metrics.pixel_metrics(seen, made[rows], cfg["metrics.protocol"]) for rows in (range(len(ids)), assigned)
+    )
+    found = [scores.PerImage(name, "similarity", own[name], control[name]) for name in own]
+    scores.write_per_image(snakemake.output[0], ids, found)
