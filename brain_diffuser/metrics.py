@@ -12,13 +12,12 @@ from scipy.ndimage import gaussian_filter1d
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
-from brain_diffuser import pictures
+from brain_diffuser import layouts, pictures
 
 Images = UInt8[np.ndarray, "stimuli height width 3"]
 Reconstructions = UInt8[np.ndarray, "stimuli other_height other_width 3"]
 PerImage = Float[np.ndarray, " stimuli"]
 
-PROTOCOLS = ("brain_diffuser", "mindeye")
 PIXEL_METRICS = ("pix_corr", "ssim")
 LOWER_IS_BETTER = "distance"
 BLOCK_ITEMS = 2**24  # float64 numbers of a block of features: 128 MiB
@@ -38,8 +37,8 @@ def pixel_metrics(stimuli: Images, reconstructions: Reconstructions, protocol: s
     Raises ValueError: unknown protocol.
     Source: Ozcelik and VanRullen 2023, arXiv 2303.05334; Scotti et al. 2023, arXiv 2305.18274; Wang et al. 2004.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"metrics.protocol must be {' or '.join(PROTOCOLS)}, got {protocol}")
+    if protocol not in layouts.PROTOCOLS:
+        raise ValueError(f"metrics.protocol must be {' or '.join(layouts.PROTOCOLS)}, got {protocol}")
     similarity = _ssim_of_columns if protocol == "brain_diffuser" else _ssim
     scores = [
         (_correlation(seen.reshape(1, -1), made.reshape(1, -1))[0], similarity(rgb2gray(seen), rgb2gray(made)))
