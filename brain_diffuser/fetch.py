@@ -86,8 +86,9 @@ def fetch(
     """Have the file of an address at `path`; nothing happens if it is there.
 
     What a cut connection or a killed process left in `<path>.part` is gone on with, unless the remote file has
-    changed. `size` in bytes and `sha256` are the published ones. Without the latter the sum goes into `record`
-    (default `<path>.sha256`, as `sha256sum --check` reads it) under `name`, and every later fetch must agree with it.
+    changed. `size` in bytes and `sha256`, whole or its beginning, are the published ones. Without the latter the sum
+    goes into `record` (default `<path>.sha256`, as `sha256sum --check` reads it) under `name`, and every later fetch
+    must agree with it.
 
     Raises FileNotFoundError: the address has no such file. ValueError: another size or sum than was published or
     recorded. OSError: no answer after `waits` (seconds between tries), not allowed, no space on the disk.
@@ -278,9 +279,10 @@ def _check_sum(url: str, path: Path, sha256: str | None, record: Path, name: str
         record.parent.mkdir(parents=True, exist_ok=True)
         with open(record, "a", encoding="utf-8") as file:
             file.write(f"{found}  {name}\n")
-    elif found != expected:
+    elif not found.startswith(expected):
         part.unlink()
         source = "its publisher" if sha256 else record
+        expected += "..." if len(expected) < len(found) else ""
         mend = "" if sha256 else f", or delete {record} if you know that the file was republished"
         raise ValueError(
             f"{url} came with sha256 {found}; {source} has {expected}, so {path} was not kept. Fetch it again{mend}."

@@ -1,9 +1,39 @@
 """Where the published models keep what a job reads; known without importing torch, so that rules can ask."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 AUTOENCODER = "kl-f8.pth"
 """The autoencoder that is published beside Versatile Diffusion's original files."""
+
+PROTOCOLS = ("brain_diffuser", "mindeye")
+"""Whose preparation of pictures and whose weights the judges have: see judges.py."""
+
+
+class PublishedJudge(NamedTuple):
+    """A network that judges pictures: its metrics, and the file that is published for each protocol."""
+
+    metrics: dict[str, str]
+    checkpoints: dict[str, str]
+
+
+JUDGES = {
+    "alexnet": PublishedJudge(
+        {"alexnet_2": "two_way", "alexnet_5": "two_way"}, dict.fromkeys(PROTOCOLS, "alexnet-owt-7be5be79.pth")
+    ),
+    "inception": PublishedJudge({"inception": "two_way"}, dict.fromkeys(PROTOCOLS, "inception_v3_google-0cc3c7bd.pth")),
+    "clip": PublishedJudge({"clip": "two_way"}, {}),
+    "efficientnet_b1": PublishedJudge(
+        {"efficientnet_b1": "distance"},
+        {"brain_diffuser": "efficientnet_b1_rwightman-bac287d4.pth", "mindeye": "efficientnet_b1-c27df63c.pth"},
+    ),
+    "swav": PublishedJudge({"swav": "distance"}, dict.fromkeys(PROTOCOLS, "swav_800ep_pretrain.pth.tar")),
+    "efficientnet_lite0": PublishedJudge(
+        {"efficientnet_lite0": "two_way", "efficientnet_lite0_distance": "distance"}, {}
+    ),
+}
+"""In the order of the paper's table; the last is no judge of the paper's, but its weights come in a package."""
 
 
 def is_checkpoint(versatile_diffusion: str | Path) -> bool:
@@ -42,6 +72,34 @@ def clip(folder: str | Path, versatile_diffusion: str | Path) -> dict[str, list[
             "clip_vision": [*both, "preprocessor_config.json"],
         }
     return {feature: [str(path / name) for name in names] for feature, names in parts.items()}
+
+
+def judge_checkpoints(judges: Iterable[str], protocol: str) -> list[str]:
+    """Names of the files that some judges read in the folder of judges."""
+    _check_judges(judges := list(judges), protocol)
+    return [JUDGES[judge].checkpoints[protocol] for judge in judges if JUDGES[judge].checkpoints]
+
+
+def judge_files(judge: str, protocol: str, folder: str | Path, clip_folder: str | Path) -> list[Path]:
+    """What a judge reads: its file in the folder of judges, CLIP's vision tower, or nothing if a package carries it.
+
+    Raises ValueError: no such judge or protocol.
+    """
+    checkpoints = [Path(folder) / name for name in judge_checkpoints([judge], protocol)]
+    if judge != "clip":
+        return checkpoints
+    is_whole = (Path(clip_folder) / "config.json").is_file()  # else towers apart, perhaps still to be fetched
+    return [Path(path) for path in clip(clip_folder, "" if is_whole else clip_folder)["clip_vision"]]
+
+
+def _check_judges(judges: Iterable[str], protocol: str) -> None:
+    """Raises ValueError: no such judge or protocol."""
+    for kind, value, known in (
+        *(("judge", judge, tuple(JUDGES)) for judge in judges),
+        ("protocol", protocol, PROTOCOLS),
+    ):
+        if value not in known:
+            raise ValueError(f"{value} is no {kind}; expected one of {', '.join(known)}")
 
 
 def description(checkpoint: str | Path) -> list[str]:

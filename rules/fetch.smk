@@ -1,7 +1,7 @@
 """Fetch, off by default: what the configured run needs, is missing and is published (docs/real_data.md).
 
 In:  fetch.servers, brain_diffuser/published.tsv
-Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, versatile_diffusion/{component}}
+Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, versatile_diffusion/{component}, judges/{file}}
 
 A rule is there only for what is missing when Snakemake starts: no setting, date or --forceall can then make Snakemake
 delete tens of gigabytes to fetch them again. Jobs run where Snakemake does, for a cluster's nodes often see no internet.
@@ -35,6 +35,10 @@ FETCHED = {
     "vdvae": [PATHS.vdvae],
     "versatile_diffusion": [
         f"{PATHS.versatile_diffusion}/{component}" for component in COMPONENTS
+    ],
+    "judges": [
+        f"{PATHS.judges}/{file}"
+        for file in layouts.judge_checkpoints(cfg.metrics.judges, cfg.metrics.protocol)
     ],
 }
 FETCHED = {key: paths for key, paths in FETCHED.items() if key in cfg.fetched}
@@ -134,3 +138,26 @@ if MISSING.get("versatile_diffusion"):
             url=PUBLISHED["versatile_diffusion"].located(SERVERS)["url"],
         script:
             "../workflow_scripts/fetch_folder.py"
+
+
+if MISSING.get("judges"):
+
+    rule fetch_judges:
+        output:
+            f"{PATHS.judges}/{{file}}",
+        log:
+            "results/logs/fetch/{file}.log",
+        benchmark:
+            "results/benchmarks/fetch/{file}.tsv"
+        wildcard_constraints:
+            file="|".join(re.escape(Path(path).name) for path in MISSING["judges"]),
+        localrule: True
+        conda:
+            "../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            source=lambda wildcards: PUBLISHED[wildcards.file].located(SERVERS),
+        script:
+            "../workflow_scripts/fetch.py"

@@ -226,6 +226,17 @@ def test_a_corrupted_file_never_gets_its_name(server, tmp_path):
     assert get(server, tmp_path, sha256=expected).read_bytes() == CONTENT
 
 
+def test_the_beginning_of_a_sum_is_enough_and_is_checked(server, tmp_path):
+    expected = sha256(CONTENT)[:8]
+    server.files[f"/{NAME}"] = OTHER
+    with pytest.raises(ValueError, match=rf"with sha256 {sha256(OTHER)}; its publisher has {expected}\.\.\., so"):
+        get(server, tmp_path, sha256=expected)
+    assert not (tmp_path / NAME).exists()
+    server.files[f"/{NAME}"] = CONTENT
+    assert get(server, tmp_path, sha256=expected).read_bytes() == CONTENT
+    assert left(tmp_path) == [NAME]
+
+
 def test_later_fetches_must_match_the_first(server, tmp_path):
     path = get(server, tmp_path)
     path.unlink()
@@ -340,7 +351,7 @@ def test_the_manifest_names_servers_of_the_configuration():
     assert {"captions", "vdvae", "versatile_diffusion"} <= set(listed)
     for source in listed.values():
         assert source.server in servers
-        assert source.sha256 is None or len(source.sha256) == 64
+        assert source.sha256 is None or len(source.sha256) in (8, 64)
         assert source.located(servers)["url"].startswith("https://")
     assert Published("nsd", "a/b").located({"nsd": "http://x/"}) == {
         "url": "http://x/a/b",

@@ -16,13 +16,14 @@ def pins(name):
     return [line for line in lines if line and not line.startswith(("#", "-r "))]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-judges.txt"])
 def test_requirements_are_exact_published_versions(name):
     assert [line for line in pins(name) if not PIN.fullmatch(line)] == []
 
 
 def test_no_package_is_pinned_twice():
-    names = [line.split("==")[0].lower() for line in pins("requirements.txt") + pins("requirements-dev.txt")]
+    files = ("requirements.txt", "requirements-dev.txt", "requirements-judges.txt")
+    names = [line.split("==")[0].lower() for file in files for line in pins(file)]
     assert len(names) == len(set(names))
 
 
@@ -34,4 +35,4 @@ def test_direct_dependencies_are_among_the_requirements():
 @pytest.mark.parametrize("path", sorted(ROOT.glob("envs/*.yaml")), ids=lambda path: path.stem)
 def test_environments_have_the_same_versions(path):
     packages = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
-    assert set(packages) <= set(pins("requirements.txt"))
+    assert set(packages) <= set(pins("requirements.txt") + pins("requirements-judges.txt"))
