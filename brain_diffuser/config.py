@@ -194,6 +194,8 @@ class Config(Section):
         if not layouts.is_checkpoint(self.paths.versatile_diffusion):  # what is fetched is a folder, with CLIP in it
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
+        if layouts.judge_checkpoints(self.metrics.judges, self.metrics.protocol):
+            models.append("judges")
         return (*(("nsd", "captions") if self.fetch.nsd else ()), *(models if self.fetch.models else ()))
 
     def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:

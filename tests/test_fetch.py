@@ -435,6 +435,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     files = {
         f"/{listed['captions'].path}": tree.captions.read_bytes(),
         f"/{listed['vdvae'].path}": (tmp_path / "models/vdvae/vdvae.safetensors").read_bytes(),
+        "/swav_800ep_pretrain.pth.tar": b"weights",
     }
     weights = tmp_path / "models/versatile-diffusion"
     files |= {f"{hub}/{name}": (weights / name).read_bytes() for name in left(weights)}
@@ -444,8 +445,10 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         "vdvae": "toy/imagenet64-iter-1600000-model-ema.th",
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
+        "judges": "toy/judges",
     }
     edit_config(checkout, "datasets.toy", {"simulated": False, **paths})
+    edit_config(checkout, "metrics.judges", ["swav", "clip", "efficientnet_lite0"])
     edit_config(checkout, "nsd.sessions", 2)
     targets = [
         "fetch",
@@ -456,10 +459,12 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     ]
     with serving(files) as server:
         server.lfs = {path for path in files if path.endswith(".safetensors")}
-        mirrors = {"nsd": bucket.url, "hugging_face": server.url, "openai": server.url}
+        mirrors = {"nsd": bucket.url}
+        mirrors |= dict.fromkeys(("hugging_face", "openai", "pytorch", "facebook"), server.url)
         switches = {"nsd": True, "models": True, "accept_nsd_terms": True}
         edit_config(checkout, "fetch", {**switches, "servers": mirrors})
-        assert {"fetch_nsd", "fetch_captions", "fetch_vdvae", "fetch_versatile_diffusion"} <= planned(checkout)
+        fetched = {f"fetch_{key}" for key in ("nsd", "captions", "vdvae", "versatile_diffusion", "judges")}
+        assert fetched <= planned(checkout)
 
         server.faults = [("cut", 20 * MIB), ("status", 403)]
         run = snakemake(checkout, "--cores", "2", paths["captions"])
@@ -486,6 +491,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     assert {name for name in nsd if not name.endswith(".sha256")} == expected
     assert {name.removesuffix(".sha256") for name in nsd} == expected
     assert left(checkout / "toy/versatile-diffusion") != []
+    assert (checkout / "toy/judges/swav_800ep_pretrain.pth.tar").read_bytes() == b"weights"
     assert not list(checkout.rglob("*.part*"))
 
     bucket.stop()
