@@ -19,7 +19,7 @@ test: .venv/installed-dev
 	$(BIN)/codespell
 	$(BIN)/pyright brain_diffuser
 	$(BIN)/snakemake --lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -102,7 +102,11 @@ rule metrics:
     input:
         judged(SHOWN),
     output:
-        directory("results/{subject}/metrics"),
+        report(
+            directory("results/{subject}/metrics"),
+            patterns=["scores.csv"],
+            category="Scores",
+        ),
     log:
         "results/{subject}/logs/metrics.log",
     benchmark:
@@ -124,7 +128,11 @@ use rule metrics as ablations with:
     input:
         judged(ABLATIONS),
     output:
-        directory("results/{subject}/ablations"),
+        report(
+            directory("results/{subject}/ablations"),
+            patterns=["scores.csv"],
+            category="Scores",
+        ),
     log:
         "results/{subject}/logs/ablations.log",
     benchmark:
@@ -199,7 +207,7 @@ rule contact_sheet:
         recon_manifest="results/{subject}/recon_manifest.tsv",
         captions="results/{subject}/nsd/captions.json",
     output:
-        "results/{subject}/contact_sheet.png",
+        report("results/{subject}/contact_sheet.png", category="Pictures"),
     log:
         "results/{subject}/logs/contact_sheet.log",
     benchmark:

@@ -295,3 +295,43 @@ def test_original_files_give_the_same_artifacts(checkout):
     assert not {"features:clip_text", "ridge:clip_text"} & planned(checkout)
     path.with_name("kl-f8.pth").unlink()
     assert "vd.pth; expected kl-f8.pth in the same folder, so put it there" in snakemake(checkout, "-n").stderr
+
+
+def test_variants_share_what_comes_before_them(checkout):
+    """Ablations and repeats make their own reconstructions and nothing that is there already."""
+    edit_config(checkout, "variants", {"without_vdvae": {"start": "noise"}, "true_features": {"features": "own"}})
+    targets = ("results/sub01/ablations", "results/sub01/consistency")
+    new = {"variant:without_vdvae", "variant:true_features", "variant:seed_1", "ablations", "consistency"}
+    scored = {f"{rule}:{variant}" for rule in ("pixels", "judged") for variant in ("without_vdvae", "true_features")}
+    assert planned(checkout, *targets) == new | scored
+    before = digests(checkout / "results")
+    run = snakemake(checkout, "--cores", "2", *targets)
+    assert run.returncode == 0, run.stderr
+    results = checkout / "results/sub01"
+    with open(results / "ablations/scores.csv", newline="") as stream:
+        sets = {row["pictures"] for row in csv.DictReader(stream)}
+    assert sets == {"stage1", "recon", "mean_image", "vdvae", "autoencoder", "without_vdvae", "true_features"}
+    with open(results / "consistency/consistency.csv", newline="") as stream:
+        found = {(row["features"], row["measure"]): float(row["mean"]) for row in csv.DictReader(stream)}
+    assert found["pix_corr", "between_repeats"] < 1
+    assert found["clip", "variance"] > 0
+    repeats = [
+        pictures.read_folder(results / each, results / f"{each}_manifest.tsv")
+        for each in ("recon", "variants/seed_1/recon", "variants/without_vdvae/recon")
+    ]
+    assert all(ids.tolist() == repeats[0][0].tolist() for ids, _ in repeats)
+    assert not any((images == repeats[0][1]).all() for _, images in repeats[1:])
+    assert {path: digest for path, digest in digests(checkout / "results").items() if path in before} == before
+
+
+def test_a_judge_without_weights_stops_its_metrics_alone_and_at_once(checkout):
+    edit_config(checkout, "metrics.judges", ["clip", "alexnet"])
+    run = snakemake(checkout, "--cores", "2")
+    assert run.returncode != 0
+    assert "judge alexnet needs toy/judges/alexnet-owt-7be5be79.pth, which does not exist; put it there" in run.stderr
+    assert "leave alexnet out of metrics.judges" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "Finished job" not in run.stderr
+    for target in ("results/sub01/recon", "results/sub01/judged/recon/clip.csv"):
+        other = snakemake(checkout, "--cores", "2", target)
+        assert other.returncode == 0, other.stderr

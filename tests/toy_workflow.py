@@ -42,7 +42,7 @@ def write_checkout(folder: Path) -> Path:
         "clip": "toy/versatile-diffusion",
         "judges": "toy/judges",
     }
-    config["metrics"] |= {"bootstrap": 20, "repeats": 2}
+    config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2}
     config["recon"]["steps"] = 4
     config["compute"]["device"] = "cpu"
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
