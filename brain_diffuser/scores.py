@@ -91,39 +91,13 @@ def summarise(found: Mapping[str, Judged], *, protocol: str, n_resamples: int, s
 
 
 def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Judged]) -> None:
-    """scores.csv and scores.json, tidy; scores.md, to look at; per_image_{pictures}.csv, a column per metric."""
+    """scores.csv and scores.json, tidy; per_image_{pictures}.csv, a column per metric."""
     _write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
     (folder / "scores.json").write_text(json.dumps(list(rows), indent=1))
-    (folder / "scores.md").write_text(markdown(rows))
     for pictures, judged in found.items():
         columns = [judged.nsd_id.tolist(), *(each.scores.round(6).tolist() for each in judged.metrics)]
         header = ("nsd_id", *(each.metric for each in judged.metrics))
         _write_csv(folder / f"per_image_{pictures}.csv", header, zip(*columns, strict=True))
-
-
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table with a row for each set of pictures and a column for each metric, as mean [95 % interval]."""
-    names = list(dict.fromkeys(row["metric"] for row in rows))
-    arrow = {row["metric"]: "↑" if row["better"] == "higher" else "↓" for row in rows}
-    cells = {(row["pictures"], row["metric"]): row for row in rows}
-    sets = list(dict.fromkeys(row["pictures"] for row in rows))
-    lines = [
-        f"| {rows[0]['n']} images, protocol {rows[0]['protocol']} | "
-        + " | ".join(f"{name} {arrow[name]}" for name in names)
-        + " |",
-        "| --- |" + " --- |" * len(names),
-    ]
-    for pictures in sets:
-        shown = (cells[pictures, name] for name in names)
-        lines.append(
-            f"| {pictures} | "
-            + " | ".join(f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in shown)
-            + " |"
-        )
-        if pictures == "recon":
-            control = (f"{cells[pictures, name]['shuffled']:.3f}" for name in names)
-            lines.append(f"| {pictures}, shuffled | " + " | ".join(control) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def _write_csv(path: str | Path, header: Sequence[str], rows: Any) -> None:

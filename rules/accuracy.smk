@@ -50,7 +50,7 @@ rule accuracy:
     benchmark:
         "results/{subject}/benchmarks/accuracy.tsv"
     conda:
-        "../envs/judges.yaml"
+        "../envs/core.yaml"
     resources:
         mem_mb=2000,
         runtime=30,

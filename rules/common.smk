@@ -1,5 +1,6 @@
 """Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
 
+import hashlib
 import os
 import re
 import platform
@@ -84,6 +85,7 @@ def where_the_pictures_are():
 
 
 PATHS = cfg.paths
+WORLD = "DEMO" if PATHS.simulated else "NSD"
 NSD = Path(PATHS.nsd).as_posix()
 DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
 BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"

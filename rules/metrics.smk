@@ -119,6 +119,7 @@ rule metrics:
     params:
         cfg=settings("metrics"),
         sets=SHOWN,
+        world=WORLD,
         code=code("metrics.py"),
     script:
         "../workflow_scripts/metrics.py"
@@ -140,6 +141,7 @@ use rule metrics as ablations with:
     params:
         cfg=settings("metrics"),
         sets=ABLATIONS,
+        world=WORLD,
         code=code("metrics.py"),
 
 

@@ -43,6 +43,10 @@ STAGES = [
 ]
 
 
+# Read by report.py, not imported; their content decides when the page is made again.
+PAGE = ["report.html.j2", "report.css", "report.js", "published_scores.tsv"]
+
+
 def of_subjects(*paths):
     """Files of every subject, subject by subject."""
     return [path.format(subject=each) for each in cfg.subjects for path in paths]
@@ -65,14 +69,17 @@ rule report:
     benchmark:
         "results/benchmarks/report.tsv"
     conda:
-        "../envs/judges.yaml"
+        "../envs/core.yaml"
     resources:
         mem_mb=4000,
         runtime=30,
     params:
         subjects=cfg.subjects,
         columns=COLUMNS,
-        world="DEMO" if PATHS.simulated else "NSD",
+        world=WORLD,
+        page=hashlib.sha256(
+            b"".join((ROOT / "brain_diffuser" / name).read_bytes() for name in PAGE)
+        ).hexdigest(),
         settings={
             key: value
             for key, value in SETTINGS.items()

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from brain_diffuser import scores
+from brain_diffuser import score_tables, scores
 
 IDS = np.array([7, 3, 9], np.int32)
 
@@ -43,9 +43,9 @@ def test_tables(judged, tmp_path):
     assert json.loads((folder / "scores.json").read_text()) == rows
     with open(folder / "per_image_recon.csv", newline="") as stream:
         assert list(csv.DictReader(stream))[1] == {"nsd_id": "3", "ssim": "0.5"}
-    table = (folder / "scores.md").read_text()
-    assert "3 images, protocol mindeye" in table
-    assert "| recon, shuffled | 0.500 |" in table
+    table = score_tables.markdown([("sub01", folder / "scores.csv")], world="DEMO")
+    assert "DEMO: sub01" in table
+    assert "| DEMO: reconstruction, shuffled | 0.500 |" in table
 
 
 def test_kinds_have_their_chance_and_direction(judged):

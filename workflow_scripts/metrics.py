@@ -1,6 +1,6 @@
 """Stage 6: the tables of some sets of pictures."""
 
-from brain_diffuser import arrays, scores
+from brain_diffuser import arrays, score_tables, scores
 from brain_diffuser.job import job
 
 with job(snakemake):
@@ -14,3 +14,6 @@ with job(snakemake):
     with arrays.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         scores.write_tables(folder, rows, found)
+        named = [(snakemake.wildcards.subject, folder / "scores.csv")]
+        text = score_tables.markdown(named, score_tables.PUBLISHED, snakemake.params.world)
+        (folder / "scores.md").write_text(text, encoding="utf-8")

@@ -59,6 +59,11 @@ with job(snakemake):
                 (caption, (Path(inputs.accuracy[place]) / f"{plot}.svg").read_text(encoding="utf-8"))
                 for plot, caption in FIGURES.items()
             ],
+            tables=[
+                ("retrieval", Path(inputs.retrieval[place])),
+                ("decoding accuracy, correlation over test stimuli", Path(inputs.accuracy[place]) / "decoding.csv"),
+                ("encoding accuracy, correlation over test stimuli", Path(inputs.accuracy[place]) / "encoding.csv"),
+            ],
         )
         for place, name in enumerate(params.subjects)
     ]
