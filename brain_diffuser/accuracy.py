@@ -31,6 +31,13 @@ def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.nda
     return found
 
 
+def quartiles(correlations: Float[np.ndarray, " features"]) -> tuple[float, float, float]:
+    """First quartile, median and third quartile of those that are not NaN; NaN if all are."""
+    found = correlations[np.isfinite(correlations)]
+    first, middle, third = np.percentile(found, (25, 50, 75)).round(4) if len(found) else (np.nan,) * 3
+    return float(first), float(middle), float(third)
+
+
 def regions(rois: str | Path) -> dict[str, np.ndarray]:
     """Which voxels (bool) belong to which region: V1 to hV4, all labels of an atlas of floc together, and all voxels.
 
@@ -54,12 +61,13 @@ def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
     axes = figure.subplots()
     for name, each in correlations.items():
         found = each[np.isfinite(each)]
+        middle = f"median {np.median(found):.2f}" if len(found) else "none varies"
         axes.hist(
             found,
             np.linspace(-0.4, 1, 71),
-            weights=np.full(len(found), 100 / len(found)),
+            weights=np.full(len(found), 100 / max(1, len(found))),
             histtype="step",
-            label=f"{name}: median {np.median(found):.2f}",
+            label=f"{name}: {middle}",
         )
     axes.set(xlabel="correlation of predicted and true feature over test stimuli", ylabel="features, %")
     axes.legend(frameon=False)

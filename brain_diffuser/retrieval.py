@@ -15,7 +15,8 @@ def cosine(
 ) -> tuple[Float[np.ndarray, "a b"], Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
     """Cosine similarity of all flattened rows of two artifacts, and the nsd_id of each row; columns are streamed.
 
-    `centre` takes the mean over the rows of `b` from both first, which is what all embeddings share.
+    `centre` takes the mean over the rows of `b` from both first, which is what all embeddings share. A row of zeros is
+    similar to nothing.
     """
     with arrays.reading(path_a, by_columns=True) as (a, a_id), arrays.reading(path_b, by_columns=True) as (b, b_id):
         if a.shape[1] != b.shape[1]:
@@ -31,7 +32,8 @@ def cosine(
             product += left @ right.T
             square_a += np.einsum("ij,ij->i", left, left)
             square_b += np.einsum("ij,ij->i", right, right)
-    return product / np.sqrt(np.outer(square_a, square_b)), a_id, b_id
+    lengths = np.sqrt(np.outer(square_a, square_b))
+    return np.divide(product, lengths, out=np.zeros_like(product), where=lengths > 0), a_id, b_id
 
 
 def top_1(

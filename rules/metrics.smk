@@ -92,7 +92,7 @@ rule judged:
     params:
         cfg=settings("metrics.protocol", "metrics.control_seed"),
         judges=lambda wildcards: PATHS.judges,
-        clip=lambda wildcards: PATHS.clip,
+        clip=lambda wildcards: PATHS.clip if wildcards.judge == "clip" else None,
         code=code("judged.py"),
     script:
         "../workflow_scripts/judged.py"

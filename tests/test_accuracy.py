@@ -37,10 +37,16 @@ def test_regions(tmp_path):
     assert found == {"all": [0, 1, 2, 3, 4], "V1": [0, 1], "V2": [2], "faces": [3, 4]}
 
 
+def test_quartiles_leave_out_what_does_not_vary():
+    assert accuracy.quartiles(np.array([0.1, np.nan, 0.2, 0.3])) == (0.15, 0.2, 0.25)
+    assert np.isnan(accuracy.quartiles(np.array([np.nan]))).all()
+
+
 def test_plots_are_whole_and_the_same_every_time(rng):
     row = {"region": "V1", "voxels": 9, "quartile_1": 0.1, "median": 0.3, "quartile_3": 0.4, "ceiling": 0.6}
     makers = (
         lambda: accuracy.plot_decoding({"vdvae": rng.normal(0.3, 0.1, 50), "clip_text": np.array([0.5, np.nan])}),
+        lambda: accuracy.plot_decoding({"clip_text": np.array([np.nan])}),
         lambda: accuracy.plot_regions([row]),
         lambda: accuracy.plot_ceiling(np.linspace(0, 1, 30), 2.5),
     )

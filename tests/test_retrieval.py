@@ -29,6 +29,14 @@ def test_cosines_are_numpys_whatever_the_block(tmp_path, rng, monkeypatch, centr
     assert (len(a_id), len(b_id)) == (5, 9)
 
 
+def test_a_row_of_zeros_is_similar_to_nothing(tmp_path, rng):
+    a, b = rng.normal(size=(2, 3, 8))
+    a[1] = 0
+    found, _, _ = retrieval.cosine(save(tmp_path / "a.h5", a), save(tmp_path / "b.h5", b))
+    assert (found[1] == 0).all()
+    assert (found[[0, 2]] != 0).all()
+
+
 def test_embeddings_of_two_kinds(tmp_path, rng):
     paths = [save(tmp_path / f"{n}.h5", rng.normal(size=(3, n))) for n in (4, 5)]
     with pytest.raises(ValueError, match=r"4\.h5 has 4 columns, .*5\.h5 has 5; expected one embedding"):

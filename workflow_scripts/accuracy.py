@@ -19,12 +19,11 @@ with job(snakemake):
         repeats = [int(row["n_repeats"]) for row in csv.DictReader(stream, delimiter="\t") if row["split"] == "test"]
     with h5py.File(inputs.rois) as file:
         ceiling = nsd.noise_ceiling(file["ncsnr"][...], float(np.mean(repeats)))
-    by_feature = [(name, len(each), *np.nanpercentile(each, (25, 50, 75)).round(4)) for name, each in decoding.items()]
+    by_feature = [(name, len(each), *accuracy.quartiles(each)) for name, each in decoding.items()]
     by_region = []
     for region, voxels in accuracy.regions(inputs.rois).items():
-        quartiles = np.nanpercentile(encoding[voxels], (25, 50, 75)).round(4)
         allowed = round(float(np.median(np.sqrt(ceiling[voxels]))), 4)
-        by_region.append((region, int(voxels.sum()), *quartiles, allowed))
+        by_region.append((region, int(voxels.sum()), *accuracy.quartiles(encoding[voxels]), allowed))
     spread = ("quartile_1", "median", "quartile_3")
     columns = ("region", "voxels", *spread, "ceiling")
     plots = {
