@@ -4,12 +4,17 @@ In:  results/{subject}/nsd/{stimuli_test.h5, captions.json}, folders of pictures
 Out: results/{subject}/{judged/{pictures}/{judge}.csv, metrics, ablations, consistency, retrieval, contact_sheet.png}
 """
 
+from importlib.util import find_spec
+
 SHOWN = ["stage1", "recon", *configuration.REFERENCES]
 ABLATIONS = [*SHOWN, *cfg.variants]
 REPEATS = [
     "recon",
     *(f"{configuration.REPEAT}{number}" for number in range(1, cfg.metrics.repeats)),
 ]
+
+
+CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
 
 
 def folder(pictures):
@@ -22,9 +27,18 @@ def folder(pictures):
 
 
 def judge_weights(judges):
-    """The files of some judges; one that is missing stops their metrics before any job, and no other stage."""
+    """The files of some judges; what is missing stops their metrics before any job, and no other stage."""
     paths = []
     for judge in judges:
+        if (
+            layouts.judge_checkpoints([judge], cfg.metrics.protocol)
+            and not CONDA
+            and find_spec("torchvision") is None
+        ):
+            sys.exit(
+                f"judge {judge} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
+                f"Snakemake make its environments (--sdm conda), or leave {judge} out of metrics.judges"
+            )
         of_judge = layouts.judge_files(
             judge, cfg.metrics.protocol, PATHS.judges, PATHS.clip
         )

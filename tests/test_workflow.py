@@ -323,10 +323,16 @@ def test_a_judge_without_weights_stops_its_metrics_alone_and_at_once(checkout):
     edit_config(checkout, "metrics.judges", ["clip", "alexnet"])
     run = snakemake(checkout, "--cores", "2")
     assert run.returncode != 0
+    assert "judge alexnet needs torchvision, which is not installed; run pip install torchvision==0.28.0" in run.stderr
+    (checkout / "torchvision").mkdir()
+    (checkout / "torchvision/__init__.py").touch()  # as if it were
+    run = snakemake(checkout, "--cores", "2")
+    assert run.returncode != 0
     assert "judge alexnet needs toy/judges/alexnet-owt-7be5be79.pth, which does not exist; put it there" in run.stderr
     assert "leave alexnet out of metrics.judges" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Finished job" not in run.stderr
+    shutil.rmtree(checkout / "torchvision")
     for target in ("results/sub01/recon", "results/sub01/judged/recon/clip.csv"):
         other = snakemake(checkout, "--cores", "2", target)
         assert other.returncode == 0, other.stderr
