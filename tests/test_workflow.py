@@ -295,13 +295,15 @@ def test_original_files_give_the_same_artifacts(checkout):
 def test_variants_share_what_comes_before_them(checkout):
     """Ablations and repeats make their own reconstructions and nothing that is there already."""
     edit_config(checkout, "variants", {"without_vdvae": {"start": "noise"}, "true_features": {"features": "own"}})
-    targets = ("results/sub01/ablations", "results/sub01/consistency")
-    new = {"variant:without_vdvae", "variant:true_features", "variant:seed_1", "ablations", "consistency"}
+    edit_config(checkout, "report.ablations", True)
+    targets = ("results/sub01/ablations", "results/sub01/consistency", "results/report.html")
+    new = {"variant:without_vdvae", "variant:true_features", "variant:seed_1", "ablations", "consistency", "report"}
     scored = {f"{rule}:{variant}" for rule in ("pixels", "judged") for variant in ("without_vdvae", "true_features")}
     assert planned(checkout, *targets) == new | scored
     before = digests(checkout / "results")
     run = snakemake(checkout, "--cores", "2", *targets)
     assert run.returncode == 0, run.stderr
+    assert "without VDVAE" in (checkout / "results/report.html").read_text()
     results = checkout / "results/sub01"
     with open(results / "ablations/scores.csv", newline="") as stream:
         sets = {row["pictures"] for row in csv.DictReader(stream)}
@@ -316,7 +318,8 @@ def test_variants_share_what_comes_before_them(checkout):
     ]
     assert all(ids.tolist() == repeats[0][0].tolist() for ids, _ in repeats)
     assert not any((images == repeats[0][1]).all() for _, images in repeats[1:])
-    assert {path: digest for path, digest in digests(checkout / "results").items() if path in before} == before
+    after = digests(checkout / "results")
+    assert {path for path, digest in before.items() if after[path] != digest} == {str(checkout / "results/report.html")}
 
 
 def test_a_judge_without_weights_stops_its_metrics_alone_and_at_once(checkout):
