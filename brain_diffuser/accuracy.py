@@ -98,7 +98,7 @@ def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
     axes.hist(100 * ceiling, np.linspace(0, 100, 51), color="0.6")
     axes.axvline(100 * float(np.median(ceiling)), color="k", linestyle=":")
     axes.set(
-        xlabel=f"noise ceiling, % of the variance of betas averaged over {repeats:.3g} repeats (dotted: median)",
+        xlabel=f"noise ceiling, % of variance, mean of {repeats:.3g} repeats (dotted: median)",
         ylabel="voxels",
     )
     return _svg(figure)
