@@ -24,7 +24,7 @@ from brain_diffuser.score_tables import PUBLISHED, label, markdown
 __all__ = ["PUBLISHED", "Subject", "markdown", "write"]
 
 HERE = Path(__file__).parent
-SORT_FIRST = ("clip", "inception", "efficientnet_lite0", "alexnet_5")  # the gallery's first metric: what is seen
+SORT_FIRST = ("inception", "efficientnet_lite0", "clip", "alexnet_5")  # a judge that did not guide, if there is one
 BLOCK = 1000  # pictures of one JSON block of the page
 STOP_WORDS = frozenset(
     "the and with for from that this there has have are was its his her their who while into onto over under near "
