@@ -276,7 +276,7 @@ def test_a_variant_needs_a_name_of_its_own(config, root, name):
 def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
     config["variants"] = {"strong": {"strength": 1.5}}
     assert sentence(config, root) == "variants.strong.strength is 1.5; expected more than 0 and at most 1"
-    config["variants"] = {"strong": {"strengh": 0.5}}
+    config["variants"] = {"strong": {"strengthh": 0.5}}
     assert (
-        sentence(config, root) == "variants.strong.strengh is not a known key; did you mean variants.strong.strength?"
+        sentence(config, root) == "variants.strong.strengthh is not a known key; did you mean variants.strong.strength?"
     )
