@@ -4,7 +4,6 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 from jaxtyping import Float, Int16
 from matplotlib.figure import Figure
@@ -43,10 +42,13 @@ def regions(rois: str | Path) -> dict[str, np.ndarray]:
 
     Regions without a voxel are left out.
     """
-    with h5py.File(rois) as file:
-        n_voxels = len(file["voxel"])
+    with arrays.opening(rois) as file:
+        voxel = arrays.dataset(file, "voxel")
+        if voxel is None:
+            raise ValueError(f"{rois} lacks voxel; expected where the voxels lie. {arrays.rerun(rois)}")
+        n_voxels, atlases = len(voxel), {atlas: arrays.dataset(file, f"{atlas}/labels") for atlas in file}
         labels: dict[str, Int16[np.ndarray, " voxels"]] = {
-            atlas: file[atlas]["labels"][...] for atlas in file if isinstance(file[atlas], h5py.Group)
+            str(atlas): each[...] for atlas, each in atlases.items() if each is not None
         }
     found = {"all": np.ones(n_voxels, bool)}
     if "prf-visualrois" in labels:
@@ -64,7 +66,7 @@ def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
         middle = f"median {np.median(found):.2f}" if len(found) else "none varies"
         axes.hist(
             found,
-            np.linspace(-0.4, 1, 71),
+            np.linspace(-0.4, 1, 71).tolist(),
             weights=np.full(len(found), 100 / max(1, len(found))),
             histtype="step",
             label=f"{name}: {middle}",
@@ -95,7 +97,7 @@ def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
     """SVG: how the voxels' noise ceilings are spread."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.hist(100 * ceiling, np.linspace(0, 100, 51), color="0.6")
+    axes.hist(100 * ceiling, np.linspace(0, 100, 51).tolist(), color="0.6")
     axes.axvline(100 * float(np.median(ceiling)), color="k", linestyle=":")
     axes.set(
         xlabel=f"noise ceiling, % of variance, mean of {repeats:.3g} repeats (dotted: median)",

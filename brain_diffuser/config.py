@@ -104,17 +104,20 @@ class Recon(Section):
     seed: Seed
 
 
+UNSET: Any = None
+
+
 class Variant(Section):
     """What differs from `recon`; None is nothing."""
 
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "own"] = "predicted"
-    steps: Count = Field(default=None)
-    strength: Strength = Field(default=None)
-    guidance_scale: NotNegative = Field(default=None)
-    text_weight: Share = Field(default=None)
-    noise_at: NoiseAt = Field(default=None)
-    seed: Seed = Field(default=None)
+    steps: Count = UNSET
+    strength: Strength = UNSET
+    guidance_scale: NotNegative = UNSET
+    text_weight: Share = UNSET
+    noise_at: NoiseAt = UNSET
+    seed: Seed = UNSET
 
 
 class Metrics(Section):

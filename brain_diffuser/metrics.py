@@ -135,7 +135,7 @@ def _resize_exactly(picture: np.ndarray, size: int) -> np.ndarray:
     return np.stack(resized, axis=2).astype(np.float64)
 
 
-def _ssim(a: np.ndarray, b: np.ndarray) -> float:
+def _ssim(a: np.ndarray, b: np.ndarray):
     return structural_similarity(a, b, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
 
 

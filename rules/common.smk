@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(str(workflow.current_basedir)).parent
@@ -140,3 +141,79 @@ def session_numbers(subject):
 
 with one_sentence():
     SESSIONS = {subject: session_files(subject) for subject in cfg.subjects}
+
+
+CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
+
+
+def first_guesses(ending):
+    """What a variant starts from: nothing, the first guesses, or those from the stimuli's own latents."""
+
+    def of(wildcards):
+        variant, _ = cfg.variant(wildcards.variant)
+        if variant.start == "noise":
+            return []
+        own = variant.features == "own"
+        return f"results/{wildcards.subject}/{'references/vdvae' if own else 'stage1'}{ending}"
+
+    return of
+
+
+def embeddings(feature):
+    """The embeddings that guide a variant."""
+
+    def of(wildcards):
+        variant, _ = cfg.variant(wildcards.variant)
+        stage = "features" if variant.features == "own" else "ridge"
+        return f"results/{wildcards.subject}/{stage}/{feature}_test.h5"
+
+    return of
+
+
+def folder(pictures):
+    """Where a set of pictures lies."""
+    if pictures in configuration.REFERENCES:
+        return f"results/{{subject}}/references/{pictures}"
+    if pictures in ("stage1", "recon"):
+        return f"results/{{subject}}/{pictures}"
+    return f"results/{{subject}}/variants/{pictures}/recon"
+
+
+def judge_weights(judges):
+    """The files of some judges; what is missing stops their metrics before any job, and no other stage."""
+    paths = []
+    for judge in judges:
+        if (
+            layouts.judge_checkpoints([judge], cfg.metrics.protocol)
+            and not CONDA
+            and find_spec("torchvision") is None
+        ):
+            sys.exit(
+                f"judge {judge} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
+                f"Snakemake make its environments (--sdm conda), or leave {judge} out of metrics.judges"
+            )
+        of_judge = layouts.judge_files(
+            judge, cfg.metrics.protocol, PATHS.judges, PATHS.clip
+        )
+        missing = [path for path in of_judge if not Path(path).exists()]
+        if missing and "judges" not in cfg.fetched:
+            sys.exit(
+                f"judge {judge} needs {missing[0]}, which does not exist; put it there, let it be fetched "
+                f"(fetch.models: true), or leave {judge} out of metrics.judges (docs/real_data.md)"
+            )
+        paths += of_judge
+    return paths
+
+
+def judged(sets):
+    """The scores of some sets of pictures, set by set, by pixels and by every judge."""
+    return expand(
+        "results/{{subject}}/judged/{pictures}/{judge}.csv",
+        pictures=sets,
+        judge=["pixels", *cfg.metrics.judges],
+    )
+
+
+def of_subjects(*paths):
+    """Files of every subject, subject by subject."""
+    return [path.format(subject=each) for each in cfg.subjects for path in paths]

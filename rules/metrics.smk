@@ -4,61 +4,12 @@ In:  results/{subject}/nsd/{stimuli_test.h5, captions.json}, folders of pictures
 Out: results/{subject}/{judged/{pictures}/{judge}.csv, metrics, ablations, consistency, retrieval, contact_sheet.png}
 """
 
-from importlib.util import find_spec
-
 SHOWN = ["stage1", "recon", *configuration.REFERENCES]
 ABLATIONS = [*SHOWN, *cfg.variants]
 REPEATS = [
     "recon",
     *(f"{configuration.REPEAT}{number}" for number in range(1, cfg.metrics.repeats)),
 ]
-
-
-CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
-
-
-def folder(pictures):
-    """Where a set of pictures lies."""
-    if pictures in configuration.REFERENCES:
-        return f"results/{{subject}}/references/{pictures}"
-    if pictures in ("stage1", "recon"):
-        return f"results/{{subject}}/{pictures}"
-    return f"results/{{subject}}/variants/{pictures}/recon"
-
-
-def judge_weights(judges):
-    """The files of some judges; what is missing stops their metrics before any job, and no other stage."""
-    paths = []
-    for judge in judges:
-        if (
-            layouts.judge_checkpoints([judge], cfg.metrics.protocol)
-            and not CONDA
-            and find_spec("torchvision") is None
-        ):
-            sys.exit(
-                f"judge {judge} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
-                f"Snakemake make its environments (--sdm conda), or leave {judge} out of metrics.judges"
-            )
-        of_judge = layouts.judge_files(
-            judge, cfg.metrics.protocol, PATHS.judges, PATHS.clip
-        )
-        missing = [path for path in of_judge if not Path(path).exists()]
-        if missing and "judges" not in cfg.fetched:
-            sys.exit(
-                f"judge {judge} needs {missing[0]}, which does not exist; put it there, let it be fetched "
-                f"(fetch.models: true), or leave {judge} out of metrics.judges (docs/real_data.md)"
-            )
-        paths += of_judge
-    return paths
-
-
-def judged(sets):
-    """The scores of some sets of pictures, set by set, by pixels and by every judge."""
-    return expand(
-        "results/{{subject}}/judged/{pictures}/{judge}.csv",
-        pictures=sets,
-        judge=["pixels", *cfg.metrics.judges],
-    )
 
 
 rule pixels:

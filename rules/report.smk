@@ -47,11 +47,6 @@ STAGES = [
 PAGE = ["report.html.j2", "report.css", "report.js", "published_scores.tsv"]
 
 
-def of_subjects(*paths):
-    """Files of every subject, subject by subject."""
-    return [path.format(subject=each) for each in cfg.subjects for path in paths]
-
-
 rule report:
     input:
         stimuli=of_subjects("results/{subject}/nsd/stimuli_test.h5"),

@@ -5,30 +5,6 @@ Out: results/{subject}/variants/{variant}/{recon/nsd*.png, recon_manifest.tsv}
 """
 
 
-def first_guesses(ending):
-    """What a variant starts from: nothing, the first guesses, or those from the stimuli's own latents."""
-
-    def of(wildcards):
-        variant, _ = cfg.variant(wildcards.variant)
-        if variant.start == "noise":
-            return []
-        own = variant.features == "own"
-        return f"results/{wildcards.subject}/{'references/vdvae' if own else 'stage1'}{ending}"
-
-    return of
-
-
-def embeddings(feature):
-    """The embeddings that guide a variant."""
-
-    def of(wildcards):
-        variant, _ = cfg.variant(wildcards.variant)
-        stage = "features" if variant.features == "own" else "ridge"
-        return f"results/{wildcards.subject}/{stage}/{feature}_test.h5"
-
-    return of
-
-
 use rule recon as variant with:
     input:
         stage1=first_guesses(""),
