@@ -58,8 +58,8 @@ wildcard_constraints:
     number=r"0[1-8]",
     feature="|".join(FEATURES),
     split="train|test",
-    pictures=r"[a-z][a-z0-9_.]*",
-    variant=r"[a-z][a-z0-9_.]*",
+    pictures="|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
+    variant="|".join((*map(re.escape, cfg.variants), rf"{configuration.REPEAT}\d+")),
     judge="|".join(cfg.metrics.judges) or "none",
 
 
