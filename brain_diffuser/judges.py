@@ -121,11 +121,6 @@ def metrics(judge: str) -> dict[str, str]:
     return dict(JUDGES[judge].metrics)
 
 
-def weights_file(judge: str, protocol: str, folder: str | Path, clip: str | Path) -> list[Path]:
-    """The files and folders that a judge reads: `layouts.judge_files`, which rules ask."""
-    return layouts.judge_files(judge, protocol, folder, clip)
-
-
 def load(judge: str, protocol: str, folder: str | Path, clip: str | Path, device: str | torch.device = "cpu") -> Judge:
     """A judge with its published weights: a file in `folder`, CLIP's vision tower in `clip`, or a package's.
 
@@ -134,7 +129,7 @@ def load(judge: str, protocol: str, folder: str | Path, clip: str | Path, device
     Raises FileNotFoundError: weights or torchvision are missing. ValueError: weights of another network; no such judge
     or protocol. OSError: torchvision does not fit torch.
     """
-    for path in weights_file(judge, protocol, folder, clip):
+    for path in layouts.judge_files(judge, protocol, folder, clip):
         if not path.exists():
             raise FileNotFoundError(
                 f"the judge {judge} reads {path}, which does not exist; put it there (docs/real_data.md says where it "
@@ -145,7 +140,7 @@ def load(judge: str, protocol: str, folder: str | Path, clip: str | Path, device
     if judge == "clip":
         return _load_clip(protocol, clip, device)
     architecture = ARCHITECTURES[judge]
-    (path,) = weights_file(judge, protocol, folder, clip)
+    (path,) = layouts.judge_files(judge, protocol, folder, clip)
     network = _build(judge, architecture)
     prefix, left_out = (SWAV_PREFIX, SWAV_HEAD) if judge == "swav" else ("", frozenset())
     _fill(network, path, architecture.name, prefix, left_out, device)

@@ -191,20 +191,6 @@ def predict(
     )
 
 
-def accuracy(predicted: str | Path, true: str | Path) -> float:
-    """Mean over features of the Pearson correlation across stimuli; a feature that does not vary counts as 0."""
-    opened = (arrays.reading(path, by_columns=True) for path in (predicted, true))
-    with next(opened) as (ours, our_id), next(opened) as (theirs, their_id):
-        arrays.check_aligned(predicted, our_id, true, their_id)
-        total = 0.0
-        for start in range(0, ours.shape[1], WIDEST_BLOCK):
-            columns = slice(start, start + WIDEST_BLOCK)
-            x, y = ours[:, columns].astype(np.float64), theirs[:, columns].astype(np.float64)
-            (_, x_std), (_, y_std) = _centre_in_place(x), _centre_in_place(y)
-            total += (_ratio(1.0, x_std * y_std) * np.einsum("ij,ij->j", x, y) / len(x)).sum()
-        return float(total / ours.shape[1])
-
-
 def _operator(
     kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype, overwrite_kernel: bool = False
 ) -> np.ndarray:

@@ -21,7 +21,6 @@ use rule ridge as encoding with:
     input:
         kernel="results/{subject}/encoding/kernel.h5",
         train="results/{subject}/nsd/betas_train.h5",
-        test="results/{subject}/nsd/betas_test.h5",
     output:
         "results/{subject}/encoding/betas_test.h5",
     log:

@@ -32,7 +32,6 @@ rule ridge:
     input:
         kernel="results/{subject}/ridge/kernel.h5",
         train="results/{subject}/features/{feature}_train.h5",
-        test="results/{subject}/features/{feature}_test.h5",
     output:
         "results/{subject}/ridge/{feature}_test.h5",
     log:

@@ -286,9 +286,9 @@ def test_files_are_known_without_torch(tmp_path):
         "judges/efficientnet_b1-c27df63c.pth",
         f"judges/{SWAV}",
     ]
-    assert judges.weights_file("efficientnet_lite0", "mindeye", "judges", tmp_path) == []
+    assert layouts.judge_files("efficientnet_lite0", "mindeye", "judges", tmp_path) == []
     (tmp_path / "config.json").touch()
-    whole = judges.weights_file("clip", "mindeye", "judges", tmp_path)
+    whole = layouts.judge_files("clip", "mindeye", "judges", tmp_path)
     assert whole == [tmp_path / name for name in ("config.json", "model.safetensors", "preprocessor_config.json")]
 
 
@@ -305,7 +305,7 @@ def test_an_unknown_judge_or_protocol():
 def test_a_missing_file_is_named_before_any_work(judge, tmp_path, monkeypatch):
     monkeypatch.setattr(judges, "_build", None)
     monkeypatch.setattr(judges, "_load_clip", None)
-    (path, *_) = judges.weights_file(judge, "mindeye", tmp_path, tmp_path / "clip")
+    (path, *_) = layouts.judge_files(judge, "mindeye", tmp_path, tmp_path / "clip")
     expected = (
         rf"the judge {judge} reads {path}, which does not exist; put it there .*, or drop {judge} from metrics\.j"
     )

@@ -204,15 +204,6 @@ def test_a_kernel_comes_back_from_its_file(tmp_path, betas):
     np.testing.assert_allclose(loaded.betas_std, betas[0].values.std(0, ddof=1, dtype=np.float64))
 
 
-def test_accuracy_is_the_mean_correlation(tmp_path, rng, betas):
-    x, y = rng.normal(size=(2, N_TEST, 9)).astype(np.float32)
-    y[:, 4] = 3.0
-    for name, values in (("x", x), ("y", y)):
-        arrays.save(tmp_path / f"{name}.h5", values, betas[1].nsd_id, axes=("features",))
-    correlations = [np.corrcoef(x[:, column], y[:, column])[0, 1] for column in range(9) if column != 4]
-    np.testing.assert_allclose(ridge.accuracy(tmp_path / "x.h5", tmp_path / "y.h5"), sum(correlations) / 9, rtol=1e-6)
-
-
 def test_progress_is_logged(predict, caplog):
     with caplog.at_level(logging.INFO, "brain_diffuser.ridge"):
         predict()

@@ -280,7 +280,8 @@ def test_original_files_give_the_same_artifacts(checkout):
     of_diffusion = {"autoencoder_reference", *judged("autoencoder"), *AFTER_RECON}
     of_judge = {f"judged:{pictures}" for pictures in ("stage1", "mean_image", "vdvae")}
     assert planned(checkout) == {*of_clip, *AFTER_KERNEL, "recon", *of_diffusion, *of_judge}
-    run = snakemake(checkout, "--cores", "2", "results/sub01/recon")
+    of_test_split = [f"results/sub01/features/{feature}_test.h5" for feature in ("clip_text", "clip_vision")]
+    run = snakemake(checkout, "--cores", "2", "results/sub01/recon", *of_test_split)
     assert run.returncode == 0, run.stderr
     assert digests(checkout / "results/sub01/recon") == pictures_before
     assert planned(checkout) == {*of_diffusion, *of_judge}  # equal features: small files are compared by content
