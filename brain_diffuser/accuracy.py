@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int16
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from brain_diffuser import arrays
 
 BLOCK_COLUMNS = 8192
-VISUAL_AREAS = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "hV4": (7,)}
-"""Labels of prf-visualrois."""
 
 
 def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.ndarray, " features"]:
@@ -37,26 +35,6 @@ def quartiles(correlations: Float[np.ndarray, " features"]) -> tuple[float, floa
     return float(first), float(middle), float(third)
 
 
-def regions(rois: str | Path) -> dict[str, np.ndarray]:
-    """Which voxels (bool) belong to which region: V1 to hV4, all labels of an atlas of floc together, and all voxels.
-
-    Regions without a voxel are left out.
-    """
-    with arrays.opening(rois) as file:
-        voxel = arrays.dataset(file, "voxel")
-        if voxel is None:
-            raise ValueError(f"{rois} lacks voxel; expected where the voxels lie. {arrays.rerun(rois)}")
-        n_voxels, atlases = len(voxel), {atlas: arrays.dataset(file, f"{atlas}/labels") for atlas in file}
-        labels: dict[str, Int16[np.ndarray, " voxels"]] = {
-            str(atlas): each[...] for atlas, each in atlases.items() if each is not None
-        }
-    found = {"all": np.ones(n_voxels, bool)}
-    if "prf-visualrois" in labels:
-        found |= {area: np.isin(labels["prf-visualrois"], ones) for area, ones in VISUAL_AREAS.items()}
-    found |= {atlas.removeprefix("floc-"): each > 0 for atlas, each in labels.items() if atlas.startswith("floc-")}
-    return {name: voxels for name, voxels in found.items() if voxels.any()}
-
-
 def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
     """SVG: how correlations of predicted and true features are spread, for each kind of feature."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
@@ -78,7 +56,7 @@ def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
 
 def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
     """SVG: encoding accuracy of each region's voxels (median, quartiles), beside what the noise ceiling allows."""
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    figure = Figure(figsize=(max(6, 0.45 * len(rows)), 4), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(rows))
     middle, low, high, ceiling = (
@@ -87,7 +65,7 @@ def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
     axes.bar(place, middle, color="0.7", label="predicted from CLIP-vision (median, quartiles)")
     axes.errorbar(place, middle, [middle - low, high - middle], fmt="none", ecolor="0.3")
     axes.plot(place, ceiling, "k_", markersize=14, label="ceiling by noise (median)")
-    axes.set_xticks(place, [f"{row['region']}\n{row['voxels']}" for row in rows])
+    axes.set_xticks(place, [f"{row['region']}, {row['voxels']}" for row in rows], rotation=60, ha="right")
     axes.set(ylabel="correlation with measured betas", xlabel="region, number of voxels", ylim=(0, 1))
     axes.legend(frameon=False, loc="upper right")
     return _svg(figure)

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from brain_diffuser import layouts
+from brain_diffuser import layouts, regions
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
@@ -139,8 +140,50 @@ class Accuracy(Section):
     encoding_alpha: Positive
 
 
+class Place(Section):
+    """A region that is no union; one of the keys, or atlas with labels."""
+
+    intersection: Names = UNSET
+    atlas: Text = UNSET
+    labels: Annotated[list[Count], Field(min_length=1)] = UNSET
+    mask: Text = UNSET
+    voxels: Annotated[list[Annotated[list[int], Field(min_length=3, max_length=3)]], Field(min_length=1)] = UNSET
+
+
+class Perturb(Section):
+    regions: list[Text]
+    stimuli: Count
+    amounts: Annotated[list[float], Field(min_length=1)]
+
+
+class Contributions(Section):
+    columns: Count
+    draws: Annotated[int, Field(ge=2)]
+    seed: Seed
+    categories: dict[str, Names]
+
+
+class Weights(Section):
+    columns: Literal["all"] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    region: Text
+
+
+class Roi(Section):
+    regions: Annotated[dict[str, Names | Place], Field(min_length=1)]
+    optimal: Names
+    pictures: Count
+    gain: Positive
+    parity: Literal["none", "released"]
+    equalise: bool
+    perturb: Perturb
+    contributions: Contributions
+    brain: list[Text]
+    weights: Weights
+
+
 class Report(Section):
     ablations: bool
+    regions: bool
 
 
 class BatchSize(Section):
@@ -184,6 +227,7 @@ class Config(Section):
     metrics: Metrics
     retrieval: Retrieval
     accuracy: Accuracy
+    roi: Roi
     report: Report
     compute: Compute
     fetch: Fetch
@@ -208,6 +252,11 @@ class Config(Section):
         variant = self.variants[name]
         changed = variant.model_dump(exclude={"start", "features"}, exclude_none=True)
         return variant, self.recon.model_dump() | changed
+
+    @property
+    def regions(self) -> dict[str, Any]:
+        """Definitions of regions, as `regions.masks` reads them."""
+        return self.roi.model_dump(exclude_none=True)["regions"]
 
     @property
     def paths(self) -> Dataset:
@@ -262,6 +311,7 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
                 f"{', '.join(RESERVED)} and does not begin with {REPEAT}; rename it"
             )
+    yield from _of_regions(config)
     if config.dataset not in config.datasets:
         yield (
             f"dataset is {config.dataset}; expected {_either(list(config.datasets))}, "
@@ -281,6 +331,34 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         yield (
             f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
             f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
+        )
+
+
+def _of_regions(config: Config) -> Iterator[str]:
+    """What is wrong with regions, and with what names them."""
+    roi = config.roi
+    for name, each in roi.regions.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
+            yield f"roi.regions has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+        forms = sorted(each.model_fields_set) if isinstance(each, Place) else ["intersection"]
+        if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
+            yield (
+                f"roi.regions.{name} has {' and '.join(forms) or 'no key'}; expected a list of names, or one of "
+                "intersection, atlas with labels, mask, voxels"
+            )
+    yield from regions.problems(config.regions, config.nsd.rois, "roi.regions")
+    asked = {"optimal": roi.optimal, "perturb.regions": roi.perturb.regions, "weights.region": [roi.weights.region]}
+    for key, names in asked.items():
+        unknown = [name for name in names if name not in (regions.ALL, *roi.regions)]
+        if unknown:
+            similar = get_close_matches(unknown[0], roi.regions, n=1)
+            hint = f"did you mean {similar[0]}?" if similar else "add it there"
+            yield f"roi.{key} names {unknown[0]}, which is not in roi.regions; {hint}"
+    unknown = [name for name in roi.brain if name not in (*RESERVED, *config.variants)]
+    if unknown:
+        yield (
+            f"roi.brain names {unknown[0]}; expected sets of pictures: {', '.join((*RESERVED, *config.variants))}; "
+            "correct the name"
         )
 
 
@@ -343,6 +421,8 @@ def _similar(schema: dict, key: tuple, config: dict) -> tuple | None:
 
 
 def _expected(schema: dict, node: dict) -> str:
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     if "anyOf" in node:
         return " or ".join(_expected(schema, branch) for branch in node["anyOf"])
     if "const" in node or "enum" in node:

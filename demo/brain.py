@@ -253,7 +253,7 @@ def session_betas(subject: int, session: int, seed: int, signal: np.ndarray, ncs
 
 
 def atlases(places: Anatomy) -> dict[str, np.ndarray]:
-    """Atlas name -> int labels of the voxels, in NSD's codes (facts: prf-visualrois 1-7, eccentricity 1-5, floc-*)."""
+    """Atlas name -> int labels of the voxels, in NSD's codes (brain_diffuser/atlas_labels.tsv)."""
     labels = {"nsdgeneral": np.ones(len(places.index), int)}
     early = [name for name, _ in EARLY]
     labels["prf-visualrois"] = np.array([early.index(a) + 1 if a in early else 0 for a in places.area])
@@ -262,7 +262,17 @@ def atlases(places: Anatomy) -> dict[str, np.ndarray]:
     for name, parts in FLOC_LABELS.items():
         inside = places.area == name
         labels[f"floc-{name}"] = np.where(inside, 1 + (np.cumsum(inside) - 1) * parts // max(inside.sum(), 1), 0)
+    labels["streams"] = _streams(places, labels["prf-visualrois"] > 0)
     return labels
+
+
+def _streams(places: Anatomy, is_early: np.ndarray) -> np.ndarray:
+    """NSD's codes: 1 early, 2 to 4 midventral, midlateral and midparietal, 5 to 7 ventral, lateral and parietal."""
+    x, y, z = np.unravel_index(places.index, SHAPE)
+    across, up = np.abs(x - (SHAPE[0] - 1) / 2) / SHAPE[0], (z - (SHAPE[2] - 1) / 2) / SHAPE[2]
+    stream = np.where(across > np.abs(up), 1, np.where(up < 0, 0, 2))
+    front = y >= np.median(y[~is_early])
+    return np.where(is_early, 1, 2 + stream + 3 * front)
 
 
 def write_rois(paths: dict[str, str | Path], places: Anatomy) -> None:

@@ -1,6 +1,6 @@
 """Stage 6, accuracy: features predicted from betas, betas predicted from features, and what noise allows.
 
-In:  results/{subject}/{nsd/{stimuli.tsv, betas_{split}.h5, rois.h5}, features, ridge}
+In:  results/{subject}/{nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, regions.h5}, features, ridge}
 Out: results/{subject}/{encoding/{kernel.h5, betas_test.h5}, accuracy/{decoding, encoding}.csv, accuracy/*.svg}
 """
 
@@ -41,6 +41,7 @@ rule accuracy:
         predicted_betas="results/{subject}/encoding/betas_test.h5",
         betas="results/{subject}/nsd/betas_test.h5",
         rois="results/{subject}/nsd/rois.h5",
+        regions="results/{subject}/nsd/regions.h5",
         trials="results/{subject}/nsd/stimuli.tsv",
     output:
         directory("results/{subject}/accuracy"),

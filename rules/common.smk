@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from brain_diffuser import config as configuration
-from brain_diffuser import fetch, layouts, sessions
+from brain_diffuser import fetch, layouts, regions, sessions
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 
@@ -130,6 +130,12 @@ def session_files(subject):
 def roi_files(subject, atlases):
     """The volumes of some atlases."""
     return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
+
+
+def mask_files(subject):
+    """The masks of one's own that a subject's regions are made of."""
+    files = (regions.mask_file(each, subject) for each in cfg.regions.values())
+    return [str(path) for path in files if path]
 
 
 def session_numbers(subject):

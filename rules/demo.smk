@@ -14,6 +14,7 @@ DEMO_ATLASES = [
     "floc-words",
     "floc-places",
     "floc-bodies",
+    "streams",
 ]
 DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
 DEMO_BRICK = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io import savemat
 
 AFFINE = np.array([[-1.8, 0, 0, 80], [0, 1.8, 0, -100], [0, 0, 1.8, -70], [0, 0, 0, 1]])
-ATLASES = ("prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies")
+ATLASES = ("prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies", "streams")
 N_PICTURES = 73_000
 
 
@@ -132,7 +132,7 @@ def _write_rois(folder: Path, shape: tuple[int, int, int], rng: np.random.Genera
     general[0, 0, 0], general[-1, -1, -1] = 1, -1
     nib.Nifti1Image(general, AFFINE).to_filename(folder / "nsdgeneral.nii.gz")
     for atlas in ATLASES:
-        labels = rng.integers(-1, 6, shape).astype(np.int16)
+        labels = rng.integers(-1, 8, shape).astype(np.int16)
         nib.Nifti1Image(labels, AFFINE).to_filename(folder / f"{atlas}.nii.gz")
     return general > 0
 

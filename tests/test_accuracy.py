@@ -2,7 +2,6 @@
 
 import xml.etree.ElementTree
 
-import h5py
 import numpy as np
 import pytest
 
@@ -25,16 +24,6 @@ def test_correlations_of_columns_are_numpys(tmp_path, rng, monkeypatch):
     expected = [np.corrcoef(predicted[:, column], true[:, column])[0, 1] for column in np.flatnonzero(varies)]
     np.testing.assert_allclose(found[varies], expected)
     assert np.isnan(found[4])
-
-
-def test_regions(tmp_path):
-    with h5py.File(tmp_path / "rois.h5", "w") as file:
-        file["voxel"] = np.arange(5)
-        file["prf-visualrois/labels"] = np.array([1, 2, 3, 0, -1], np.int16)
-        file["floc-faces/labels"] = np.array([0, 0, 0, 2, 1], np.int16)
-        file["floc-words/labels"] = np.zeros(5, np.int16)
-    found = {name: np.flatnonzero(voxels).tolist() for name, voxels in accuracy.regions(tmp_path / "rois.h5").items()}
-    assert found == {"all": [0, 1, 2, 3, 4], "V1": [0, 1], "V2": [2], "faces": [3, 4]}
 
 
 def test_quartiles_leave_out_what_does_not_vary():

@@ -8,6 +8,7 @@ import yaml
 from brain_diffuser.config import read
 
 SHIPPED = Path(__file__).parents[1] / "config.yaml"
+ATLASES = yaml.safe_load(SHIPPED.read_text())["nsd"]["rois"]
 IN_A_FILE = ", in a file rather than after --config"
 SESSIONS = "all or a whole number at least 1 or a list of at least one, each a whole number at least 1"
 
@@ -64,7 +65,7 @@ def test_shipped_file_is_valid_and_mirrored(config, root):
         ("stage1.temperature", 0, 0.0),
         ("nsd.sessions", 37, 37),
         ("nsd.sessions", [1, 3], [1, 3]),
-        ("nsd.rois", [], []),
+        ("nsd.rois", [*ATLASES, "HCP_MMP1"], [*ATLASES, "HCP_MMP1"]),
         ("subjects", ["sub08", "sub01"], ["sub08", "sub01"]),
     ],
 )

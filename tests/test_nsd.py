@@ -330,11 +330,11 @@ def test_rois_have_the_columns_of_betas(tmp_path, tree, mask):
 
 
 def test_rois_that_cannot_be_used(tree, mask):
-    with pytest.raises(FileNotFoundError, match=r"streams.nii.gz is missing"):
-        nsd.read_rois(tree.rois, ["streams"], mask)
-    nib.Nifti1Image(np.full(mask.selected.shape, 1.5), AFFINE).to_filename(tree.rois / "streams.nii.gz")
-    with pytest.raises(ValueError, match=r"streams.nii.gz has labels that are not whole, such as 1.5"):
-        nsd.read_rois(tree.rois, ["streams"], mask)
+    with pytest.raises(FileNotFoundError, match=r"Kastner2015.nii.gz is missing"):
+        nsd.read_rois(tree.rois, ["Kastner2015"], mask)
+    nib.Nifti1Image(np.full(mask.selected.shape, 1.5), AFFINE).to_filename(tree.rois / "Kastner2015.nii.gz")
+    with pytest.raises(ValueError, match=r"Kastner2015.nii.gz has labels that are not whole, such as 1.5"):
+        nsd.read_rois(tree.rois, ["Kastner2015"], mask)
 
 
 def test_ncsnr_is_that_of_the_forward_model(tmp_path):

@@ -5,7 +5,7 @@ import csv
 import h5py
 import numpy as np
 
-from brain_diffuser import accuracy, arrays, nsd
+from brain_diffuser import accuracy, arrays, nsd, regions
 from brain_diffuser.job import job
 
 with job(snakemake):
@@ -21,7 +21,7 @@ with job(snakemake):
         ceiling = nsd.noise_ceiling(file["ncsnr"][...], float(np.mean(repeats)))
     by_feature = [(name, len(each), *accuracy.quartiles(each)) for name, each in decoding.items()]
     by_region = []
-    for region, voxels in accuracy.regions(inputs.rois).items():
+    for region, voxels in regions.load(inputs.regions).items():
         allowed = round(float(np.median(np.sqrt(ceiling[voxels]))), 4)
         by_region.append((region, int(voxels.sum()), *accuracy.quartiles(encoding[voxels]), allowed))
     spread = ("quartile_1", "median", "quartile_3")
