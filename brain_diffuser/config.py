@@ -157,6 +157,7 @@ class Perturb(Section):
 
 
 class Contributions(Section):
+    regions: list[Text]
     columns: Count
     draws: Annotated[int, Field(ge=2)]
     seed: Seed
@@ -347,7 +348,12 @@ def _of_regions(config: Config) -> Iterator[str]:
                 "intersection, atlas with labels, mask, voxels"
             )
     yield from regions.problems(config.regions, config.nsd.rois, "roi.regions")
-    asked = {"optimal": roi.optimal, "perturb.regions": roi.perturb.regions, "weights.region": [roi.weights.region]}
+    asked = {
+        "optimal": roi.optimal,
+        "perturb.regions": roi.perturb.regions,
+        "contributions.regions": roi.contributions.regions,
+        "weights.region": [roi.weights.region],
+    }
     for key, names in asked.items():
         unknown = [name for name in names if name not in (regions.ALL, *roi.regions)]
         if unknown:

@@ -1,8 +1,9 @@
-"""What each region contributes: accuracy from its voxels alone, and without them, beside as many voxels drawn at random.
+"""Stage 6: what each region contributes, alone and by its absence, beside as many voxels drawn at random.
 
 One covariance of the betas and one of betas with features serve every region: a ridge on some voxels is their block.
 """
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,13 @@ from scipy import linalg
 from brain_diffuser import arrays, roi
 
 SMALLEST_GROUP = 2  # stimuli with and without a category
+CONTROLLED = ("", "_random", "_random_low", "_random_high")
+COLUMNS = {
+    "decoding": ("region", "voxels", *(key + word for key in ("alone", "without") for word in CONTROLLED)),
+    "lesions": ("category", "stimuli", "region", "voxels", "intact", *(f"drop{word}" for word in CONTROLLED)),
+}
+
+logger = logging.getLogger(__name__)
 
 
 class Ridges(NamedTuple):
@@ -64,7 +72,8 @@ class Ridges(NamedTuple):
 def _solve(system: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
     """(system + alpha I)^-1 right; the system is spent."""
     system[np.diag_indices(len(system))] += alpha
-    return linalg.solve(system, right, assume_a="pos", overwrite_a=True, check_finite=False)
+    factor = linalg.cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)  # symmetric: T spares a copy
+    return linalg.cho_solve(factor, right, check_finite=False)
 
 
 def read_columns(path: str | Path, n_columns: int) -> Float[np.ndarray, "stimuli columns"]:
@@ -99,7 +108,8 @@ def decoding(
         controls = random_sets(voxels, seed, name, draws)
         row: dict[str, object] = {"region": name, "voxels": int(voxels.sum())}
         for key, score in (("alone", alone), ("without", without)):
-            row[key] = _rounded(score(voxels))
+            nothing_left = key == "without" and bool(voxels.all())
+            row[key] = "" if nothing_left else _rounded(score(voxels))
             row |= _spread(key, [score(control) for control in controls])
         rows.append(row)
     return rows
@@ -117,10 +127,25 @@ def shows(captions: Mapping[int, Sequence[str]], words: Sequence[str]) -> dict[i
     return {nsd_id: any(map(pattern.search, texts)) for nsd_id, texts in captions.items()}
 
 
+def categories(
+    captions: Mapping[int, Sequence[str]], words: Mapping[str, Sequence[str]], *nsd_ids: np.ndarray
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """Which stimuli of each split show each category; one that fewer than two show, or lack, is left out."""
+    found = {}
+    for name, of_category in words.items():
+        shown = shows(captions, of_category)
+        splits = tuple(np.array([shown[each] for each in nsd_id.tolist()]) for nsd_id in nsd_ids)
+        if min(each.sum() for split in splits for each in (split, ~split)) < SMALLEST_GROUP:
+            logger.warning("category %s: fewer than %d stimuli show it, or lack it; left out", name, SMALLEST_GROUP)
+        else:
+            found[name] = splits
+    return found
+
+
 def lesions(
     ridges: Ridges,
     masks: Mapping[str, Bool[np.ndarray, " voxels"]],
-    categories: Mapping[str, tuple[Bool[np.ndarray, " train"], Bool[np.ndarray, " test"]]],
+    shown: Mapping[str, tuple[Bool[np.ndarray, " train"], Bool[np.ndarray, " test"]]],
     draws: int,
     seed: int,
 ) -> list[dict[str, object]]:
@@ -128,13 +153,10 @@ def lesions(
     nearer once the region is at its mean (`drop`), beside as many random voxels at theirs.
 
     Decoded features are read along the train stimuli's linear discriminant of the category (features taken as
-    independent); the distance is d', the difference of means in standard deviations. A category that fewer than two
-    stimuli of a split show, or lack, is left out.
+    independent); the distance is d', the difference of means in standard deviations.
     """
     rows = []
-    for category, (train, test) in categories.items():
-        if min(each.sum() for split in (train, test) for each in (split, ~split)) < SMALLEST_GROUP:
-            continue
+    for category, (train, test) in shown.items():
         readout = ridges.whole @ _discriminant(ridges.train_features, train)  # (voxels,)
         decoded = ridges.test @ readout
         intact = _d_prime(decoded, test)

@@ -22,24 +22,29 @@ def file_name(nsd_id: int | np.integer) -> str:
 
 
 def write_folder(
-    folder: str | Path, manifest: str | Path, pictures: Iterable[tuple[int | np.integer, UInt8[np.ndarray, "_ _ 3"]]]
+    folder: str | Path,
+    manifest: str | Path,
+    pictures: Iterable[tuple[int | np.integer, UInt8[np.ndarray, "_ _ 3"]]],
+    names: Iterable[str] | None = None,
 ) -> None:
     """Write one PNG per (nsd_id, picture), in order, and a TSV manifest with one sha256 per file.
+
+    Without `names` (with the ending) a file is named by its nsd_id.
 
     Pictures are streamed into a hidden sibling that takes the folder's name once all are there; an earlier folder stays
     until then. The manifest comes last, so a manifest always describes a complete folder.
 
-    Raises ValueError: an nsd_id comes twice; no picture at all.
+    Raises ValueError: an nsd_id, or a name, comes twice; no picture at all.
     """
     rows: dict[str, tuple[str, int, str]] = {}
+    given = iter(names) if names is not None else None
     with arrays.atomic(folder) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         for nsd_id, picture in pictures:
-            name = file_name(nsd_id)
+            name = next(given) if given else file_name(nsd_id)
             if name in rows:
-                raise ValueError(
-                    f"{Path(folder).name}: nsd_id {nsd_id} comes twice; expected one picture per stimulus."
-                )
+                found = f"{name} of nsd_id {nsd_id}" if given else f"nsd_id {nsd_id}"
+                raise ValueError(f"{Path(folder).name}: {found} comes twice; expected one picture per stimulus.")
             png = io.BytesIO()
             Image.fromarray(picture).save(png, format="PNG")
             (partial / name).write_bytes(png.getvalue())

@@ -4,14 +4,14 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Int32, Shaped
+from jaxtyping import Bool, Float, Int32, Shaped
 from scipy import linalg
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -241,6 +241,52 @@ def predict(
     )
 
 
+def save_weights(
+    path: str | Path,
+    kernel: Kernel,
+    betas_train: arrays.Rows,
+    features_train: str | Path,
+    *,
+    alpha: float,
+    voxels: Bool[np.ndarray, " voxels"],
+    columns: Sequence[int] | None = None,
+    column_block: int = 512,
+) -> None:
+    """Write the weights of some voxels for some features (None: all) to HDF5, (chosen voxels, chosen columns).
+
+    A prediction is ((betas - betas_mean) / betas_std) @ weights + intercept, with the file's own arrays, if all voxels
+    were chosen. Nothing else needs weights: `predict` goes without.
+    Memory: the factor of the kernel, the chosen voxels' betas, and a block of columns.
+
+    Raises ValueError: alpha <= 0; a column that is not there; features of other stimuli than the kernel's.
+    """
+    if alpha <= 0:
+        raise ValueError(f"alpha must be > 0, got {alpha}")
+    (solve,) = linalg.get_lapack_funcs(("potrs",), (kernel.train,))
+    with arrays.reading(features_train, by_columns=True) as (values, nsd_id):
+        arrays.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
+        arrays.check_aligned("the ridge kernel", kernel.train_id, "betas_train", betas_train.nsd_id)
+        chosen = np.arange(values.shape[1]) if columns is None else np.unique(columns)
+        if chosen[-1] >= values.shape[1]:
+            raise ValueError(f"{features_train} has {values.shape[1]} columns, got column {chosen[-1]}; choose fewer.")
+        system = _cholesky(kernel, alpha)
+        z = (betas_train.values[:, voxels] - kernel.betas_mean[voxels]) / kernel.betas_std[voxels]
+        with arrays.atomic(path) as partial, h5py.File(partial, "w") as file:
+            weights = file.create_dataset("weights", (int(voxels.sum()), len(chosen)), np.float32, chunks=True)
+            intercept = file.create_dataset("intercept", (len(chosen),), np.float32)
+            file["betas_mean"], file["betas_std"] = kernel.betas_mean[voxels], kernel.betas_std[voxels]
+            file["column"], file["voxel_column"] = chosen, np.flatnonzero(voxels)
+            file.attrs["alpha"] = alpha
+            for start in range(0, len(chosen), column_block):
+                block = slice(start, start + column_block)
+                wanted = chosen[block]
+                together = wanted[-1] - wanted[0] == len(wanted) - 1  # HDF5 is slow at lists
+                targets = values[:, slice(wanted[0], wanted[-1] + 1) if together else wanted].astype(kernel.train.dtype)
+                mean = targets.mean(0)
+                dual = solve(system, np.asfortranarray(targets - mean), lower=1)[0]
+                weights[:, block], intercept[block] = z.T @ dual, mean
+
+
 def _operator(
     kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype, overwrite_kernel: bool = False
 ) -> np.ndarray:
@@ -251,15 +297,8 @@ def _operator(
     of the betas held fixed.
     """
     n_test, n_train = kernel.test.shape
-    factor, solve, invert = linalg.get_lapack_funcs(("potrf", "potrs", "potri"), (kernel.train,))
-    system = np.array(kernel.train.T, order="F", copy=None if overwrite_kernel else True)  # symmetric, so T is the same
-    system[np.diag_indices(n_train)] += alpha
-    system, problem = factor(system, lower=1, overwrite_a=1, clean=0)
-    if problem:
-        raise ValueError(
-            f"alpha {alpha} is lost in the rounding of a {kernel.train.dtype} kernel; raise it, or set ridge.precision "
-            "to float64"
-        )
+    solve, invert = linalg.get_lapack_funcs(("potrs", "potri"), (kernel.train,))
+    system = _cholesky(kernel, alpha, overwrite_kernel)
     operator = np.empty((n_test + n_train if rescale == "train_oof" else n_test, n_train), dtype)
     operator[:n_test] = solve(system, kernel.test.T, lower=1)[0].T
     if rescale == "train_oof":
@@ -271,6 +310,20 @@ def _operator(
             operator[n_test:][stimuli] = -inverse[stimuli] / remaining[stimuli, None]
         operator[n_test + np.arange(n_train), np.arange(n_train)] += 1
     return operator
+
+
+def _cholesky(kernel: Kernel, alpha: float, overwrite_kernel: bool = False) -> np.ndarray:
+    """The lower factor of K + alpha I; above the diagonal is what was there."""
+    (factor,) = linalg.get_lapack_funcs(("potrf",), (kernel.train,))
+    system = np.array(kernel.train.T, order="F", copy=None if overwrite_kernel else True)  # symmetric, so T is the same
+    system[np.diag_indices(len(system))] += alpha
+    system, problem = factor(system, lower=1, overwrite_a=1, clean=0)
+    if problem:
+        raise ValueError(
+            f"alpha {alpha} is lost in the rounding of a {kernel.train.dtype} kernel; raise it, or set ridge.precision "
+            "to float64"
+        )
+    return system
 
 
 def _mirror(lower: np.ndarray) -> None:

@@ -1,18 +1,18 @@
-"""Synthetic responses: the picture that a region answers to most, and what a picture becomes as a region's answer changes.
+"""Synthetic responses: the picture a region answers to most, and what a picture becomes as its answer changes.
 
-A region's pattern is a response of 1 (a standard deviation of each voxel) inside of it and 0 elsewhere. What ridge makes
-of it follows from the kernel's rows, pattern @ X^T, so weights are never formed.
+A region's pattern is a response of 1 (a standard deviation of each voxel) inside of it and 0 elsewhere. What ridge
+makes of it follows from the kernel's rows, pattern @ X^T, so weights are never formed.
 """
 
-import csv
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, Int32
 
-from brain_diffuser import arrays
+from brain_diffuser import arrays, ridge
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def as_released(
     return np.concatenate([mean[None], latents])
 
 
-def average(features: Sequence[Float[np.ndarray, "patterns *axes"]]) -> Float[np.ndarray, "patterns *axes"]:
+def average(features: Sequence[Float[np.ndarray, "patterns ..."]]) -> Float[np.ndarray, "patterns ..."]:
     """The mean over subjects, each row as far from rest (row 0) as it is in the subjects on average."""
     change = np.mean([each - each[0] for each in features], axis=0)
     axes = tuple(range(1, change.ndim))
@@ -143,18 +143,37 @@ def average(features: Sequence[Float[np.ndarray, "patterns *axes"]]) -> Float[np
     )
 
 
-def perturbed_name(region: str, nsd_id: int, amount: float) -> str:
-    """faces_nsd00012_+2: a stimulus' response with 2 standard deviations more in each voxel of a region."""
-    return f"{region}_nsd{nsd_id:05d}_{amount:+g}"
+def perturbed(
+    kernel: ridge.Kernel,
+    names: Sequence[str],
+    changes: Float[np.ndarray, "regions train"],
+    n_stimuli: int,
+    amounts: Sequence[float],
+) -> tuple[list[str], Float[np.ndarray, "patterns train"], Int32[np.ndarray, " patterns"]]:
+    """Names, kernel rows and nsd_id of the first test stimuli's responses with `amounts` of each region's pattern.
+
+    `changes` are the kernel rows of the regions' patterns; an amount is in standard deviations of each voxel, and 0 is
+    the response that was measured.
+    """
+    found, rows, nsd_id = [], [], []
+    for name, change in zip(names, changes, strict=True):
+        for row, stimulus in zip(kernel.test[:n_stimuli], kernel.test_id[:n_stimuli].tolist(), strict=True):
+            for amount in amounts:
+                found.append(f"{name}_nsd{stimulus:05d}_{amount:+g}")
+                rows.append(row + amount * change)
+                nsd_id.append(stimulus)
+    return found, np.stack(rows), np.array(nsd_id, np.int32)
 
 
-def write_names(path: str | Path, rows: Sequence[tuple[str, int]]) -> None:
-    """A table of what each row of an array of patterns is: its name, and the nsd_id whose random numbers it takes."""
-    with arrays.atomic(path) as partial, open(partial, "w", newline="") as stream:
-        csv.writer(stream, delimiter="\t", lineterminator="\n").writerows([("name", "nsd_id"), *rows])
+def save(
+    path: str | Path, features: Float[np.ndarray, "patterns ..."], names: Sequence[str], nsd_id: np.ndarray
+) -> None:
+    """Features of patterns, the name of each, and the nsd_id whose random numbers its pictures take."""
+    arrays.save(path, features.astype(np.float32), nsd_id, attrs={"names": list(names)})
 
 
-def read_names(path: str | Path) -> list[tuple[str, int]]:
-    """The table that `write_names` wrote."""
-    with open(path, newline="") as stream:
-        return [(row["name"], int(row["nsd_id"])) for row in csv.DictReader(stream, delimiter="\t")]
+def load(path: str | Path) -> tuple[list[str], arrays.Rows]:
+    """What `save` wrote: names, and features with nsd_id."""
+    with arrays.reading(path) as (values, _):
+        names = json.loads(str(values.attrs["made_by"]))["names"]
+    return names, arrays.load(path)

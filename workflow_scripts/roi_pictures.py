@@ -1,0 +1,44 @@
+"""Regions: features of patterns -> pictures, by both stages, each several times with other noise."""
+
+import numpy as np
+
+from brain_diffuser import arrays, clip, devices, pictures, recon, roi, stage1
+from brain_diffuser.diffusion import weights as diffusion_weights
+from brain_diffuser.job import job, progress
+from brain_diffuser.vdvae import weights as vdvae_weights
+
+with job(snakemake), devices.enough_memory("recon"):
+    cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
+    device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
+    names, latents = roi.load(inputs.vdvae)
+    rows = np.repeat(np.arange(len(names)), params.n_pictures)
+    number = np.tile(np.arange(params.n_pictures), len(names))
+    nsd_id = (latents.nsd_id[rows] + number).astype(np.int32)
+    text, vision = (roi.load(path)[1].values for path in (inputs.text, inputs.vision))
+    vdvae = vdvae_weights.load(inputs.model, device=device, dtype=dtype)
+    batch_size = snakemake.resources.batch_size
+    chosen = arrays.Rows(latents.values[rows], nsd_id)
+    guesses = np.stack([guess for _, guess in stage1.decode(chosen, vdvae, batch_size=batch_size, **cfg["stage1"])])
+    del vdvae
+    models = diffusion_weights.load(params.diffusion, device, dtype)
+    unconditional = clip.unconditional(
+        clip.ClipText.load(params.clip, device=device),
+        clip.ClipVision.load(params.clip, device=device),
+        recon.picture_size(*models),
+    )
+    reconstructions = recon.reconstruct(
+        guesses, text[rows], vision[rows], unconditional, models, nsd_id=nsd_id, batch_size=batch_size, **cfg["recon"]
+    )
+    several = params.n_pictures > 1
+    pictures.write_folder(
+        snakemake.output.pictures,
+        snakemake.output.manifest,
+        progress(reconstructions, len(rows), "pictures"),
+        [f"{names[row]}{f'_{each}' if several else ''}.png" for row, each in zip(rows, number, strict=True)],
+    )
+    pictures.write_folder(
+        snakemake.output.stage1,
+        snakemake.output.stage1_manifest,
+        zip(nsd_id[:: params.n_pictures].tolist(), guesses[:: params.n_pictures], strict=True),
+        [f"{name}.png" for name in names],
+    )
