@@ -4,13 +4,14 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, Shaped
 from scipy import linalg
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -57,22 +58,71 @@ def kernel(
     of_test = np.zeros((len(test), len(train)), precision)
     betas_mean, betas_std = np.empty(n_voxels), np.empty(n_voxels)
     (add_gram,) = linalg.get_blas_funcs(("syrk",), (of_train,))
-    buffers = [np.empty((len(split), min(voxel_block, n_voxels)), precision) for split in (train, test)]
     product = np.empty_like(of_test)
-    for start in range(0, n_voxels, voxel_block):
-        voxels = slice(start, min(start + voxel_block, n_voxels))
-        z_train, z_test = (each[:, : voxels.stop - start] for each in buffers)
-        z_train[...] = train[:, voxels]
-        mean, std = _centre_in_place(z_train, ddof=1)
-        _check_voxels(mean, std, len(train), start)
-        betas_mean[voxels], betas_std[voxels] = mean, std
-        np.subtract(test[:, voxels], mean, out=z_test, casting="same_kind")
-        for z in (z_train, z_test):
-            np.divide(z, std, out=z, casting="same_kind")
+    for voxels, z_train, z_test, moments in _blocks(train, test, precision, voxel_block):
+        betas_mean[voxels], betas_std[voxels] = moments
         of_train = add_gram(1.0, z_train.T, beta=1.0, c=of_train, trans=1, lower=1, overwrite_c=1)
         of_test += np.matmul(z_test, z_train.T, out=product)
     _mirror(of_train)
     return Kernel(of_train.T, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
+
+
+def rows(
+    kernel: Kernel,
+    betas_train: arrays.Rows,
+    new: Shaped[np.ndarray, "new voxels"] | h5py.Dataset,
+    *,
+    standardised: bool = False,
+    voxel_block: int = 2048,
+) -> Float[np.ndarray, "new train"]:
+    """X_new X^T, `kernel.test` for other patterns; `kernel._replace(test=..., test_id=...)` predicts from them.
+
+    The z-score is the kernel's. Patterns that are `standardised`, in units of it (a mask of voxels), are taken as such.
+    Memory: patterns and train betas stay as they are, voxels pass in blocks; the rows, twice.
+
+    Raises ValueError: train betas of other stimuli than the kernel's; other voxels.
+    """
+    train = betas_train.values
+    arrays.check_aligned("the ridge kernel", kernel.train_id, "betas_train", betas_train.nsd_id)
+    for name, n_voxels in (("betas_train", train.shape[1]), ("a new pattern", new.shape[1])):
+        if n_voxels != len(kernel.betas_mean):
+            raise ValueError(
+                f"the ridge kernel has {len(kernel.betas_mean)} voxels, {name} has {n_voxels}; expected the same. "
+                "Rerun both."
+            )
+    found = np.zeros((len(new), len(train)), kernel.train.dtype)
+    product = np.empty_like(found)
+    for _, z_train, z_new, _ in _blocks(train, new, found.dtype, voxel_block, kernel, standardised):
+        found += np.matmul(z_new, z_train.T, out=product)
+    return found
+
+
+def _blocks(
+    train: Any, other: Any, precision: Any, voxel_block: int, known: Kernel | None = None, standardised: bool = False
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+    """Voxels in turn: which, z-scored train and, unless `standardised`, other betas (until the next), and mean and std.
+
+    Mean and std are those of a known kernel, or else of the train betas.
+    """
+    n_voxels = train.shape[1]
+    buffers = [np.empty((len(split), min(voxel_block, n_voxels)), precision) for split in (train, other)]
+    for start in range(0, n_voxels, voxel_block):
+        voxels = slice(start, min(start + voxel_block, n_voxels))
+        z_train, z_other = (each[:, : voxels.stop - start] for each in buffers)
+        z_train[...] = train[:, voxels]
+        if known is None:
+            mean, std = _centre_in_place(z_train, ddof=1)
+            _check_voxels(mean, std, len(train), start)
+        else:
+            mean, std = (each[voxels].astype(precision) for each in (known.betas_mean, known.betas_std))
+            z_train -= mean
+        z_train /= std
+        if standardised:
+            z_other[...] = other[:, voxels]
+        else:
+            np.subtract(other[:, voxels], mean, out=z_other, casting="same_kind")
+            z_other /= std
+        yield voxels, z_train, z_other, (mean, std)
 
 
 def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -> None:

@@ -204,6 +204,51 @@ def test_a_kernel_comes_back_from_its_file(tmp_path, betas):
     np.testing.assert_allclose(loaded.betas_std, betas[0].values.std(0, ddof=1, dtype=np.float64))
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_rows_of_the_test_betas_are_the_kernels_own(betas, precision):
+    kernel = ridge.kernel(*betas, precision=precision, voxel_block=32)
+    found = ridge.rows(kernel, betas[0], betas[1].values, voxel_block=32)
+    np.testing.assert_array_equal(found, kernel.test)
+    assert found.dtype == precision
+
+
+def test_rows_of_standardised_patterns_are_products_with_z_scores(rng, betas):
+    masks = rng.random((3, N_VOXELS)) < 0.2
+    found = ridge.rows(ridge.kernel(*betas), betas[0], masks, standardised=True, voxel_block=32)
+    np.testing.assert_allclose(found, masks @ z_scored(betas)[0].T, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("standardised", [False, True])
+def test_blocks_of_voxels_change_no_row(rng, betas, standardised):
+    kernel, patterns = ridge.kernel(*betas), rng.normal(size=(5, N_VOXELS))
+    alone, one_by_one = (
+        ridge.rows(kernel, betas[0], patterns, standardised=standardised, voxel_block=width) for width in (N_VOXELS, 1)
+    )
+    np.testing.assert_allclose(one_by_one, alone, rtol=1e-12, atol=1e-11)
+
+
+def test_rows_stream_from_files_in_half_precision(tmp_path, betas):
+    """And predict as a kernel does that was made with them."""
+    half = [arrays.Rows(each.values.astype(np.float16), each.nsd_id) for each in betas]
+    expected = ridge.kernel(*half)
+    others = ridge.kernel(half[0], arrays.Rows(half[1].values[:2] + 1, half[1].nsd_id[:2]))
+    for name, each in zip(("train", "test"), half, strict=True):
+        arrays.save(tmp_path / f"{name}.h5", each.values, each.nsd_id)
+    with arrays.reading(tmp_path / "train.h5") as train, arrays.reading(tmp_path / "test.h5") as (test, test_id):
+        found = others._replace(test=ridge.rows(others, arrays.Rows(*train), test), test_id=test_id)
+    for name, values in expected._asdict().items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+
+
+def test_rows_of_other_stimuli_or_voxels_are_refused(betas):
+    kernel = ridge.kernel(*betas)
+    fewer = arrays.Rows(betas[0].values[1:], betas[0].nsd_id[1:])
+    with pytest.raises(ValueError, match=f"betas_train has 39; nsd_id {betas[0].nsd_id[0]} is missing"):
+        ridge.rows(kernel, fewer, betas[1].values)
+    with pytest.raises(ValueError, match="the ridge kernel has 90 voxels, a new pattern has 89; expected the same"):
+        ridge.rows(kernel, betas[0], betas[1].values[:, 1:])
+
+
 def test_progress_is_logged(predict, caplog):
     with caplog.at_level(logging.INFO, "brain_diffuser.ridge"):
         predict()
