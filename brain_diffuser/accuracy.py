@@ -51,7 +51,7 @@ def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
         )
     axes.set(xlabel="correlation of predicted and true feature over test stimuli", ylabel="features, %")
     axes.legend(frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
@@ -68,7 +68,7 @@ def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
     axes.set_xticks(place, [f"{row['region']}, {row['voxels']}" for row in rows], rotation=60, ha="right")
     axes.set(ylabel="correlation with measured betas", xlabel="region, number of voxels", ylim=(0, 1))
     axes.legend(frameon=False, loc="upper right")
-    return _svg(figure)
+    return svg(figure)
 
 
 def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
@@ -81,10 +81,10 @@ def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
         xlabel=f"noise ceiling, % of variance, mean of {repeats:.3g} repeats (dotted: median)",
         ylabel="voxels",
     )
-    return _svg(figure)
+    return svg(figure)
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
     """The figure as text that can stand inside a page: no date, ids that do not change."""
     import matplotlib
 

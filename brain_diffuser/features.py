@@ -90,12 +90,24 @@ def silent(iterable: Iterable[Any], total: int, what: str) -> Iterable[Any]:
     return iterable
 
 
-@torch.inference_mode()
 def extract(
+    feature: str, model: Any, stimuli_path: str | Path, captions_path: str | Path, out_path: str | Path, **options: Any
+) -> None:
+    """Write one feature of every stimulus; `options` are those of `store`.
+
+    Raises ValueError: a stimulus has no caption; what `store` raises.
+    """
+    with arrays.reading(stimuli_path) as (images, nsd_id):
+        inputs = images if FEATURES[feature].reads == "images" else read_captions(captions_path, nsd_id)
+        store(feature, model, inputs, nsd_id, out_path, **options)
+
+
+@torch.inference_mode()
+def store(
     feature: str,
     model: Any,
-    stimuli_path: str | Path,
-    captions_path: str | Path,
+    inputs: Any,
+    nsd_id: Int32[np.ndarray, " stimuli"],
     out_path: str | Path,
     *,
     batch_size: int,
@@ -103,30 +115,28 @@ def extract(
     progress: Callable[[Iterable[Any], int, str], Iterable[Any]] = silent,
     **options: Any,
 ) -> None:
-    """Write one feature of every stimulus; `options` are those of its function in this module.
+    """Write one feature of pictures, or of their captions; `options` are those of its function in this module.
 
-    Memory: one batch of pictures and of their features.
+    Memory: one batch of inputs and of their features.
 
-    Raises ValueError: a stimulus has no caption; a value is not finite or too large for `storage`.
+    Raises ValueError: a value is not finite or too large for `storage`.
     """
-    _, embed, reads, axes = FEATURES[feature]
-    with arrays.reading(stimuli_path) as (images, nsd_id):
-        inputs = images if reads == "images" else read_captions(captions_path, nsd_id)
-        starts = range(0, len(nsd_id), batch_size)
+    _, embed, _, axes = FEATURES[feature]
+    starts = range(0, len(nsd_id), batch_size)
 
-        def embedded() -> Iterator[tuple[slice, Tensor]]:
-            for start in starts:
-                rows = slice(start, start + batch_size)
-                yield rows, embed(inputs[rows], nsd_id[rows], model, **options)
+    def embedded() -> Iterator[tuple[slice, Tensor]]:
+        for start in starts:
+            rows = slice(start, start + batch_size)
+            yield rows, embed(inputs[rows], nsd_id[rows], model, **options)
 
-        batches = embedded()
-        first = next(batches)
-        made_by = {"feature": feature, **options}
-        with arrays.create(
-            out_path, (len(nsd_id), *first[1].shape[1:]), storage, nsd_id, axes=axes, attrs=made_by
-        ) as stored:
-            for rows, values in progress(chain([first], batches), len(starts), f"{feature} batches"):
-                stored[rows] = storable(values.flatten(1), nsd_id[rows], feature, storage)
+    batches = embedded()
+    first = next(batches)
+    made_by = {"feature": feature, **options}
+    with arrays.create(
+        out_path, (len(nsd_id), *first[1].shape[1:]), storage, nsd_id, axes=axes, attrs=made_by
+    ) as stored:
+        for rows, values in progress(chain([first], batches), len(starts), f"{feature} batches"):
+            stored[rows] = storable(values.flatten(1), nsd_id[rows], feature, storage)
 
 
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> list[list[str]]:

@@ -131,6 +131,14 @@ def test_the_file_says_what_it_holds(extract, tmp_path, vdvae):
         assert json.loads(file["values"].attrs["shape"]) == [3, 2]
 
 
+def test_pictures_in_memory_have_the_features_of_a_file(extract, tmp_path, images):
+    expected, _ = extract("clip_vision", see, picture_size=8)
+    features.store("clip_vision", see, images, IDS, tmp_path / "stored.h5", batch_size=3, picture_size=8)
+    stored = arrays.load(tmp_path / "stored.h5")
+    np.testing.assert_array_equal(stored.values, expected)
+    np.testing.assert_array_equal(stored.nsd_id, IDS)
+
+
 def test_progress_counts_batches(extract):
     seen = []
 

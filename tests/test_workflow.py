@@ -17,7 +17,7 @@ import vd_forms
 from nsd_tree import write_tree
 from toy_workflow import CLIP_DIM, N_TEST, N_TRAIN, command, edit_config, planned, snakemake, write_checkout
 
-from brain_diffuser import arrays, pictures
+from brain_diffuser import arrays, pictures, regions
 
 FEATURES = ("vdvae", "clip_text", "clip_vision")
 RIDGE = {f"ridge:{feature}" for feature in FEATURES}
@@ -321,6 +321,30 @@ def test_variants_share_what_comes_before_them(checkout):
     assert not any((images == repeats[0][1]).all() for _, images in repeats[1:])
     after = digests(checkout / "results")
     assert {path for path, digest in before.items() if after[path] != digest} == {str(checkout / "results/report.html")}
+
+
+def test_brain_correlation_makes_what_its_sets_need(checkout):
+    def compared():
+        run = snakemake(checkout, "--cores", "2", target)
+        assert run.returncode == 0, run.stderr
+        with open(checkout / target / "brain_correlation.csv", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert all(-1 <= float(row["low"]) <= float(row["correlation"]) <= float(row["high"]) <= 1 for row in rows)
+        return {(row["pictures"], row["region"]) for row in rows}
+
+    target = "results/sub01/brain"
+    of = {each: {f"brain_vision:{each}", f"brain_betas:{each}"} for each in ("recon", "stage1", "mean_image")}
+    assert planned(checkout, target) == of["recon"] | of["stage1"] | {"brain"}
+    named = list(regions.load(checkout / "results/sub01/nsd/regions.h5"))
+    assert compared() == {(each, region) for each in ("stimulus", "recon", "stage1") for region in named}
+    assert planned(checkout, target) == set()
+    edit_config(checkout, "roi.brain", ["recon", "mean_image"])
+    assert planned(checkout, target) == of["mean_image"] | {"brain"}
+    assert {each for each, _ in compared()} == {"stimulus", "recon", "mean_image"}
+    edit_config(checkout, "metrics.bootstrap", 30)
+    assert planned(checkout, target) == {"brain"}
+    edit_config(checkout, "recon.guidance_scale", 2.0)
+    assert planned(checkout, target) == {"recon", *of["recon"], "brain"}
 
 
 def test_a_judge_without_weights_stops_its_metrics_alone_and_at_once(checkout):

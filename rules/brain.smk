@@ -1,0 +1,90 @@
+"""Stage 6, brain: the betas that an encoding ridge predicts for pictures, against those that were measured.
+
+In:  folders of pictures, CLIP, results/{subject}/{features/clip_vision_train.h5, nsd, encoding, ridge/kernel.h5}
+Out: results/{subject}/{encoding/{pictures}_{clip_vision, betas}.h5, brain/brain_correlation.{csv, svg}}
+"""
+
+BRAIN_SETS = list(dict.fromkeys(cfg.roi.brain))
+
+
+rule brain_vision:
+    input:
+        pictures=lambda wildcards: folder(wildcards.pictures),
+        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
+        model=MODEL_FILES["clip_vision"],
+        sizes=layouts.picture_size(PATHS.versatile_diffusion),
+    output:
+        kept("results/{subject}/encoding/{pictures}_clip_vision.h5"),
+    log:
+        "results/{subject}/logs/brain_vision_{pictures}.log",
+    benchmark:
+        "results/{subject}/benchmarks/brain_vision_{pictures}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=6000,
+        runtime=60,
+        gpu=GPU,
+        device=cfg.compute.device,
+        batch_size=cfg.compute.batch_size.features,
+    params:
+        cfg=settings("features.storage", "compute.dtype"),
+        model=lambda wildcards: PATHS.clip,
+        diffusion=lambda wildcards: PATHS.versatile_diffusion,
+        code=code("brain_vision.py"),
+    script:
+        "../workflow_scripts/brain_vision.py"
+
+
+rule brain_betas:
+    input:
+        kernel="results/{subject}/encoding/kernel.h5",
+        train="results/{subject}/features/clip_vision_train.h5",
+        pictures="results/{subject}/encoding/{pictures}_clip_vision.h5",
+        betas="results/{subject}/nsd/betas_train.h5",
+    output:
+        "results/{subject}/encoding/{pictures}_betas.h5",
+    log:
+        "results/{subject}/logs/brain_betas_{pictures}.log",
+    benchmark:
+        "results/{subject}/benchmarks/brain_betas_{pictures}.tsv"
+    conda:
+        "../envs/core.yaml"
+    threads: 8
+    resources:
+        mem_mb=int(1100 * cfg.ridge.memory_gib),
+        runtime=60,
+        memory_gib=str(cfg.ridge.memory_gib),
+    params:
+        cfg={"alpha": cfg.accuracy.encoding_alpha, "rescale": "none"},
+        code=code("brain_betas.py"),
+    script:
+        "../workflow_scripts/brain_betas.py"
+
+
+rule brain:
+    input:
+        predicted=expand(
+            "results/{{subject}}/encoding/{file}.h5",
+            file=["betas_test", *(f"{pictures}_betas" for pictures in BRAIN_SETS)],
+        ),
+        betas="results/{subject}/nsd/betas_test.h5",
+        kernel="results/{subject}/ridge/kernel.h5",
+        regions="results/{subject}/nsd/regions.h5",
+    output:
+        directory("results/{subject}/brain"),
+    log:
+        "results/{subject}/logs/brain.log",
+    benchmark:
+        "results/{subject}/benchmarks/brain.tsv"
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        cfg=settings("metrics.bootstrap", "metrics.control_seed"),
+        sets=["stimulus", *BRAIN_SETS],
+        code=code("brain.py"),
+    script:
+        "../workflow_scripts/brain.py"

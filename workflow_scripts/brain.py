@@ -1,0 +1,25 @@
+"""Stage 6: brain correlation of sets of pictures, region by region, as a table and a plot."""
+
+from brain_diffuser import arrays, brain_correlation, regions
+from brain_diffuser.job import job
+
+with job(snakemake):
+    inputs, cfg = snakemake.input, snakemake.params.cfg
+    masks = regions.load(inputs.regions)
+    with arrays.opening(inputs.kernel) as kernel:
+        mean, std = kernel["betas_mean"][...], kernel["betas_std"][...]
+    found = {
+        pictures: brain_correlation.compare(
+            predicted,
+            inputs.betas,
+            masks,
+            mean,
+            std,
+            n_resamples=cfg["metrics.bootstrap"],
+            seed=cfg["metrics.control_seed"],
+        )
+        for pictures, predicted in zip(snakemake.params.sets, inputs.predicted, strict=True)
+    }
+    with arrays.atomic(snakemake.output[0]) as folder:
+        folder.mkdir()
+        brain_correlation.write(folder, found)

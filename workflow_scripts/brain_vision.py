@@ -1,0 +1,21 @@
+"""Stage 6: CLIP-vision of a folder of pictures, as of the stimuli."""
+
+from brain_diffuser import devices, features, pictures
+from brain_diffuser.diffusion import weights
+from brain_diffuser.job import job, progress
+
+with job(snakemake), devices.enough_memory("features"):
+    cfg, params = snakemake.params.cfg, snakemake.params
+    device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
+    ids, made = pictures.read_folder(snakemake.input.pictures, snakemake.input.manifest)
+    features.store(
+        "clip_vision",
+        features.load_clip_vision(params.model, device=device, dtype=dtype),
+        made,
+        ids,
+        snakemake.output[0],
+        batch_size=snakemake.resources.batch_size,
+        storage=cfg["features.storage"],
+        progress=progress,
+        picture_size=weights.picture_size(params.diffusion),
+    )
