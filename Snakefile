@@ -20,6 +20,7 @@ include: "rules/variants.smk"
 include: "rules/references.smk"
 include: "rules/metrics.smk"
 include: "rules/accuracy.smk"
+include: "rules/volumes.smk"
 include: "rules/report.smk"
 
 
