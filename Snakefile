@@ -21,6 +21,7 @@ include: "rules/references.smk"
 include: "rules/metrics.smk"
 include: "rules/accuracy.smk"
 include: "rules/brain.smk"
+include: "rules/volumes.smk"
 include: "rules/report.smk"
 
 

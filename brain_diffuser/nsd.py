@@ -186,6 +186,13 @@ def noise_ceiling(ncsnr: Float32[np.ndarray, " voxels"], repeats: float) -> Floa
     return ncsnr**2 / (ncsnr**2 + np.float32(1 / repeats))
 
 
+def ceiling_of_test(rois: str | Path, stimuli: str | Path) -> tuple[Float32[np.ndarray, " voxels"], float]:
+    """Each voxel's noise ceiling for the averaged betas of the test stimuli, a share of variance, and mean repeats."""
+    repeats = float(np.mean([len(trials) for trials in read_stimuli(stimuli)["test"].trials]))
+    with arrays.opening(rois) as file:
+        return noise_ceiling(np.asarray(file["ncsnr"]), repeats), repeats
+
+
 def _signal_to_noise(
     sums: np.ndarray, squares: Float64[np.ndarray, " voxels"], n_repeats: Int[np.ndarray, " stimuli"]
 ) -> Float32[np.ndarray, " voxels"]:

@@ -356,6 +356,18 @@ def test_ncsnr_is_that_of_the_forward_model(tmp_path):
     np.testing.assert_allclose(nsd.noise_ceiling(np.array([0, 1], np.float32), 3.0), [0, 0.75])
 
 
+def test_ceiling_of_the_test_stimuli(tmp_path):
+    """Their repeats count, those of training stimuli do not."""
+    trials = tuple(np.arange(n) for n in (3, 2, 1))
+    splits = {"train": nsd.Stimuli(np.array([7], np.int32), trials[2:]), "test": nsd.Stimuli(np.arange(2), trials[:2])}
+    nsd.write_stimuli(tmp_path / "stimuli.tsv", splits)
+    mask = nsd.Mask(tmp_path / "m", np.ones((1, 1, 2), bool), AFFINE)
+    nsd.write_rois(tmp_path / "rois.h5", {}, mask, np.array([0, 2], np.float32))
+    ceiling, repeats = nsd.ceiling_of_test(tmp_path / "rois.h5", tmp_path / "stimuli.tsv")
+    assert repeats == 2.5
+    np.testing.assert_allclose(ceiling, [0, 4 / (4 + 1 / 2.5)], rtol=1e-6)
+
+
 def test_ncsnr_without_repeats_is_unknown():
     sums = np.array([[1.0, 2], [3, 5]])
     assert np.isnan(nsd._signal_to_noise(sums, np.square(sums).sum(0), np.array([1, 1]))).all()

@@ -36,3 +36,9 @@ def test_direct_dependencies_are_among_the_requirements():
 def test_environments_have_the_same_versions(path):
     packages = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
     assert set(packages) <= set(pins("requirements.txt") + pins("requirements-judges.txt"))
+
+
+def test_the_environment_of_volumes_has_what_draws_them():
+    used = re.search(r"envs/\w+\.yaml", (ROOT / "rules/volumes.smk").read_text())
+    packages = yaml.safe_load((ROOT / used.group()).read_text())["dependencies"][-1]["pip"]
+    assert {"matplotlib", "nibabel", "nilearn", "pandas", "scikit-learn"} <= {each.split("==")[0] for each in packages}

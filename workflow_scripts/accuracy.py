@@ -2,7 +2,6 @@
 
 import csv
 
-import h5py
 import numpy as np
 
 from brain_diffuser import accuracy, arrays, nsd, regions
@@ -15,10 +14,7 @@ with job(snakemake):
         for feature, predicted, true in zip(features, inputs.predicted, inputs.true, strict=True)
     }
     encoding = accuracy.column_correlations(inputs.predicted_betas, inputs.betas)
-    with open(inputs.trials, newline="") as stream:
-        repeats = [int(row["n_repeats"]) for row in csv.DictReader(stream, delimiter="\t") if row["split"] == "test"]
-    with h5py.File(inputs.rois) as file:
-        ceiling = nsd.noise_ceiling(file["ncsnr"][...], float(np.mean(repeats)))
+    ceiling, repeats = nsd.ceiling_of_test(inputs.rois, inputs.trials)
     by_feature = [(name, len(each), *accuracy.quartiles(each)) for name, each in decoding.items()]
     by_region = []
     for region, voxels in regions.load(inputs.regions).items():
@@ -29,7 +25,7 @@ with job(snakemake):
     plots = {
         "decoding": accuracy.plot_decoding(decoding),
         "encoding": accuracy.plot_regions([dict(zip(columns, row, strict=True)) for row in by_region]),
-        "noise_ceiling": accuracy.plot_ceiling(ceiling, float(np.mean(repeats))),
+        "noise_ceiling": accuracy.plot_ceiling(ceiling, repeats),
     }
     with arrays.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
