@@ -22,6 +22,7 @@ include: "rules/metrics.smk"
 include: "rules/accuracy.smk"
 include: "rules/brain.smk"
 include: "rules/volumes.smk"
+include: "rules/roi.smk"
 include: "rules/report.smk"
 
 

@@ -175,6 +175,7 @@ class Roi(Section):
     pictures: Count
     gain: Positive
     parity: Literal["none", "released"]
+    judge: Judge
     equalise: bool
     perturb: Perturb
     contributions: Contributions

@@ -1,13 +1,86 @@
-"""Stage 6: tables of what regions contribute, of one subject and averaged over subjects, and their plots."""
+"""Stage 6: what regions code and contribute, to be looked at: sheets of pictures, tables, plots."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image, ImageOps
 
+from brain_diffuser import arrays, pictures, roi
 from brain_diffuser.accuracy import svg
 
 Row = dict[str, object]
+Folder = tuple[Path, Path]
+"""A folder of pictures and its manifest."""
+NUMBERED = re.compile(r"(?P<name>.+)_(?P<number>\d+)\.png")
+PERTURBED = re.compile(r"(?P<region>.+)_nsd(?P<nsd_id>\d{5})_(?P<amount>[+-][\d.e+-]+)\.png")
+
+
+def optimal_sheet(optimal: Folder, stage1: Folder, equalise: bool) -> Image.Image:
+    """A row per region: first guess, each picture, and the first one of as many random voxels."""
+    made = _by_name(optimal)
+    guesses = {file.removesuffix(".png"): picture for file, picture in _by_name(stage1).items()}
+    n_pictures = len(made) // len(guesses)
+    white = np.full_like(next(iter(made.values())), 255)
+
+    def picture(name: str, number: int) -> np.ndarray:
+        found = made.get(f"{name}_{number}.png" if n_pictures > 1 else f"{name}.png")
+        return white if found is None else _equalised(found) if equalise else found
+
+    names = [name for name in guesses if not name.startswith(roi.RANDOM)]
+    rows = [
+        [guesses[name], *(picture(name, each) for each in range(n_pictures)), picture(f"{roi.RANDOM}{name}", 0)]
+        for name in names
+    ]
+    titles = ["first guess", *(f"picture {each + 1}" for each in range(n_pictures)), "random voxels"]
+    return pictures.contact_sheet(rows, titles, names, groups=2)
+
+
+def perturbed_sheet(perturbed: Folder, stimuli: str | Path) -> Image.Image:
+    """A row per region and stimulus: the stimulus, then its picture with each amount of the region's pattern added."""
+    strips: dict[tuple[str, int], list[tuple[float, np.ndarray]]] = {}
+    for file, picture in _by_name(perturbed).items():
+        found = PERTURBED.fullmatch(file)
+        assert found
+        strips.setdefault((found["region"], int(found["nsd_id"])), []).append((float(found["amount"]), picture))
+    with arrays.reading(stimuli) as (images, nsd_id):
+        shown = {int(each): images[row] for row, each in enumerate(nsd_id) if int(each) in {key[1] for key in strips}}
+    rows = [[shown[each], *(picture for _, picture in strip)] for (_, each), strip in strips.items()]
+    titles = [
+        "stimulus",
+        *(f"{amount:+g} SD" if amount else "as measured" for amount, _ in next(iter(strips.values()))),
+    ]
+    return pictures.contact_sheet(rows, titles, [f"{region}, nsd_id {each}" for region, each in strips], groups=2)
+
+
+def shares(rows: Sequence[Mapping[str, str]], threshold: float = 0.5) -> list[Row]:
+    """Region by region, the share of its optimal pictures in which each category is seen, and of random voxels'."""
+    groups: dict[str, list[Mapping[str, str]]] = {}
+    found: list[Row] = []
+    for row in rows:
+        numbered = NUMBERED.fullmatch(row["picture"])
+        groups.setdefault(numbered["name"] if numbered else row["picture"].removesuffix(".png"), []).append(row)
+    for name, group in groups.items():
+        merged: Row = {"region": name, "pictures": len(group)}
+        for category in [key for key in group[0] if key != "picture"]:
+            merged[category] = round(float(np.mean([float(row[category]) > threshold for row in group])), 3)
+        found.append(merged)
+    return found
+
+
+def _by_name(folder: Folder) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+    """File name -> picture, in the manifest's order."""
+    _, images = pictures.read_folder(*folder)
+    return {name: image for (name, _, _), image in zip(pictures.read_manifest(folder[1]), images, strict=True)}
+
+
+def _equalised(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Histogram stretched, then made flat, in each colour, as the paper shows its optimal pictures."""
+    return np.asarray(ImageOps.equalize(ImageOps.autocontrast(Image.fromarray(picture))))
 
 
 def average_rows(tables: Sequence[Sequence[Row]], keys: Sequence[str]) -> list[Row]:
@@ -56,23 +129,22 @@ def plot_decoding(rows: Sequence[Row]) -> str:
     features = list(dict.fromkeys(str(row["feature"]) for row in rows))
     regions = list(dict.fromkeys(str(row["region"]) for row in rows))
     figure = Figure(figsize=(max(7, 0.55 * len(regions)), 2.4 * len(features) + 1), layout="constrained")
-    for axes, feature in zip(np.atleast_1d(figure.subplots(len(features), 1, sharex=True)), features, strict=True):
+    panels = np.atleast_1d(figure.subplots(len(features), 1, sharex=True))
+    for axes, feature in zip(panels, features, strict=True):
         own = [next(row for row in rows if (row["feature"], row["region"]) == (feature, name)) for name in regions]
-        for key, colour, shift, words in (("alone", "C0", -0.15, "region alone"), ("without", "C3", 0.15, "without it")):
+        for key, colour, shift, words in (
+            ("alone", "C0", -0.15, "region alone"),
+            ("without", "C3", 0.15, "without it"),
+        ):
             place = np.arange(len(own)) + shift
             low, high, value = (_numbers(own, f"{key}{word}") for word in ("_random_low", "_random_high", ""))
-            axes.vlines(place, low, high, color="0.75", linewidth=6, label="as many random voxels" if shift > 0 else None)
+            axes.vlines(
+                place, low, high, color="0.75", linewidth=6, label="as many random voxels" if shift > 0 else None
+            )
             axes.plot(place, value, "o", color=colour, markersize=4.5, label=words)
         axes.set(title=feature, ylabel="correlation", ylim=(min(0, axes.get_ylim()[0]), 1))
-    axes.set_xticks(
-        range(len(regions)),
-        [f"{row['region']}, {_count(row['voxels'])}" for row in own],
-        rotation=60,
-        ha="right",
-        rotation_mode="anchor",
-    )
-    axes.set_xlabel("region, number of voxels")
-    handles, labels = axes.get_legend_handles_labels()
+    _name_regions(panels[-1], rows[: len(regions)])
+    handles, labels = panels[-1].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside upper center", ncols=3)
     return svg(figure)
 
@@ -115,14 +187,8 @@ def plot_weights(rows: Sequence[Row]) -> str:
         place = np.arange(len(rows)) + 0.8 * (number + 0.5) / len(keys) - 0.4
         errors = _numbers(rows, f"{key}_sem") if f"{key}_sem" in rows[0] else None
         axes.bar(place, _numbers(rows, key), 0.8 / len(keys), label=key.replace("_minus_", " minus "), yerr=errors)
-    axes.set_xticks(
-        range(len(rows)),
-        [f"{row['region']}, {_count(row['voxels'])}" for row in rows],
-        rotation=60,
-        ha="right",
-        rotation_mode="anchor",
-    )
-    axes.set(ylabel="difference of mean percentiles\nof the voxels' weights (L1)", xlabel="region, number of voxels")
+    _name_regions(axes, rows)
+    axes.set_ylabel("difference of mean percentiles\nof the voxels' weights (L1)")
     axes.legend(frameon=False)
     return svg(figure)
 
@@ -131,8 +197,10 @@ def _numbers(rows: Sequence[Row], key: str) -> np.ndarray:
     return np.array([float(str(row[key])) if row[key] != "" else np.nan for row in rows])
 
 
-def _count(voxels: object) -> str:
-    return f"{float(str(voxels)):.0f}"
+def _name_regions(axes: Axes, rows: Sequence[Row]) -> None:
+    names = [f"{row['region']}, {float(str(row['voxels'])):.0f}" for row in rows]
+    axes.set_xticks(range(len(rows)), names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_xlabel("region, number of voxels")
 
 
 def _empty(words: str) -> Figure:

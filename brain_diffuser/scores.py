@@ -38,7 +38,7 @@ def write_per_image(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"], fou
         for metric, kind, scores, shuffled in found
         for each, score, control in zip(nsd_id.tolist(), scores, shuffled, strict=True)
     )
-    _write_csv(path, COLUMNS, rows)
+    write_csv(path, COLUMNS, rows)
 
 
 def read_per_image(paths: Sequence[str | Path]) -> Judged:
@@ -92,14 +92,21 @@ def summarise(found: Mapping[str, Judged], *, protocol: str, n_resamples: int, s
 
 def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Judged]) -> None:
     """scores.csv and scores.json, tidy; per_image_{pictures}.csv, a column per metric."""
-    _write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
+    write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
     (folder / "scores.json").write_text(json.dumps(list(rows), indent=1))
     for pictures, judged in found.items():
         columns = [judged.nsd_id.tolist(), *(each.scores.round(6).tolist() for each in judged.metrics)]
         header = ("nsd_id", *(each.metric for each in judged.metrics))
-        _write_csv(folder / f"per_image_{pictures}.csv", header, zip(*columns, strict=True))
+        write_csv(folder / f"per_image_{pictures}.csv", header, zip(*columns, strict=True))
 
 
-def _write_csv(path: str | Path, header: Sequence[str], rows: Any) -> None:
+def write_csv(path: str | Path, header: Sequence[str], rows: Any) -> None:
+    """A table under its header; the file appears whole or not at all."""
     with arrays.atomic(path) as part, open(part, "w", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows((header, *rows))
+
+
+def read_csv(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a table, by the names of its header."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

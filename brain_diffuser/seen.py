@@ -1,8 +1,8 @@
 """Stage 6: which categories a judge sees in pictures, by classifiers on its features of the training stimuli."""
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import batched
+from collections.abc import Callable, Mapping
 
+import h5py
 import numpy as np
 from jaxtyping import Bool, Float
 from sklearn.linear_model import LogisticRegression
@@ -13,9 +13,12 @@ from sklearn.preprocessing import StandardScaler
 PENALTY = 0.01  # C of scikit-learn, the inverse of the penalty's strength
 
 
-def embed(images: Iterable[np.ndarray], features: Callable[[np.ndarray], np.ndarray]) -> Float[np.ndarray, "images _"]:
-    """A judge's features of pictures (uint8, height, width, 3) that pass one batch at a time."""
-    return np.concatenate([features(np.stack(batch)) for batch in batched(images, 32)])
+def embed(
+    images: h5py.Dataset, features: Callable[[np.ndarray], np.ndarray], batch_size: int = 32
+) -> Float[np.ndarray, "images _"]:
+    """A judge's features of stored pictures, uint8 (images, height, width, 3), which pass one batch at a time."""
+    starts = range(0, len(images), batch_size)
+    return np.concatenate([features(images[start : start + batch_size]) for start in starts])
 
 
 def probabilities(

@@ -55,6 +55,7 @@ def kept(path):
 
 wildcard_constraints:
     subject=r"sub0[1-8]",
+    who=r"sub0[1-8]|average",
     number=r"0[1-8]",
     feature="|".join(FEATURES),
     split="train|test",

@@ -1,17 +1,17 @@
 """Regions: what each contributes to a feature, alone and by its absence, and how much weight its voxels have."""
 
-import csv
 import json
+from pathlib import Path
 
 import numpy as np
 
-from brain_diffuser import arrays, contributions, regions
+from brain_diffuser import arrays, contributions, regions, scores
 from brain_diffuser.job import job
 
 with job(snakemake):
     inputs, cfg = snakemake.input, snakemake.params.cfg["roi.contributions"]
     masks = regions.load(inputs.regions)
-    masks = {name: masks[name] for name in dict.fromkeys((*cfg["regions"],))}
+    masks = {name: masks[name] for name in cfg["regions"]}
     betas = arrays.load(inputs.betas_train), arrays.load(inputs.betas_test)
     for each, path in zip(betas, (inputs.train, inputs.test), strict=True):
         with arrays.reading(path) as (_, nsd_id):
@@ -20,7 +20,7 @@ with job(snakemake):
         z_score = kernel["betas_mean"][...], kernel["betas_std"][...]
     features = tuple(contributions.read_columns(path, cfg["columns"]) for path in (inputs.train, inputs.test))
     ridges = contributions.Ridges.of(betas, features, z_score, snakemake.params.alpha)
-    captions = {int(key): texts for key, texts in json.loads(open(inputs.captions, encoding="utf-8").read()).items()}
+    captions = {int(key): texts for key, texts in json.loads(Path(inputs.captions).read_text("utf-8")).items()}
     categories = contributions.categories(captions, cfg["categories"], *(each.nsd_id for each in betas))
     everything = {regions.ALL: np.ones(len(z_score[0]), bool)}
     tables = {
@@ -31,7 +31,4 @@ with job(snakemake):
         folder.mkdir()
         np.save(folder / "weight_norms.npy", contributions.weight_norms(ridges))
         for name, rows in tables.items():
-            with open(folder / f"{name}.csv", "w", newline="") as stream:
-                writer = csv.DictWriter(stream, contributions.COLUMNS[name], lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
+            scores.write_csv(folder / f"{name}.csv", contributions.COLUMNS[name], (row.values() for row in rows))

@@ -1,10 +1,9 @@
 """Regions: which categories a judge sees in the optimal pictures."""
 
-import csv
 import json
 from pathlib import Path
 
-from brain_diffuser import arrays, contributions, devices, judges, pictures, seen
+from brain_diffuser import arrays, contributions, devices, judges, pictures, scores, seen
 from brain_diffuser.job import job
 
 with job(snakemake):
@@ -24,15 +23,14 @@ with job(snakemake):
     shown = contributions.categories(captions, cfg["roi.contributions.categories"], ids["train"], ids["test"])
     train, test = ({category: splits[at] for category, splits in shown.items()} for at in (0, 1))
     found = seen.probabilities(features.pop("train"), train, features)
+    reliability = seen.reliability(found["test"], test).items()
+    files = [file for file, _, _ in pictures.read_manifest(inputs.manifest)]
+    columns = [found["optimal"][category].round(4).tolist() for category in shown]
     with arrays.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
-        with open(folder / "judge.csv", "w", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("category", "test_stimuli", "area_under_roc"))
-            for category, area in seen.reliability(found["test"], test).items():
-                writer.writerow((category, int(test[category].sum()), round(area, 4)))
-        with open(folder / "seen.csv", "w", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("picture", *shown))
-            for row, (file, _, _) in enumerate(pictures.read_manifest(inputs.manifest)):
-                writer.writerow((file, *(round(float(found["optimal"][each][row]), 4) for each in shown)))
+        scores.write_csv(
+            folder / "judge.csv",
+            ("category", "test_stimuli", "area_under_roc"),
+            [(category, int(test[category].sum()), round(area, 4)) for category, area in reliability],
+        )
+        scores.write_csv(folder / "seen.csv", ("picture", *shown), zip(files, *columns, strict=True))

@@ -1,0 +1,19 @@
+"""Stage 3: the weights of chosen voxels and features, for who wants to look at them; no other stage does."""
+
+import numpy as np
+
+from brain_diffuser import arrays, regions, ridge
+from brain_diffuser.job import job
+
+with job(snakemake):
+    inputs, cfg = snakemake.input, snakemake.params.cfg["roi.weights"]
+    betas = arrays.load(inputs.betas)
+    ridge.save_weights(
+        snakemake.output[0],
+        ridge.load_kernel(inputs.kernel),
+        betas,
+        inputs.train,
+        alpha=snakemake.params.alpha,
+        voxels=regions.load(inputs.regions)[cfg["region"]],
+        columns=None if cfg["columns"] == "all" else np.array(cfg["columns"]),
+    )
