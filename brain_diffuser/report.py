@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from markupsafe import Markup
 from PIL import Image
 
-from brain_diffuser import arrays, drawings, pictures, score_tables
+from brain_diffuser import arrays, drawings, pictures, score_tables, scores
 from brain_diffuser.score_tables import PUBLISHED, label, markdown
 
 __all__ = ["PUBLISHED", "Subject", "markdown", "write"]
@@ -34,6 +34,10 @@ STOP_WORDS = frozenset(
 )
 
 log = logging.getLogger(__name__)
+
+
+Exhibits = Sequence[tuple[str, Path]]
+"""(caption, file): a PNG or an SVG to look at, or a CSV, which is folded away."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def write(
     versions: dict[str, str],
     edges: list[tuple[str, str]],
     runtimes: list[tuple[str, str, float, float]],
+    regions: Sequence[tuple[str, Exhibits]] = (),
     published: Path = PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -73,7 +78,8 @@ def write(
 ) -> None:
     """Write the page. It asks nothing of any network, and its policy forbids all scripts but its own.
 
-    world: DEMO or NSD. edges: rule -> rule that needs it. runtimes: (subject, rule, seconds, peak MiB).
+    world: DEMO or NSD. edges: rule -> rule that needs it. runtimes: (subject, rule, seconds, peak MiB). regions: what
+    the section on regions shows of each subject, or of their average.
     Pictures are WebP of at most `large` pixels; where all together would exceed `budget_mb`, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
     sets are stored at 222 pixels, of two subjects at 160. A stimulus that subjects share is stored once. Memory: the
@@ -120,6 +126,7 @@ def write(
             (each.name, text, score_tables.rows_of(table, ())) for each in subjects for text, table in each.tables
         ],
         figures=[(each.name, text, _svg_uri(svg)) for each in subjects for text, svg in each.figures],
+        regions=[(name, [_exhibit(*each) for each in exhibits]) for name, exhibits in regions],
         words=_common_words({item["id"]: item["captions"] for each in galleries for item in each["items"]}.values()),
         settings="\n".join(_as_yaml(settings)),
         versions=versions,
@@ -242,6 +249,22 @@ class _Shrink:
         smaller.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
         smaller.save(file, format="WEBP", quality=self.quality)
         return base64.b64encode(file.getvalue()).decode()
+
+
+def _exhibit(caption: str, path: Path) -> dict[str, Any]:
+    """A figure as a data URI, or the rows of a table."""
+    existing = score_tables.existing(path)
+    if existing.suffix == ".csv":
+        return {"caption": caption, "rows": scores.read_csv(existing), "uri": None}
+    if existing.suffix == ".svg":
+        return {"caption": caption, "rows": None, "uri": _svg_uri(existing.read_text(encoding="utf-8"))}
+    file = io.BytesIO()
+    Image.open(existing).convert("RGB").save(file, format="WEBP", quality=85)
+    return {
+        "caption": caption,
+        "rows": None,
+        "uri": f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}",
+    }
 
 
 def _distributions(

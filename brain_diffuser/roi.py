@@ -154,7 +154,13 @@ def perturbed(
 
     `changes` are the kernel rows of the regions' patterns; an amount is in standard deviations of each voxel, and 0 is
     the response that was measured.
+
+    Raises ValueError: fewer test stimuli than asked for.
     """
+    if n_stimuli > len(kernel.test_id):
+        raise ValueError(
+            f"roi.perturb.stimuli is {n_stimuli}, there are {len(kernel.test_id)} test stimuli; ask for fewer."
+        )
     found, rows, nsd_id = [], [], []
     for name, change in zip(names, changes, strict=True):
         for row, stimulus in zip(kernel.test[:n_stimuli], kernel.test_id[:n_stimuli].tolist(), strict=True):

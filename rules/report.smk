@@ -47,6 +47,14 @@ STAGES = [
 PAGE = ["report.html.j2", "report.css", "report.js", "published_scores.tsv"]
 
 
+def of_regions():
+    """The folders of the section on regions: of every subject, and of their average."""
+    if not cfg.report.regions:
+        return []
+    average = ["results/average/roi"] if len(cfg.subjects) > 1 else []
+    return of_subjects("results/{subject}/roi") + average
+
+
 rule report:
     input:
         stimuli=of_subjects("results/{subject}/nsd/stimuli_test.h5"),
@@ -57,6 +65,7 @@ rule report:
         tables=of_subjects(f"results/{{subject}}/{TABLES}"),
         pictures=of_subjects(*map(folder, COLUMNS)),
         manifests=of_subjects(*(f"{folder(each)}_manifest.tsv" for each in COLUMNS)),
+        regions=of_regions(),
     output:
         report("results/report.html", category="Report"),
     log:

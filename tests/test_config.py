@@ -281,3 +281,35 @@ def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
     assert (
         sentence(config, root) == "variants.strong.strengthh is not a known key; did you mean variants.strong.strength?"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (
+            "roi.regions.V1",
+            ["V1v", "V1x"],
+            "roi.regions.V1 names V1x, which is neither a region nor a label of an atlas",
+        ),
+        (
+            "roi.regions.V1",
+            [],
+            "roi.regions.V1 is []; expected a list of at least one, each text or a section with the",
+        ),
+        ("roi.regions.V1", {"labels": [1]}, "roi.regions.V1 has labels; expected a list of names, or one of intersect"),
+        ("roi.regions.V1", {}, "roi.regions.V1 has no key; expected a list of names, or one of"),
+        ("roi.regions.V1", {"mask": "a", "atlas": "b"}, "roi.regions.V1 has atlas and mask; expected a list of names"),
+        ("roi.regions.a/b", ["V1v"], "roi.regions has a/b; expected a name of letters, digits, _ . + and -, so rename"),
+        ("roi.regions.V1v", ["V1d"], "roi.regions has V1v, and V1v is there already"),
+        ("roi.regions.FACES", ["OFA"], "roi.regions has FACES, and faces is there already; names differ in more than"),
+        ("roi.optimal", ["face"], "roi.optimal names face, which is not in roi.regions; did you mean faces?"),
+        ("roi.perturb.regions", ["V9"], "roi.perturb.regions names V9, which is not in roi.regions; "),
+        ("roi.weights.region", "x", "roi.weights.region names x, which is not in roi.regions; add it there"),
+        ("roi.brain", ["rekon"], "roi.brain names rekon; expected sets of pictures: stage1, recon, mean_image"),
+        ("roi.gain", 0, "roi.gain is 0; expected more than 0"),
+        ("roi.parity", "paper", 'roi.parity is "paper"; expected none or released'),
+    ],
+)
+def test_wrong_regions(config, root, path, value, expected):
+    put(config, path, value)
+    assert sentence(config, root).startswith(expected)

@@ -80,6 +80,19 @@ def test_pictures_of_two_sizes_are_refused(tmp_path, images):
         pictures.read_folder(*where)
 
 
+def test_names_of_ones_own(tmp_path, images):
+    where = tmp_path / "optimal", tmp_path / "manifest.tsv"
+    pictures.write_folder(*where, [(0, images[0]), (0, images[1])], ["faces.png", "V1.png"])
+    ids, found = pictures.read_folder(*where)
+    assert (ids.tolist(), [name for name, _, _ in pictures.read_manifest(where[1])]) == (
+        [0, 0],
+        ["faces.png", "V1.png"],
+    )
+    np.testing.assert_array_equal(found, images[:2])
+    with pytest.raises(ValueError, match=r"V1\.png of nsd_id 1 comes twice"):
+        pictures.write_folder(*where, [(0, images[0]), (1, images[1])], ["V1.png", "V1.png"])
+
+
 def test_twice_the_same_stimulus(tmp_path, images):
     with pytest.raises(ValueError, match="nsd_id 3 comes twice"):
         pictures.write_folder(tmp_path / "recon", tmp_path / "manifest.tsv", [(3, images[0]), (3, images[1])])

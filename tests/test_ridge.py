@@ -314,3 +314,35 @@ def test_a_file_that_is_no_kernel(tmp_path):
         file["train"] = np.ones(3)
     with pytest.raises(ValueError, match=r"kernel\.h5 lacks betas_mean, .*; expected a ridge kernel"):
         ridge.load_kernel(tmp_path / "kernel.h5")
+
+
+@pytest.mark.parametrize("columns", [None, [3, 17, 40], [5, 6, 7]])
+def test_weights_on_request_predict_the_same(tmp_path, betas, targets, predict, columns):
+    predicted = predict()
+    path, everything = tmp_path / "weights.h5", np.ones(N_VOXELS, bool)
+    options = {"alpha": ALPHA, "columns": columns, "column_block": 7}
+    ridge.save_weights(path, ridge.kernel(*betas), betas[0], tmp_path / "features.h5", voxels=everything, **options)
+    with h5py.File(path) as file:
+        weights, intercept, mean, std, chosen = (
+            file[name][...] for name in ("weights", "intercept", "betas_mean", "betas_std", "column")
+        )
+    assert chosen.tolist() == (columns or list(range(65)))
+    made = (betas[1].values - mean) / std @ weights + intercept
+    np.testing.assert_allclose(made, predicted[:, chosen], rtol=1e-4, atol=1e-4)
+    fit = Ridge(ALPHA).fit(z_scored(betas)[0], targets.reshape(N_TRAIN, -1)[:, chosen])
+    np.testing.assert_allclose(weights, fit.coef_.T, atol=1e-4)
+    some = np.arange(N_VOXELS) % 9 == 4
+    ridge.save_weights(path, ridge.kernel(*betas), betas[0], tmp_path / "features.h5", voxels=some, **options)
+    with h5py.File(path) as file:
+        np.testing.assert_allclose(file["weights"], weights[some], atol=1e-12)
+        assert file["voxel_column"][...].tolist() == np.flatnonzero(some).tolist()
+
+
+def test_weights_of_a_column_that_is_not_there(tmp_path, betas, targets):
+    path = save_features(tmp_path / "features.h5", targets, betas)
+    with pytest.raises(ValueError, match="has 65 columns, got column 65; choose fewer"):
+        ridge.save_weights(
+            tmp_path / "w.h5", ridge.kernel(*betas), betas[0], path,
+            alpha=1.0, voxels=np.ones(N_VOXELS, bool), columns=[65],
+        )  # fmt: skip
+    assert not (tmp_path / "w.h5").exists()

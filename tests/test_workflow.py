@@ -364,3 +364,38 @@ def test_a_judge_without_weights_stops_its_metrics_alone_and_at_once(checkout):
     for target in ("results/sub01/recon", "results/sub01/judged/recon/clip.csv"):
         other = snakemake(checkout, "--cores", "2", target)
         assert other.returncode == 0, other.stderr
+
+
+def test_regions(checkout):
+    """All of one subject's section on regions; what an edit affects; where nothing is changed nothing changes."""
+    edit_config(checkout, "roi.pictures", 2)
+    edit_config(checkout, "roi.contributions.draws", 2)
+    edit_config(checkout, "report.regions", True)
+    results = checkout / "results/sub01"
+    run = snakemake(checkout, "--cores", "2", "results/sub01/roi", "results/sub01/weights/clip_text.h5")
+    assert run.returncode == 0, run.stderr
+    made = {path.name for path in (results / "roi").iterdir()}
+    assert {"optimal.png", "perturbed.png", "decoding.csv", "lesions.svg", "weights.csv", "rois.png"} < made
+    assert "brain_correlation.csv" in made
+    first, *_ = pictures.read_manifest(results / "recon_manifest.tsv")
+    unchanged = (results / f"perturbed/pictures/V1_nsd{first[1]:05d}_+0.png").read_bytes()
+    assert hashlib.sha256(unchanged).hexdigest() == first[2]
+    named = {path.name for path in (results / "optimal/pictures").iterdir()}
+    assert {"rest_0.png", "faces_1.png", "random_faces_0.png"} <= named
+    of_optimal = {*(f"optimal:{feature}" for feature in FEATURES), "optimal_pictures", "optimal_seen", "roi"}
+    edit_config(checkout, "roi.gain", 0.5)
+    assert planned(checkout, "results/sub01/roi") == of_optimal
+    edit_config(checkout, "roi.gain", 1.0)
+    edit_config(checkout, "roi.perturb.amounts", [-1.0, 0.0])
+    of_perturbed = {*(f"perturbed:{feature}" for feature in FEATURES), "perturbed_pictures", "roi"}
+    assert planned(checkout, "results/sub01/roi") == of_perturbed
+    edit_config(checkout, "roi.perturb.amounts", [-4.0, -2.0, 0.0, 2.0, 4.0])
+    assert planned(checkout, "results/sub01/roi") == set()
+    run = snakemake(checkout, "--cores", "2")
+    assert run.returncode == 0, run.stderr
+    assert 'id="regions"' in (checkout / "results/report.html").read_text()
+    assert "Nothing to be done" not in run.stdout + run.stderr
+    edit_config(checkout, "roi.regions.nowhere", {"intersection": ["V1v", "V1d"]})
+    run = snakemake(checkout, "--cores", "2", "results/sub01/roi")
+    assert "region nowhere has 0 of" in run.stderr
+    assert made == {path.name for path in (results / "roi").iterdir()}

@@ -16,6 +16,30 @@ FIGURES = {
     "encoding": "Encoding: betas of the test stimuli, predicted from their CLIP-vision embeddings, region by region.",
     "noise_ceiling": "What noise leaves of the betas.",
 }
+# What results/{subject}/roi holds, in the order of the page; the folder of the average has some of it.
+EXHIBITS = {
+    "optimal.png": "optimal pictures of each region (rest: no response), and of as many voxels drawn at random",
+    "seen.csv": "share of the optimal pictures in which the judge sees each category",
+    "judge.csv": "how reliable the judge is, on test stimuli",
+    "perturbed.png": "a stimulus' response with a region's raised or lowered, in standard deviations; same noise",
+    "decoding.svg": "accuracy from one region alone, and with it set to its mean; grey: range of as many random voxels",
+    "decoding.csv": "accuracy alone and without",
+    "lesions.svg": "how much nearer decoded stimuli with and without a category lie with a region at its mean (d')",
+    "lesions.csv": "lesions",
+    "weights.svg": "how much higher a region's weights rank for CLIP than for VDVAE, percentiles among all voxels",
+    "weights.csv": "weights",
+    "brain_correlation.svg": "brain correlation: betas predicted from pictures against measured betas",
+    "brain_correlation.csv": "brain correlation",
+    "mosaic_encoding_accuracy.png": "encoding accuracy",
+    "glass_encoding_accuracy.png": "encoding accuracy, through the brain",
+    "mosaic_noise_ceiling.png": "noise ceiling",
+    "rois.png": "regions",
+}
+
+
+def exhibits(folder: str) -> list[tuple[str, Path]]:
+    """What there is of a folder of regions."""
+    return [(caption, Path(folder) / name) for name, caption in EXHIBITS.items() if (Path(folder) / name).exists()]
 
 
 def runtimes(subject: str) -> list[tuple[str, str, float, float]]:
@@ -73,6 +97,7 @@ with job(snakemake):
         subjects=subjects,
         settings=params.settings,
         versions=installed(),
+        regions=[(Path(folder).parent.name, exhibits(folder)) for folder in inputs.regions],
         edges=[tuple(edge) for edge in params.edges],
         runtimes=[line for name in params.subjects for line in runtimes(name)],
     )
