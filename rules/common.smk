@@ -224,3 +224,16 @@ def judged(sets):
 def of_subjects(*paths):
     """Files of every subject, subject by subject."""
     return [path.format(subject=each) for each in cfg.subjects for path in paths]
+
+
+def alpha_of(wildcards):
+    """The penalty of a feature's ridge."""
+    return SETTINGS["ridge"]["alpha"][wildcards.feature]
+
+
+def of_regions():
+    """The folders of the section on regions: of every subject, and of their average."""
+    if not cfg.report.regions:
+        return []
+    average = ["results/average/roi"] if len(cfg.subjects) > 1 else []
+    return of_subjects("results/{subject}/roi") + average

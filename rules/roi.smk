@@ -5,10 +5,6 @@ Out: results/{subject}/{optimal, perturbed, contributions, weights, roi}, result
 """
 
 
-def alpha_of(wildcards):
-    return SETTINGS["ridge"]["alpha"][wildcards.feature]
-
-
 rule optimal:
     input:
         kernel="results/{subject}/ridge/kernel.h5",
