@@ -135,8 +135,15 @@ def roi_files(subject, atlases):
 
 def mask_files(subject):
     """The masks of one's own that a subject's regions are made of."""
-    files = (regions.mask_file(each, subject) for each in cfg.regions.values())
-    return [str(path) for path in files if path]
+    paths = []
+    for name, definition in cfg.regions.items():
+        path = regions.mask_file(definition, subject)
+        if path and not path.exists():
+            sys.exit(
+                f"roi.regions.{name} reads {path}, which does not exist; put it there or correct the path"
+            )
+        paths += [str(path)] if path else []
+    return paths
 
 
 def session_numbers(subject):

@@ -395,6 +395,10 @@ def test_regions(checkout):
     assert run.returncode == 0, run.stderr
     assert 'id="regions"' in (checkout / "results/report.html").read_text()
     assert "Nothing to be done" not in run.stdout + run.stderr
+    edit_config(checkout, "roi.regions.mine", {"mask": "my/{subject}.nii.gz"})
+    run = snakemake(checkout, "-n", "results/sub01/roi")
+    assert "roi.regions.mine reads my/sub01.nii.gz, which does not exist; put it there" in run.stderr
+    edit_config(checkout, "roi.regions.mine", ["V1v"])
     edit_config(checkout, "roi.regions.nowhere", {"intersection": ["V1v", "V1d"]})
     run = snakemake(checkout, "--cores", "2", "results/sub01/roi")
     assert "region nowhere has 0 of" in run.stderr
