@@ -64,7 +64,7 @@ class Subject:
 def write(
     path: str | Path,
     *,
-    world: str,
+    world: score_tables.World,
     subjects: list[Subject],
     settings: dict,
     versions: dict[str, str],
@@ -78,17 +78,15 @@ def write(
 ) -> None:
     """Write the page. It asks nothing of any network, and its policy forbids all scripts but its own.
 
-    world: DEMO or NSD. edges: rule -> rule that needs it. runtimes: (subject, rule, seconds, peak MiB). regions: what
+    edges: rule -> rule that needs it. runtimes: (subject, rule, seconds, peak MiB). regions: what
     the section on regions shows of each subject, or of their average.
     Pictures are WebP of at most `large` pixels; where all together would exceed `budget_mb`, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
     sets are stored at 222 pixels, of two subjects at 160. A stimulus that subjects share is stored once. Memory: the
     pictures of one set at full size, and the page, twice.
 
-    Raises FileNotFoundError: an input is missing. ValueError: world unknown, no subject, or inputs that disagree.
+    Raises FileNotFoundError: an input is missing. ValueError: no subject, or inputs that disagree.
     """
-    if world not in score_tables.WORLDS:
-        raise ValueError(f"report: world must be DEMO or NSD, got {world}")
     if not subjects:
         raise ValueError("report: got 0 subjects; expected at least one.")
     scores = [(each.name, score_tables.read_scores(each.scores)) for each in subjects]
@@ -109,7 +107,6 @@ def write(
     environment.filters["label"] = label
     stream = environment.get_template("report.html.j2").stream(
         world=world,
-        world_words=score_tables.WORLDS[world],
         subjects=subjects,
         n_images=score_tables.counted(counts),
         n_sets=len(shown),
@@ -120,7 +117,7 @@ def write(
         ours=score_tables.ours(scores, shown, world),
         published=score_tables.read_published(published),
         published_columns=score_tables.published_columns(),
-        test_sets={score_tables.TEST_SETS.get(count) for count in counts.values()} if world == "NSD" else set(),
+        test_sets={score_tables.TEST_SETS.get(count) for count in counts.values()} if world == score_tables.NSD else set(),
         distributions=[_distributions(each, rows, columns) for each, (_, rows) in zip(galleries, scores, strict=True)],
         measures=[
             (each.name, text, score_tables.rows_of(table, ())) for each in subjects for text, table in each.tables

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -14,7 +14,6 @@ from markupsafe import Markup
 from brain_diffuser import arrays, drawings
 
 PUBLISHED = Path(__file__).with_name("published_scores.tsv")
-WORLDS = {"DEMO": "simulated brain, small models", "NSD": "Natural Scenes Dataset"}
 LABELS = {
     "stimulus": "stimulus", "stage1": "stage 1", "recon": "reconstruction", "mean_image": "mean training picture",
     "without_vdvae": "without VDVAE", "without_text": "without CLIP-text", "without_vision": "without CLIP-vision",
@@ -32,6 +31,18 @@ TEST_SETS = {982: "old", 1000: "new"}  # NSD's shared pictures after 37 and afte
 OPTIONAL = ("low", "high", "shuffled", "shuffled_low", "shuffled_high", "chance")  # cells that may be empty
 BASELINES = ("mean_image", "vdvae", "autoencoder", "true_features")  # sets that need no brain
 NONE = "\N{EN DASH}"  # printed where there is no number
+
+
+class World(NamedTuple):
+    """What the numbers are about; `caution`: its name stands wherever they do, for they are no scientific result."""
+
+    name: str
+    about: str
+    caution: bool = False
+
+
+NSD = World("NSD", "Natural Scenes Dataset")
+DEMO = World("DEMO", "simulated brain, small models; not a scientific result", True)
 
 
 @dataclass(frozen=True)
@@ -77,14 +88,9 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def markdown(scores: list[tuple[str, Path]], published: Path | None = None, world: str = "") -> str:
-    """The tables of scores as Markdown: each subject, their mean, and, on request, beside published numbers.
-
-    Raises ValueError: published numbers are asked for without saying whether ours are of the DEMO or of NSD.
-    """
-    if published and world not in WORLDS:
-        raise ValueError(f"report: published numbers stand beside those of a world, DEMO or NSD; got {world!r}")
-    prefix = "DEMO: " if world == "DEMO" else ""
+def markdown(scores: list[tuple[str, Path]], published: Path | None = None, world: World = NSD) -> str:
+    """The tables of scores as Markdown: each subject, their mean, and, on request, beside published numbers."""
+    prefix = f"{world.name}: " if world.caution else ""
     read = [(name, read_scores(path)) for name, path in scores]
     columns = columns_of([score for _, rows in read for score in rows])
     lines = []
@@ -258,7 +264,7 @@ def _scale(scores: Sequence[Score]) -> tuple[float, float]:
     return min(numbers), max(numbers)
 
 
-def ours(subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], world: str) -> list[dict[str, Any]]:
+def ours(subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], world: World) -> list[dict[str, Any]]:
     """Our decoded sets (all but baselines if none is `shown`) as rows of the published table.
 
     With several subjects: their mean, subject 1, whose ablations are published, and the reconstructions of the others.
@@ -271,20 +277,20 @@ def ours(subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], 
             if (brief and each.pictures != "recon") or each.pictures in BASELINES:
                 continue
             rows.setdefault((who, each.pictures, each.protocol), {
-                "system": f"{world}: {label(each.pictures)}", "subjects": who,
-                "test_set": f"{each.n} images" if world == "NSD" else f"DEMO, {each.n} images",
+                "system": f"{world.name}: {label(each.pictures)}", "subjects": who,
+                "test_set": f"{each.n} images" if world == NSD else f"{world.name}, {each.n} images",
                 "protocol": each.protocol, "source": "this run", "verified": "", "ours": True, "scores": {},
             })["scores"][each.metric] = each.mean  # fmt: skip
     return [row for row in rows.values() if row["scores"].keys() & set(PUBLISHED_METRICS)]
 
 
-def cautions(world: str, columns: Sequence[Column], counts: set[int]) -> list[str]:
+def cautions(world: World, columns: Sequence[Column], counts: set[int]) -> list[str]:
     """Why our numbers and the published ones may not be compared, one sentence each."""
     sentences, protocols = [], {each.protocol for each in columns}
-    if world == "DEMO":
+    if world != NSD:
         sentences.append(
-            "Rows marked DEMO are about a simulated brain, other pictures and small models: they show that the method "
-            "runs, and may not be compared with the published rows."
+            f"Rows marked {world.name} ({world.about}) are about another brain and other pictures than the published "
+            "rows, and may not be compared with them."
         )
     elif counts - set(TEST_SETS):
         sentences.append(

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from brain_diffuser import config as configuration
-from brain_diffuser import fetch, layouts, regions, sessions
+from brain_diffuser import fetch, layouts, regions, score_tables, sessions
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 
@@ -87,7 +87,7 @@ def where_the_pictures_are():
 
 
 PATHS = cfg.paths
-WORLD = "DEMO" if PATHS.simulated else "NSD"
+WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
 NSD = Path(PATHS.nsd).as_posix()
 DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
 BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"

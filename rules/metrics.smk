@@ -84,7 +84,7 @@ rule metrics:
     params:
         cfg=settings("metrics"),
         sets=SHOWN,
-        world=WORLD,
+        world=list(WORLD),
         code=code("metrics.py"),
     script:
         "../workflow_scripts/metrics.py"
@@ -106,7 +106,7 @@ use rule metrics as ablations with:
     params:
         cfg=settings("metrics"),
         sets=ABLATIONS,
-        world=WORLD,
+        world=list(WORLD),
         code=code("metrics.py"),
 
 

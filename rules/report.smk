@@ -74,7 +74,7 @@ rule report:
     params:
         subjects=cfg.subjects,
         columns=COLUMNS,
-        world=WORLD,
+        world=list(WORLD),
         page=hashlib.sha256(
             b"".join((ROOT / "brain_diffuser" / name).read_bytes() for name in PAGE)
         ).hexdigest(),

@@ -24,7 +24,7 @@ rule volumes:
         mem_mb=2000,
         runtime=30,
     params:
-        world=WORLD,
+        world=WORLD.name,
         code=code("volumes.py"),
     script:
         "../workflow_scripts/volumes.py"

@@ -43,7 +43,7 @@ def test_tables(judged, tmp_path):
     assert json.loads((folder / "scores.json").read_text()) == rows
     with open(folder / "per_image_recon.csv", newline="") as stream:
         assert list(csv.DictReader(stream))[1] == {"nsd_id": "3", "ssim": "0.5"}
-    table = score_tables.markdown([("sub01", folder / "scores.csv")], world="DEMO")
+    table = score_tables.markdown([("sub01", folder / "scores.csv")], world=score_tables.DEMO)
     assert "DEMO: sub01" in table
     assert "| DEMO: reconstruction, shuffled | 0.500 |" in table
 

@@ -5,7 +5,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from brain_diffuser import __version__, report
+from brain_diffuser import __version__, report, score_tables
 from brain_diffuser.job import job
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "h5py", "pillow", "snakemake")
@@ -93,7 +93,7 @@ with job(snakemake):
     ]
     report.write(
         snakemake.output[0],
-        world=params.world,
+        world=score_tables.World(*params.world),
         subjects=subjects,
         settings=params.settings,
         versions=installed(),
