@@ -10,8 +10,14 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/fetch.smk"
-include: "rules/demo.smk"
-include: "rules/nsd.smk"
+
+
+for name in DATASET_RULES:
+
+    include: f"rules/{name}.smk"
+
+
+include: "rules/regions.smk"
 include: "rules/features.smk"
 include: "rules/ridge.smk"
 include: "rules/stage1.smk"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from brain_diffuser import custom as plain
 from brain_diffuser import layouts, regions
 
 Count = Annotated[int, Field(ge=1)]
@@ -21,8 +22,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
-Subject = Literal["sub01", "sub02", "sub03", "sub04", "sub05", "sub06", "sub07", "sub08"]
+Subject = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
 
+NSD_SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
+NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs")  # other folders of results
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 NSD_FORM = "https://naturalscenesdataset.org"
 REPEAT = "seed_"
@@ -36,13 +39,40 @@ RESERVED = ("stage1", "recon", *REFERENCES)
 STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
 
 
+UNSET: Any = None
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+class Custom(Section):
+    """A dataset in the plain layout of docs/your_data.md; {label} is 01 for sub01, {session} as in the trials table."""
+
+    adapter: Literal["none", "haxby", "bold5000"]
+    trials: Text
+    betas: Text
+    mask: Text
+    stimuli: Text
+    rois: dict[str, Text]
+    zscore: Literal["none", "session"]
+    caution: str
+
+
+WRITTEN = {
+    "none": (),
+    "haxby": ("trials", "betas", "mask", "stimuli", "captions"),
+    "bold5000": ("trials",),
+}
+"""What the rules of an adapter write, of the files that a dataset names."""
+
+
 class Dataset(Section):
+    """Where files are; `nsd` or `custom` says in which layout."""
+
     simulated: bool
-    nsd: Text
+    nsd: Text = UNSET
+    custom: Custom = UNSET
     captions: Text
     vdvae: Text
     versatile_diffusion: Text
@@ -103,9 +133,6 @@ class Recon(Section):
     text_weight: Share
     noise_at: NoiseAt
     seed: Seed
-
-
-UNSET: Any = None
 
 
 class Variant(Section):
@@ -240,12 +267,13 @@ class Config(Section):
         if self.paths.simulated:
             return ()
         models = ["vdvae"]
+        nsd = ("nsd", "captions") if self.fetch.nsd and not self.paths.custom else ()
         if not layouts.is_checkpoint(self.paths.versatile_diffusion):  # what is fetched is a folder, with CLIP in it
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
         if layouts.judge_checkpoints(self.metrics.judges, self.metrics.protocol):
             models.append("judges")
-        return (*(("nsd", "captions") if self.fetch.nsd else ()), *(models if self.fetch.models else ()))
+        return (*nsd, *(models if self.fetch.models else ()))
 
     def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:
         """A variant and all settings of its reconstructions; `seed_3` is the third repeat with another seed."""
@@ -253,11 +281,19 @@ class Config(Section):
             return Variant(), self.recon.model_dump() | {"seed": self.recon.seed + int(name.removeprefix(REPEAT))}
         variant = self.variants[name]
         changed = variant.model_dump(exclude={"start", "features"}, exclude_none=True)
-        return variant, self.recon.model_dump() | changed
+        settings = self.recon.model_dump() | changed
+        if self.paths.captions == plain.NONE and settings["text_weight"] > 0:
+            raise ValueError(
+                f"variants.{name} has text_weight {settings['text_weight']}, and dataset {self.dataset} has no "
+                "captions; expected 0, so give captions or choose another variant"
+            )
+        return variant, settings
 
     @property
     def regions(self) -> dict[str, Any]:
-        """Definitions of regions, as `regions.masks` reads them."""
+        """Definitions of regions, as `regions.masks` reads them; a custom dataset has its own."""
+        if self.paths.custom:
+            return {name: {"mask": path} for name, path in self.paths.custom.rois.items()}
         return self.roi.model_dump(exclude_none=True)["regions"]
 
     @property
@@ -313,15 +349,16 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
                 f"{', '.join(RESERVED)} and does not begin with {REPEAT}; rename it"
             )
-    yield from _of_regions(config)
     if config.dataset not in config.datasets:
         yield (
             f"dataset is {config.dataset}; expected {_either(list(config.datasets))}, "
             "so choose one of these or add it to datasets"
         )
         return
-    written = ("nsd", "captions") if config.paths.simulated else ()
-    for key, path in config.paths.model_dump(exclude={"simulated", "judges", *written, *config.fetched}).items():
+    yield from _of_regions(config)
+    yield from _of_dataset(config, root)
+    left_out = {"simulated", "custom", "judges", *_written(config.paths), *config.fetched}
+    for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
             yield (
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
@@ -336,6 +373,47 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         )
 
 
+def _written(paths: Dataset) -> tuple[str, ...]:
+    """Keys of a dataset whose files are not looked for: the workflow writes them, or there are none."""
+    if not paths.custom:
+        return ("nsd", "captions") if paths.simulated else ()
+    return (*WRITTEN[paths.custom.adapter], *(["captions"] if paths.captions == plain.NONE else []))
+
+
+def _of_dataset(config: Config, root: Path) -> Iterator[str]:
+    """What is wrong with the chosen dataset's layout, its subjects, and the files of a custom one."""
+    where, custom = f"datasets.{config.dataset}", config.paths.custom
+    if (config.paths.nsd is None) == (custom is None) or (custom and config.paths.simulated):
+        yield f"{where} needs one of nsd and custom (and simulated: false with custom); see docs/your_data.md"
+        return
+    others = [subject for subject in config.subjects if subject not in NSD_SUBJECTS]
+    if not custom:
+        if others:
+            yield f"subjects has {others[0]}; expected NSD's, sub01 to sub08, so correct the name"
+        return
+    reserved = [subject for subject in config.subjects if subject in NOT_SUBJECTS]
+    if reserved:
+        yield f"subjects has {reserved[0]}, which is another folder of results; rename the subject"
+    if config.paths.captions == plain.NONE and config.recon.text_weight > 0:
+        yield (
+            f"recon.text_weight is {config.recon.text_weight}, and {where}.captions is {plain.NONE}; without captions "
+            "nothing is decoded into text, so set recon.text_weight to 0.0"
+        )
+    for name in custom.rois:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name) or name.lower() == regions.ALL:
+            yield f"{where}.custom.rois has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+    for key in ("trials", "betas", "mask"):
+        template = getattr(custom, key)
+        if len(config.subjects) > 1 and "{" not in template and template != plain.NONE:
+            yield f"{where}.custom.{key} is {template}, for {len(config.subjects)} subjects; write {{label}} in it"
+    keys = [key for key in ("trials", "betas", "mask", "stimuli") if key not in _written(config.paths)]
+    files = {key: getattr(custom, key) for key in keys} | {f"rois.{name}": path for name, path in custom.rois.items()}
+    for key, template in files.items():
+        for path in dict.fromkeys(regions.filled(template, subject) for subject in config.subjects):
+            if path != plain.NONE and not plain.files(root / path):
+                yield f"{where}.custom.{key} is {path}, which does not exist; put it there or correct the path"
+
+
 def _of_regions(config: Config) -> Iterator[str]:
     """What is wrong with regions, and with what names them."""
     roi = config.roi
@@ -348,7 +426,10 @@ def _of_regions(config: Config) -> Iterator[str]:
                 f"roi.regions.{name} has {' and '.join(forms) or 'no key'}; expected a list of names, or one of "
                 "intersection, atlas with labels, mask, voxels"
             )
-    yield from regions.problems(config.regions, config.nsd.rois, "roi.regions")
+    definitions = config.roi.model_dump(exclude_none=True)["regions"]
+    yield from regions.problems(definitions, config.nsd.rois, "roi.regions")
+    known = config.regions
+    listed = f"datasets.{config.dataset}.custom.rois" if config.paths.custom else "roi.regions"
     asked = {
         "optimal": roi.optimal,
         "perturb.regions": roi.perturb.regions,
@@ -356,11 +437,11 @@ def _of_regions(config: Config) -> Iterator[str]:
         "weights.region": [roi.weights.region],
     }
     for key, names in asked.items():
-        unknown = [name for name in names if name not in (regions.ALL, *roi.regions)]
+        unknown = [name for name in names if name not in (regions.ALL, *known)]
         if unknown:
-            similar = get_close_matches(unknown[0], roi.regions, n=1)
-            hint = f"did you mean {similar[0]}?" if similar else "add it there"
-            yield f"roi.{key} names {unknown[0]}, which is not in roi.regions; {hint}"
+            similar = get_close_matches(unknown[0], known, n=1)
+            hint = f"did you mean {similar[0]}?" if similar else f"add it there, or set roi.{key}"
+            yield f"roi.{key} names {unknown[0]}, which is not in {listed}; {hint}"
     unknown = [name for name in roi.brain if name not in (*RESERVED, *config.variants)]
     if unknown:
         yield (
@@ -438,6 +519,8 @@ def _expected(schema: dict, node: dict) -> str:
         return f"a section with the keys {', '.join(node['properties'])}"
     if node.get("type") == "array":
         return f"a list{' of at least one' if node.get('minItems') else ''}, each {_expected(schema, node['items'])}"
+    if "pattern" in node:
+        return "letters and digits, a letter first"
     words = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
     bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
     kinds = {

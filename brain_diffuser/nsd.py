@@ -6,14 +6,14 @@ Ids are 1-based in nsd_expdesign.mat and 0-based (rows of the picture brick) in 
 import csv
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int, Int16, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int16, Int32, Shaped
 from nibabel.spatialimages import SpatialImage
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
@@ -88,11 +88,16 @@ def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, 
     for split, trials in (("train", np.flatnonzero(~shared)), ("test", np.flatnonzero(shared))):
         if not len(trials):
             raise ValueError(f"0 of {len(rank)} trials show a {split} stimulus; expected at least 1. Add sessions.")
-        ids, first, stimulus = np.unique(nsd_id[trials], return_index=True, return_inverse=True)
-        by_stimulus = np.split(trials[np.argsort(stimulus, kind="stable")], np.cumsum(np.bincount(stimulus))[:-1])
-        order = np.argsort(first)
-        splits[split] = Stimuli(ids[order], tuple(by_stimulus[each] for each in order))
+        splits[split] = group_trials(nsd_id, trials)
     return splits
+
+
+def group_trials(nsd_id: Int32[np.ndarray, " trials"], chosen: Int[np.ndarray, " chosen"]) -> Stimuli:
+    """The stimuli of some trials in the order of first presentation, each with all of these trials."""
+    ids, first, stimulus = np.unique(nsd_id[chosen], return_index=True, return_inverse=True)
+    by_stimulus = np.split(chosen[np.argsort(stimulus, kind="stable")], np.cumsum(np.bincount(stimulus))[:-1])
+    order = np.argsort(first)
+    return Stimuli(ids[order], tuple(by_stimulus[each] for each in order))
 
 
 def write_stimuli(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
@@ -138,38 +143,56 @@ def read_mask(path: str | Path) -> Mask:
 def average_betas(
     session_paths: Sequence[str | Path], mask: Mask, splits: Mapping[str, Stimuli]
 ) -> tuple[dict[str, arrays.Rows], Float32[np.ndarray, " voxels"]]:
-    """Betas of each split, averaged over the repeats of a stimulus (float32, percent signal change), and ncsnr.
-
-    ncsnr is each voxel's signal-to-noise ratio: the standard deviation of what repeats share over that of what they do
-    not, 0 if they share nothing, NaN if nothing was repeated.
-    One pass over the sessions. Sums of stored integers are exact, as are those of floats in float64 for three repeats,
-    and each is divided once, so a mean does not depend on file format or order of sessions.
-    Memory: sums of 4 bytes (8 if stored as floats) per stimulus and voxel, which become the means in place, and one
-    session's masked voxels.
+    """Betas of each split, averaged over repeats (float32, percent signal change), and ncsnr: see `average_trials`.
 
     Raises ValueError: see `sessions.read`.
     Differs from the reference: divided by 300; float32, never all voxels of a session.
     """
+
+    def read() -> Iterator[np.ndarray]:
+        for number, path in enumerate(session_paths, 1):
+            yield sessions.read(path, mask.selected, mask.path)
+            logger.info("session %d of %d: %s", number, len(session_paths), Path(path).name)
+
+    n_trials = len(session_paths) * sessions.N_TRIALS
+    return average_trials(read(), n_trials, int(mask.selected.sum()), splits, STORED_PER_PERCENT)
+
+
+def average_trials(
+    blocks: Iterable[Shaped[np.ndarray, "block voxels"]],
+    n_trials: int,
+    n_voxels: int,
+    splits: Mapping[str, Stimuli],
+    stored_per_unit: int = 1,
+) -> tuple[dict[str, arrays.Rows], Float32[np.ndarray, " voxels"]]:
+    """Betas of each split, averaged over the repeats of a stimulus (float32), and ncsnr, from blocks of all trials.
+
+    ncsnr is each voxel's signal-to-noise ratio: the standard deviation of what repeats share over that of what they do
+    not, 0 if they share nothing, NaN if nothing was repeated. Trials of no stimulus count for nothing.
+    One pass over the blocks. Sums of stored integers are exact, as are those of floats in float64 for three repeats,
+    and each is divided once, so a mean does not depend on file format or order of blocks.
+    Memory: a block; sums of 4 bytes (8 if stored as floats) per stimulus and voxel, which become the means in place.
+    """
     trials = [trials for stimuli in splits.values() for trials in stimuli.trials]
-    stimulus = np.empty(sum(map(len, trials)), np.intp)
-    assert len(stimulus) == len(session_paths) * sessions.N_TRIALS
+    stimulus = np.full(n_trials, -1, np.intp)
     for row, each in enumerate(trials):
         stimulus[each] = row
-    n_voxels = int(mask.selected.sum())
     sums = np.zeros((len(trials), n_voxels), np.int32)
     squares = np.zeros(n_voxels)
-    for number, path in enumerate(session_paths):
-        betas = sessions.read(path, mask.selected, mask.path)
+    done = 0
+    for betas in blocks:
         if betas.dtype.kind == "f" and sums.dtype.kind == "i":
             sums = sums.astype(np.float64)
-        for trial, row in enumerate(stimulus[number * len(betas) : (number + 1) * len(betas)]):
-            sums[row] += betas[trial]
-            squares += np.square(betas[trial], dtype=np.float64)
-        logger.info("session %d of %d: %s", number + 1, len(session_paths), Path(path).name)
+        for trial, row in enumerate(stimulus[done : done + len(betas)]):
+            if row >= 0:
+                sums[row] += betas[trial]
+                squares += np.square(betas[trial], dtype=np.float64)
+        done += len(betas)
+    assert done == n_trials
     ncsnr = _signal_to_noise(sums, squares, np.array([len(each) for each in trials]))
     means = sums.view(np.float32)[:, :n_voxels]  # the same memory: a row of means overwrites its own sums only
     for row, each in enumerate(trials):
-        means[row] = sums[row] / (STORED_PER_PERCENT * len(each))
+        means[row] = sums[row] / (stored_per_unit * len(each))
     ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
     betas_of = {
         split: arrays.Rows(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)

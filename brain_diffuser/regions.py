@@ -66,10 +66,15 @@ def _reached(definitions: Mapping[str, Any], name: str) -> set[str]:
     return seen
 
 
+def filled(template: str, subject: str) -> str:
+    """A path of a subject: `{subject}` in it stands for sub01, `{label}` for 01."""
+    return template.replace("{subject}", subject).replace("{label}", subject.removeprefix("sub"))
+
+
 def mask_file(definition: Any, subject: str) -> Path | None:
-    """The file that a definition reads, if it does; `{subject}` in it stands for sub01."""
+    """The file that a definition reads, if it does; see `filled`."""
     found = definition.get("mask") if isinstance(definition, Mapping) else None
-    return Path(found.replace("{subject}", subject)) if found else None
+    return Path(filled(found, subject)) if found else None
 
 
 def masks(definitions: Mapping[str, Any], rois: str | Path, subject: str) -> dict[str, Bool[np.ndarray, " voxels"]]:

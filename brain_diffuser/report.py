@@ -117,7 +117,7 @@ def write(
         ours=score_tables.ours(scores, shown, world),
         published=score_tables.read_published(published),
         published_columns=score_tables.published_columns(),
-        test_sets={score_tables.TEST_SETS.get(count) for count in counts.values()} if world == score_tables.NSD else set(),
+        test_sets={score_tables.TEST_SETS.get(n) for n in counts.values()} if world == score_tables.NSD else set(),
         distributions=[_distributions(each, rows, columns) for each, (_, rows) in zip(galleries, scores, strict=True)],
         measures=[
             (each.name, text, score_tables.rows_of(table, ())) for each in subjects for text, table in each.tables

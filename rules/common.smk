@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from brain_diffuser import config as configuration
-from brain_diffuser import fetch, layouts, regions, score_tables, sessions
+from brain_diffuser import custom, fetch, layouts, regions, score_tables, sessions
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 
@@ -54,8 +54,8 @@ def kept(path):
 
 
 wildcard_constraints:
-    subject=r"sub0[1-8]",
-    who=r"sub0[1-8]|average",
+    subject="|".join(cfg.subjects),
+    who="|".join((*cfg.subjects, "average")),
     number=r"0[1-8]",
     feature="|".join(FEATURES),
     split="train|test",
@@ -87,8 +87,14 @@ def where_the_pictures_are():
 
 
 PATHS = cfg.paths
+CUSTOM = PATHS.custom
 WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
-NSD = Path(PATHS.nsd).as_posix()
+DATASET_RULES = ["demo", "nsd"] if PATHS.simulated else ["nsd"]
+if CUSTOM:
+    about = CUSTOM.caution or "own data"
+    WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
+    DATASET_RULES = [name for name in (CUSTOM.adapter, "custom") if name != "none"]
+NSD = Path(PATHS.nsd or "").as_posix()
 DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
 BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
@@ -154,7 +160,15 @@ def session_numbers(subject):
 
 
 with one_sentence():
-    SESSIONS = {subject: session_files(subject) for subject in cfg.subjects}
+    SESSIONS = {} if CUSTOM else {each: session_files(each) for each in cfg.subjects}
+
+
+def custom_files(key, subject):
+    """A subject's files of a custom dataset: none, one, or one for each session."""
+    path = regions.filled(getattr(CUSTOM, key), subject)
+    if path == custom.NONE:
+        return []
+    return [str(each) for each in custom.files(path)] if "{session}" in path else [path]
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)

@@ -22,10 +22,10 @@ PUBLISHED = fetch.published()
 NSD_FILES = [
     DESIGN,
     BRICK,
-    *(path for subject in cfg.subjects for path in SESSIONS[subject]),
+    *(path for subject in SESSIONS for path in SESSIONS[subject]),
     *(
         path
-        for subject in cfg.subjects
+        for subject in SESSIONS
         for path in roi_files(subject, [cfg.nsd.mask, *cfg.nsd.rois])
     ),
 ]

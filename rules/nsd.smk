@@ -1,8 +1,10 @@
 """Stage 1, nsd: the published files -> trial table, betas, pictures, captions and ROI labels of one subject.
 
 In:  datasets.*.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.*.captions
-Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, regions.h5, stimuli_{split}.h5, captions.json}
+Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
 """
+
+BEFORE_NSD = []  # what feeds these rules, for the report's graph
 
 
 rule nsd_design:
@@ -51,28 +53,6 @@ rule nsd_betas:
         code=code("nsd_betas.py"),
     script:
         "../workflow_scripts/nsd_betas.py"
-
-
-rule nsd_regions:
-    input:
-        rois="results/{subject}/nsd/rois.h5",
-        masks=lambda wildcards: mask_files(wildcards.subject),
-    output:
-        "results/{subject}/nsd/regions.h5",
-    log:
-        "results/{subject}/logs/nsd_regions.log",
-    benchmark:
-        "results/{subject}/benchmarks/nsd_regions.tsv"
-    conda:
-        "../envs/core.yaml"
-    resources:
-        mem_mb=1000,
-        runtime=5,
-    params:
-        regions=cfg.regions,
-        code=code("nsd_regions.py"),
-    script:
-        "../workflow_scripts/nsd_regions.py"
 
 
 rule nsd_stimuli:

@@ -1,0 +1,19 @@
+"""Stage 1: betas of a custom dataset averaged over repeats, and where its voxels lie."""
+
+from pathlib import Path
+
+from brain_diffuser import arrays, custom, nsd
+from brain_diffuser.job import job
+
+with job(snakemake):
+    inputs, params = snakemake.input, snakemake.params
+    splits, trials = nsd.read_stimuli(inputs.stimuli), custom.read_trials(inputs.trials[0])
+    paths = [Path(path) for path in inputs.betas]
+    mask = custom.read_mask(Path(inputs.mask[0]) if inputs.mask else None, custom.n_voxels(paths[0]))
+    blocks = custom.read_betas(paths, trials, mask.selected, params.zscore)
+    betas, ncsnr = nsd.average_trials(blocks, len(trials), int(mask.selected.sum()), splits)
+    betas, kept = nsd.settle_constant_voxels(betas, mask, params.cfg["nsd.constant_voxels"])
+    nsd.write_rois(snakemake.output.rois, {}, kept, ncsnr[kept.selected[mask.selected]])
+    for split, rows in betas.items():
+        unit = "as given" if params.zscore == custom.NONE else "standard deviations of a session"
+        arrays.save(snakemake.output[split], *rows, axes=("voxels",), unit=unit)

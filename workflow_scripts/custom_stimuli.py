@@ -1,0 +1,9 @@
+"""Stage 1: the pictures of one split of a custom dataset, in the order of its betas."""
+
+from brain_diffuser import custom, nsd
+from brain_diffuser.job import job
+
+with job(snakemake):
+    stimuli = nsd.read_stimuli(snakemake.input.stimuli)[snakemake.wildcards.split]
+    names = {number: name for name, number in custom.read_ids(snakemake.input.ids).items()}
+    custom.copy_pictures(snakemake.input.pictures, snakemake.output[0], stimuli.nsd_id, names)
