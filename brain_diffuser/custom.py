@@ -42,6 +42,16 @@ class Files(NamedTuple):
     mask: Path | None
     rois: dict[str, Path]
 
+    @classmethod
+    def of(
+        cls, subject: str, trials: str, betas: Sequence[str], mask: Sequence[str], rois: Mapping[str, str]
+    ) -> "Files":
+        """From names, as Snakemake has them; `mask` is one or none."""
+        voxels = Path(mask[0]) if mask else None
+        return cls(
+            subject, Path(trials), tuple(map(Path, betas)), voxels, {name: Path(path) for name, path in rois.items()}
+        )
+
 
 class Trial(NamedTuple):
     """A row of the trials table."""

@@ -1,5 +1,7 @@
 """Stage 1: all that is wrong with a dataset in the plain layout, one sentence each, before anything is computed."""
 
+import hashlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -9,10 +11,13 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from brain_diffuser import custom, nsd
+from brain_diffuser import arrays, custom, nsd
+
+logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
+VERSION = 1  # of what is looked for; a sound dataset of an earlier one is looked through again
 SHOWN = 5  # places that a sentence names
 MODES = ("RGB", "L")
 PNG_DEPTH = 24  # byte of a PNG file that has its bits per channel
@@ -41,6 +46,34 @@ def problems(
     yield from _of_pictures(Path(stimuli), [name for name in used if name in ids])
     if captions is not None:
         yield from _of_captions(captions, list(used))
+
+
+def look_through(
+    record: Path,
+    subjects: Sequence[custom.Files],
+    stimuli: str | Path,
+    captions: str | Path | None,
+    constant_voxels: str = "error",
+) -> None:
+    """Refuse a dataset with problems, all of them in one message.
+
+    A sound one is remembered in `record`, by the names, sizes and dates of its files, and not looked through again.
+
+    Raises ValueError: there are problems.
+    """
+    files = [path for each in subjects for path in (each.trials, *each.betas, each.mask, *each.rois.values()) if path]
+    files += [Path(stimuli, name) for name in custom.stimulus_ids(stimuli)] + ([Path(captions)] if captions else [])
+    there = [(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    key = hashlib.sha256(repr((VERSION, constant_voxels, there)).encode()).hexdigest()
+    if record.is_file() and record.read_text(encoding="utf-8") == key:
+        return
+    logger.warning("looking through the dataset: %d files", len(files))
+    found = list(problems(subjects, stimuli, captions, constant_voxels))
+    if found:
+        listed = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1))
+        raise ValueError(f"The dataset has {len(found)} problem{'s' * (len(found) > 1)}; no job was started.\n{listed}")
+    with arrays.atomic(record) as partial:
+        partial.write_text(key, encoding="utf-8")
 
 
 def _attempt(read: Callable[[], Found]) -> tuple[Found | None, list[str]]:

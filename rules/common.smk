@@ -16,7 +16,15 @@ sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from brain_diffuser import config as configuration
-from brain_diffuser import custom, fetch, layouts, regions, score_tables, sessions
+from brain_diffuser import (
+    custom,
+    custom_problems,
+    fetch,
+    layouts,
+    regions,
+    score_tables,
+    sessions,
+)
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 

@@ -1,78 +1,49 @@
 """Stage 1, custom: a dataset in the plain layout (docs/your_data.md), in place of nsd: the same artifacts.
 
 In:  datasets.*.custom.{trials, betas, mask, stimuli, rois}, datasets.*.captions
-Out: results/dataset/stimuli.tsv; results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5,
-     captions.json}
+Out: results/{subject}/nsd/{stimuli.tsv, stim_files.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
 """
 
-IDS = "results/dataset/stimuli.tsv"
-BEFORE_NSD = [("custom_check", "nsd_design")]
 CAPTIONS = [] if PATHS.captions == custom.NONE else [PATHS.captions]
+# Where an adapter writes pictures, a rule's output says when; else their names, sizes and dates do.
+STIMULI = [CUSTOM.stimuli] if "stimuli" in configuration.WRITTEN[CUSTOM.adapter] else []
+PICTURES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
+STATS = {name: Path(CUSTOM.stimuli, name).stat() for name in PICTURES}
 
 
-def of_all_subjects(*keys):
-    """Some files of every subject, subject by subject."""
-    return [
-        path
-        for each in cfg.subjects
-        for key in keys
-        for path in custom_files(key, each)
-    ]
+def digest(values):
+    """A short key of some values."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
 
 
-def pictures_there():
-    """A key of the pictures' names, sizes and dates, for the folder's own date tells nothing of changed files."""
-    if "stimuli" in configuration.WRITTEN[CUSTOM.adapter]:
-        return CUSTOM.adapter
-    digest = hashlib.sha256()
-    for path in sorted(Path(CUSTOM.stimuli).rglob("*")):
-        there = path.stat()
-        digest.update(f"{path}\0{there.st_size}\0{there.st_mtime_ns}\0".encode())
-    return digest.hexdigest()[:16]
+def subject_files(subject):
+    """What a subject's betas come from."""
+    trials, betas, mask = (
+        custom_files(key, subject) for key in ("trials", "betas", "mask")
+    )
+    rois = dict(zip(cfg.regions, mask_files(subject)))
+    return custom.Files.of(subject, trials[0], betas, mask, rois)
 
 
-rule custom_check:
-    input:
-        trials=of_all_subjects("trials"),
-        betas=of_all_subjects("betas"),
-        masks=of_all_subjects("mask"),
-        rois=[path for each in cfg.subjects for path in mask_files(each)],
-        captions=CAPTIONS,
-        stimuli=CUSTOM.stimuli,
-    output:
-        IDS,
-    log:
-        "results/logs/custom_check.log",
-    benchmark:
-        "results/benchmarks/custom_check.tsv"
-    conda:
-        "../envs/core.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=120,
-    params:
-        subjects=[
-            [each, *(custom_files(key, each) for key in ("trials", "betas", "mask"))]
-            for each in cfg.subjects
-        ],
-        rois=[
-            [name, path]
-            for each in cfg.subjects
-            for name, path in zip(cfg.regions, mask_files(each))
-        ],
-        pictures=pictures_there(),
-        cfg=settings("nsd.constant_voxels"),
-        code=code("custom_check.py"),
-    script:
-        "../workflow_scripts/custom_check.py"
+# An adapter looks through what it has written; all else is looked through here, before any job.
+if CUSTOM.adapter == "none":
+    with one_sentence():
+        custom_problems.look_through(
+            Path("results/dataset/sound.txt"),
+            [subject_files(subject) for subject in cfg.subjects],
+            CUSTOM.stimuli,
+            CAPTIONS[0] if CAPTIONS else None,
+            cfg.nsd.constant_voxels,
+        )
 
 
 rule nsd_design:
     input:
         trials=lambda wildcards: custom_files("trials", wildcards.subject),
-        ids=IDS,
+        pictures=STIMULI,
     output:
-        "results/{subject}/nsd/stimuli.tsv",
+        stimuli="results/{subject}/nsd/stimuli.tsv",
+        stim_files="results/{subject}/nsd/stim_files.tsv",
     log:
         "results/{subject}/logs/nsd_design.log",
     benchmark:
@@ -83,6 +54,8 @@ rule nsd_design:
         mem_mb=1000,
         runtime=5,
     params:
+        folder=CUSTOM.stimuli,
+        names=digest(sorted(STATS)),
         code=code("custom_design.py"),
     script:
         "../workflow_scripts/custom_design.py"
@@ -118,8 +91,8 @@ rule nsd_betas:
 rule nsd_stimuli:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        ids=IDS,
-        pictures=CUSTOM.stimuli,
+        stim_files="results/{subject}/nsd/stim_files.tsv",
+        pictures=STIMULI,
     output:
         "results/{subject}/nsd/stimuli_{split}.h5",
     log:
@@ -132,7 +105,8 @@ rule nsd_stimuli:
         mem_mb=1000,
         runtime=60,
     params:
-        pictures=pictures_there(),
+        folder=CUSTOM.stimuli,
+        pictures=digest([(name, s.st_size, s.st_mtime_ns) for name, s in STATS.items()]),
         code=code("custom_stimuli.py"),
     script:
         "../workflow_scripts/custom_stimuli.py"
@@ -141,7 +115,7 @@ rule nsd_stimuli:
 rule nsd_captions:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        ids=IDS,
+        stim_files="results/{subject}/nsd/stim_files.tsv",
         captions=CAPTIONS,
     output:
         "results/{subject}/nsd/captions.json",

@@ -4,8 +4,6 @@ In:  datasets.*.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.*.captio
 Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
 """
 
-BEFORE_NSD = []  # what feeds these rules, for the report's graph
-
 
 rule nsd_design:
     input:

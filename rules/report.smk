@@ -7,7 +7,7 @@ Out: results/report.html
 TABLES = "ablations" if cfg.report.ablations else "metrics"
 COLUMNS = ["stage1", "recon", *(cfg.variants if cfg.report.ablations else [])]
 # What feeds what, without the shortcuts; a test compares it with Snakemake's own graph.
-STAGES = BEFORE_NSD + [
+STAGES = [
     ("nsd_design", "nsd_betas"),
     ("nsd_design", "nsd_stimuli"),
     ("nsd_design", "nsd_captions"),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from toy_lab import AFFINE, SHAPE, SIDE, write_lab, write_table
 
-from brain_diffuser import custom
+from brain_diffuser import custom, custom_problems
 from brain_diffuser.custom_problems import problems
 
 FIRST = "set/00.png"
@@ -312,6 +312,19 @@ def test_every_problem_is_reported_at_once(lab):
     assert len(sentences) == len(chosen)
     for name in chosen:
         assert any(MALFORMED[name][1] in each for each in sentences)
+
+
+def test_a_sound_dataset_is_looked_through_once(lab, caplog):
+    record = lab.root / "results/sound.txt"
+    files = custom.Files.of("sub01", str(lab.trials), [str(lab.betas)], [str(lab.mask)], {"V1": str(lab.roi)})
+    for times in (1, 1):
+        custom_problems.look_through(record, [files], lab.stimuli, lab.captions)
+        assert caplog.text.count("looking through the dataset: 16 files") == times
+    MALFORMED["NaN"][0](lab)
+    MALFORMED["unknown split"][0](lab)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"The dataset has 2 problems; no job was started\.\n1\. .*\n2\. .*nan in"):
+            custom_problems.look_through(record, [files], lab.stimuli, lab.captions)
 
 
 def test_without_pictures(lab):

@@ -5,7 +5,7 @@ from brain_diffuser.job import job
 
 with job(snakemake):
     splits = nsd.read_stimuli(snakemake.input.stimuli)
-    names = {number: name for name, number in custom.read_ids(snakemake.input.ids).items()}
+    names = {number: name for name, number in custom.read_ids(snakemake.input.stim_files).items()}
     known = custom.read_captions(snakemake.input.captions[0]) if snakemake.input.captions else {}
     ids = [number for stimuli in splits.values() for number in stimuli.nsd_id.tolist()]
     texts = {number: known[names[number]] if known else [custom.NO_CAPTION] for number in ids}

@@ -5,5 +5,5 @@ from brain_diffuser.job import job
 
 with job(snakemake):
     stimuli = nsd.read_stimuli(snakemake.input.stimuli)[snakemake.wildcards.split]
-    names = {number: name for name, number in custom.read_ids(snakemake.input.ids).items()}
-    custom.copy_pictures(snakemake.input.pictures, snakemake.output[0], stimuli.nsd_id, names)
+    names = {number: name for name, number in custom.read_ids(snakemake.input.stim_files).items()}
+    custom.copy_pictures(snakemake.params.folder, snakemake.output[0], stimuli.nsd_id, names)
