@@ -32,6 +32,11 @@ include: "rules/roi.smk"
 include: "rules/report.smk"
 
 
+for name in MORE_RULES:
+
+    include: f"rules/{name}.smk"
+
+
 localrules:
     all,
 

@@ -87,6 +87,13 @@ class Demo(Section):
     format: Literal["nifti", "hdf5"]
 
 
+class Haxby(Section):
+    shift: Annotated[int, Field(ge=0, le=9)]
+    test_runs: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=11)]
+    permutations: Annotated[int, Field(ge=19)]
+    seed: Seed
+
+
 class Nsd(Section):
     sessions: Literal["all"] | Count | Annotated[list[Count], Field(min_length=1)]
     format: Literal["auto", "nifti", "hdf5"]
@@ -247,6 +254,7 @@ class Config(Section):
     subjects: Annotated[list[Subject], Field(min_length=1)]
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
     demo: Demo
+    haxby: Haxby
     nsd: Nsd
     features: Features
     ridge: Ridge

@@ -31,12 +31,15 @@ def problems(
     if not ids:
         yield f"{stimuli} has no picture; expected files that end in {', '.join(custom.PICTURES)}"
     used: dict[str, None] = {}
+    splits: dict[tuple[str, str], set[str]] = {}
     for files in subjects:
         trials, found = _attempt(lambda files=files: custom.read_trials(files.trials))
         yield from found
         if trials is not None:
             yield from _of_trials(files.trials, trials, ids)
             used |= dict.fromkeys(trial.stim_file for trial in trials if trial.split in custom.SPLITS)
+            for trial in trials:
+                splits.setdefault((files.subject, trial.split), set()).add(trial.stim_file)
         mask, found = _attempt(lambda files=files: _mask(files))
         yield from found
         if mask is not None:
@@ -44,6 +47,7 @@ def problems(
             for name, path in files.rois.items():
                 yield from _of_roi(name, path, mask, files.subject)
     yield from _of_pictures(Path(stimuli), [name for name in used if name in ids])
+    yield from _of_copies(Path(stimuli), ids, splits)
     if captions is not None:
         yield from _of_captions(captions, list(used))
 
@@ -68,12 +72,18 @@ def look_through(
     if record.is_file() and record.read_text(encoding="utf-8") == key:
         return
     logger.warning("looking through the dataset: %d files", len(files))
-    found = list(problems(subjects, stimuli, captions, constant_voxels))
-    if found:
-        listed = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1))
-        raise ValueError(f"The dataset has {len(found)} problem{'s' * (len(found) > 1)}; no job was started.\n{listed}")
+    refuse(list(problems(subjects, stimuli, captions, constant_voxels)))
     with arrays.atomic(record) as partial:
         partial.write_text(key, encoding="utf-8")
+
+
+def refuse(found: Sequence[str]) -> None:
+    """Raises ValueError, with all problems one below the other, if there are any."""
+    if found:
+        listed = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1))
+        raise ValueError(
+            f"The dataset has {len(found)} problem{'s' * (len(found) > 1)}; nothing was computed.\n{listed}"
+        )
 
 
 def _attempt(read: Callable[[], Found]) -> tuple[Found | None, list[str]]:
@@ -306,6 +316,24 @@ def _of_pictures(folder: Path, names: Sequence[str]) -> Iterator[str]:
         )
     if usual[0] != usual[1]:
         yield f"{folder} has pictures of {usual[0]} x {usual[1]} pixels; expected squares, so crop or pad them"
+
+
+def _of_copies(folder: Path, ids: Mapping[str, int], splits: Mapping[tuple[str, str], set[str]]) -> Iterator[str]:
+    """Pictures of a subject's test that are, under another name, among its training."""
+    content = {
+        name: hashlib.sha256((folder / name).read_bytes()).digest()
+        for names in splits.values()
+        for name in names & set(ids)
+    }
+    for subject in dict.fromkeys(subject for subject, _ in splits):
+        train, test = (splits.get((subject, split), set()) & set(ids) for split in custom.SPLITS)
+        known = {content[name]: name for name in sorted(train)}
+        copies = sorted(name for name in test - train if content[name] in known)
+        if copies:
+            yield (
+                f"{folder}: {_listed(copies)} is in the test of {subject} and the same file as "
+                f"{known[content[copies[0]]]}, which is in train; expected one of them, so name it once"
+            )
 
 
 def _of_picture(path: Path, image: Image.Image) -> str | None:

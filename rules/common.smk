@@ -102,6 +102,7 @@ if CUSTOM:
     about = CUSTOM.caution or "own data"
     WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
     DATASET_RULES = [name for name in (CUSTOM.adapter, "custom") if name != "none"]
+MORE_RULES = ["haxby_runs"] if "haxby" in DATASET_RULES else []
 NSD = Path(PATHS.nsd or "").as_posix()
 DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
 BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"

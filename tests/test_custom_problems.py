@@ -130,7 +130,13 @@ def shifted():
     return affine
 
 
+def copy_between_splits(lab):
+    train, test = ({row["stim_file"] for row in lab.rows() if row["split"] == split} for split in custom.SPLITS)
+    (lab.stimuli / min(test)).write_bytes((lab.stimuli / min(train)).read_bytes())
+
+
 MALFORMED = {
+    "a leak under another name": (copy_between_splits, "is in the test of sub01 and the same file as set/00.png"),
     "missing columns": (lambda lab: drop_column(lab, "repeat", "split"), "trials.tsv lacks column repeat, split; its"),
     "an empty table": (
         lambda lab: lab.trials.write_text(""),
@@ -323,7 +329,9 @@ def test_a_sound_dataset_is_looked_through_once(lab, caplog):
     MALFORMED["NaN"][0](lab)
     MALFORMED["unknown split"][0](lab)
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"The dataset has 2 problems; no job was started\.\n1\. .*\n2\. .*nan in"):
+        with pytest.raises(
+            ValueError, match=r"The dataset has 2 problems; nothing was computed\.\n1\. .*\n2\. .*nan in"
+        ):
             custom_problems.look_through(record, [files], lab.stimuli, lab.captions)
 
 

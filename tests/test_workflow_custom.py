@@ -100,7 +100,7 @@ def test_problems_are_reported_together_before_any_other_job(custom_checkout):
     Image.new("CMYK", (SIDE, SIDE)).save(custom_checkout / "data/custom/stimuli/set/00.png", format="JPEG")
     run = snakemake(custom_checkout, "--cores", "2")
     assert run.returncode != 0
-    assert "The dataset has 2 problems; no job was started.\n1. " in run.stderr
+    assert "The dataset has 2 problems; nothing was computed.\n1. " in run.stderr
     assert "split is 'validation'; expected train, test or n/a\n2. " in run.stderr
     assert run.stderr.rstrip().endswith("set/00.png is CMYK; expected 8-bit RGB or grey (L), so convert it")
     assert "Traceback" not in run.stderr

@@ -1,0 +1,33 @@
+"""A real brain: one slice of Haxby et al. 2001, subject 1, written in the plain layout (docs/haxby.md).
+
+In:  demo/haxby2001, demo/pictures
+Out: datasets.*.custom.{trials, betas, mask, stimuli}, datasets.*.captions
+"""
+
+
+rule haxby:
+    input:
+        bold="demo/haxby2001/bold.nii.gz",
+        mask="demo/haxby2001/mask.nii.gz",
+        labels="demo/haxby2001/attributes_literal.txt",
+    output:
+        trials=custom_files("trials", cfg.subjects[0])[0],
+        betas=custom_files("betas", cfg.subjects[0])[0],
+        mask=custom_files("mask", cfg.subjects[0])[0],
+        stimuli=directory(CUSTOM.stimuli),
+        captions=PATHS.captions,
+    log:
+        "results/logs/haxby.log",
+    benchmark:
+        "results/benchmarks/haxby.tsv"
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=5,
+    params:
+        cfg=settings("haxby.shift", "haxby.test_runs"),
+        subject=cfg.subjects[0],
+        code=code("haxby.py"),
+    script:
+        "../workflow_scripts/haxby.py"

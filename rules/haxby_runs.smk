@@ -1,0 +1,133 @@
+"""Haxby et al. 2001, run by run: each run's blocks decoded by the other runs' ridge, and identified among 8 categories.
+
+In:  results/{subject}/{nsd, features}, the networks of stages 4 and 5, metrics.judges
+Out: results/{subject}/held_out/{labels}/{{feature}.h5, stage1, recon}, results/{subject}/identification
+"""
+
+LABELS = ["true", "permuted"]
+HELD_OUT = "results/{subject}/held_out/{labels}/"
+
+
+rule held_out:
+    input:
+        betas=expand(
+            "results/{{subject}}/nsd/betas_{split}.h5", split=["train", "test"]
+        ),
+        features=expand(
+            "results/{{subject}}/features/{{feature}}_{split}.h5",
+            split=["train", "test"],
+        ),
+        stim_files="results/{subject}/nsd/stim_files.tsv",
+    output:
+        f"{HELD_OUT}{{feature}}.h5",
+    log:
+        "results/{subject}/logs/held_out_{labels}_{feature}.log",
+    benchmark:
+        "results/{subject}/benchmarks/held_out_{labels}_{feature}.tsv"
+    wildcard_constraints:
+        labels="|".join(LABELS),
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cfg=settings("haxby.seed", "ridge.rescale"),
+        alpha=alpha_of,
+        code=code("held_out.py"),
+    script:
+        "../workflow_scripts/held_out.py"
+
+
+use rule stage1 as held_out_stage1 with:
+    input:
+        latents=f"{HELD_OUT}vdvae.h5",
+        model=PATHS.vdvae,
+        sizes=layouts.description(PATHS.vdvae),
+    output:
+        pictures=directory(f"{HELD_OUT}stage1"),
+        manifest=f"{HELD_OUT}stage1_manifest.tsv",
+    log:
+        "results/{subject}/logs/held_out_{labels}_stage1.log",
+    benchmark:
+        "results/{subject}/benchmarks/held_out_{labels}_stage1.tsv"
+    wildcard_constraints:
+        labels="|".join(LABELS),
+
+
+use rule recon as held_out_recon with:
+    input:
+        stage1=f"{HELD_OUT}stage1",
+        manifest=f"{HELD_OUT}stage1_manifest.tsv",
+        text=f"{HELD_OUT}clip_text.h5",
+        vision=f"{HELD_OUT}clip_vision.h5",
+        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
+        diffusion=layouts.diffusion(PATHS.versatile_diffusion),
+    output:
+        pictures=directory(f"{HELD_OUT}recon"),
+        manifest=f"{HELD_OUT}recon_manifest.tsv",
+    log:
+        "results/{subject}/logs/held_out_{labels}_recon.log",
+    benchmark:
+        "results/{subject}/benchmarks/held_out_{labels}_recon.tsv"
+    wildcard_constraints:
+        labels="|".join(LABELS),
+
+
+rule identification:
+    input:
+        betas=expand(
+            "results/{{subject}}/nsd/betas_{split}.h5", split=["train", "test"]
+        ),
+        stimuli=expand(
+            "results/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
+        ),
+        features=expand(
+            "results/{{subject}}/features/{feature}_{split}.h5",
+            feature=FEATURES,
+            split=["train", "test"],
+        ),
+        predicted=expand(
+            f"{HELD_OUT}{{feature}}.h5",
+            labels=LABELS,
+            feature=FEATURES,
+            allow_missing=True,
+        ),
+        pictures=expand(
+            f"{HELD_OUT}{{stage}}",
+            labels=LABELS,
+            stage=["stage1", "recon"],
+            allow_missing=True,
+        ),
+        manifests=expand(
+            f"{HELD_OUT}{{stage}}_manifest.tsv",
+            labels=LABELS,
+            stage=["stage1", "recon"],
+            allow_missing=True,
+        ),
+        stim_files="results/{subject}/nsd/stim_files.tsv",
+        weights=lambda wildcards: judge_weights(cfg.metrics.judges),
+    output:
+        directory("results/{subject}/identification"),
+    log:
+        "results/{subject}/logs/identification.log",
+    benchmark:
+        "results/{subject}/benchmarks/identification.tsv"
+    conda:
+        "../envs/judges.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=GPU,
+        device=cfg.compute.device,
+    params:
+        cfg=settings("haxby", "metrics.protocol", "metrics.judges"),
+        alpha=cfg.ridge.alpha.clip_vision,
+        features=FEATURES,
+        labels=LABELS,
+        world=list(WORLD),
+        judges=lambda wildcards: PATHS.judges,
+        clip=lambda wildcards: PATHS.clip,
+        code=code("identification.py"),
+    script:
+        "../workflow_scripts/identification.py"

@@ -1,0 +1,23 @@
+"""Haxby et al. 2001: blocks of the recording as betas, pictures that stand in for stimuli, all looked through."""
+
+import shutil
+
+import nibabel as nib
+import numpy as np
+
+from brain_diffuser import arrays, custom, custom_problems
+from brain_diffuser.job import job
+from demo import haxby
+
+with job(snakemake):
+    inputs, made, cfg = snakemake.input, snakemake.output, snakemake.params.cfg
+    mask = nib.load(inputs.mask)
+    volumes = np.asarray(nib.load(inputs.bold).dataobj)[np.asarray(mask.dataobj) > 0].T.astype(np.float64)
+    blocks = haxby.block_means(volumes, *haxby.read_labels(inputs.labels), cfg["haxby.shift"])
+    haxby.write_betas(made.betas, blocks, mask)
+    haxby.write_pictures(made.stimuli, blocks)
+    haxby.write_tables(made.trials, made.captions, blocks, cfg["haxby.test_runs"])
+    with arrays.atomic(made.mask) as partial:
+        shutil.copyfile(inputs.mask, partial)
+    subject = custom.Files.of(snakemake.params.subject, made.trials, [made.betas], [made.mask], {})
+    custom_problems.refuse(list(custom_problems.problems([subject], made.stimuli, made.captions)))

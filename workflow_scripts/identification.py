@@ -1,0 +1,49 @@
+"""Haxby et al. 2001: how many blocks are identified among eight categories, by betas, features and pictures."""
+
+import numpy as np
+
+from brain_diffuser import arrays, custom, devices, judges, pictures
+from brain_diffuser.job import job
+from demo import haxby_runs
+
+with job(snakemake):
+    inputs, params, cfg = snakemake.input, snakemake.params, snakemake.params.cfg
+    haxby_cfg, n_features = cfg["haxby"], len(params.features)
+    blocks = haxby_runs.labelled(haxby_runs.together(*inputs.betas), custom.read_ids(inputs.stim_files))
+    true = {
+        feature: haxby_runs.flat(haxby_runs.together(*inputs.features[2 * place : 2 * place + 2]))
+        for place, feature in enumerate(params.features)
+    }
+    seen = haxby_runs.together(*inputs.stimuli)
+    device, _ = devices.choose(snakemake.resources.device, "float32")
+    known = {
+        name: judges.load(name, cfg["metrics.protocol"], params.judges, params.clip, device)
+        for name in cfg["metrics.judges"]
+    }
+    judged = {name: haxby_runs.only(judge.features(seen.values)) for name, judge in known.items()}
+    named = {}
+    for at, labels in enumerate(params.labels):
+        random = np.random.default_rng([haxby_cfg["seed"], 0])
+        order = haxby_runs.shuffled(blocks.run, random) if labels == "permuted" else np.arange(len(blocks.run))
+        named["plain classifier of betas", labels] = haxby_runs.classify(blocks, order)
+        for place, feature in enumerate(params.features):
+            predicted = arrays.load(inputs.predicted[at * n_features + place])
+            named[f"predicted {feature}", labels] = haxby_runs.identify(
+                blocks, true[feature], haxby_runs.flat(predicted)
+            )
+        for place, stage in enumerate(("first guesses", "reconstructions")):
+            ids, images = pictures.read_folder(inputs.pictures[2 * at + place], inputs.manifests[2 * at + place])
+            arrays.check_aligned(inputs.betas[0], blocks.betas.nsd_id, inputs.pictures[2 * at + place], ids)
+            for name, judge in known.items():
+                made = haxby_runs.only(judge.features(images))
+                named[f"{stage}, by {name}", labels] = haxby_runs.identify(blocks, judged[name], made)
+    shares = haxby_runs.control(
+        blocks,
+        true["clip_vision"],
+        alpha=params.alpha,
+        permutations=haxby_cfg["permutations"],
+        seed=haxby_cfg["seed"],
+    )
+    with arrays.atomic(snakemake.output[0]) as folder:
+        folder.mkdir()
+        haxby_runs.write_identification(folder, blocks, named, shares, f"{params.world[0]}: {params.world[1]}")
