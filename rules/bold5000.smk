@@ -1,0 +1,31 @@
+"""BOLD5000 (release 2.0), of which only the trials tables have to be written (docs/your_data.md).
+
+In:  datasets.*.custom.{betas, mask, stimuli}, {label}_imgnames.txt beside the betas
+Out: datasets.*.custom.trials
+"""
+
+
+rule bold5000:
+    input:
+        names=lambda wildcards: str(
+            Path(CUSTOM.betas).parent / f"{wildcards.subject}_imgnames.txt"
+        ),
+        betas=lambda wildcards: custom_files("betas", wildcards.subject),
+        mask=lambda wildcards: custom_files("mask", wildcards.subject),
+    output:
+        CUSTOM.trials.replace("{label}", "{subject}"),
+    log:
+        "results/{subject}/logs/bold5000.log",
+    benchmark:
+        "results/{subject}/benchmarks/bold5000.tsv"
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        stimuli=CUSTOM.stimuli,
+        cfg=settings("nsd.constant_voxels"),
+        code=code("bold5000.py"),
+    script:
+        "../workflow_scripts/bold5000.py"
