@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from brain_diffuser import arrays, custom
 
 TRIALS_PER_RUN = 37
-REPEATED = re.compile(r"^rep_")  # a prefix that lists of presented pictures give to repeated ones
 
 
 def trials(names: str | Path, betas: Sequence[str], ids: Mapping[str, int]) -> list[custom.Trial]:
@@ -24,7 +23,7 @@ def trials(names: str | Path, betas: Sequence[str], ids: Mapping[str, int]) -> l
     Raises ValueError: as many names as trials in the betas are needed; a name that fits no picture, or two; a file of
     betas without a session.
     """
-    shown = [REPEATED.sub("", PurePosixPath(line.strip()).name) for line in _lines(names)]
+    shown = [PurePosixPath(line.strip()).name for line in _lines(names)]
     by_name: dict[str, list[str]] = {}
     for stim_file in ids:
         by_name.setdefault(PurePosixPath(stim_file).name, []).append(stim_file)

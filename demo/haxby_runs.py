@@ -137,7 +137,7 @@ def chance_of(blocks: Labelled, named: np.ndarray, draws: int = 10_000, seed: in
 
 def plot_runs(hits: dict[str, np.ndarray], run: np.ndarray, control_shares: np.ndarray, title: str) -> str:
     """SVG: share of each left-out run's blocks identified, their mean, chance, and the control's range."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
     runs = np.unique(run)
     low, high = 100 * control_shares.min(), 100 * control_shares.max()
@@ -150,7 +150,7 @@ def plot_runs(hits: dict[str, np.ndarray], run: np.ndarray, control_shares: np.n
     axes.axhline(100 / len(haxby.OBJECTS), color="black", linestyle=":", label=f"chance, {100 / len(haxby.OBJECTS)} %")
     axes.set(xlabel="run left out", ylabel="blocks identified among 8, %", ylim=(-3, 103), xticks=runs)
     axes.set_title(title, fontsize=9)
-    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return accuracy.svg(figure)
 
 

@@ -28,9 +28,7 @@ def write_tree(root: Path) -> list[str]:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8)).save(folder / name)
     shown = rng.permutation([*names, *names[:6], *names[:6]]).tolist()
-    times = Counter(shown)
-    lines = [("rep_" if times[name] > 1 else "") + name for name in shown]
-    (root / "CSI1_imgnames.txt").write_text("\n".join(lines) + "\n")
+    (root / "CSI1_imgnames.txt").write_text("\n".join(shown) + "\n")
     for session, n in SESSIONS.items():
         volumes = rng.normal(int(session), int(session), (*SHAPE, n)).astype(np.float32)
         volumes[0, 0, 0] = 0
