@@ -31,8 +31,8 @@ def trials(names: str | Path, betas: Sequence[str], ids: Mapping[str, int]) -> l
     if unknown:
         found = len(by_name.get(unknown[0], ()))
         raise ValueError(
-            f"{names} names {unknown[0]}, which is the name of {found} pictures (and {len(unknown) - 1} names more like "
-            "it); expected 1, so complete the folder of pictures"
+            f"{names} names {unknown[0]}, which is the name of {found} pictures (and {len(unknown) - 1} more "
+            "names); expected 1, so complete the folder of pictures"
         )
     sessions = list(_sessions(betas))
     if len(sessions) != len(shown):

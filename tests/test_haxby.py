@@ -1,15 +1,19 @@
 """The real brain in the box: what is made of the recording, and that decoding it run by run beats permuted labels."""
 
-from pathlib import Path
+import shutil
 
 import nibabel as nib
 import numpy as np
 import pytest
+from toy_workflow import ROOT, snakemake
 
 from brain_diffuser import arrays, custom, custom_problems, ridge
 from demo import haxby, haxby_runs
 
-SHIPPED = Path(__file__).parents[1] / "demo/haxby2001"
+SHIPPED = ROOT / "demo/haxby2001"
+
+
+LEFT_OUT = (".git", ".venv", ".snakemake", "results", "data", "docs", "tests", "*cache*", "*.egg-info")
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +140,20 @@ def test_tables_say_what_they_are_about(labelled, tmp_path):
     assert "| betas | true | 96 | 1.0000 | 0.1250 | 0.0001 |" in (tmp_path / "identification.md").read_text()
     assert "HAXBY: pictures stand in" in (tmp_path / "identification.svg").read_text()
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2 * 12
+
+
+def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
+    checkout = shutil.copytree(ROOT, tmp_path / "checkout", ignore=shutil.ignore_patterns(*LEFT_OUT))
+    haxby_config = ["--configfile", "config.haxby.yaml", "--"]
+    asked = [f"results/haxby01/nsd/{name}_test.h5" for name in ("betas", "stimuli")]
+    run = snakemake(checkout, "--cores", "2", *haxby_config, *asked, "results/haxby01/nsd/captions.json")
+    assert run.returncode == 0, run.stderr
+    betas = arrays.load(checkout / asked[0])
+    assert len(betas.values) == 32
+    of_test = np.array([run > 8 for run in blocks.run])
+    np.testing.assert_allclose(np.sort(betas.values, 0), np.sort(blocks.values[of_test], 0), rtol=1e-6)
+    again = snakemake(checkout, "-n", *haxby_config, *asked)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    for target in ("results/haxby01/identification", "results/report.html"):
+        planned = snakemake(checkout, "-n", *haxby_config, target)
+        assert planned.returncode == 0, planned.stderr
