@@ -267,3 +267,17 @@ def of_regions():
         return []
     average = ["results/average/roi"] if len(cfg.subjects) > 1 else []
     return of_subjects("results/{subject}/roi") + average
+
+
+def digest(values):
+    """A short key of some values."""
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
+
+
+def subject_files(subject):
+    """What a subject's betas come from."""
+    trials, betas, mask = (
+        custom_files(key, subject) for key in ("trials", "betas", "mask")
+    )
+    rois = dict(zip(cfg.regions, mask_files(subject)))
+    return custom.Files.of(subject, trials[0], betas, mask, rois)

@@ -11,20 +11,6 @@ PICTURES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
 STATS = {name: Path(CUSTOM.stimuli, name).stat() for name in PICTURES}
 
 
-def digest(values):
-    """A short key of some values."""
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-
-
-def subject_files(subject):
-    """What a subject's betas come from."""
-    trials, betas, mask = (
-        custom_files(key, subject) for key in ("trials", "betas", "mask")
-    )
-    rois = dict(zip(cfg.regions, mask_files(subject)))
-    return custom.Files.of(subject, trials[0], betas, mask, rois)
-
-
 # An adapter looks through what it has written; all else is looked through here, before any job.
 if CUSTOM.adapter == "none":
     with one_sentence():
@@ -54,7 +40,7 @@ rule nsd_design:
         mem_mb=1000,
         runtime=5,
     params:
-        folder=CUSTOM.stimuli,
+        folder=lambda wildcards: CUSTOM.stimuli,
         names=digest(sorted(STATS)),
         code=code("custom_design.py"),
     script:
@@ -105,7 +91,7 @@ rule nsd_stimuli:
         mem_mb=1000,
         runtime=60,
     params:
-        folder=CUSTOM.stimuli,
+        folder=lambda wildcards: CUSTOM.stimuli,
         pictures=digest([(name, s.st_size, s.st_mtime_ns) for name, s in STATS.items()]),
         code=code("custom_stimuli.py"),
     script:
