@@ -184,9 +184,7 @@ class ClipTaps:
     def __init__(self, model: CLIPVisionModelWithProjection, mean: Sequence[float], std: Sequence[float]):
         self.model = model
         self.layers: Any = model.vision_model.encoder.layers
-        self.mean, self.std = (
-            torch.tensor(each, device=model.device).view(1, 3, 1, 1) for each in (mean, std)
-        )
+        self.mean, self.std = (torch.tensor(each, device=model.device).view(1, 3, 1, 1) for each in (mean, std))
 
     @classmethod
     def load(

@@ -33,6 +33,36 @@ class Wanted(NamedTuple):
     features: Float[np.ndarray, "stimuli layers tokens dim"]
     layers: Float[np.ndarray, "stimuli layers"]
     dims: Float[np.ndarray, "layers tokens dim"]
+    """of each layer they add up to 1, or are 0 if it does not count"""
+
+
+def wanted(
+    features: Float[np.ndarray, "stimuli layers tokens dim"],
+    shape: tuple[int, int, int],
+    factors: Sequence[float],
+    reliability: tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], str] | None = None,
+) -> Wanted:
+    """What to come near, for a tower of features of a shape; `reliability`: correlation, std and kind of `dim_weights`.
+
+    Raises ValueError: features of another tower; a layer that counts has no dimension that does; what `layer_weights`
+    raises.
+    """
+    if features.shape[1:] != shape:
+        raise ValueError(
+            f"clip_taps has {features.shape[1:]} (blocks, tokens, dim), the tower {shape}; was it extracted with "
+            "another CLIP? Rerun features and ridge."
+        )
+    layers = layer_weights(features, np.asarray(factors, np.float64))
+    dims = np.ones(shape) if reliability is None else dim_weights(*reliability)
+    total = dims.sum((1, 2), keepdims=True)
+    without = np.flatnonzero((total.ravel() == 0) & (np.asarray(factors) > 0))
+    if len(without):
+        raise ValueError(
+            f"no dimension of layer {without[0] + 1} is predicted better than by chance; leave its block out "
+            "(guidance.without), or set guidance.reliability to none"
+        )
+    dims = np.divide(dims, total, out=np.zeros(shape), where=total > 0)
+    return Wanted(*(each.astype(np.float32) for each in (features, layers, dims)))
 
 
 def layer_weights(
@@ -57,31 +87,21 @@ def layer_weights(
 def dim_weights(
     correlation: Float[np.ndarray, "layers tokens dim"],
     std: Float[np.ndarray, "layers tokens dim"],
-    kind: Literal["cv_r2", "top25"],
+    kind: str,
 ) -> Float[np.ndarray, "layers tokens dim"]:
     """What each dimension counts, by how well held-out stimuli's is predicted.
 
     "cv_r2" is max(correlation, 0)^2 / std^2, 0 for what is constant; "top25" is 1 for the best quarter of each layer.
-
-    Raises ValueError: in a layer no dimension counts.
     """
     if kind == "cv_r2":
         share = np.square(np.maximum(correlation, 0), dtype=np.float64)
-        found = np.divide(share, np.square(std, dtype=np.float64), out=np.zeros(std.shape), where=std > 0)
-    else:
-        flat = correlation.reshape(len(correlation), -1)
-        n_best = max(1, int(BEST_SHARE * flat.shape[1]))
-        best = np.argpartition(-flat, n_best - 1, 1)[:, :n_best]
-        found = np.zeros(flat.shape)
-        np.put_along_axis(found, best, 1.0, 1)
-        found = found.reshape(correlation.shape)
-    empty = np.flatnonzero(found.sum((1, 2)) == 0)
-    if len(empty):
-        raise ValueError(
-            f"no dimension of layer {empty[0] + 1} is predicted better than by chance; set guidance.reliability to "
-            "none, or leave the layer out"
-        )
-    return found
+        return np.divide(share, np.square(std, dtype=np.float64), out=np.zeros(std.shape), where=std > 0)
+    flat = correlation.reshape(len(correlation), -1)
+    n_best = max(1, int(BEST_SHARE * flat.shape[1]))
+    best = np.argpartition(-flat, n_best - 1, 1)[:, :n_best]
+    found = np.zeros(flat.shape)
+    np.put_along_axis(found, best, 1.0, 1)
+    return found.reshape(correlation.shape)
 
 
 def distance(
@@ -90,9 +110,8 @@ def distance(
     layers: Float[Tensor, "batch layers"],
     dims: Float[Tensor, "layers tokens dim"],
 ) -> Float[Tensor, " batch"]:
-    """sum_l layers_l mean_d (found_ld - wanted_ld)^2 of each picture, the mean weighted by dims."""
-    squares = (found - wanted).square() * dims
-    return (layers * squares.sum((2, 3)) / dims.sum((1, 2))).sum(1)
+    """sum_l layers_l sum_d dims_ld (found_ld - wanted_ld)^2 of each picture: dims makes it a mean over d."""
+    return (layers * (dims * (found - wanted).square()).sum((2, 3))).sum(1)
 
 
 def expected_latents(

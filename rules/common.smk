@@ -34,7 +34,8 @@ with one_sentence():
     cfg = configuration.read(config, Path.cwd())
 
 SETTINGS = cfg.model_dump()
-FEATURES = tuple(SETTINGS["ridge"]["alpha"])
+PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
+FEATURES = tuple(each for each in PREDICTED if each != "clip_taps")  # the method's own
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
 GPU = int(
     cfg.compute.device in ("cuda", "mps")
@@ -57,7 +58,7 @@ wildcard_constraints:
     subject=r"sub0[1-8]",
     who=r"sub0[1-8]|average",
     number=r"0[1-8]",
-    feature="|".join(FEATURES),
+    feature="|".join(PREDICTED),
     split="train|test",
     pictures="|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
     variant="|".join((*map(re.escape, cfg.variants), rf"{configuration.REPEAT}\d+")),

@@ -4,12 +4,35 @@ In:  results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the published mo
 Out: results/{subject}/features/{feature}_{split}.h5
 """
 
-MODELS = {"vdvae": PATHS.vdvae, "clip_text": PATHS.clip, "clip_vision": PATHS.clip}
+MODELS = {
+    "vdvae": PATHS.vdvae,
+    "clip_text": PATHS.clip,
+    "clip_vision": PATHS.clip,
+    "clip_taps": PATHS.clip_taps,
+}
 MODEL_FILES = {
     "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
     **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
 }
-FEATURE_SETTINGS = {"vdvae": ["features.vdvae"]}
+FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
+AT_CODECS_SIZE = (
+    "clip_vision",
+    "clip_taps",
+)  # pictures take the size of reconstructions first
+
+
+def model_files(feature):
+    """What a feature's network is read from; that of the taps need not exist before they are asked for."""
+    if feature != "clip_taps":
+        return MODEL_FILES[feature]
+    files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
+    missing = [path for path in files if not Path(path).exists()]
+    if missing:
+        sys.exit(
+            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
+            "there or correct the path (docs/neuraldiffuser.md)"
+        )
+    return files
 
 
 rule features:
@@ -20,10 +43,10 @@ rule features:
             if wildcards.feature == "clip_text"
             else []
         ),
-        model=lambda wildcards: MODEL_FILES[wildcards.feature],
+        model=lambda wildcards: model_files(wildcards.feature),
         sizes=lambda wildcards: (
             layouts.picture_size(PATHS.versatile_diffusion)
-            if wildcards.feature == "clip_vision"
+            if wildcards.feature in AT_CODECS_SIZE
             else []
         ),
     output:
@@ -48,7 +71,7 @@ rule features:
         ),
         model=lambda wildcards: MODELS[wildcards.feature],
         diffusion=lambda wildcards: (
-            PATHS.versatile_diffusion if wildcards.feature == "clip_vision" else None
+            PATHS.versatile_diffusion if wildcards.feature in AT_CODECS_SIZE else None
         ),
         code=code("features.py"),
     script:
