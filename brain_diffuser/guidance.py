@@ -129,22 +129,24 @@ def expected_latents(
 
 def gradient(
     x: Float[Tensor, "batch ..."],
-    noise_in: Callable[[Tensor], Tensor],
+    eps: Float[Tensor, "batch ..."],
     pull: Callable[[Tensor, int], Tensor],
     alpha_bar: float,
     x0: X0 = "standard",
-    eps: Float[Tensor, "batch ..."] | None = None,
+    noise_in: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "batch ..."]:
     """Of every picture's distance by its x; `pull(latents, row)` is that by the latents of one picture.
 
     In two parts, which is the same: from the distance to the latents, picture by picture, each graph freed at once;
-    then through the denoiser. With `eps` given it counts as constant, and the denoiser is left out.
+    then through the denoiser, `noise_in`. Without it the noise `eps` in x counts as constant.
+    Memory: one picture's decoder and features, or, later, the batch's denoiser.
     """
+    latents = expected_latents(x, eps, alpha_bar, x0).detach()
+    pulls = torch.cat([pull(latents[row : row + 1], row) for row in range(len(x))])
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        latents = expected_latents(x, noise_in(x) if eps is None else eps.detach(), alpha_bar, x0)
-        pulls = [pull(latents[row : row + 1].detach(), row) for row in range(len(x))]
-        return torch.autograd.grad(latents, x, torch.cat(pulls))[0]
+        latents = expected_latents(x, noise_in(x) if noise_in else eps.detach(), alpha_bar, x0)
+        return torch.autograd.grad(latents, x, pulls)[0]
 
 
 def rms(values: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
@@ -191,11 +193,15 @@ class Guide:
         """s kappa grad D."""
 
         def pull(latents: Tensor, row: int) -> Tensor:
-            latents.requires_grad_()
-            return torch.autograd.grad(GRADIENT_SCALE * self.distance(latents, step.rows.start + row), latents)[0]
+            with torch.enable_grad():
+                latents = latents.detach().requires_grad_()
+                return torch.autograd.grad(GRADIENT_SCALE * self.distance(latents, step.rows.start + row), latents)[0]
 
-        eps = None if self.through_unet else step.conditional
-        found = gradient(step.x, lambda x: step.noise_in(x, True), pull, step.alpha_bar, self.x0, eps)
+        def noise_in(x: Tensor) -> Tensor:
+            return step.noise_in(x, True)
+
+        through = noise_in if self.through_unet else None
+        found = gradient(step.x, step.conditional, pull, step.alpha_bar, self.x0, through)
         found = (1 - step.alpha_bar) ** 0.5 * found / GRADIENT_SCALE
         if self.grad_clip:
             largest = self.grad_clip * rms(found)
