@@ -178,6 +178,39 @@ def embeddings(feature):
     return of
 
 
+def model_files(feature):
+    """What a feature's network is read from; that of the taps need not exist before they are asked for."""
+    if feature != "clip_taps":
+        return MODEL_FILES[feature]
+    files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
+    missing = [path for path in files if not Path(path).exists()]
+    if missing:
+        sys.exit(
+            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
+            "there or correct the path (docs/neuraldiffuser.md)"
+        )
+    return files
+
+
+def guidance_of(wildcards):
+    """The settings of a variant's guidance."""
+    with one_sentence():
+        return cfg.guidance_of(wildcards.variant)
+
+
+def taps(wildcards):
+    """The taps to come near."""
+    own = guidance_of(wildcards)["targets"] == "own"
+    return f"results/{wildcards.subject}/{'features' if own else 'ridge'}/clip_taps_test.h5"
+
+
+def reliability(wildcards):
+    """How well the taps' dimensions are predicted, if that counts."""
+    if guidance_of(wildcards)["reliability"] == "none":
+        return []
+    return f"results/{wildcards.subject}/ridge/clip_taps_reliability.h5"
+
+
 def folder(pictures):
     """Where a set of pictures lies."""
     if pictures in configuration.REFERENCES:

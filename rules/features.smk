@@ -21,20 +21,6 @@ AT_CODECS_SIZE = (
 )  # pictures take the size of reconstructions first
 
 
-def model_files(feature):
-    """What a feature's network is read from; that of the taps need not exist before they are asked for."""
-    if feature != "clip_taps":
-        return MODEL_FILES[feature]
-    files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
-    missing = [path for path in files if not Path(path).exists()]
-    if missing:
-        sys.exit(
-            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
-            "there or correct the path (docs/neuraldiffuser.md)"
-        )
-    return files
-
-
 rule features:
     input:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",

@@ -26,24 +26,6 @@ use rule ridge as ridge_taps with:
         code=code("ridge.py"),
 
 
-def guidance_of(wildcards):
-    with one_sentence():
-        return cfg.guidance_of(wildcards.variant)
-
-
-def taps(wildcards):
-    """The taps to come near."""
-    own = guidance_of(wildcards)["targets"] == "own"
-    return f"results/{wildcards.subject}/{'features' if own else 'ridge'}/clip_taps_test.h5"
-
-
-def reliability(wildcards):
-    """How well the taps' dimensions are predicted, if that counts."""
-    if guidance_of(wildcards)["reliability"] == "none":
-        return []
-    return f"results/{wildcards.subject}/ridge/clip_taps_reliability.h5"
-
-
 rule guided:
     input:
         stage1=first_guesses(""),
