@@ -95,17 +95,16 @@ def training_like(
     That distance is the root mean square of the training stimuli's, times `gain`; rest becomes the mean. A row depends
     on no other but rest, so on its own region alone.
 
-    Raises ValueError: a pattern that changes nothing.
+    Raises ValueError: a pattern that changes nothing of features that vary.
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334 (norms like those of training latents).
     """
     change = predicted - predicted[0]
-    length = np.linalg.norm(change, axis=1)
-    if not (length[1:] > 0).all():
+    length, distance = np.linalg.norm(change, axis=1), gain * np.sqrt((std**2).sum())
+    if distance > 0 and not (length[1:] > 0).all():
         raise ValueError(
             f"pattern {1 + int(np.argmin(length[1:]))} changes no feature; expected a region whose voxels have weights."
         )
-    length[0] = 1
-    return mean + gain * np.sqrt((std**2).sum()) / length[:, None] * change
+    return mean + distance * np.divide(change, length[:, None], out=np.zeros_like(change), where=length[:, None] > 0)
 
 
 def as_released(
@@ -119,7 +118,8 @@ def as_released(
     Norms are fixed numbers; VDVAE's latents are z-scored across the regions, so every picture depends on all of them.
     """
     change = predicted[1:] - predicted[0]
-    change /= np.linalg.norm(change, axis=1, keepdims=True)
+    length = np.linalg.norm(change, axis=1, keepdims=True)
+    change = np.divide(change, length, out=np.zeros_like(change), where=length > 0)
     if feature in RELEASED_NORMS:
         return np.concatenate([mean[None], mean + RELEASED_NORMS[feature] * change])
     latents = mean + 50 * change
