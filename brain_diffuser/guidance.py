@@ -171,7 +171,7 @@ class Guide:
     wanted: Wanted
     see: Callable[[Tensor], Tensor]
     """latents of a picture -> its features; gradients must pass"""
-    kappa: float = 0.2
+    kappa: float = 1.0
     kappa_is: Literal["relative", "absolute"] = "relative"
     eta: float = 0.2
     x0: X0 = "standard"
