@@ -227,7 +227,7 @@ class ClipTaps:
         Raises ValueError: the tower lacks a block.
         """
         self.shape(blocks)
-        size = self.model.config.image_size
+        size: Any = self.model.config.image_size
         resized = nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
         with _kept([self.layers[block - 1].mlp.fc2 for block in blocks]) as kept:
             self.model.vision_model(((resized - self.mean) / self.std).to(self.model.dtype))
@@ -238,7 +238,11 @@ class ClipTaps:
 def _kept(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     """The outputs of modules that run in this order, while the block lasts."""
     kept: list[Tensor] = []
-    hooks = [module.register_forward_hook(lambda module, inputs, output: kept.append(output)) for module in modules]
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        kept.append(output)
+
+    hooks = [module.register_forward_hook(keep) for module in modules]
     try:
         yield kept
     finally:
