@@ -57,18 +57,18 @@ def perturbed_sheet(perturbed: Folder, stimuli: str | Path) -> Image.Image:
     return pictures.contact_sheet(rows, titles, [f"{region}, nsd_id {each}" for region, each in strips], groups=2)
 
 
-def shares(rows: Sequence[Mapping[str, str]], threshold: float = 0.5) -> list[Row]:
-    """Region by region, the share of its optimal pictures in which each category is seen, and of random voxels'."""
+def shares(rows: Sequence[Mapping[str, str]]) -> list[Row]:
+    """Region by region, the share of its optimal pictures in which each category is what is seen first of all."""
     groups: dict[str, list[Mapping[str, str]]] = {}
     found: list[Row] = []
-    for row in rows:
-        numbered = NUMBERED.fullmatch(row["picture"])
-        groups.setdefault(numbered["name"] if numbered else row["picture"].removesuffix(".png"), []).append(row)
+    for each in rows:
+        numbered = NUMBERED.fullmatch(each["picture"])
+        groups.setdefault(numbered["name"] if numbered else each["picture"].removesuffix(".png"), []).append(each)
     for name, group in groups.items():
-        merged: Row = {"region": name, "pictures": len(group)}
-        for category in [key for key in group[0] if key != "picture"]:
-            merged[category] = round(float(np.mean([float(row[category]) > threshold for row in group])), 3)
-        found.append(merged)
+        categories = [key for key in group[0] if key != "picture"]
+        seen = [max(categories, key=lambda category: float(row[category])) for row in group]
+        row: Row = {"region": name, "pictures": len(group)}
+        found.append(row | {category: round(seen.count(category) / len(group), 3) for category in categories})
     return found
 
 
@@ -168,7 +168,9 @@ def plot_lesions(rows: Sequence[Row]) -> str:
         shown = axes.imshow(drops, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
         for (row, column), drop in np.ndenumerate(drops):
             colour = "w" if abs(drop) > 0.6 * limit else "k"
-            axes.text(column, row, f"{drop:.1f}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(
+                column, row, f"{drop:.1f}".replace("-0.0", "0.0"), ha="center", va="center", fontsize=7, color=colour
+            )
         axes.set_yticks(range(len(categories)), categories)
         axes.set_title(feature)
     panels[-1].set_xticks(range(len(regions)), regions, rotation=60, ha="right", rotation_mode="anchor")

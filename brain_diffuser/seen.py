@@ -1,12 +1,11 @@
-"""Stage 6: which categories a judge sees in pictures, by classifiers on its features of the training stimuli."""
+"""Stage 6: which category a judge sees in pictures, by a classifier on its features of the training stimuli."""
 
 from collections.abc import Callable, Mapping
 
 import h5py
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -21,28 +20,37 @@ def embed(
     return np.concatenate([features(images[start : start + batch_size]) for start in starts])
 
 
+def labels(
+    shown: Mapping[str, Bool[np.ndarray, " images"]],
+) -> Int[np.ndarray, " images"]:
+    """The number of the first category that each image shows, or how many there are if it shows none."""
+    stacked = np.stack([*shown.values(), np.ones(len(next(iter(shown.values()))), bool)])
+    return stacked.argmax(0)
+
+
 def probabilities(
     train: Float[np.ndarray, "train dim"],
-    shown: Mapping[str, Bool[np.ndarray, " train"]],
+    label: Int[np.ndarray, " train"],
     pictures: Mapping[str, Float[np.ndarray, "_ dim"]],
-) -> dict[str, dict[str, Float[np.ndarray, " _"]]]:
-    """Set of pictures -> category -> probability that each picture shows it.
+) -> dict[str, Float[np.ndarray, "_ classes"]]:
+    """Set of pictures -> probability of each of the classes 0, 1, ... that train images have, for each picture.
 
-    One logistic regression per category on standardised features, both classes weighing the same; it knows nothing of
-    the brain, nor of the pictures it judges.
+    Multinomial logistic regression on standardised features, all classes weighing the same; it knows nothing of the
+    brain, nor of the pictures it judges.
     """
-    found: dict[str, dict[str, np.ndarray]] = {name: {} for name in pictures}
-    for category, labels in shown.items():
-        classifier = make_pipeline(
-            StandardScaler(), LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
-        ).fit(train, labels)
-        for name, features in pictures.items():
-            found[name][category] = classifier.predict_proba(features)[:, 1]
+    classifier = make_pipeline(
+        StandardScaler(), LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=2000)
+    ).fit(train, label)
+    found = {}
+    for name, features in pictures.items():
+        found[name] = np.zeros((len(features), int(label.max()) + 1))
+        found[name][:, classifier.classes_] = classifier.predict_proba(features)
     return found
 
 
-def reliability(
-    probability: Mapping[str, Float[np.ndarray, " test"]], shown: Mapping[str, Bool[np.ndarray, " test"]]
-) -> dict[str, float]:
-    """Area under the ROC curve on stimuli that the classifiers were not made from; 0.5 is chance."""
-    return {category: float(roc_auc_score(shown[category], each)) for category, each in probability.items()}
+def recall(probability: Float[np.ndarray, "images classes"], label: Int[np.ndarray, " images"]) -> list[float]:
+    """For each class the share of its images that are recognised as such; NaN for a class without images."""
+    right = probability.argmax(1) == label
+    return [
+        float(right[label == each].mean()) if (label == each).any() else np.nan for each in range(len(probability[0]))
+    ]

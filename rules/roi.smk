@@ -153,8 +153,10 @@ rule optimal_seen:
         train="results/{subject}/nsd/stimuli_train.h5",
         test="results/{subject}/nsd/stimuli_test.h5",
         captions="results/{subject}/nsd/captions.json",
-        pictures="results/{subject}/optimal/pictures",
-        manifest="results/{subject}/optimal/pictures_manifest.tsv",
+        optimal="results/{subject}/optimal/pictures",
+        optimal_manifest="results/{subject}/optimal/pictures_manifest.tsv",
+        recon="results/{subject}/recon",
+        recon_manifest="results/{subject}/recon_manifest.tsv",
         weights=lambda wildcards: judge_weights([cfg.roi.judge]),
     output:
         directory("results/{subject}/optimal/seen"),
@@ -164,13 +166,16 @@ rule optimal_seen:
         "results/{subject}/benchmarks/optimal_seen.tsv"
     conda:
         "../envs/judges.yaml"
+    threads: 4
     resources:
         mem_mb=4000,
         runtime=60,
         gpu=GPU,
         device=cfg.compute.device,
     params:
-        cfg=settings("roi.judge", "roi.contributions.categories", "metrics.protocol"),
+        cfg=settings("metrics.protocol"),
+        judge=cfg.roi.judge,
+        categories=list(cfg.roi.contributions.categories.items()),
         judges=lambda wildcards: PATHS.judges,
         clip=lambda wildcards: PATHS.clip,
         code=code("roi_seen.py"),

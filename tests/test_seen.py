@@ -2,22 +2,38 @@
 
 import h5py
 import numpy as np
-import pytest
 
 from brain_diffuser import seen
 
 
 def test_categories_are_found_in_new_pictures():
     rng = np.random.default_rng(0)
-    shown = rng.random(300) < 0.2
+    shown = {"face": rng.random(300) < 0.2, "place": rng.random(300) < 0.2}
+    label = seen.labels(shown)
     features = rng.normal(size=(300, 8))
-    features[:, 0] += 4 * shown
+    features[np.arange(300), label] += 4
     train, test = slice(0, 200), slice(200, 300)
-    found = seen.probabilities(features[train], {"face": shown[train]}, {"test": features[test], "one": np.eye(8) * 9})
-    assert found["one"]["face"][0] > 0.9
-    assert seen.reliability(found["test"], {"face": shown[test]})["face"] > 0.95
-    shuffled = rng.permutation(shown[test])
-    assert seen.reliability(found["test"], {"face": shuffled})["face"] == pytest.approx(0.5, abs=0.2)
+    sets = {"test": features[test], "three": np.eye(8)[:3] * 9}
+    found = seen.probabilities(features[train], label[train], sets)
+    assert found["three"].argmax(1).tolist() == [0, 1, 2]
+    np.testing.assert_allclose(found["test"].sum(1), 1)
+    assert min(seen.recall(found["test"], label[test])) > 0.8
+    assert np.mean(seen.recall(found["test"], rng.permutation(label[test]))) < 0.55
+
+
+def test_the_first_category_counts():
+    shown = {"face": np.array([True, True, False, False]), "body": np.array([True, False, True, False])}
+    assert seen.labels(shown).tolist() == [0, 0, 1, 2]
+
+
+def test_classes_without_images():
+    features = np.random.default_rng(0).normal(size=(20, 3))
+    label = np.where(features[:, 0] > 0, 0, 2)
+    found = seen.probabilities(features, label, {"same": features})["same"]
+    assert (found[:, 1] == 0).all()
+    recalled = seen.recall(found, label)
+    assert np.isnan(recalled[1])
+    assert recalled[0] > 0.5
 
 
 def test_batches_change_nothing(tmp_path):

@@ -1,7 +1,9 @@
-"""Regions: which categories a judge sees in the optimal pictures."""
+"""Regions: which category a judge sees in optimal pictures, and how well it sees it in stimuli and reconstructions."""
 
 import json
 from pathlib import Path
+
+import numpy as np
 
 from brain_diffuser import arrays, contributions, devices, judges, pictures, scores, seen
 from brain_diffuser.job import job
@@ -9,28 +11,29 @@ from brain_diffuser.job import job
 with job(snakemake):
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, _ = devices.choose(snakemake.resources.device, "float32")
-    name = cfg["roi.judge"]
-    judge = judges.load(name, cfg["metrics.protocol"], params.judges, params.clip, device)
+    judge = judges.load(params.judge, cfg["metrics.protocol"], params.judges, params.clip, device)
     captions = {int(key): each for key, each in json.loads(Path(inputs.captions).read_text(encoding="utf-8")).items()}
-    metric = next(iter(judges.metrics(name)))
-    features, ids = {}, {}
+    metric = next(iter(judges.metrics(params.judge)))
+    features, label = {}, {}
     for split in ("train", "test"):
         with arrays.reading(inputs[split]) as (images, nsd_id):
             features[split] = seen.embed(images, lambda batch: judge.features(batch)[metric])
-            ids[split] = nsd_id
-    _, optimal = pictures.read_folder(inputs.pictures, inputs.manifest)
-    features["optimal"] = judge.features(optimal)[metric]
-    shown = contributions.categories(captions, cfg["roi.contributions.categories"], ids["train"], ids["test"])
-    train, test = ({category: splits[at] for category, splits in shown.items()} for at in (0, 1))
-    found = seen.probabilities(features.pop("train"), train, features)
-    reliability = seen.reliability(found["test"], test).items()
-    files = [file for file, _, _ in pictures.read_manifest(inputs.manifest)]
-    columns = [found["optimal"][category].round(4).tolist() for category in shown]
+            shown = [contributions.shows(captions, words) for _, words in params.categories]
+            label[split] = seen.labels(
+                {at: np.array([each[i] for i in nsd_id.tolist()]) for at, each in enumerate(shown)}
+            )
+    for name in ("optimal", "recon"):
+        _, made = pictures.read_folder(inputs[name], inputs[f"{name}_manifest"])
+        features[name] = judge.features(made)[metric]
+    found = seen.probabilities(features.pop("train"), label["train"], features)
+    named = (*(name for name, _ in params.categories), "none")
+    files = [file for file, _, _ in pictures.read_manifest(inputs.optimal_manifest)]
+    counts = np.bincount(label["test"], minlength=len(named)).tolist()
+    recalled = [seen.recall(found[name], label["test"]) for name in ("test", "recon")]
     with arrays.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
-        scores.write_csv(
-            folder / "judge.csv",
-            ("category", "test_stimuli", "area_under_roc"),
-            [(category, int(test[category].sum()), round(area, 4)) for category, area in reliability],
-        )
-        scores.write_csv(folder / "seen.csv", ("picture", *shown), zip(files, *columns, strict=True))
+        header = ("category", "test_stimuli", "recognised_in_stimuli", "recognised_in_reconstructions")
+        rows = zip(named, counts, *(np.round(each, 3).tolist() for each in recalled), strict=True)
+        scores.write_csv(folder / "judge.csv", header, rows)
+        rows = ((file, *row) for file, row in zip(files, found["optimal"].round(4).tolist(), strict=True))
+        scores.write_csv(folder / "seen.csv", ("picture", *named), rows)
