@@ -52,7 +52,9 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
     for name in names:
         if (Path(folder) / name).is_file():
             return Path(folder) / name
-    raise FileNotFoundError(f'{folder} has neither {names[0]} nor {names[1]}; expected one, or its .fp16 form, see README "Weights"')
+    raise FileNotFoundError(
+        f'{folder} has neither {names[0]} nor {names[1]}; expected one, or its .fp16 form, see README "Weights"'
+    )
 
 
 def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:

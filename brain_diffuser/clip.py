@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class ClipText:
     @classmethod
     def load(
         cls, clip: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Self:
+    ) -> "ClipText":
         """The tower and the tokeniser in `text_encoder/` and `tokenizer/`, or in the one folder that holds all of CLIP.
 
         Raises FileNotFoundError: a file is missing. ValueError: tensors or tokeniser of another model.
@@ -71,10 +71,14 @@ class ClipText:
 
     def __call__(self, captions: Sequence[str]) -> Float[Tensor, "captions tokens dim"]:
         """float32. Longer captions are cut before the end token, shorter ones padded; padding is not masked."""
+        return self.embed(self.tokenise(captions))
+
+    def tokenise(self, captions: Sequence[str]) -> Integer[Tensor, "captions tokens"]:
+        """Token numbers."""
         tokens = self.tokenizer(
             list(captions), padding="max_length", max_length=self.shape[0], truncation=True, return_tensors="pt"
         )
-        return self.embed(tokens.input_ids)
+        return tokens.input_ids
 
     def embed(self, token_ids: Integer[Tensor, "captions tokens"]) -> Float[Tensor, "captions tokens dim"]:
         """Embeddings of token numbers."""

@@ -4,7 +4,7 @@ In:  what recon reads, results/{subject}/{features, ridge}/clip_taps_test.h5, th
 Out: results/{subject}/{ridge/clip_taps_{test, reliability}.h5, variants/{variant}/recon, neuraldiffuser}
 """
 
-GUIDED = [*SHOWN, *cfg.guided]
+GUIDED = [*SHOWN, *(each for each in UNGUIDED if each not in ABLATED), *cfg.guided]
 
 
 ruleorder: ridge_taps > ridge
@@ -30,13 +30,13 @@ rule guided:
     input:
         stage1=first_guesses(""),
         manifest=first_guesses("_manifest.tsv"),
-        text=embeddings("clip_text"),
-        vision=embeddings("clip_vision"),
+        text=embeddings("text"),
+        vision=embeddings("vision"),
         taps=taps,
         reliability=reliability,
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
+        clip=clip_files,
         tower=lambda wildcards: model_files("clip_taps"),
-        diffusion=layouts.diffusion(PATHS.versatile_diffusion),
+        diffusion=diffusion_files,
     output:
         pictures=directory("results/{subject}/variants/{variant}/recon"),
         manifest="results/{subject}/variants/{variant}/recon_manifest.tsv",
@@ -45,7 +45,7 @@ rule guided:
     benchmark:
         "results/{subject}/benchmarks/variant_{variant}.tsv"
     wildcard_constraints:
-        variant="|".join(map(re.escape, cfg.guided)) or "none",
+        variant=configuration.names(cfg.guided),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -56,6 +56,7 @@ rule guided:
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
     params:
+        **diffusion_params(),
         cfg=lambda wildcards: stage_config(
             SETTINGS
             | {
@@ -67,9 +68,7 @@ rule guided:
             "features.clip_taps",
             "compute.dtype",
         ),
-        clip=lambda wildcards: PATHS.clip,
         tower=lambda wildcards: PATHS.clip_taps,
-        diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("guided.py"),
     script:
         "../workflow_scripts/guided.py"

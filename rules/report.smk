@@ -5,7 +5,7 @@ Out: results/report.html
 """
 
 TABLES = "ablations" if cfg.report.ablations else "metrics"
-COLUMNS = ["stage1", "recon", *(UNGUIDED if cfg.report.ablations else [])]
+COLUMNS = ["stage1", "recon", *(ABLATED if cfg.report.ablations else [])]
 # What feeds what, without the shortcuts; a test compares it with Snakemake's own graph.
 STAGES = [
     ("nsd_design", "nsd_betas"),

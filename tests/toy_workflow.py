@@ -41,6 +41,7 @@ def write_checkout(folder: Path) -> Path:
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
         "clip_taps": "toy/versatile-diffusion",
+        "stable_diffusion": "toy/stable-diffusion",
         "judges": "toy/judges",
     }
     config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2}

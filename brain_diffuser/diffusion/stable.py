@@ -62,8 +62,8 @@ def load(
 
     Networks are built without weights and filled from files that are mapped, so memory holds one copy in `dtype`.
 
-    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model, or a model that predicts something
-    else, or in other latents.
+    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model; a model that predicts
+    something else, or in other latents.
     """
     folder = Path(folder)
     described = {name: checkpoints.read_config(folder / name) for name in ("unet", "vae")}

@@ -220,7 +220,7 @@ def modern_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fill_autoencoder(vae: AutoencoderKL, folder: Path, **where: Any) -> None:
-    """Give an autoencoder built on the meta device the tensors of its folder; `where` and errors as `checkpoints.fill`."""
+    """Give an autoencoder built on the meta device the tensors of its folder; otherwise as `checkpoints.fill`."""
     path = checkpoints.find_tensors(folder, STEM)
     checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path, **where)
 
