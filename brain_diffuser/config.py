@@ -180,6 +180,7 @@ class Metrics(Section):
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
+    repeated: Names
 
 
 class Retrieval(Section):
@@ -362,27 +363,28 @@ class Config(Section):
 
         Self-attention guidance is no part of it: beside it stands a variant of kappa 0 with as much.
         """
-        variant, settings = self.variant(name)
         sag_scale = self.guidance_of(name)["sag_scale"]
         for other in ("", *self.variants):
-            its, its_settings = self.variant(other)
             found = self.guidance_of(other) or {"kappa": 0.0, "sag_scale": 0.0}
-            bare = its.model_copy(update={"guidance": variant.guidance})
-            if (bare, its_settings) == (variant, settings) and (found["kappa"], found["sag_scale"]) == (0, sag_scale):
+            if self._made(other) == self._made(name) and (found["kappa"], found["sag_scale"]) == (0, sag_scale):
                 return other or "recon"
         return None
 
     @property
     def grid(self) -> dict[tuple[float, float], str]:
-        """{(kappa, eta): the guided variant that differs from `guidance` and `recon` in these alone}."""
+        """{(kappa, eta): the guided variant that differs from `recon` and `guidance` in these alone}."""
         found = {}
         for name in self.guided:
             settings = self.guidance_of(name)
-            plain = self.variants[name].model_copy(update={"guidance": None}) == Variant()
-            same = {key: value for key, value in settings.items() if key not in ("kappa", "eta")}
-            if plain and same == {key: value for key, value in self._all_guidance({}, name).items() if key in same}:
+            others = self._all_guidance({key: settings[key] for key in ("kappa", "eta")}, name)
+            if self._made(name) == self._made("") and settings == others:
                 found[settings["kappa"], settings["eta"]] = name
         return dict(sorted(found.items()))
+
+    def _made(self, name: str) -> tuple[Any, ...]:
+        """How a variant's pictures are made, but for guidance; recon's without a name."""
+        variant, settings = self.variant(name)
+        return variant.backbone, variant.start, variant.features, settings
 
     @property
     def regions(self) -> dict[str, Any]:
@@ -442,6 +444,9 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
                 f"{', '.join(RESERVED)} and has no {REPEAT} at its beginning or after a dot; rename it"
             )
+    unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
+    if unknown:
+        yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
     for name, variant in config.variants.items():
         if "vision" not in layouts.CONDITIONS[variant.backbone] and variant.text_weight not in (None, 1.0):
             yield (

@@ -55,6 +55,11 @@ def of_regions():
     return of_subjects("results/{subject}/roi") + average
 
 
+def of_guidance():
+    """The folders of the section on guidance."""
+    return of_subjects("results/{subject}/guidance") if cfg.report.guidance else []
+
+
 rule report:
     input:
         stimuli=of_subjects("results/{subject}/nsd/stimuli_test.h5"),
@@ -66,6 +71,7 @@ rule report:
         pictures=of_subjects(*map(folder, COLUMNS)),
         manifests=of_subjects(*(f"{folder(each)}_manifest.tsv" for each in COLUMNS)),
         regions=of_regions(),
+        guidance=of_guidance(),
     output:
         report("results/report.html", category="Report"),
     log:
@@ -87,8 +93,9 @@ rule report:
         settings={
             key: value
             for key, value in SETTINGS.items()
-            if key not in ("demo", "compute", "fetch", "guidance")
-            and (key != "variants" or cfg.report.ablations)
+            if key not in ("demo", "compute", "fetch")
+            and (key != "guidance" or cfg.report.guidance)
+            and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },
         edges=STAGES,
         code=code("report.py"),
