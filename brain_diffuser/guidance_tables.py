@@ -50,7 +50,7 @@ def grid(rows: Rows, cells: Sequence[tuple[float, float, str]]) -> Rows:
     """A row for each metric and kappa, a column for each eta: the difference; `cells` are (kappa, eta, guided set)."""
     at = {(row["pictures"], row["metric"]): row["difference"] for row in rows}
     named = {(kappa, eta): name for kappa, eta, name in cells}
-    etas, kappas = (sorted({cell[axis] for cell in cells}) for axis in (1, 0))
+    kappas, etas = sorted({kappa for kappa, _ in named}), sorted({eta for _, eta in named})
     found = []
     for metric in dict.fromkeys(row["metric"] for row in rows):
         for kappa in kappas:

@@ -45,7 +45,7 @@ def write_checkout(folder: Path) -> Path:
         "stable_diffusion": "toy/stable-diffusion",
         "judges": "toy/judges",
     }
-    config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2}
+    config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2, "repeated": ["recon"]}
     config["recon"]["steps"] = 4
     config["compute"]["device"] = "cpu"
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
