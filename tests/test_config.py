@@ -310,7 +310,7 @@ def test_text_alone_counts_whole(config, root):
 def test_guided_variants_stand_beside_those_that_differ_in_it_alone(root):
     checked = read(yaml.safe_load(SHIPPED.read_text()), root)
     against = {name: checked.unguided_of(name) for name in checked.guided}
-    assert against.pop("stable_diffusion_guided") == "stable_diffusion"
+    assert against.pop("stable_diffusion_guided") == against.pop("stable_diffusion_true") == "stable_diffusion"
     assert against.pop("released") == against.pop("released_unguided") == "released_unguided"
     assert set(against.values()) == {"recon"}
     kappas, etas = (0.3, 1.0, 3.0), (0.1, 0.2, 0.4)

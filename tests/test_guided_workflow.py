@@ -116,6 +116,15 @@ def test_guided_beside_unguided(finished):
         assert sheet.width > sheet.height / N_TEST
 
 
+def test_the_report_shows_it(checkout):
+    run = snakemake(checkout, "--cores", "2", "results/report.html")
+    assert run.returncode == 0, run.stderr
+    page = (checkout / "results/report.html").read_text()
+    section = page[page.index('<section id="guidance"') :].partition("</section>")[0]
+    shown = ("first test stimuli, guided", "95 % interval", "kappa", "with other seeds", "stable_diffusion_guided")
+    assert all(words in section for words in shown)
+
+
 def test_repeats_of_a_variant_differ_in_the_seed_alone(finished):
     first, repeat = (images(finished, f"stable_diffusion_guided{each}") for each in ("", ".seed_1"))
     assert (first != repeat).any()
