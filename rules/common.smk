@@ -304,3 +304,31 @@ def judged(sets):
 def of_subjects(*paths):
     """Files of every subject, subject by subject."""
     return [path.format(subject=each) for each in cfg.subjects for path in paths]
+
+
+def repeats(ending):
+    """The repeats of a variant, the variant itself first."""
+
+    def of(wildcards):
+        first = folder(wildcards.variant).format(subject=wildcards.subject)
+        others = (
+            folder(f"{wildcards.variant}.{configuration.REPEAT}{number}")
+            for number in range(1, cfg.metrics.repeats)
+        )
+        made = [first, *(each.format(subject=wildcards.subject) for each in others)]
+        return [f"{each}{ending}" for each in made]
+
+    return of
+
+
+def of_regions():
+    """The folders of the section on regions: of every subject, and of their average."""
+    if not cfg.report.regions:
+        return []
+    average = ["results/average/roi"] if len(cfg.subjects) > 1 else []
+    return of_subjects("results/{subject}/roi") + average
+
+
+def of_guidance():
+    """The folders of the section on guidance."""
+    return of_subjects("results/{subject}/guidance") if cfg.report.guidance else []

@@ -12,21 +12,6 @@ REPEATS = [
 ]
 
 
-def repeats(ending):
-    """The repeats of a variant, the variant itself first."""
-
-    def of(wildcards):
-        first = folder(wildcards.variant).format(subject=wildcards.subject)
-        others = (
-            folder(f"{wildcards.variant}.{configuration.REPEAT}{number}")
-            for number in range(1, cfg.metrics.repeats)
-        )
-        made = [first, *(each.format(subject=wildcards.subject) for each in others)]
-        return [f"{each}{ending}" for each in made]
-
-    return of
-
-
 rule pixels:
     input:
         stimuli="results/{subject}/nsd/stimuli_test.h5",
