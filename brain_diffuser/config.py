@@ -151,13 +151,13 @@ class Place(Section):
 
 
 class Perturb(Section):
-    regions: list[Text]
+    regions: Names
     stimuli: Count
     amounts: Annotated[list[float], Field(min_length=1)]
 
 
 class Contributions(Section):
-    regions: list[Text]
+    regions: Names
     columns: Count
     draws: Annotated[int, Field(ge=2)]
     seed: Seed
@@ -342,6 +342,11 @@ def _of_regions(config: Config) -> Iterator[str]:
     for name, each in roi.regions.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
             yield f"roi.regions has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+        if name == regions.REST or name.startswith(regions.RANDOM):
+            yield (
+                f"roi.regions has {name}; {regions.REST} and names that begin with {regions.RANDOM} are "
+                "those of controls, so rename it"
+            )
         forms = sorted(each.model_fields_set) if isinstance(each, Place) else ["intersection"]
         if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
             yield (
