@@ -47,6 +47,7 @@ class Dataset(Section):
     vdvae: Text
     versatile_diffusion: Text
     clip: Text
+    clip_taps: Text
     judges: Text
 
 
@@ -71,8 +72,13 @@ class VdvaeFeatures(Section):
     seed: Seed
 
 
+class ClipTapsFeatures(Section):
+    blocks: Annotated[list[Count], Field(min_length=1)]
+
+
 class Features(Section):
     vdvae: VdvaeFeatures
+    clip_taps: ClipTapsFeatures
     storage: Literal["float32", "float16"]
     keep: bool
 
@@ -81,6 +87,7 @@ class Alpha(Section):
     vdvae: Positive
     clip_text: Positive
     clip_vision: Positive
+    clip_taps: Positive
 
 
 class Ridge(Section):
@@ -108,8 +115,38 @@ class Recon(Section):
 UNSET: Any = None
 
 
+class Guidance(Section):
+    targets: Literal["predicted", "own", "shuffled"]
+    kappa: NotNegative
+    kappa_is: Literal["relative", "absolute"]
+    eta: Share
+    x0: Literal["standard", "blend", "released"]
+    through_unet: bool
+    layer_weights: list[NotNegative]
+    without: list[Count]
+    reliability: Literal["none", "cv_r2", "top25"]
+    grad_clip: NotNegative
+    sag_scale: NotNegative
+
+
+class VariantGuidance(Section):
+    """What differs from `guidance`; None is nothing."""
+
+    targets: Literal["predicted", "own", "shuffled"] = UNSET
+    kappa: NotNegative = UNSET
+    kappa_is: Literal["relative", "absolute"] = UNSET
+    eta: Share = UNSET
+    x0: Literal["standard", "blend", "released"] = UNSET
+    through_unet: bool = UNSET
+    layer_weights: list[NotNegative] = UNSET
+    without: list[Count] = UNSET
+    reliability: Literal["none", "cv_r2", "top25"] = UNSET
+    grad_clip: NotNegative = UNSET
+    sag_scale: NotNegative = UNSET
+
+
 class Variant(Section):
-    """What differs from `recon`; None is nothing."""
+    """What differs from `recon`; None is nothing, and without a section `guidance` nothing guides."""
 
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "own"] = "predicted"
@@ -119,6 +156,7 @@ class Variant(Section):
     text_weight: Share = UNSET
     noise_at: NoiseAt = UNSET
     seed: Seed = UNSET
+    guidance: VariantGuidance = UNSET
 
 
 class Metrics(Section):
@@ -225,6 +263,7 @@ class Config(Section):
     ridge: Ridge
     stage1: Stage1
     recon: Recon
+    guidance: Guidance
     variants: dict[str, Variant]
     metrics: Metrics
     retrieval: Retrieval
@@ -252,8 +291,44 @@ class Config(Section):
         if name.startswith(REPEAT):
             return Variant(), self.recon.model_dump() | {"seed": self.recon.seed + int(name.removeprefix(REPEAT))}
         variant = self.variants[name]
-        changed = variant.model_dump(exclude={"start", "features"}, exclude_none=True)
+        changed = variant.model_dump(exclude={"start", "features", "guidance"}, exclude_none=True)
         return variant, self.recon.model_dump() | changed
+
+    def guidance_of(self, name: str) -> dict[str, Any]:
+        """All settings of a variant's guidance; empty if nothing guides it.
+
+        `layer_weights` has one number for each of `features.clip_taps.blocks`: 0 for those of `without`, 1 for those
+        that no number was given for.
+
+        Raises ValueError: they name more blocks than there are, or others.
+        """
+        if name not in self.guided:
+            return {}
+        found = self.guidance.model_dump() | self.variants[name].guidance.model_dump(exclude_none=True)
+        blocks, weights, without = self.features.clip_taps.blocks, found["layer_weights"], found.pop("without")
+        others = [block for block in without if block not in blocks]
+        if others:
+            raise ValueError(
+                f"config.yaml: guidance.without of variant {name} names block {others[0]}, features.clip_taps.blocks "
+                f"has {', '.join(map(str, blocks))}; name some of these"
+            )
+        if len(weights) > len(blocks):
+            raise ValueError(
+                f"config.yaml: guidance.layer_weights of variant {name} has {len(weights)} numbers for {len(blocks)} "
+                "blocks of features.clip_taps; expected at most one for each"
+            )
+        weights = [*weights, *[1.0] * (len(blocks) - len(weights))]
+        kept = [weight * (block not in without) for block, weight in zip(blocks, weights, strict=True)]
+        if not any(kept):
+            raise ValueError(
+                f"config.yaml: no block of variant {name} has a weight in guidance.layer_weights; expected one above 0"
+            )
+        return found | {"layer_weights": kept}
+
+    @property
+    def guided(self) -> tuple[str, ...]:
+        """The variants that guidance steers."""
+        return tuple(name for name, each in self.variants.items() if each.guidance is not None)
 
     @property
     def regions(self) -> dict[str, Any]:
@@ -313,6 +388,9 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
                 f"{', '.join(RESERVED)} and does not begin with {REPEAT}; rename it"
             )
+    blocks = config.features.clip_taps.blocks
+    if blocks != sorted(set(blocks)):
+        yield f"features.clip_taps.blocks is {blocks}; expected each block once, lowest first"
     yield from _of_regions(config)
     if config.dataset not in config.datasets:
         yield (
@@ -321,7 +399,8 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         )
         return
     written = ("nsd", "captions") if config.paths.simulated else ()
-    for key, path in config.paths.model_dump(exclude={"simulated", "judges", *written, *config.fetched}).items():
+    unasked = {"simulated", "judges", "clip_taps", *written, *config.fetched}
+    for key, path in config.paths.model_dump(exclude=unasked).items():
         if not (root / path).exists():
             yield (
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "

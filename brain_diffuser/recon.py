@@ -1,6 +1,6 @@
 """Stage 5: first guesses and predicted CLIP embeddings -> reconstructions, by Versatile Diffusion's img2img."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -33,12 +33,14 @@ def reconstruct(
     text_weight: float = 0.4,
     noise_at: Literal["paper", "scheduler"] = "paper",
     batch_size: int = 1,
+    steer: Callable[[ddim.Step], Tensor] | None = None,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "picture_height picture_width 3"]]]:
     """(nsd_id, picture), in the order of the rows; the defaults are the paper's.
 
     The first guess, noised to a share `strength` of the schedule, is denoised under both embeddings, the text's
     counting `text_weight`. Without first guesses (None) every picture starts from noise and takes all steps. Every draw
     depends on the seed and the nsd_id alone. Latents and the sampler are float32 whatever the networks compute in.
+    `steer` gives the noise that each step takes.
 
     Raises ValueError: embeddings of another CLIP; a setting out of range; latents that are not finite.
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded per picture, and batched.
@@ -62,7 +64,7 @@ def reconstruct(
         latents = _encode(stage1[rows], nsd_id[rows], models, seed)
         return ddim.add_noise(latents, noise, alpha_bars[ddim.noise_timestep(taken, noise_at)])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reconstruct_batch(rows: slice) -> UInt8[np.ndarray, "batch picture_height picture_width 3"]:
         contexts = []
         for predicted, unguided in zip((text, vision), unconditional, strict=True):
@@ -71,7 +73,16 @@ def reconstruct(
 
         def denoise(x: Tensor, t: int) -> Tensor:
             unguided, guided = denoiser(torch.cat([x, x]), t, *contexts, text_weight).chunk(2)
-            return unguided + guidance_scale * (guided - unguided)
+            eps = unguided + guidance_scale * (guided - unguided)
+            if steer is None:
+                return eps
+
+            def noise_in(other_x: Tensor, conditional: bool) -> Tensor:
+                return denoiser(other_x, t, *(context.chunk(2)[conditional] for context in contexts), text_weight)
+
+            place = len(taken) - 1 - taken.index(t)
+            alpha_bar = alpha_bars[t].item()
+            return steer(ddim.Step(rows, place, len(taken), alpha_bar, x, eps, guided, unguided, noise_in))
 
         latents = ddim.sample(denoise, start(rows), taken, alpha_bars)
         if not latents.isfinite().all():

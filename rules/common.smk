@@ -34,7 +34,8 @@ with one_sentence():
     cfg = configuration.read(config, Path.cwd())
 
 SETTINGS = cfg.model_dump()
-FEATURES = tuple(SETTINGS["ridge"]["alpha"])
+PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
+FEATURES = tuple(each for each in PREDICTED if each != "clip_taps")  # the method's own
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
 GPU = int(
     cfg.compute.device in ("cuda", "mps")
@@ -57,7 +58,7 @@ wildcard_constraints:
     subject=r"sub0[1-8]",
     who=r"sub0[1-8]|average",
     number=r"0[1-8]",
-    feature="|".join(FEATURES),
+    feature="|".join(PREDICTED),
     split="train|test",
     pictures="|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
     variant="|".join((*map(re.escape, cfg.variants), rf"{configuration.REPEAT}\d+")),
@@ -182,6 +183,39 @@ def embeddings(feature):
         return f"results/{wildcards.subject}/{stage}/{feature}_test.h5"
 
     return of
+
+
+def model_files(feature):
+    """What a feature's network is read from; that of the taps need not exist before they are asked for."""
+    if feature != "clip_taps":
+        return MODEL_FILES[feature]
+    files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
+    missing = [path for path in files if not Path(path).exists()]
+    if missing:
+        sys.exit(
+            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
+            "there or correct the path (docs/neuraldiffuser.md)"
+        )
+    return files
+
+
+def guidance_of(wildcards):
+    """The settings of a variant's guidance."""
+    with one_sentence():
+        return cfg.guidance_of(wildcards.variant)
+
+
+def taps(wildcards):
+    """The taps to come near."""
+    own = guidance_of(wildcards)["targets"] == "own"
+    return f"results/{wildcards.subject}/{'features' if own else 'ridge'}/clip_taps_test.h5"
+
+
+def reliability(wildcards):
+    """How well the taps' dimensions are predicted, if that counts."""
+    if guidance_of(wildcards)["reliability"] == "none":
+        return []
+    return f"results/{wildcards.subject}/ridge/clip_taps_reliability.h5"
 
 
 def folder(pictures):

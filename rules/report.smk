@@ -5,7 +5,7 @@ Out: results/report.html
 """
 
 TABLES = "ablations" if cfg.report.ablations else "metrics"
-COLUMNS = ["stage1", "recon", *(cfg.variants if cfg.report.ablations else [])]
+COLUMNS = ["stage1", "recon", *(UNGUIDED if cfg.report.ablations else [])]
 # What feeds what, without the shortcuts; a test compares it with Snakemake's own graph.
 STAGES = [
     ("nsd_design", "nsd_betas"),
@@ -81,7 +81,7 @@ rule report:
         settings={
             key: value
             for key, value in SETTINGS.items()
-            if key not in ("demo", "compute", "fetch")
+            if key not in ("demo", "compute", "fetch", "guidance")
             and (key != "variants" or cfg.report.ablations)
         },
         edges=STAGES,

@@ -4,6 +4,8 @@ In:  what recon reads; of variants with `features: own` the features of the test
 Out: results/{subject}/variants/{variant}/{recon/nsd*.png, recon_manifest.tsv}
 """
 
+UNGUIDED = [each for each in cfg.variants if each not in cfg.guided]
+
 
 use rule recon as variant with:
     input:
@@ -20,6 +22,8 @@ use rule recon as variant with:
         "results/{subject}/logs/variant_{variant}.log",
     benchmark:
         "results/{subject}/benchmarks/variant_{variant}.tsv"
+    wildcard_constraints:
+        variant="|".join((*map(re.escape, UNGUIDED), rf"{configuration.REPEAT}\d+")),
     params:
         cfg=lambda wildcards: stage_config(
             SETTINGS | {"recon": cfg.variant(wildcards.variant)[1]},

@@ -266,6 +266,43 @@ def test_a_variant_is_recon_but_for_what_it_names(config, root):
     assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
 
 
+def test_guidance_is_the_sections_but_for_what_a_variant_names(config, root):
+    config["variants"] = {
+        "plain": {"strength": 0.3},
+        "all": {"guidance": {}},
+        "some": {"seed": 4, "guidance": {"kappa": 0, "without": [2]}},
+    }
+    checked = read(config, root)
+    assert checked.guided == ("all", "some")
+    assert checked.guidance_of("plain") == checked.guidance_of("seed_1") == {}
+    expected = {key: value for key, value in config["guidance"].items() if key != "without"}
+    assert checked.guidance_of("all") == expected | {"layer_weights": [1.5, 1.2, 1.0, 1.0]}
+    changed = {"kappa": 0.0, "layer_weights": [1.5, 0.0, 1.0, 1.0]}
+    assert checked.guidance_of("some") == expected | changed
+    assert checked.variant("some")[1] == config["recon"] | {"seed": 4}
+
+
+def test_the_tower_of_guidance_need_not_exist(config, root):
+    put(config, "datasets.demo.clip_taps", "nowhere")
+    assert read(config, root).paths.clip_taps == "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("guidance.kappa", -1, "guidance.kappa is -1; expected at least 0"),
+        ("guidance.eta", 1.5, "guidance.eta is 1.5; expected at least 0 and at most 1"),
+        ("guidance.x0", "sqrt", 'guidance.x0 is "sqrt"; expected standard, blend or released'),
+        ("features.clip_taps.blocks", [2, 2], "features.clip_taps.blocks is [2, 2]; expected each block once, lowest"),
+        ("features.clip_taps.blocks", [0], "features.clip_taps.blocks.0 is 0; expected a whole number at least 1"),
+        ("variants", {"a": {"guidance": {"etta": 1}}}, "variants.a.guidance.etta is not a known key; did you mean"),
+    ],
+)
+def test_wrong_guidance(config, root, key, value, expected):
+    put(config, key, value)
+    assert sentence(config, root).startswith(expected)
+
+
 @pytest.mark.parametrize("name", ["recon", "stage1", "mean_image", "seed_2", "Big", "a/b", "1st"])
 def test_a_variant_needs_a_name_of_its_own(config, root, name):
     config["variants"][name] = {"strength": 0.3}

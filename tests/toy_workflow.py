@@ -41,6 +41,7 @@ def write_checkout(folder: Path) -> Path:
         "vdvae": "toy/vdvae/vdvae.safetensors",
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
+        "clip_taps": "toy/versatile-diffusion",
         "judges": "toy/judges",
     }
     config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2}
