@@ -173,9 +173,11 @@ def load(path: str | Path) -> Weights:
     try:
         with safe_open(path, "pt") as file:
             record = json.loads((file.metadata() or {})["decoder"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path} is no learned decoder ({error}); it may be cut short. {arrays.rerun(path)}") from error
+        raise ValueError(
+            f"{path} is no learned decoder ({error}); it may be cut short. {arrays.rerun(path)}"
+        ) from error
     decoder = Decoder(record["voxels"], record["shape"], **record["options"])
     decoder.load_state_dict({k.removeprefix(NETWORK): v for k, v in tensors.items() if k.startswith(NETWORK)})
     moments = {k.removeprefix(MOMENTS): v.numpy() for k, v in tensors.items() if k.startswith(MOMENTS)}
@@ -222,7 +224,7 @@ def predict(
         raise ValueError(f"rescale must be one of {', '.join(RESCALES)}, got {rescale}")
     if subject not in decoder.voxels or scale is None:
         trained = ", ".join(decoder.voxels)
-        raise ValueError(f"the decoder was trained for {trained}; expected one of {subject} alone. Rerun learned_train.")
+        raise ValueError(f"the decoder is of {trained}; expected one of {subject} alone. Rerun learned_train.")
     with arrays.reading(betas_test) as (betas, nsd_id):
         if betas.shape[1] != decoder.voxels[subject]:
             raise ValueError(

@@ -19,8 +19,8 @@ def regression(
 ) -> Float[Tensor, ""]:
     """Mean squared error of embeddings, mean absolute error of latents; both in units of standardised features.
 
-    Source: for latents NeuralDiffuser, Li, Wu and Chen, arXiv 2402.13809. Differs from the reference: for embeddings the
-    squared error stands in for a diffusion prior.
+    Source: NeuralDiffuser, Li, Wu and Chen, arXiv 2402.13809. Differs from the reference: for embeddings the squared
+    error stands in for a diffusion prior.
     """
     return functional.mse_loss(predicted, true) if kind == "embeddings" else functional.l1_loss(predicted, true)
 

@@ -4,50 +4,27 @@ Rows, mixup and dropout of a step follow from the seed and the step alone, so a 
 not been.
 """
 
-import csv
 import hashlib
 import json
 import logging
 import math
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int32, Shaped
-from matplotlib.figure import Figure
+from jaxtyping import Float32
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from brain_diffuser import accuracy, arrays, learned, losses, seeds
+from brain_diffuser import arrays, curves, learned, losses
+from brain_diffuser.sources import BAND, ROUNDING, Source, Target, batches, mean_and_std, read_source, statistics
 
 logger = logging.getLogger(__name__)
 
-BAND = 64  # rows of features at a time
-ROUNDING = 1e-12  # a variance of this share of the mean square is none
 WARM_UP_EPOCHS, FIRST_RATE, LAST_RATE = 2, 1 / 25, 1 / 25_000  # rates as shares of the highest
-CURVE = ("epoch", "rate", "loss", "regression", "contrast", "held_out_regression", "held_out_correlation")
-
-
-class Source(NamedTuple):
-    """What one subject has seen in training; `fit` are the rows learned from, `held_out` all others."""
-
-    betas: Float32[np.ndarray, "stimuli voxels"]
-    features: Shaped[np.ndarray, "stimuli features"]
-    nsd_id: Int32[np.ndarray, " stimuli"]
-    fit: Int[np.ndarray, " fit"]
-    held_out: Int[np.ndarray, " held_out"]
-
-
-class Target(NamedTuple):
-    """The feature that is learned, as its file describes it."""
-
-    shape: tuple[int, ...]
-    axes: tuple[str, ...]
-    unit: str
 
 
 class Recipe(NamedTuple):
@@ -65,7 +42,6 @@ class Recipe(NamedTuple):
     weight_decay: float
     losses: Mapping[str, Mapping[str, float]]
     seed: int
-    checkpoint_every: int = 5
 
 
 class Trained(NamedTuple):
@@ -81,64 +57,6 @@ def silent(iterable: Iterable[Any], total: int, what: str) -> Iterable[Any]:
     return iterable
 
 
-def read_source(
-    betas_path: str | Path, features_path: str | Path, scratch: str | Path, *, holdout: float, seed: int
-) -> tuple[Source, Target]:
-    """One subject's repeat-averaged betas, in memory, and features, in their own precision in a file without a name.
-
-    Stored chunks are whole columns; the copy has whole rows, so a batch is read 20 times faster, and the system may
-    keep it in memory or not. Memory: the betas.
-
-    Raises ValueError: other stimuli in the second file; what `hold_out` raises.
-    """
-    betas = arrays.load(betas_path)
-    with arrays.reading(features_path) as (values, nsd_id):
-        arrays.check_aligned(betas_path, betas.nsd_id, features_path, nsd_id)
-        Path(scratch).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            features = np.memmap(file, values.dtype, "w+", shape=values.shape)
-        for start in range(0, len(nsd_id), BAND):
-            features[start : start + BAND] = values[start : start + BAND]
-        described = [json.loads(str(values.attrs[key])) for key in ("shape", "axes")]
-        target = Target(*map(tuple, described), str(values.attrs["unit"]))
-    held_out = hold_out(nsd_id, holdout, seed)
-    rows = np.arange(len(nsd_id))
-    return Source(betas.values.astype(np.float32, copy=False), features, nsd_id, rows[~held_out], rows[held_out]), target
-
-
-def hold_out(nsd_id: Int32[np.ndarray, " stimuli"], share: float, seed: int) -> np.ndarray:
-    """Which stimuli are not learned from, about a share of them; one that is held out for a subject is so for all.
-
-    Raises ValueError: fewer than 2 are held out, or fewer than 2 are left.
-    """
-    found = seeds.uniform(seed, nsd_id, "learned.held_out", (1,))[:, 0].numpy() < share
-    if not 2 <= found.sum() <= len(found) - 2:
-        raise ValueError(
-            f"learned.holdout is {share}, which holds out {found.sum()} of {len(found)} stimuli; expected at least 2 held "
-            "out and 2 left; change it"
-        )
-    return found
-
-
-def statistics(
-    features: Sequence[Shaped[np.ndarray, "_ features"]],
-) -> tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]:
-    """Mean and std (ddof 0) of every column over the rows of all arrays, read in bands."""
-    n_rows, total, squares = sum(map(len, features)), 0.0, 0.0
-    for each in features:
-        for start in range(0, len(each), BAND):
-            band = each[start : start + BAND].astype(np.float64)
-            total, squares = total + band.sum(0), squares + np.einsum("ij,ij->j", band, band)
-    return _mean_and_std(n_rows, np.asarray(total), np.asarray(squares))
-
-
-def _mean_and_std(n: int, total: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From sums; a std within rounding of a constant is 0."""
-    mean, square = total / n, squares / n
-    variance = np.where(square - mean**2 > ROUNDING * square, square - mean**2, 0)
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
-
-
 def one_cycle(step: int, steps: int, peak: float, rise: float) -> float:
     """Learning rate of a step: half a cosine up during a share `rise` of all steps, then half a cosine down."""
     top = max(1.0, rise * steps - 1)
@@ -149,22 +67,67 @@ def one_cycle(step: int, steps: int, peak: float, rise: float) -> float:
     return peak * (last + (first - last) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def batches(fit: Mapping[str, Int[np.ndarray, " _"]], batch_size: int, seed: int, epoch: int) -> list[dict[str, Any]]:
-    """The rows of each subject, sorted, for every step of an epoch: equal parts of a batch, each stimulus once in it.
+def train(
+    paths: Mapping[str, tuple[str | Path, str | Path]],
+    recipe: Recipe,
+    *,
+    weights: str | Path,
+    curve: str | Path,
+    plot: str | Path,
+    checkpoint: str | Path,
+    holdout: float,
+    pretrained: str | Path | None = None,
+    **options: Any,
+) -> None:
+    """Train on the betas and features of some subjects, and write the network, its learning curve and a plot of it.
 
-    An epoch is one pass through the subject with most stimuli; others are seen again. Left-over rows sit out.
+    That of one subject alone has the scale that predictions need. `options` are those of `fit`. What a killed training
+    left in `checkpoint` is gone on with, and removed at the end.
+
+    Raises ValueError: no subject; what `read_source` and `fit` raise.
     """
-    sizes = {subject: max(1, min(batch_size // len(fit), len(rows))) for subject, rows in fit.items()}
-    steps = max(len(rows) // sizes[subject] for subject, rows in fit.items())
-    found: list[dict[str, Any]] = [{} for _ in range(steps)]
-    for index, (subject, rows) in enumerate(fit.items()):
-        rng, size, parts = np.random.default_rng((seed, epoch, index)), sizes[subject], []
-        while len(parts) < steps:
-            shuffled = rng.permutation(rows)
-            parts += [np.sort(shuffled[start : start + size]) for start in range(0, len(rows) - size + 1, size)]
-        for step, part in zip(found, parts, strict=False):
-            step[subject] = part
-    return found
+    if not paths:
+        raise ValueError("there is no subject to learn from; name another one under subjects in config.yaml")
+    found = {
+        subject: read_source(*of_subject, checkpoint, holdout=holdout, seed=recipe.seed)
+        for subject, of_subject in paths.items()
+    }
+    sources, target = {subject: source for subject, (source, _) in found.items()}, next(iter(found.values()))[1]
+    adopted = learned.load(pretrained).decoder if pretrained else None
+    trained = fit(sources, target, recipe, checkpoint, pretrained=adopted, **options)
+    scale = None
+    if len(sources) == 1:
+        features = [source.features for source in sources.values()]
+        scale = learned.Scale(*statistics(features), *trained.held_out)
+    curves.write(trained.curve, curve, plot)
+    learned.save(weights, learned.Weights(trained.decoder, target.axes, target.unit, scale))
+    shutil.rmtree(checkpoint)
+
+
+class Run(NamedTuple):
+    """What all steps of a training share."""
+
+    decoder: learned.Decoder
+    sources: Mapping[str, Source]
+    recipe: Recipe
+    kind: str
+    dtype: torch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.target_mean.device
+
+    def predict(self, betas: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Standardised features and what the contrastive loss sees of them, float32 whatever the dtype of products."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            predicted = self.decoder(betas)
+            return predicted.float(), self.decoder.project(predicted).float()
+
+    def batch(self, rows: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], Tensor]:
+        """Betas of each subject, and standardised features, one subject below the other."""
+        betas = {name: torch.from_numpy(self.sources[name].betas[each]).to(self.device) for name, each in rows.items()}
+        features = [torch.from_numpy(self.sources[name].features[each]).to(self.device) for name, each in rows.items()]
+        return betas, self.decoder.standardise(torch.cat(features).float())
 
 
 def fit(
@@ -176,46 +139,45 @@ def fit(
     pretrained: learned.Decoder | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    checkpoint_every: int = 5,
     key: str = "",
     progress: Callable[[Iterable[int], int, str], Iterable[int]] = silent,
 ) -> Trained:
     """Train on subjects side by side, from scratch or from all but the voxel encoders of a pretrained decoder.
 
     The best epoch is that with the highest mean correlation, over features, of predicted and true held-out features;
-    training ends `recipe.patience` epochs after it. The folder `checkpoint` holds what is needed to go on after a kill,
-    on a CPU to the same bits; one of other data, settings or `key` is passed over. Weights and optimiser stay float32
-    whatever the `dtype` of products is.
+    training ends `recipe.patience` epochs after it. Every `checkpoint_every` epochs the folder `checkpoint` gets what
+    is needed to go on after a kill, on a CPU to the same bits; one of other data, settings or `key` is passed over.
+    `dtype` is that of products; weights and optimiser are float32.
     Memory: all betas, one batch of features as float32, four times the network (weights, gradients, two moments).
 
     Raises ValueError: a voxel without variance; a loss that is not finite; a pretrained decoder of another kind.
     Source: NeuralDiffuser, Li, Wu and Chen, arXiv 2402.13809. Differs from the reference: docs/decisions.md.
     """
-    sources, device, checkpoint = dict(sorted(sources.items())), torch.device(device), Path(checkpoint)
-    kind = learned.kind(target.axes)
+    sources, checkpoint = dict(sorted(sources.items())), Path(checkpoint)
     with torch.random.fork_rng():
         decoder = _initial(sources, target, recipe, pretrained)
         fingerprint = _fingerprint(decoder, sources, recipe, key)
-        decoder.to(device)
-        scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
-        optimiser = torch.optim.AdamW(_groups(decoder, recipe.weight_decay), lr=recipe.rate)
-        curve = _resume(checkpoint, fingerprint, decoder, optimiser, scaler)
+        run = Run(decoder.to(device), sources, recipe, learned.kind(target.axes), dtype)
+        scaler = torch.amp.GradScaler(run.device.type, enabled=dtype == torch.float16)
+        optimiser = torch.optim.AdamW(_groups(decoder, recipe.weight_decay), lr=recipe.rate, fused=True)
+        curve = _resume(checkpoint, fingerprint, run, optimiser, scaler)
         for epoch in progress(range(len(curve), recipe.epochs), recipe.epochs - len(curve), "epochs"):
-            if epoch - 1 - _best(curve) >= recipe.patience:
+            if epoch - 1 - curves.best_epoch(curve) >= recipe.patience:
                 break
-            found = _epoch(decoder, optimiser, scaler, sources, recipe, kind, epoch, dtype)
-            found["held_out_regression"], found["held_out_correlation"], _ = evaluate(decoder, sources, kind, dtype)
+            found = _epoch(run, optimiser, scaler, epoch)
+            found["held_out_regression"], found["held_out_correlation"], _ = evaluate(run)
             curve.append(found)
-            if _best(curve) == epoch:
+            if curves.best_epoch(curve) == epoch:
                 with arrays.atomic(checkpoint / "best.safetensors") as partial:
                     save_file(decoder.state_dict(), partial)
-            if (epoch + 1) % recipe.checkpoint_every == 0:
-                _save(checkpoint, fingerprint, decoder, optimiser, scaler, curve)
-    best = _best(curve)
-    decoder.load_state_dict(load_file(checkpoint / "best.safetensors", str(device)))
-    logger.info(
-        "best of %d epochs: %d, held-out correlation %.4f", len(curve), best + 1, curve[best]["held_out_correlation"]
-    )
-    return Trained(decoder.eval(), evaluate(decoder, sources, kind, dtype)[2], curve)
+            if (epoch + 1) % checkpoint_every == 0:
+                _save(checkpoint, fingerprint, run, optimiser, scaler, curve)
+    best = curves.best_epoch(curve)
+    decoder.load_state_dict(load_file(checkpoint / "best.safetensors", str(run.device)))
+    correlation = curve[best]["held_out_correlation"]
+    logger.info("best of %d epochs: %d, held-out correlation %.4f", len(curve), best + 1, correlation)
+    return Trained(decoder.eval(), evaluate(run)[2], curve)
 
 
 def _initial(
@@ -260,126 +222,81 @@ def _groups(decoder: learned.Decoder, weight_decay: float) -> list[dict[str, Any
     ]
 
 
-def _epoch(
-    decoder: learned.Decoder,
-    optimiser: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    sources: Mapping[str, Source],
-    recipe: Recipe,
-    kind: str,
-    epoch: int,
-    dtype: torch.dtype,
-) -> dict[str, float]:
+def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, epoch: int) -> dict[str, float]:
     """One epoch's steps, and the means of their losses."""
-    planned = batches({name: each.fit for name, each in sources.items()}, recipe.batch_size, recipe.seed, epoch)
-    decoder.train()
-    totals, rate = dict.fromkeys(("loss", "regression", "contrast"), 0.0), 0.0
+    recipe, weigh = run.recipe, run.recipe.losses[run.kind]
+    planned = batches({name: each.fit for name, each in run.sources.items()}, recipe.batch_size, recipe.seed, epoch)
+    run.decoder.train()
+    means: dict[str, float] = {"epoch": epoch + 1, "rate": 0.0, "loss": 0.0, "regression": 0.0, "contrast": 0.0}
     for number, rows in enumerate(planned, epoch * len(planned)):
         rate = one_cycle(number, recipe.epochs * len(planned), recipe.rate, WARM_UP_EPOCHS / recipe.epochs)
         for group in optimiser.param_groups:
             group["lr"] = rate
         torch.manual_seed(_step_seed(recipe.seed, number + 1))
-        parts = _losses(decoder, sources, rows, recipe, kind, epoch, np.random.default_rng((recipe.seed, 0, number)), dtype)
-        weigh = recipe.losses[kind]
-        loss = weigh["regression"] * parts["regression"] + weigh["contrast"] * parts["contrast"]
+        regression, contrast = _losses(run, rows, epoch, np.random.default_rng((recipe.seed, number)))
+        loss = weigh["regression"] * regression + weigh["contrast"] * contrast
         optimiser.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimiser)
         scaler.update()
-        for name, each in (parts | {"loss": loss}).items():
-            totals[name] += float(each.detach()) / len(planned)
-    if not math.isfinite(totals["loss"]):
-        raise ValueError(f"the loss of epoch {epoch + 1} is {totals['loss']}; lower learned.rate")
-    return {"epoch": epoch + 1, "rate": rate, **totals}
+        means["rate"] = rate
+        for name, each in (("loss", loss), ("regression", regression), ("contrast", contrast)):
+            means[name] += each.item() / len(planned)
+    if not math.isfinite(means["loss"]):
+        raise ValueError(f"the loss of epoch {epoch + 1} is {means['loss']}; lower learned.rate")
+    return means
 
 
-def _losses(
-    decoder: learned.Decoder,
-    sources: Mapping[str, Source],
-    rows: Mapping[str, np.ndarray],
-    recipe: Recipe,
-    kind: str,
-    epoch: int,
-    rng: np.random.Generator,
-    dtype: torch.dtype,
-) -> dict[str, Tensor]:
-    """Regression and contrast of one batch; betas are mixed, each with another of the same subject, in early epochs."""
-    device = decoder.target_mean.device
-    weigh, mixed_epochs = recipe.losses[kind], int(recipe.losses[kind]["mixup"] * recipe.epochs)
-    true = decoder.standardise(_features(sources, rows, device))
-    betas = {name: torch.from_numpy(sources[name].betas[each]).to(device) for name, each in rows.items()}
-    other, share, above = [], [], 0
+def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Regression and contrast of one batch; in early epochs betas are mixed, each with another of the same subject."""
+    recipe = run.recipe
+    mixed_epochs = int(recipe.losses[run.kind]["mixup"] * recipe.epochs)
+    betas, true = run.batch(rows)
     if epoch < mixed_epochs:
+        other, share, above = [], [], 0
         for name, each in betas.items():
-            to, own = (part.to(device) for part in losses.mixing(len(each), rng))
+            to, own = (part.to(run.device) for part in losses.mixing(len(each), rng))
             betas[name] = losses.mix(each, to, own)
             other.append(to + above)
             share.append(own)
             above += len(each)
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        predicted = decoder(betas)
-        projected = decoder.project(predicted).float()
-    predicted = predicted.float()
-    if epoch < mixed_epochs:
         to, own = torch.cat(other), torch.cat(share)
-        return {
-            "regression": losses.regression(predicted, losses.mix(true, to, own), kind),
-            "contrast": losses.bimixco(projected, true, to, own),
-        }
+        predicted, projected = run.predict(betas)
+        mixed = losses.mix(true, to, own)
+        return losses.regression(predicted, mixed, run.kind), losses.bimixco(projected, true, to, own)
     done = (epoch - mixed_epochs) / max(1, recipe.epochs - 1 - mixed_epochs)
-    temperature = losses.temperature(done) if kind == "embeddings" else losses.LATENTS_TEMPERATURE
-    contrast = losses.soft_clip(projected, true, temperature) if weigh["contrast"] else torch.zeros((), device=device)
-    return {"regression": losses.regression(predicted, true, kind), "contrast": contrast}
-
-
-def _features(sources: Mapping[str, Source], rows: Mapping[str, np.ndarray], device: torch.device) -> Tensor:
-    """Of a batch, one subject below the other, as float32."""
-    found = [sources[name].features[each].astype(np.float32) for name, each in rows.items()]
-    return torch.from_numpy(np.concatenate(found)).to(device)
+    temperature = losses.temperature(done) if run.kind == "embeddings" else losses.LATENTS_TEMPERATURE
+    predicted, projected = run.predict(betas)
+    return losses.regression(predicted, true, run.kind), losses.soft_clip(projected, true, temperature)
 
 
 @torch.inference_mode()
 def evaluate(
-    decoder: learned.Decoder, sources: Mapping[str, Source], kind: str, dtype: torch.dtype = torch.float32
+    run: Run,
 ) -> tuple[float, float, tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]]:
     """Of held-out stimuli: regression loss and mean correlation, means over subjects, and predictions' mean and std.
 
     Predictions pass in bands, and only sums of each column are kept. Features that do not vary have no correlation.
     """
-    decoder.eval()
-    device = decoder.target_mean.device
-    errors, correlations, pooled = [], [], []
-    for subject, source in sources.items():
-        sums, error = np.zeros((5, len(decoder.target_mean))), 0.0
-        for band in _bands(source.held_out):
-            true = decoder.standardise(_features(sources, {subject: band}, device))
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                predicted = decoder({subject: torch.from_numpy(source.betas[band]).to(device)}).float()
-            error += losses.regression(predicted, true, kind).item() * len(band)
+    run.decoder.eval()
+    errors, correlations, n_all, sums_of_all = [], [], 0, np.zeros(())
+    for subject, source in run.sources.items():
+        n, error, sums = len(source.held_out), 0.0, np.zeros((5, len(run.decoder.target_mean)))
+        for band in np.array_split(source.held_out, -(-n // BAND)):
+            betas, true = run.batch({subject: band})
+            predicted, _ = run.predict(betas)
+            error += losses.regression(predicted, true, run.kind).item() * len(band) / n
             x, y = (each.cpu().numpy().astype(np.float64) for each in (predicted, true))
-            sums += [x.sum(0), y.sum(0), (x**2).sum(0), (y**2).sum(0), (x * y).sum(0)]
-        n = len(source.held_out)
-        (_, x_std), (_, y_std) = _mean_and_std(n, sums[0], sums[2]), _mean_and_std(n, sums[1], sums[3])
+            sums += [x.sum(0), (x**2).sum(0), y.sum(0), (y**2).sum(0), (x * y).sum(0)]
+        (x_mean, x_std), (y_mean, y_std) = mean_and_std(n, *sums[:2]), mean_and_std(n, *sums[2:4])
         vary = (x_std > 0) & (y_std > 0)
-        covariance = sums[4] / n - sums[0] * sums[1] / n**2
-        errors.append(error / n)
-        correlations.append(float((covariance[vary] / (x_std * y_std)[vary]).mean()) if vary.any() else 0.0)
-        pooled.append((n, sums[0], sums[2]))
-    mean, std = _mean_and_std(*(sum(each) for each in zip(*pooled, strict=True)))
-    target_std = decoder.target_std.cpu().numpy()
-    scale = mean * target_std + decoder.target_mean.cpu().numpy(), std * target_std
+        covariance = (sums[4] / n - x_mean * y_mean)[vary]
+        errors.append(error)
+        correlations.append(float((covariance / (x_std * y_std)[vary]).mean()) if vary.any() else 0.0)
+        n_all, sums_of_all = n_all + n, sums_of_all + sums
+    (mean, std), target_std = mean_and_std(n_all, *sums_of_all[:2]), run.decoder.target_std.cpu().numpy()
+    scale = mean * target_std + run.decoder.target_mean.cpu().numpy(), std * target_std
     return float(np.mean(errors)), float(np.mean(correlations)), scale
-
-
-def _bands(rows: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), BAND):
-        yield rows[start : start + BAND]
-
-
-def _best(curve: Sequence[Mapping[str, float]]) -> int:
-    """The first of the best epochs, from 0; -1 before any."""
-    found = [each["held_out_correlation"] for each in curve]
-    return found.index(max(found)) if found else -1
 
 
 def _step_seed(seed: int, number: int) -> int:
@@ -391,17 +308,17 @@ def _fingerprint(decoder: learned.Decoder, sources: Mapping[str, Source], recipe
     """Of all that the first step starts from."""
     digest = hashlib.blake2b(repr((recipe, list(sources), key)).encode(), digest_size=16)
     for each in decoder.state_dict().values():
-        digest.update(each.contiguous().numpy())
+        digest.update(each.contiguous().numpy().tobytes())
     for source in sources.values():
         for each in (source.nsd_id, source.fit):
-            digest.update(np.ascontiguousarray(each))
+            digest.update(each.tobytes())
     return digest.hexdigest()
 
 
 def _save(
     checkpoint: Path,
     fingerprint: str,
-    decoder: learned.Decoder,
+    run: Run,
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     curve: list[dict[str, float]],
@@ -409,7 +326,7 @@ def _save(
     """Write all that the next epoch starts from; the folder appears whole or not at all."""
     with arrays.atomic(checkpoint / "last") as partial:
         partial.mkdir()
-        save_file(decoder.state_dict(), partial / "network.safetensors")
+        save_file(run.decoder.state_dict(), partial / "network.safetensors")
         torch.save({"optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}, partial / "optimiser.pt")
         (partial / "curve.json").write_text(json.dumps({"fingerprint": fingerprint, "curve": curve}))
 
@@ -417,7 +334,7 @@ def _save(
 def _resume(
     checkpoint: Path,
     fingerprint: str,
-    decoder: learned.Decoder,
+    run: Run,
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
 ) -> list[dict[str, float]]:
@@ -431,37 +348,9 @@ def _resume(
     if found["fingerprint"] != fingerprint:
         logger.info("%s is of other data or settings; starting anew", checkpoint)
         return []
-    device = str(decoder.target_mean.device)
-    decoder.load_state_dict(load_file(last / "network.safetensors", device))
-    state = torch.load(last / "optimiser.pt", map_location=device, weights_only=True)
+    run.decoder.load_state_dict(load_file(last / "network.safetensors", str(run.device)))
+    state = torch.load(last / "optimiser.pt", map_location=run.device, weights_only=True)
     optimiser.load_state_dict(state["optimiser"])
     scaler.load_state_dict(state["scaler"])
     logger.info("going on after epoch %d", len(found["curve"]))
     return found["curve"]
-
-
-def write_curve(curve: Sequence[Mapping[str, float]], table: str | Path, plot: str | Path) -> None:
-    """The losses of all epochs as CSV and as SVG."""
-    with arrays.atomic(table) as partial, open(partial, "w", newline="") as stream:
-        rows = ([f"{row[name]:.6g}" for name in CURVE] for row in curve)
-        csv.writer(stream, lineterminator="\n").writerows((CURVE, *rows))
-    with arrays.atomic(plot) as partial:
-        partial.write_text(plot_curve(curve), encoding="utf-8")
-
-
-def plot_curve(curve: Sequence[Mapping[str, float]]) -> str:
-    """SVG: regression loss of stimuli that are learned from and of those held out, and the latters' correlation."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    epochs, best = [row["epoch"] for row in curve], _best(curve)
-    for axes, name, label in (
-        (left, "regression", "learned from, with dropout"),
-        (left, "held_out_regression", "held out"),
-        (right, "held_out_correlation", f"held out, best {curve[best]['held_out_correlation']:.3f}"),
-    ):
-        axes.plot(epochs, [row[name] for row in curve], label=label)
-    for axes, label in ((left, "regression loss"), (right, "correlation of predicted and true feature")):
-        axes.axvline(best + 1, color="k", linestyle=":")
-        axes.set(xlabel="epoch (dotted: the best)", ylabel=label)
-        axes.legend(frameon=False)
-    return accuracy.svg(figure)

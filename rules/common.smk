@@ -160,18 +160,19 @@ def first_guesses(ending):
         variant, _ = cfg.variant(wildcards.variant)
         if variant.start == "noise":
             return []
+        guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
         own = variant.features == "own"
-        return f"results/{wildcards.subject}/{'references/vdvae' if own else 'stage1'}{ending}"
+        return f"results/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
 
     return of
 
 
 def embeddings(feature):
-    """The embeddings that guide a variant."""
+    """The embeddings that guide a variant, in the folder of what makes them."""
 
     def of(wildcards):
         variant, _ = cfg.variant(wildcards.variant)
-        stage = "features" if variant.features == "own" else "ridge"
+        stage = "features" if variant.features == "own" else variant.decoder
         return f"results/{wildcards.subject}/{stage}/{feature}_test.h5"
 
     return of
