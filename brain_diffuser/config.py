@@ -109,6 +109,7 @@ class Learned(Section):
     voxel_dropout: Part
     projector: bool
     epochs: Count
+    samples: Count
     patience: Count
     batch_size: Count
     rate: Positive

@@ -93,16 +93,17 @@ def mean_and_std(n: int, total: np.ndarray, squares: np.ndarray) -> tuple[np.nda
     return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
 
-def batches(fit: Mapping[str, Int[np.ndarray, " _"]], batch_size: int, seed: int, epoch: int) -> list[dict[str, Any]]:
+def batches(
+    fit: Mapping[str, Int[np.ndarray, " _"]], batch_size: int, steps: int, seed: int, epoch: int
+) -> list[dict[str, Any]]:
     """The rows of each subject, sorted, for every step of an epoch: equal parts of a batch, each stimulus once in it.
 
-    An epoch is one pass through the subject with most stimuli; others are seen again. Left-over rows sit out.
+    Subjects are passed through as often as it takes, each time in another order; left-over rows of a pass sit out.
     """
-    sizes = {subject: max(1, min(batch_size // len(fit), len(rows))) for subject, rows in fit.items()}
-    steps = max(len(rows) // sizes[subject] for subject, rows in fit.items())
     found: list[dict[str, Any]] = [{} for _ in range(steps)]
     for index, (subject, rows) in enumerate(fit.items()):
-        rng, size, parts = np.random.default_rng((seed, epoch, index)), sizes[subject], []
+        size = max(1, min(batch_size // len(fit), len(rows)))
+        rng, parts = np.random.default_rng((seed, epoch, index)), []
         while len(parts) < steps:
             shuffled = rng.permutation(rows)
             parts += [np.sort(shuffled[start : start + size]) for start in range(0, len(rows) - size + 1, size)]

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from brain_diffuser import arrays, curves, learned, losses
-from brain_diffuser.sources import BAND, ROUNDING, Source, Target, batches, mean_and_std, read_source, statistics
+from brain_diffuser.sources import BAND, Source, Target, batches, mean_and_std, read_source, statistics
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class Recipe(NamedTuple):
     voxel_dropout: float
     projector: bool
     epochs: int
+    samples: int
     patience: int
     batch_size: int
     rate: float
@@ -157,7 +158,7 @@ def fit(
     sources, checkpoint = dict(sorted(sources.items())), Path(checkpoint)
     with torch.random.fork_rng():
         decoder = _initial(sources, target, recipe, pretrained)
-        fingerprint = _fingerprint(decoder, sources, recipe, key)
+        fingerprint = _fingerprint(decoder, sources, (recipe, str(dtype), key))
         run = Run(decoder.to(device), sources, recipe, learned.kind(target.axes), dtype)
         scaler = torch.amp.GradScaler(run.device.type, enabled=dtype == torch.float16)
         optimiser = torch.optim.AdamW(_groups(decoder, recipe.weight_decay), lr=recipe.rate, fused=True)
@@ -195,13 +196,13 @@ def _initial(
         projector=recipe.projector and learned.kind(target.axes) == "embeddings",
     )
     for subject, source in sources.items():
-        mean, std = source.betas.mean(0, dtype=np.float64), source.betas.std(0, ddof=1, dtype=np.float64)
-        unfit = np.flatnonzero(~(std > ROUNDING * np.abs(mean)))
-        if len(unfit):
+        mean, std = statistics([source.betas])
+        if not std.all():
             raise ValueError(
-                f"betas_train of {subject}: voxel column {unfit[0]} has std {std[unfit[0]]} over {len(source.betas)} "
-                "stimuli; a z-score needs std > 0. Check the mask of stage nsd."
+                f"betas_train of {subject}: voxel column {np.argmin(std)} has std 0 over {len(source.betas)} stimuli, "
+                "or a value that is not finite; a z-score needs std > 0. Check the mask of stage nsd."
             )
+        std *= np.sqrt(len(source.betas) / (len(source.betas) - 1))  # ridge's, ddof 1
         encoder = decoder.encoders[subject]
         encoder.load_state_dict(encoder.state_dict() | {"mean": torch.from_numpy(mean), "std": torch.from_numpy(std)})
     if pretrained is None:
@@ -225,11 +226,14 @@ def _groups(decoder: learned.Decoder, weight_decay: float) -> list[dict[str, Any
 def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, epoch: int) -> dict[str, float]:
     """One epoch's steps, and the means of their losses."""
     recipe, weigh = run.recipe, run.recipe.losses[run.kind]
-    planned = batches({name: each.fit for name, each in run.sources.items()}, recipe.batch_size, recipe.seed, epoch)
+    steps = max(1, recipe.samples // recipe.batch_size)
+    planned = batches(
+        {name: each.fit for name, each in run.sources.items()}, recipe.batch_size, steps, recipe.seed, epoch
+    )
     run.decoder.train()
     means: dict[str, float] = {"epoch": epoch + 1, "rate": 0.0, "loss": 0.0, "regression": 0.0, "contrast": 0.0}
-    for number, rows in enumerate(planned, epoch * len(planned)):
-        rate = one_cycle(number, recipe.epochs * len(planned), recipe.rate, WARM_UP_EPOCHS / recipe.epochs)
+    for number, rows in enumerate(planned, epoch * steps):
+        rate = one_cycle(number, recipe.epochs * steps, recipe.rate, WARM_UP_EPOCHS / recipe.epochs)
         for group in optimiser.param_groups:
             group["lr"] = rate
         torch.manual_seed(_step_seed(recipe.seed, number + 1))
@@ -241,7 +245,7 @@ def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradSca
         scaler.update()
         means["rate"] = rate
         for name, each in (("loss", loss), ("regression", regression), ("contrast", contrast)):
-            means[name] += each.item() / len(planned)
+            means[name] += each.item() / steps
     if not math.isfinite(means["loss"]):
         raise ValueError(f"the loss of epoch {epoch + 1} is {means['loss']}; lower learned.rate")
     return means
@@ -304,9 +308,9 @@ def _step_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _fingerprint(decoder: learned.Decoder, sources: Mapping[str, Source], recipe: Recipe, key: str) -> str:
+def _fingerprint(decoder: learned.Decoder, sources: Mapping[str, Source], settings: Any) -> str:
     """Of all that the first step starts from."""
-    digest = hashlib.blake2b(repr((recipe, list(sources), key)).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr((settings, list(sources))).encode(), digest_size=16)
     for each in decoder.state_dict().values():
         digest.update(each.contiguous().numpy().tobytes())
     for source in sources.values():
