@@ -231,7 +231,7 @@ def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradSca
         {name: each.fit for name, each in run.sources.items()}, recipe.batch_size, steps, recipe.seed, epoch
     )
     run.decoder.train()
-    means: dict[str, float] = {"epoch": epoch + 1, "rate": 0.0, "loss": 0.0, "regression": 0.0, "contrast": 0.0}
+    means: dict[str, float] = {"epoch": float(epoch + 1), "rate": 0.0, "loss": 0.0, "regression": 0.0, "contrast": 0.0}
     for number, rows in enumerate(planned, epoch * steps):
         rate = one_cycle(number, recipe.epochs * steps, recipe.rate, WARM_UP_EPOCHS / recipe.epochs)
         for group in optimiser.param_groups:
