@@ -150,7 +150,8 @@ def fit(
     training ends `recipe.patience` epochs after it. Every `checkpoint_every` epochs the folder `checkpoint` gets what
     is needed to go on after a kill, on a CPU to the same bits; one of other data, settings or `key` is passed over.
     `dtype` is that of products; weights and optimiser are float32.
-    Memory: all betas, one batch of features as float32, four times the network (weights, gradients, two moments).
+    Memory: all betas, one batch of features as float32, five times the network (weights, the best ones, gradients, two
+    moments).
 
     Raises ValueError: a voxel without variance; a loss that is not finite; a pretrained decoder of another kind.
     Source: NeuralDiffuser, Li, Wu and Chen, arXiv 2402.13809. Differs from the reference: docs/decisions.md.
@@ -162,7 +163,7 @@ def fit(
         run = Run(decoder.to(device), sources, recipe, learned.kind(target.axes), dtype)
         scaler = torch.amp.GradScaler(run.device.type, enabled=dtype == torch.float16)
         optimiser = torch.optim.AdamW(_groups(decoder, recipe.weight_decay), lr=recipe.rate, fused=True)
-        curve = _resume(checkpoint, fingerprint, run, optimiser, scaler)
+        curve, best = _resume(checkpoint, fingerprint, run, optimiser, scaler)
         for epoch in progress(range(len(curve), recipe.epochs), recipe.epochs - len(curve), "epochs"):
             if epoch - 1 - curves.best_epoch(curve) >= recipe.patience:
                 break
@@ -170,14 +171,13 @@ def fit(
             found["held_out_regression"], found["held_out_correlation"], _ = evaluate(run)
             curve.append(found)
             if curves.best_epoch(curve) == epoch:
-                with arrays.atomic(checkpoint / "best.safetensors") as partial:
-                    save_file(decoder.state_dict(), partial)
+                best = {name: each.cpu().clone() for name, each in decoder.state_dict().items()}
             if (epoch + 1) % checkpoint_every == 0:
-                _save(checkpoint, fingerprint, run, optimiser, scaler, curve)
-    best = curves.best_epoch(curve)
-    decoder.load_state_dict(load_file(checkpoint / "best.safetensors", str(run.device)))
-    correlation = curve[best]["held_out_correlation"]
-    logger.info("best of %d epochs: %d, held-out correlation %.4f", len(curve), best + 1, correlation)
+                _save(checkpoint, fingerprint, run, optimiser, scaler, curve, best)
+    decoder.load_state_dict(best)
+    number = curves.best_epoch(curve)
+    correlation = curve[number]["held_out_correlation"]
+    logger.info("best of %d epochs: %d, held-out correlation %.4f", len(curve), number + 1, correlation)
     return Trained(decoder.eval(), evaluate(run)[2], curve)
 
 
@@ -326,11 +326,13 @@ def _save(
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     curve: list[dict[str, float]],
+    best: dict[str, Tensor],
 ) -> None:
     """Write all that the next epoch starts from; the folder appears whole or not at all."""
     with arrays.atomic(checkpoint / "last") as partial:
         partial.mkdir()
         save_file(run.decoder.state_dict(), partial / "network.safetensors")
+        save_file(best, partial / "best.safetensors")
         torch.save({"optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}, partial / "optimiser.pt")
         (partial / "curve.json").write_text(json.dumps({"fingerprint": fingerprint, "curve": curve}))
 
@@ -341,20 +343,20 @@ def _resume(
     run: Run,
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-) -> list[dict[str, float]]:
-    """Load, in place, what was saved for the same training; the epochs that are done."""
+) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
+    """Load, in place, what was saved for the same training; the epochs that are done, and the best weights."""
     for left in checkpoint.glob("*.part-*"):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     last = checkpoint / "last"
     if not last.is_dir():
-        return []
+        return [], {}
     found = json.loads((last / "curve.json").read_text())
     if found["fingerprint"] != fingerprint:
         logger.info("%s is of other data or settings; starting anew", checkpoint)
-        return []
+        return [], {}
     run.decoder.load_state_dict(load_file(last / "network.safetensors", str(run.device)))
     state = torch.load(last / "optimiser.pt", map_location=run.device, weights_only=True)
     optimiser.load_state_dict(state["optimiser"])
     scaler.load_state_dict(state["scaler"])
     logger.info("going on after epoch %d", len(found["curve"]))
-    return found["curve"]
+    return found["curve"], load_file(last / "best.safetensors")
