@@ -294,9 +294,7 @@ def test_who_is_held_out_goes_by_picture():
     assert whole.sum() == pytest.approx(100, abs=30)
     np.testing.assert_array_equal(sources.hold_out(ids[::-1][:400], 0.1, 0), whole[::-1][:400])
     assert not np.array_equal(sources.hold_out(ids, 0.1, 1), whole)
-    with pytest.raises(
-        ValueError, match=r"learned.holdout is 0.001, which holds out \d of 20 stimuli; expected"
-    ):
+    with pytest.raises(ValueError, match=r"learned.holdout is 0.001, which holds out \d of 20 stimuli; expected"):
         sources.hold_out(ids[:20], 0.001, 0)
 
 
