@@ -18,6 +18,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
 Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
@@ -97,6 +98,38 @@ class Ridge(Section):
     memory_gib: Positive
 
 
+class Losses(Section):
+    regression: NotNegative
+    contrast: NotNegative
+    mixup: Share
+
+
+class LossesByKind(Section):
+    embeddings: Losses
+    latents: Losses
+
+
+class Learned(Section):
+    hidden: Count
+    blocks: Annotated[int, Field(ge=0)]
+    dropout: Part
+    voxel_dropout: Part
+    projector: bool
+    epochs: Count
+    samples: Count
+    patience: Count
+    batch_size: Count
+    rate: Positive
+    weight_decay: NotNegative
+    losses: LossesByKind
+    holdout: Part
+    rescale: Literal["train_oof", "none"]
+    pretrain: bool
+    precision: Literal["float32", "bfloat16", "float16"]
+    checkpoint_every: Count
+    seed: Seed
+
+
 class Stage1(Section):
     reading: Literal["sample", "mode"]
     temperature: NotNegative
@@ -150,6 +183,7 @@ class Variant(Section):
 
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "own"] = "predicted"
+    decoder: Literal["ridge", "learned"] = "ridge"
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
@@ -261,6 +295,7 @@ class Config(Section):
     nsd: Nsd
     features: Features
     ridge: Ridge
+    learned: Learned
     stage1: Stage1
     recon: Recon
     guidance: Guidance
@@ -291,7 +326,7 @@ class Config(Section):
         if name.startswith(REPEAT):
             return Variant(), self.recon.model_dump() | {"seed": self.recon.seed + int(name.removeprefix(REPEAT))}
         variant = self.variants[name]
-        changed = variant.model_dump(exclude={"start", "features", "guidance"}, exclude_none=True)
+        changed = variant.model_dump(exclude={"start", "features", "guidance", "decoder"}, exclude_none=True)
         return variant, self.recon.model_dump() | changed
 
     def guidance_of(self, name: str) -> dict[str, Any]:
@@ -522,7 +557,12 @@ def _expected(schema: dict, node: dict) -> str:
         return f"a section with the keys {', '.join(node['properties'])}"
     if node.get("type") == "array":
         return f"a list{' of at least one' if node.get('minItems') else ''}, each {_expected(schema, node['items'])}"
-    words = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
+    words = {
+        "exclusiveMinimum": "more than",
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
     bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
     kinds = {
         "integer": "a whole number",

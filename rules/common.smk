@@ -168,18 +168,19 @@ def first_guesses(ending):
         variant, _ = cfg.variant(wildcards.variant)
         if variant.start == "noise":
             return []
+        guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
         own = variant.features == "own"
-        return f"results/{wildcards.subject}/{'references/vdvae' if own else 'stage1'}{ending}"
+        return f"results/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
 
     return of
 
 
 def embeddings(feature):
-    """The embeddings that guide a variant."""
+    """The embeddings that guide a variant, in the folder of what makes them."""
 
     def of(wildcards):
         variant, _ = cfg.variant(wildcards.variant)
-        stage = "features" if variant.features == "own" else "ridge"
+        stage = "features" if variant.features == "own" else variant.decoder
         return f"results/{wildcards.subject}/{stage}/{feature}_test.h5"
 
     return of
@@ -207,8 +208,9 @@ def guidance_of(wildcards):
 
 def taps(wildcards):
     """The taps to come near."""
+    variant, _ = cfg.variant(wildcards.variant)
     own = guidance_of(wildcards)["targets"] == "own"
-    return f"results/{wildcards.subject}/{'features' if own else 'ridge'}/clip_taps_test.h5"
+    return f"results/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
 
 
 def reliability(wildcards):
