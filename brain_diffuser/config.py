@@ -18,6 +18,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
 Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
@@ -111,6 +112,38 @@ class Ridge(Section):
     memory_gib: Positive
 
 
+class Losses(Section):
+    regression: NotNegative
+    contrast: NotNegative
+    mixup: Share
+
+
+class LossesByKind(Section):
+    embeddings: Losses
+    latents: Losses
+
+
+class Learned(Section):
+    hidden: Count
+    blocks: Annotated[int, Field(ge=0)]
+    dropout: Part
+    voxel_dropout: Part
+    projector: bool
+    epochs: Count
+    samples: Count
+    patience: Count
+    batch_size: Count
+    rate: Positive
+    weight_decay: NotNegative
+    losses: LossesByKind
+    holdout: Part
+    rescale: Literal["train_oof", "none"]
+    pretrain: bool
+    precision: Literal["float32", "bfloat16", "float16"]
+    checkpoint_every: Count
+    seed: Seed
+
+
 class Stage1(Section):
     reading: Literal["sample", "mode"]
     temperature: NotNegative
@@ -165,6 +198,7 @@ class Variant(Section):
     backbone: Literal["versatile_diffusion", "stable_diffusion"] = "versatile_diffusion"
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "own"] = "predicted"
+    decoder: Literal["ridge", "learned"] = "ridge"
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
@@ -205,13 +239,13 @@ class Place(Section):
 
 
 class Perturb(Section):
-    regions: list[Text]
+    regions: Names
     stimuli: Count
     amounts: Annotated[list[float], Field(min_length=1)]
 
 
 class Contributions(Section):
-    regions: list[Text]
+    regions: Names
     columns: Count
     draws: Annotated[int, Field(ge=2)]
     seed: Seed
@@ -278,6 +312,7 @@ class Config(Section):
     nsd: Nsd
     features: Features
     ridge: Ridge
+    learned: Learned
     stage1: Stage1
     recon: Recon
     guidance: Guidance
@@ -311,7 +346,9 @@ class Config(Section):
         """
         name, repeat = unrepeated(name)
         variant = self.variants[name] if name else Variant()
-        changed = variant.model_dump(exclude={"backbone", "start", "features", "guidance"}, exclude_none=True)
+        changed = variant.model_dump(
+            exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
+        )
         found = self.recon.model_dump() | changed
         if "vision" not in layouts.CONDITIONS[variant.backbone]:
             found["text_weight"] = 1.0
@@ -384,7 +421,7 @@ class Config(Section):
     def _made(self, name: str) -> tuple[Any, ...]:
         """How a variant's pictures are made, but for guidance; recon's without a name."""
         variant, settings = self.variant(name)
-        return variant.backbone, variant.start, variant.features, settings
+        return variant.backbone, variant.start, variant.features, variant.decoder, settings
 
     @property
     def regions(self) -> dict[str, Any]:
@@ -486,6 +523,11 @@ def _of_regions(config: Config) -> Iterator[str]:
     for name, each in roi.regions.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
             yield f"roi.regions has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+        if name == regions.REST or name.startswith(regions.RANDOM):
+            yield (
+                f"roi.regions has {name}; {regions.REST} and names that begin with {regions.RANDOM} are "
+                "those of controls, so rename it"
+            )
         forms = sorted(each.model_fields_set) if isinstance(each, Place) else ["intersection"]
         if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
             yield (
@@ -582,7 +624,12 @@ def _expected(schema: dict, node: dict) -> str:
         return f"a section with the keys {', '.join(node['properties'])}"
     if node.get("type") == "array":
         return f"a list{' of at least one' if node.get('minItems') else ''}, each {_expected(schema, node['items'])}"
-    words = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
+    words = {
+        "exclusiveMinimum": "more than",
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
     bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
     kinds = {
         "integer": "a whole number",

@@ -18,8 +18,9 @@ from jaxtyping import UInt8
 from markupsafe import Markup
 from PIL import Image
 
-from brain_diffuser import arrays, drawings, pictures, score_tables, scores
+from brain_diffuser import arrays, drawings, pictures, score_tables
 from brain_diffuser.score_tables import PUBLISHED, label, markdown
+from brain_diffuser.scores import read_csv
 
 __all__ = ["PUBLISHED", "Subject", "markdown", "write"]
 
@@ -257,7 +258,7 @@ def _exhibit(caption: str, path: Path) -> dict[str, Any]:
     """A figure as a data URI, or the rows of a table."""
     existing = score_tables.existing(path)
     if existing.suffix == ".csv":
-        return {"caption": caption, "rows": scores.read_csv(existing), "uri": None}
+        return {"caption": caption, "rows": read_csv(existing), "uri": None}
     if existing.suffix == ".svg":
         return {"caption": caption, "rows": None, "uri": _svg_uri(existing.read_text(encoding="utf-8"))}
     file = io.BytesIO()

@@ -32,18 +32,21 @@ def probabilities(
     train: Float[np.ndarray, "train dim"],
     label: Int[np.ndarray, " train"],
     pictures: Mapping[str, Float[np.ndarray, "_ dim"]],
+    n_classes: int,
 ) -> dict[str, Float[np.ndarray, "_ classes"]]:
     """Set of pictures -> probability of each of the classes 0, 1, ... that train images have, for each picture.
 
     Multinomial logistic regression on standardised features, all classes weighing the same; it knows nothing of the
-    brain, nor of the pictures it judges.
+    brain, nor of the pictures it judges. Where all train images are of one class, so is every picture.
     """
+    if label.min() == label.max():
+        return {name: np.eye(n_classes)[np.full(len(each), label[0])] for name, each in pictures.items()}
     classifier = make_pipeline(
         StandardScaler(), LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=2000)
     ).fit(train, label)
     found = {}
     for name, features in pictures.items():
-        found[name] = np.zeros((len(features), int(label.max()) + 1))
+        found[name] = np.zeros((len(features), n_classes))
         found[name][:, classifier.classes_] = classifier.predict_proba(features)
     return found
 

@@ -138,8 +138,15 @@ def roi_files(subject, atlases):
 
 def mask_files(subject):
     """The masks of one's own that a subject's regions are made of."""
-    files = (regions.mask_file(each, subject) for each in cfg.regions.values())
-    return [str(path) for path in files if path]
+    paths = []
+    for name, definition in cfg.regions.items():
+        path = regions.mask_file(definition, subject)
+        if path and not path.exists():
+            sys.exit(
+                f"roi.regions.{name} reads {path}, which does not exist; put it there or correct the path"
+            )
+        paths += [str(path)] if path else []
+    return paths
 
 
 def session_numbers(subject):
@@ -163,8 +170,9 @@ def first_guesses(ending):
         variant, _ = cfg.variant(wildcards.variant)
         if variant.start == "noise":
             return []
+        guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
         own = variant.features == "own"
-        return f"results/{wildcards.subject}/{'references/vdvae' if own else 'stage1'}{ending}"
+        return f"results/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
 
     return of
 
@@ -175,7 +183,7 @@ def embeddings(kind):
     def of(wildcards):
         variant, _ = cfg.variant(wildcards.variant)
         feature = layouts.CONDITIONS[variant.backbone].get(kind)
-        stage = "features" if variant.features == "own" else "ridge"
+        stage = "features" if variant.features == "own" else variant.decoder
         return (
             f"results/{wildcards.subject}/{stage}/{feature}_test.h5" if feature else []
         )
@@ -246,8 +254,9 @@ def guidance_of(wildcards):
 
 def taps(wildcards):
     """The taps to come near."""
+    variant, _ = cfg.variant(wildcards.variant)
     own = guidance_of(wildcards)["targets"] == "own"
-    return f"results/{wildcards.subject}/{'features' if own else 'ridge'}/clip_taps_test.h5"
+    return f"results/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
 
 
 def reliability(wildcards):
@@ -319,6 +328,11 @@ def repeats(ending):
         return [f"{each}{ending}" for each in made]
 
     return of
+
+
+def alpha_of(wildcards):
+    """The penalty of a feature's ridge."""
+    return SETTINGS["ridge"]["alpha"][wildcards.feature]
 
 
 def of_regions():

@@ -12,6 +12,7 @@ STAGES = [
     ("nsd_design", "nsd_stimuli"),
     ("nsd_design", "nsd_captions"),
     ("nsd_betas", "ridge_kernel"),
+    ("nsd_betas", "nsd_regions"),
     ("nsd_betas", "encoding"),
     ("nsd_stimuli", "features"),
     ("nsd_stimuli", "mean_image"),
@@ -39,6 +40,7 @@ STAGES = [
     ("retrieval", "report"),
     ("encoding_kernel", "encoding"),
     ("encoding", "accuracy"),
+    ("nsd_regions", "accuracy"),
     ("accuracy", "report"),
 ]
 

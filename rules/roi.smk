@@ -5,10 +5,6 @@ Out: results/{subject}/{optimal, perturbed, contributions, weights, roi}, result
 """
 
 
-def alpha_of(wildcards):
-    return SETTINGS["ridge"]["alpha"][wildcards.feature]
-
-
 rule optimal:
     input:
         kernel="results/{subject}/ridge/kernel.h5",
@@ -87,6 +83,7 @@ rule optimal_pictures:
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
         n_pictures=cfg.roi.pictures,
+        numbered=True,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("roi_pictures.py"),
@@ -143,6 +140,7 @@ use rule optimal_pictures as perturbed_pictures with:
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
         n_pictures=1,
+        numbered=False,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("roi_pictures.py"),

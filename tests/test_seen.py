@@ -14,7 +14,7 @@ def test_categories_are_found_in_new_pictures():
     features[np.arange(300), label] += 4
     train, test = slice(0, 200), slice(200, 300)
     sets = {"test": features[test], "three": np.eye(8)[:3] * 9}
-    found = seen.probabilities(features[train], label[train], sets)
+    found = seen.probabilities(features[train], label[train], sets, 3)
     assert found["three"].argmax(1).tolist() == [0, 1, 2]
     np.testing.assert_allclose(found["test"].sum(1), 1)
     assert min(seen.recall(found["test"], label[test])) > 0.8
@@ -29,11 +29,16 @@ def test_the_first_category_counts():
 def test_classes_without_images():
     features = np.random.default_rng(0).normal(size=(20, 3))
     label = np.where(features[:, 0] > 0, 0, 2)
-    found = seen.probabilities(features, label, {"same": features})["same"]
+    found = seen.probabilities(features, label, {"same": features}, 3)["same"]
     assert (found[:, 1] == 0).all()
     recalled = seen.recall(found, label)
     assert np.isnan(recalled[1])
     assert recalled[0] > 0.5
+
+
+def test_one_class_alone():
+    found = seen.probabilities(np.eye(3), np.array([2, 2, 2]), {"new": np.zeros((2, 3))}, 3)["new"]
+    assert found.tolist() == [[0, 0, 1], [0, 0, 1]]
 
 
 def test_batches_change_nothing(tmp_path):

@@ -1,5 +1,6 @@
 """A checkout of the workflow with a toy subject and tiny random networks in the published layouts."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -124,3 +125,9 @@ def edit_config(checkout: Path, path: str, value: object) -> None:
         section = section[name]
     section[key] = value
     file.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every file below a folder, but for logs and benchmarks."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "benchmarks" not in path.parts)
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if "logs" not in path.parts}

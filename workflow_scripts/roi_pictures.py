@@ -23,12 +23,11 @@ with job(snakemake), devices.enough_memory("recon"):
     reconstructions = recon.reconstruct(
         guesses, text[rows], vision[rows], unconditional, models, nsd_id=nsd_id, batch_size=batch_size, **cfg["recon"]
     )
-    several = params.n_pictures > 1
     pictures.write_folder(
         snakemake.output.pictures,
         snakemake.output.manifest,
         progress(reconstructions, len(rows), "pictures"),
-        [f"{names[row]}{f'_{each}' if several else ''}.png" for row, each in zip(rows, number, strict=True)],
+        [f"{names[row]}{f'_{each}' if params.numbered else ''}.png" for row, each in zip(rows, number, strict=True)],
     )
     pictures.write_folder(
         snakemake.output.stage1,

@@ -25,8 +25,8 @@ with job(snakemake):
     for name in ("optimal", "recon"):
         _, made = pictures.read_folder(inputs[name], inputs[f"{name}_manifest"])
         features[name] = judge.features(made)[metric]
-    found = seen.probabilities(features.pop("train"), label["train"], features)
     named = (*(name for name, _ in params.categories), "none")
+    found = seen.probabilities(features.pop("train"), label["train"], features, len(named))
     files = [file for file, _, _ in pictures.read_manifest(inputs.optimal_manifest)]
     counts = np.bincount(label["test"], minlength=len(named)).tolist()
     recalled = [seen.recall(found[name], label["test"]) for name in ("test", "recon")]
