@@ -311,7 +311,6 @@ def test_guided_variants_stand_beside_those_that_differ_in_it_alone(root):
     checked = read(yaml.safe_load(SHIPPED.read_text()), root)
     against = {name: checked.unguided_of(name) for name in checked.guided}
     assert against.pop("stable_diffusion_guided") == against.pop("stable_diffusion_true") == "stable_diffusion"
-    assert against.pop("released") == against.pop("released_unguided") == "released_unguided"
     assert set(against.values()) == {"recon"}
     kappas, etas = (0.3, 1.0, 3.0), (0.1, 0.2, 0.4)
     assert list(checked.grid) == [(kappa, eta) for kappa in kappas for eta in etas]
@@ -328,14 +327,19 @@ def test_a_guided_variant_may_stand_alone(config, root):
 
 def test_released_settings_are_the_programs(root):
     """docs/neuraldiffuser.md names them one by one."""
-    checked = read(yaml.safe_load(SHIPPED.read_text()), root)
+    shipped, papers = (yaml.safe_load(path.read_text()) for path in (SHIPPED, SHIPPED.with_name("config.paper.yaml")))
+    shipped["variants"] |= papers["variants"]
+    shipped["recon"] |= papers["recon"]
+    shipped["features"]["clip_taps"] |= papers["features"]["clip_taps"]
+    checked = read(shipped, root)
+    assert checked.unguided_of("released") == checked.unguided_of("released_unguided") == "released_unguided"
     variant, settings = checked.variant("released")
     assert (variant.backbone, variant.start) == ("stable_diffusion", "stage1")
     assert [settings[key] for key in ("steps", "strength", "guidance_scale")] == [50, 0.75, 7.5]
     found = checked.guidance_of("released")
     expected = {"kappa": 3e5, "kappa_is": "absolute", "eta": 0.2, "x0": "released", "sag_scale": 0.75, "grad_clip": 0}
     expected |= {"targets": "predicted", "through_unet": True, "reliability": "none"}
-    assert found == expected | {"layer_weights": [1.5, 1.2, 1.0, 1.0]}
+    assert found == expected | {"layer_weights": [1.5, 1.2, 1.0, 1.0, 1.0, 1.0]}
     assert checked.metrics.repeats == 5
 
 
