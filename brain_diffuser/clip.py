@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     CLIPTextConfig,
+    CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
@@ -35,10 +36,14 @@ class ClipText:
     Source: Xu et al. 2023, arXiv 2211.08332.
     """
 
-    def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer):
+    tower: type[PreTrainedModel] = CLIPTextModelWithProjection
+    width = "projection_dim"
+    """the key of the tower's description that says how many numbers a token has"""
+
+    def __init__(self, model: Any, tokenizer: CLIPTokenizer):
         self.model = model
         self.tokenizer = tokenizer
-        self.shape = (model.config.max_position_embeddings, model.config.projection_dim)
+        self.shape = (model.config.max_position_embeddings, getattr(model.config, self.width))
 
     @classmethod
     def load(
@@ -55,7 +60,7 @@ class ClipText:
                     raise FileNotFoundError(
                         f'{folder / name} is missing; expected CLIP\'s tokeniser, see README "Weights"'
                     )
-        model = _load_tower(CLIPTextModelWithProjection, "text", text_encoder, device, dtype)
+        model = _load_tower(cls.tower, "text", text_encoder, device, dtype)
         tokeniser = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         if len(tokeniser) != model.config.vocab_size:
             raise ValueError(
@@ -66,16 +71,36 @@ class ClipText:
 
     def __call__(self, captions: Sequence[str]) -> Float[Tensor, "captions tokens dim"]:
         """float32. Longer captions are cut before the end token, shorter ones padded; padding is not masked."""
+        return self.embed(self.tokenise(captions))
+
+    def tokenise(self, captions: Sequence[str]) -> Integer[Tensor, "captions tokens"]:
+        """Token numbers."""
         tokens = self.tokenizer(
             list(captions), padding="max_length", max_length=self.shape[0], truncation=True, return_tensors="pt"
         )
-        return self.embed(tokens.input_ids)
+        return tokens.input_ids
 
     def embed(self, token_ids: Integer[Tensor, "captions tokens"]) -> Float[Tensor, "captions tokens dim"]:
         """Embeddings of token numbers."""
         output = self.model(token_ids.to(self.model.device))
         projected = self.model.text_projection(output.last_hidden_state).float()
         return projected / output.text_embeds.float().norm(dim=-1)[:, None, None]
+
+
+class HiddenText(ClipText):
+    """Captions -> the last hidden states of all their tokens, after the final norm: what Stable Diffusion 1 reads.
+
+    Neither projected nor scaled, so no regression of `ClipText`'s embeddings can stand in for them.
+
+    Source: Rombach et al. 2022, arXiv 2112.10752.
+    """
+
+    tower = CLIPTextModel
+    width = "hidden_size"
+
+    def embed(self, token_ids: Integer[Tensor, "captions tokens"]) -> Float[Tensor, "captions tokens dim"]:
+        """Hidden states of token numbers."""
+        return self.model(token_ids.to(self.model.device)).last_hidden_state.float()
 
 
 class Preprocessing(NamedTuple):
@@ -295,7 +320,10 @@ def _load_tower(
         return not name.endswith(".position_ids") and not (is_whole and name.startswith(NOT_OF_TOWER[kind]))
 
     path = checkpoints.find_tensors(folder, "model")
-    checkpoints.fill(model, checkpoints.read_tensors(path, wanted), path, device=device, dtype=dtype)
+    found = checkpoints.read_tensors(path, wanted)
+    if model_class is CLIPTextModel:  # published with a prefix that a tower alone no longer has
+        found = {name.removeprefix("text_model."): tensor for name, tensor in found.items()}
+    checkpoints.fill(model, found, path, device=device, dtype=dtype)
     for name, positions in list(model.named_buffers()):
         assert name.endswith("embeddings.position_ids"), name
         embeddings = model.get_submodule(name.rpartition(".")[0])

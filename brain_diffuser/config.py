@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,6 +37,18 @@ RESERVED = ("stage1", "recon", *REFERENCES)
 STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
 
 
+def unrepeated(name: str) -> tuple[str, int]:
+    """A variant and the number of its repeat: (neuraldiffuser, 3) of neuraldiffuser.seed_3; of seed_3 no variant."""
+    found = re.fullmatch(rf"(?:(.+)\.|){REPEAT}(\d+)", name)
+    return (found[1] or "", int(found[2])) if found else (name, 0)
+
+
+def names(variants: Iterable[str]) -> str:
+    """A regular expression of variants and their repeats; that without a name, of recon's, has repeats alone."""
+    found = [rf"{re.escape(each)}(?:\.{REPEAT}\d+)?" if each else rf"{REPEAT}\d+" for each in variants]
+    return "|".join(found) or "none"
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -49,6 +61,7 @@ class Dataset(Section):
     versatile_diffusion: Text
     clip: Text
     clip_taps: Text
+    stable_diffusion: Text
     judges: Text
 
 
@@ -89,6 +102,7 @@ class Alpha(Section):
     clip_text: Positive
     clip_vision: Positive
     clip_taps: Positive
+    sd_text: Positive
 
 
 class Ridge(Section):
@@ -181,6 +195,7 @@ class VariantGuidance(Section):
 class Variant(Section):
     """What differs from `recon`; None is nothing, and without a section `guidance` nothing guides."""
 
+    backbone: Literal["versatile_diffusion", "stable_diffusion"] = "versatile_diffusion"
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "own"] = "predicted"
     decoder: Literal["ridge", "learned"] = "ridge"
@@ -199,6 +214,7 @@ class Metrics(Section):
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
+    repeated: Names
 
 
 class Retrieval(Section):
@@ -258,6 +274,7 @@ class Roi(Section):
 class Report(Section):
     ablations: bool
     regions: bool
+    guidance: bool
 
 
 class BatchSize(Section):
@@ -317,17 +334,25 @@ class Config(Section):
         if not layouts.is_checkpoint(self.paths.versatile_diffusion):  # what is fetched is a folder, with CLIP in it
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
+        models.append("stable_diffusion")
         if layouts.judge_checkpoints(self.metrics.judges, self.metrics.protocol):
             models.append("judges")
         return (*(("nsd", "captions") if self.fetch.nsd else ()), *(models if self.fetch.models else ()))
 
     def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:
-        """A variant and all settings of its reconstructions; `seed_3` is the third repeat with another seed."""
-        if name.startswith(REPEAT):
-            return Variant(), self.recon.model_dump() | {"seed": self.recon.seed + int(name.removeprefix(REPEAT))}
-        variant = self.variants[name]
-        changed = variant.model_dump(exclude={"start", "features", "guidance", "decoder"}, exclude_none=True)
-        return variant, self.recon.model_dump() | changed
+        """A variant and all settings of its reconstructions; `seed_3` is the third repeat with another seed.
+
+        So is `neuraldiffuser.seed_3` of that variant. Where text alone is read, `text_weight` is 1.
+        """
+        name, repeat = unrepeated(name)
+        variant = self.variants[name] if name else Variant()
+        changed = variant.model_dump(
+            exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
+        )
+        found = self.recon.model_dump() | changed
+        if "vision" not in layouts.CONDITIONS[variant.backbone]:
+            found["text_weight"] = 1.0
+        return variant, found | {"seed": found["seed"] + repeat}
 
     def guidance_of(self, name: str) -> dict[str, Any]:
         """All settings of a variant's guidance; empty if nothing guides it.
@@ -337,9 +362,14 @@ class Config(Section):
 
         Raises ValueError: they name more blocks than there are, or others.
         """
+        name, _ = unrepeated(name)
         if name not in self.guided:
             return {}
-        found = self.guidance.model_dump() | self.variants[name].guidance.model_dump(exclude_none=True)
+        return self._all_guidance(self.variants[name].guidance.model_dump(exclude_none=True), name)
+
+    def _all_guidance(self, changed: dict[str, Any], name: str) -> dict[str, Any]:
+        """`guidance` with what a variant changes, as `guidance_of` gives it."""
+        found = self.guidance.model_dump() | changed
         blocks, weights, without = self.features.clip_taps.blocks, found["layer_weights"], found.pop("without")
         others = [block for block in without if block not in blocks]
         if others:
@@ -364,6 +394,34 @@ class Config(Section):
     def guided(self) -> tuple[str, ...]:
         """The variants that guidance steers."""
         return tuple(name for name, each in self.variants.items() if each.guidance is not None)
+
+    def unguided_of(self, name: str) -> str | None:
+        """What a guided variant is compared with: recon or a variant that differs in the taps' guidance alone, if any.
+
+        Self-attention guidance is no part of it: beside it stands a variant of kappa 0 with as much.
+        """
+        sag_scale = self.guidance_of(name)["sag_scale"]
+        for other in ("", *self.variants):
+            found = self.guidance_of(other) or {"kappa": 0.0, "sag_scale": 0.0}
+            if self._made(other) == self._made(name) and (found["kappa"], found["sag_scale"]) == (0, sag_scale):
+                return other or "recon"
+        return None
+
+    @property
+    def grid(self) -> dict[tuple[float, float], str]:
+        """{(kappa, eta): the guided variant that differs from `recon` and `guidance` in these alone}."""
+        found = {}
+        for name in self.guided:
+            settings = self.guidance_of(name)
+            others = self._all_guidance({key: settings[key] for key in ("kappa", "eta")}, name)
+            if self._made(name) == self._made("") and settings == others:
+                found[settings["kappa"], settings["eta"]] = name
+        return dict(sorted(found.items()))
+
+    def _made(self, name: str) -> tuple[Any, ...]:
+        """How a variant's pictures are made, but for guidance; recon's without a name."""
+        variant, settings = self.variant(name)
+        return variant.backbone, variant.start, variant.features, variant.decoder, settings
 
     @property
     def regions(self) -> dict[str, Any]:
@@ -418,10 +476,19 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         if not url.startswith(("https://", "http://")):
             yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
     for name in config.variants:
-        if not re.fullmatch(r"[a-z][a-z0-9_.]*", name) or name in RESERVED or name.startswith(REPEAT):
+        if not re.fullmatch(r"[a-z][a-z0-9_.]*", name) or name in RESERVED or re.search(rf"(^|\.){REPEAT}", name):
             yield (
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
-                f"{', '.join(RESERVED)} and does not begin with {REPEAT}; rename it"
+                f"{', '.join(RESERVED)} and has no {REPEAT} at its beginning or after a dot; rename it"
+            )
+    unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
+    if unknown:
+        yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
+    for name, variant in config.variants.items():
+        if "vision" not in layouts.CONDITIONS[variant.backbone] and variant.text_weight not in (None, 1.0):
+            yield (
+                f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
+                "leave text_weight out"
             )
     blocks = config.features.clip_taps.blocks
     if blocks != sorted(set(blocks)):
@@ -434,7 +501,7 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         )
         return
     written = ("nsd", "captions") if config.paths.simulated else ()
-    unasked = {"simulated", "judges", "clip_taps", *written, *config.fetched}
+    unasked = {"simulated", "judges", "clip_taps", "stable_diffusion", *written, *config.fetched}
     for key, path in config.paths.model_dump(exclude=unasked).items():
         if not (root / path).exists():
             yield (

@@ -87,6 +87,12 @@ def load_clip_taps(clip: str | Path, **options: Any) -> Any:
     return ClipTaps.load(clip, **options)
 
 
+def load_sd_text(stable_diffusion: str | Path, **options: Any) -> Any:
+    from brain_diffuser.clip import HiddenText
+
+    return HiddenText.load(stable_diffusion, **options)
+
+
 class Feature(NamedTuple):
     load: Callable[..., Any]
     """(path of the model, device, dtype) -> model"""
@@ -101,6 +107,7 @@ FEATURES = {
     "clip_text": Feature(load_clip_text, clip_text, "captions", ("tokens", "dim")),
     "clip_vision": Feature(load_clip_vision, clip_vision, "images", ("tokens", "dim")),
     "clip_taps": Feature(load_clip_taps, clip_taps, "images", ("blocks", "tokens", "dim")),
+    "sd_text": Feature(load_sd_text, clip_text, "captions", ("tokens", "dim")),
 }
 
 

@@ -72,6 +72,7 @@ def write(
     edges: list[tuple[str, str]],
     runtimes: list[tuple[str, str, float, float]],
     regions: Sequence[tuple[str, Exhibits]] = (),
+    guidance: Sequence[tuple[str, Exhibits]] = (),
     published: Path = PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -80,7 +81,7 @@ def write(
     """Write the page. It asks nothing of any network, and its policy forbids all scripts but its own.
 
     world: DEMO or NSD. edges: rule -> rule that needs it. runtimes: (subject, rule, seconds, peak MiB). regions: what
-    the section on regions shows of each subject, or of their average.
+    the section on regions shows of each subject, or of their average; guidance: the same of guided pictures.
     Pictures are WebP of at most `large` pixels; where all together would exceed `budget_mb`, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
     sets are stored at 222 pixels, of two subjects at 160. A stimulus that subjects share is stored once. Memory: the
@@ -128,6 +129,7 @@ def write(
         ],
         figures=[(each.name, text, _svg_uri(svg)) for each in subjects for text, svg in each.figures],
         regions=[(name, [_exhibit(*each) for each in exhibits]) for name, exhibits in regions],
+        guidance=[(name, [_exhibit(*each) for each in exhibits]) for name, exhibits in guidance],
         words=_common_words({item["id"]: item["captions"] for each in galleries for item in each["items"]}.values()),
         settings="\n".join(_as_yaml(settings)),
         versions=versions,

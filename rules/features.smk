@@ -9,6 +9,7 @@ MODELS = {
     "clip_text": PATHS.clip,
     "clip_vision": PATHS.clip,
     "clip_taps": PATHS.clip_taps,
+    "sd_text": PATHS.stable_diffusion,
 }
 MODEL_FILES = {
     "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
@@ -26,7 +27,7 @@ rule features:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",
         captions=lambda wildcards: (
             ["results/{subject}/nsd/captions.json"]
-            if wildcards.feature == "clip_text"
+            if wildcards.feature in ("clip_text", "sd_text")
             else []
         ),
         model=lambda wildcards: model_files(wildcards.feature),

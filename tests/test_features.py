@@ -183,7 +183,7 @@ def test_a_picture_without_caption(extract, captions_path):
 
 
 def test_every_feature_is_loaded_from_files(tmp_path, vdvae):
-    assert set(features.FEATURES) == {"vdvae", "clip_text", "clip_vision", "clip_taps"}
+    assert set(features.FEATURES) == {"vdvae", "clip_text", "clip_vision", "clip_taps", "sd_text"}
     path = tmp_path / "tiny.th"
     torch.save(vdvae.state_dict(), path)
     with pytest.raises(ValueError, match=r"tiny.th lacks"):

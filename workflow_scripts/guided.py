@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from brain_diffuser import arrays, clip, devices, guidance, pictures, recon, ridge
-from brain_diffuser.diffusion import weights
+from brain_diffuser import arrays, backbones, clip, devices, guidance, pictures, recon, ridge
 from brain_diffuser.job import job, progress
 
 with job(snakemake), devices.enough_memory("recon"):
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    text, vision = arrays.load_aligned(inputs.text, inputs.vision)
-    _, taps = arrays.load_aligned(inputs.text, inputs.taps)
+    vision = arrays.load_aligned(inputs.text, inputs.vision)[1].values if inputs.vision else None
+    text, taps = arrays.load_aligned(inputs.text, inputs.taps)
     nsd_id, guesses = text.nsd_id, None
     if inputs.stage1:  # a variant may start from noise
         nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)
         arrays.check_aligned(inputs.stage1, nsd_id, inputs.text, text.nsd_id)
-    models = denoiser, codec = weights.load(params.diffusion, device, dtype)
+    models, unconditional = backbones.load(params.backbone, params.diffusion, params.clip, device, dtype)
+    denoiser, codec = models
     tower = clip.ClipTaps.load(params.tower, device, dtype)
     blocks, options = cfg["features.clip_taps"]["blocks"], dict(cfg["guidance"])
     targets, factors, kind = (options.pop(key) for key in ("targets", "layer_weights", "reliability"))
@@ -27,15 +27,10 @@ with job(snakemake), devices.enough_memory("recon"):
         mid_block=denoiser.unet.mid_block,
         **options,
     )
-    unconditional = clip.unconditional(
-        clip.ClipText.load(params.clip, device=device),
-        clip.ClipVision.load(params.clip, device=device),
-        recon.picture_size(*models),
-    )
     reconstructions = recon.reconstruct(
         guesses,
         text.values,
-        vision.values,
+        vision,
         unconditional,
         models,
         nsd_id=nsd_id,
