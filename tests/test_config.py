@@ -330,11 +330,12 @@ def test_released_settings_are_the_programs(root):
     shipped, papers = (yaml.safe_load(path.read_text()) for path in (SHIPPED, SHIPPED.with_name("config.paper.yaml")))
     shipped["variants"] |= papers["variants"]
     shipped["recon"] |= papers["recon"]
+    shipped["learned"] |= papers["learned"] | {"losses": shipped["learned"]["losses"]}
     shipped["features"]["clip_taps"] |= papers["features"]["clip_taps"]
     checked = read(shipped, root)
     assert checked.unguided_of("released") == checked.unguided_of("released_unguided") == "released_unguided"
     variant, settings = checked.variant("released")
-    assert (variant.backbone, variant.start) == ("stable_diffusion", "stage1")
+    assert (variant.backbone, variant.decoder, variant.start) == ("stable_diffusion", "learned", "stage1")
     assert [settings[key] for key in ("steps", "strength", "guidance_scale")] == [50, 0.75, 7.5]
     found = checked.guidance_of("released")
     expected = {"kappa": 3e5, "kappa_is": "absolute", "eta": 0.2, "x0": "released", "sag_scale": 0.75, "grad_clip": 0}
