@@ -266,6 +266,26 @@ def reliability(wildcards):
     return f"results/{wildcards.subject}/ridge/clip_taps_reliability.h5"
 
 
+def other_subjects(wildcards):
+    """All subjects but one."""
+    return [subject for subject in cfg.subjects if subject != wildcards.subject]
+
+
+def of_others(path):
+    """A file of every other subject."""
+    return lambda wildcards: [
+        path.format(subject=subject, feature=wildcards.feature)
+        for subject in other_subjects(wildcards)
+    ]
+
+
+def pretrained(wildcards):
+    """What the other subjects have taught, if there are any and it is wanted."""
+    if not cfg.learned.pretrain or not other_subjects(wildcards):
+        return []
+    return "results/shared/learned/{feature}/without_{subject}/weights.safetensors"
+
+
 def folder(pictures):
     """Where a set of pictures lies."""
     if pictures in configuration.REFERENCES:

@@ -11,26 +11,6 @@ RECIPE = {
 }
 
 
-def other_subjects(wildcards):
-    """All subjects but one."""
-    return [subject for subject in cfg.subjects if subject != wildcards.subject]
-
-
-def of_others(path):
-    """A file of every other subject."""
-    return lambda wildcards: [
-        path.format(subject=subject, feature=wildcards.feature)
-        for subject in other_subjects(wildcards)
-    ]
-
-
-def pretrained(wildcards):
-    """What the other subjects have taught, if there are any and it is wanted."""
-    if not cfg.learned.pretrain or not other_subjects(wildcards):
-        return []
-    return "results/shared/learned/{feature}/without_{subject}/weights.safetensors"
-
-
 rule learned_pretrain:
     input:
         betas=of_others("results/{subject}/nsd/betas_train.h5"),
