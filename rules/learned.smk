@@ -15,6 +15,7 @@ rule learned_pretrain:
     input:
         betas=of_others("results/{subject}/nsd/betas_train.h5"),
         features=of_others("results/{subject}/features/{feature}_train.h5"),
+        pretrained=[],
     output:
         weights="results/shared/learned/{feature}/without_{subject}/weights.safetensors",
         curve="results/shared/learned/{feature}/without_{subject}/curve.csv",
@@ -35,16 +36,17 @@ rule learned_pretrain:
     params:
         cfg=RECIPE,
         subjects=other_subjects,
+        pretrain=False,
         checkpoint="results/shared/learned/{feature}/without_{subject}/checkpoint",
-        code=code("learned_pretrain.py"),
+        code=code("learned_train.py"),
     script:
-        "../workflow_scripts/learned_pretrain.py"
+        "../workflow_scripts/learned_train.py"
 
 
 rule learned_train:
     input:
-        betas="results/{subject}/nsd/betas_train.h5",
-        features="results/{subject}/features/{feature}_train.h5",
+        betas=["results/{subject}/nsd/betas_train.h5"],
+        features=["results/{subject}/features/{feature}_train.h5"],
         pretrained=pretrained,
     output:
         weights="results/{subject}/learned/{feature}/weights.safetensors",
@@ -65,6 +67,7 @@ rule learned_train:
         checkpoint_every=cfg.learned.checkpoint_every,
     params:
         cfg=RECIPE,
+        subjects=lambda wildcards: [wildcards.subject],
         pretrain=cfg.learned.pretrain,
         checkpoint="results/{subject}/learned/{feature}/checkpoint",
         code=code("learned_train.py"),
