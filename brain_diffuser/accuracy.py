@@ -3,9 +3,11 @@
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from brain_diffuser import arrays
@@ -65,8 +67,8 @@ def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
     axes.bar(place, middle, color="0.7", label="predicted from CLIP-vision (median, quartiles)")
     axes.errorbar(place, middle, [middle - low, high - middle], fmt="none", ecolor="0.3")
     axes.plot(place, ceiling, "k_", markersize=14, label="ceiling by noise (median)")
-    axes.set_xticks(place, [f"{row['region']}, {row['voxels']}" for row in rows], rotation=60, ha="right")
-    axes.set(ylabel="correlation with measured betas", xlabel="region, number of voxels", ylim=(0, 1))
+    name_regions(axes, rows)
+    axes.set(ylabel="correlation with measured betas", ylim=(0, 1))
     axes.legend(frameon=False, loc="upper right")
     return svg(figure)
 
@@ -82,6 +84,13 @@ def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
         ylabel="voxels",
     )
     return svg(figure)
+
+
+def name_regions(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write each row's region, and how many voxels it has, below its place on the axis."""
+    names = [f"{row['region']}, {float(row['voxels']):.0f}" for row in rows]
+    axes.set_xticks(range(len(rows)), names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_xlabel("region, number of voxels")
 
 
 def svg(figure: Figure) -> str:

@@ -73,7 +73,7 @@ def write(folder: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Non
 
 def plot(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """SVG: brain correlation of each region, sets of pictures side by side with intervals, the control in grey."""
-    regions = [f"{row['region']}, {row['voxels']}" for row in next(iter(found.values()))]
+    regions = next(iter(found.values()))
     width = max(6, len(regions) * max(0.4, SET_WIDTH * (len(found) + 1)))
     figure = Figure(figsize=(width, 5), layout="constrained")
     axes = figure.subplots()
@@ -90,11 +90,7 @@ def plot(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         axes.plot(place, own, marker, color=colour, markersize=size, label=pictures)
         last = number == len(found) - 1
         axes.plot(place, shuffled, "_", color="0.6", markersize=6, label="shuffled" if last else None)
-    axes.set_xticks(range(len(regions)), regions, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set(
-        xlim=(-0.5, len(regions) - 0.5),
-        ylabel="correlation of predicted and\nmeasured betas across voxels",
-        xlabel="region, number of voxels",
-    )
+    accuracy.name_regions(axes, regions)
+    axes.set(xlim=(-0.5, len(regions) - 0.5), ylabel="correlation of predicted and\nmeasured betas across voxels")
     figure.legend(frameon=False, loc="outside upper center", ncols=min(8, len(found) + 1))
     return accuracy.svg(figure)

@@ -42,15 +42,19 @@ def build(model_class: type[Model], config: Mapping[str, Any]) -> Model:
 
 
 def find_tensors(folder: str | Path, stem: str) -> Path:
-    """The file of tensors in a folder: `<stem>.safetensors`, or else torch's file of the same library.
+    """The file of tensors in a folder: `<stem>.safetensors`, or else torch's file of the same library, or of either the
+    variant in half precision (`.fp16.`).
 
-    Raises FileNotFoundError: the folder has neither.
+    Raises FileNotFoundError: the folder has none of them.
     """
-    names = f"{stem}.safetensors", f"{'pytorch_model' if stem == 'model' else stem}.bin"
+    torchs = "pytorch_model" if stem == "model" else stem
+    names = f"{stem}.safetensors", f"{torchs}.bin", f"{stem}.fp16.safetensors", f"{torchs}.fp16.bin"
     for name in names:
         if (Path(folder) / name).is_file():
             return Path(folder) / name
-    raise FileNotFoundError(f'{folder} has neither {names[0]} nor {names[1]}; expected one, see README "Weights"')
+    raise FileNotFoundError(
+        f'{folder} has neither {names[0]} nor {names[1]}; expected one, or its .fp16 form, see README "Weights"'
+    )
 
 
 def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:

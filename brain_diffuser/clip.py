@@ -1,6 +1,7 @@
 """CLIP's two towers with the conditioning of Versatile Diffusion: every token projected, scaled by the pooled one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,9 +10,10 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Integer, UInt8
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     CLIPTextConfig,
+    CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
@@ -34,10 +36,14 @@ class ClipText:
     Source: Xu et al. 2023, arXiv 2211.08332.
     """
 
-    def __init__(self, model: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer):
+    tower: type[PreTrainedModel] = CLIPTextModelWithProjection
+    width = "projection_dim"
+    """the key of the tower's description that says how many numbers a token has"""
+
+    def __init__(self, model: Any, tokenizer: CLIPTokenizer):
         self.model = model
         self.tokenizer = tokenizer
-        self.shape = (model.config.max_position_embeddings, model.config.projection_dim)
+        self.shape = (model.config.max_position_embeddings, getattr(model.config, self.width))
 
     @classmethod
     def load(
@@ -54,7 +60,7 @@ class ClipText:
                     raise FileNotFoundError(
                         f'{folder / name} is missing; expected CLIP\'s tokeniser, see README "Weights"'
                     )
-        model = _load_tower(CLIPTextModelWithProjection, "text", text_encoder, device, dtype)
+        model = _load_tower(cls.tower, "text", text_encoder, device, dtype)
         tokeniser = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         if len(tokeniser) != model.config.vocab_size:
             raise ValueError(
@@ -65,16 +71,36 @@ class ClipText:
 
     def __call__(self, captions: Sequence[str]) -> Float[Tensor, "captions tokens dim"]:
         """float32. Longer captions are cut before the end token, shorter ones padded; padding is not masked."""
+        return self.embed(self.tokenise(captions))
+
+    def tokenise(self, captions: Sequence[str]) -> Integer[Tensor, "captions tokens"]:
+        """Token numbers."""
         tokens = self.tokenizer(
             list(captions), padding="max_length", max_length=self.shape[0], truncation=True, return_tensors="pt"
         )
-        return self.embed(tokens.input_ids)
+        return tokens.input_ids
 
     def embed(self, token_ids: Integer[Tensor, "captions tokens"]) -> Float[Tensor, "captions tokens dim"]:
         """Embeddings of token numbers."""
         output = self.model(token_ids.to(self.model.device))
         projected = self.model.text_projection(output.last_hidden_state).float()
         return projected / output.text_embeds.float().norm(dim=-1)[:, None, None]
+
+
+class HiddenText(ClipText):
+    """Captions -> the last hidden states of all their tokens, after the final norm: what Stable Diffusion 1 reads.
+
+    Neither projected nor scaled, so no regression of `ClipText`'s embeddings can stand in for them.
+
+    Source: Rombach et al. 2022, arXiv 2112.10752.
+    """
+
+    tower = CLIPTextModel
+    width = "hidden_size"
+
+    def embed(self, token_ids: Integer[Tensor, "captions tokens"]) -> Float[Tensor, "captions tokens dim"]:
+        """Hidden states of token numbers."""
+        return self.model(token_ids.to(self.model.device)).last_hidden_state.float()
 
 
 class Preprocessing(NamedTuple):
@@ -170,6 +196,85 @@ class ClipVision:
         return projected / projected[:, :1].norm(dim=-1, keepdim=True)
 
 
+class ClipTaps:
+    """Pictures -> what the MLPs of some blocks add to their tokens; gradients pass.
+
+    Blocks count from 1. Any picture is squashed to the tower's size by torch's antialiased bilinear filter and
+    normalised by the tower's mean and std: this rule alone has gradients, so targets and guided pictures share it.
+
+    Source: Li, Wu & Chen 2024, arXiv 2402.13809, whose features are blocks 1 to 6 of ViT-B/32. Differs from the
+    released program: the tower's mean and std, not ImageNet's; the resize is antialiased.
+    """
+
+    def __init__(self, model: CLIPVisionModelWithProjection, mean: Sequence[float], std: Sequence[float]):
+        self.model = model
+        self.layers: Any = model.vision_model.encoder.layers
+        self.mean, self.std = (torch.tensor(each, device=model.device).view(1, 3, 1, 1) for each in (mean, std))
+
+    @classmethod
+    def load(
+        cls, clip: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> "ClipTaps":
+        """The tower in `image_encoder/`, or in CLIP's one folder, with mean and std of its preprocessing.
+
+        Raises FileNotFoundError: a file is missing. ValueError: tensors of another model.
+        """
+        image_encoder, image_feature_extractor = _parts(clip, "image_encoder", "image_feature_extractor")
+        preprocess = Preprocessing.load(image_feature_extractor)
+        model = _load_tower(CLIPVisionModelWithProjection, "vision", image_encoder, device, dtype)
+        return cls(model, preprocess.mean, preprocess.std)
+
+    def shape(self, blocks: Sequence[int]) -> tuple[int, int, int]:
+        """(blocks, tokens, dim).
+
+        Raises ValueError: the tower lacks a block.
+        """
+        beyond = [block for block in blocks if not 1 <= block <= len(self.layers)]
+        if beyond:
+            raise ValueError(
+                f"features.clip_taps.blocks has {beyond[0]}, the tower datasets.*.clip_taps has blocks 1 to "
+                f"{len(self.layers)}; name some of these"
+            )
+        return len(blocks), self.model.vision_model.embeddings.num_positions, self.model.config.hidden_size
+
+    def __call__(
+        self, images: UInt8[np.ndarray, "images height width 3"], blocks: Sequence[int]
+    ) -> Float[Tensor, "images blocks tokens dim"]:
+        """Taps of pictures of levels."""
+        pixels = torch.from_numpy(images).to(self.model.device).movedim(-1, 1) / 255
+        return self.see(pixels, blocks)
+
+    def see(
+        self, pixels: Float[Tensor, "images 3 height width"], blocks: Sequence[int]
+    ) -> Float[Tensor, "images blocks tokens dim"]:
+        """Taps of pictures in [0, 1], in the tower's dtype.
+
+        Raises ValueError: the tower lacks a block.
+        """
+        self.shape(blocks)
+        size: Any = self.model.config.image_size
+        resized = nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+        with _kept([self.layers[block - 1].mlp.fc2 for block in blocks]) as kept:
+            self.model.vision_model(((resized - self.mean) / self.std).to(self.model.dtype))
+        return torch.stack(kept, 1)
+
+
+@contextmanager
+def _kept(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """The outputs of modules that run in this order, while the block lasts."""
+    kept: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        kept.append(output)
+
+    hooks = [module.register_forward_hook(keep) for module in modules]
+    try:
+        yield kept
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def unconditional(
     read_text: ClipText, read_vision: ClipVision, picture_size: int
 ) -> tuple[Float[Tensor, "1 text_tokens text_dim"], Float[Tensor, "1 vision_tokens vision_dim"]]:
@@ -215,7 +320,10 @@ def _load_tower(
         return not name.endswith(".position_ids") and not (is_whole and name.startswith(NOT_OF_TOWER[kind]))
 
     path = checkpoints.find_tensors(folder, "model")
-    checkpoints.fill(model, checkpoints.read_tensors(path, wanted), path, device=device, dtype=dtype)
+    found = checkpoints.read_tensors(path, wanted)
+    if model_class is CLIPTextModel:  # published with a prefix that a tower alone no longer has
+        found = {name.removeprefix("text_model."): tensor for name, tensor in found.items()}
+    checkpoints.fill(model, found, path, device=device, dtype=dtype)
     for name, positions in list(model.named_buffers()):
         assert name.endswith("embeddings.position_ids"), name
         embeddings = model.get_submodule(name.rpartition(".")[0])

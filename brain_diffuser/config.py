@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +19,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
 Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
@@ -40,6 +41,18 @@ STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
 
 
 UNSET: Any = None
+
+
+def unrepeated(name: str) -> tuple[str, int]:
+    """A variant and the number of its repeat: (neuraldiffuser, 3) of neuraldiffuser.seed_3; of seed_3 no variant."""
+    found = re.fullmatch(rf"(?:(.+)\.|){REPEAT}(\d+)", name)
+    return (found[1] or "", int(found[2])) if found else (name, 0)
+
+
+def names(variants: Iterable[str]) -> str:
+    """A regular expression of variants and their repeats; that without a name, of recon's, has repeats alone."""
+    found = [rf"{re.escape(each)}(?:\.{REPEAT}\d+)?" if each else rf"{REPEAT}\d+" for each in variants]
+    return "|".join(found) or "none"
 
 
 class Section(BaseModel):
@@ -77,6 +90,8 @@ class Dataset(Section):
     vdvae: Text
     versatile_diffusion: Text
     clip: Text
+    clip_taps: Text
+    stable_diffusion: Text
     judges: Text
 
 
@@ -108,8 +123,13 @@ class VdvaeFeatures(Section):
     seed: Seed
 
 
+class ClipTapsFeatures(Section):
+    blocks: Annotated[list[Count], Field(min_length=1)]
+
+
 class Features(Section):
     vdvae: VdvaeFeatures
+    clip_taps: ClipTapsFeatures
     storage: Literal["float32", "float16"]
     keep: bool
 
@@ -118,6 +138,8 @@ class Alpha(Section):
     vdvae: Positive
     clip_text: Positive
     clip_vision: Positive
+    clip_taps: Positive
+    sd_text: Positive
 
 
 class Ridge(Section):
@@ -125,6 +147,38 @@ class Ridge(Section):
     rescale: Literal["train_oof", "test", "none"]
     precision: Literal["float64", "float32"]
     memory_gib: Positive
+
+
+class Losses(Section):
+    regression: NotNegative
+    contrast: NotNegative
+    mixup: Share
+
+
+class LossesByKind(Section):
+    embeddings: Losses
+    latents: Losses
+
+
+class Learned(Section):
+    hidden: Count
+    blocks: Annotated[int, Field(ge=0)]
+    dropout: Part
+    voxel_dropout: Part
+    projector: bool
+    epochs: Count
+    samples: Count
+    patience: Count
+    batch_size: Count
+    rate: Positive
+    weight_decay: NotNegative
+    losses: LossesByKind
+    holdout: Part
+    rescale: Literal["train_oof", "none"]
+    pretrain: bool
+    precision: Literal["float32", "bfloat16", "float16"]
+    checkpoint_every: Count
+    seed: Seed
 
 
 class Stage1(Section):
@@ -142,17 +196,50 @@ class Recon(Section):
     seed: Seed
 
 
-class Variant(Section):
-    """What differs from `recon`; None is nothing."""
+class Guidance(Section):
+    targets: Literal["predicted", "own", "shuffled"]
+    kappa: NotNegative
+    kappa_is: Literal["relative", "absolute"]
+    eta: Share
+    x0: Literal["standard", "blend", "released"]
+    through_unet: bool
+    layer_weights: list[NotNegative]
+    without: list[Count]
+    reliability: Literal["none", "cv_r2", "top25"]
+    grad_clip: NotNegative
+    sag_scale: NotNegative
 
+
+class VariantGuidance(Section):
+    """What differs from `guidance`; None is nothing."""
+
+    targets: Literal["predicted", "own", "shuffled"] = UNSET
+    kappa: NotNegative = UNSET
+    kappa_is: Literal["relative", "absolute"] = UNSET
+    eta: Share = UNSET
+    x0: Literal["standard", "blend", "released"] = UNSET
+    through_unet: bool = UNSET
+    layer_weights: list[NotNegative] = UNSET
+    without: list[Count] = UNSET
+    reliability: Literal["none", "cv_r2", "top25"] = UNSET
+    grad_clip: NotNegative = UNSET
+    sag_scale: NotNegative = UNSET
+
+
+class Variant(Section):
+    """What differs from `recon`; None is nothing, and without a section `guidance` nothing guides."""
+
+    backbone: Literal["versatile_diffusion", "stable_diffusion"] = "versatile_diffusion"
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "own"] = "predicted"
+    decoder: Literal["ridge", "learned"] = "ridge"
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
     text_weight: Share = UNSET
     noise_at: NoiseAt = UNSET
     seed: Seed = UNSET
+    guidance: VariantGuidance = UNSET
 
 
 class Metrics(Section):
@@ -161,6 +248,7 @@ class Metrics(Section):
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
+    repeated: Names
 
 
 class Retrieval(Section):
@@ -185,13 +273,13 @@ class Place(Section):
 
 
 class Perturb(Section):
-    regions: list[Text]
+    regions: Names
     stimuli: Count
     amounts: Annotated[list[float], Field(min_length=1)]
 
 
 class Contributions(Section):
-    regions: list[Text]
+    regions: Names
     columns: Count
     draws: Annotated[int, Field(ge=2)]
     seed: Seed
@@ -220,6 +308,7 @@ class Roi(Section):
 class Report(Section):
     ablations: bool
     regions: bool
+    guidance: bool
 
 
 class BatchSize(Section):
@@ -258,8 +347,10 @@ class Config(Section):
     nsd: Nsd
     features: Features
     ridge: Ridge
+    learned: Learned
     stage1: Stage1
     recon: Recon
+    guidance: Guidance
     variants: dict[str, Variant]
     metrics: Metrics
     retrieval: Retrieval
@@ -279,23 +370,107 @@ class Config(Section):
         if not layouts.is_checkpoint(self.paths.versatile_diffusion):  # what is fetched is a folder, with CLIP in it
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
+        models.append("stable_diffusion")
         if layouts.judge_checkpoints(self.metrics.judges, self.metrics.protocol):
             models.append("judges")
         return (*nsd, *(models if self.fetch.models else ()))
 
     def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:
-        """A variant and all settings of its reconstructions; `seed_3` is the third repeat with another seed."""
-        if name.startswith(REPEAT):
-            return Variant(), self.recon.model_dump() | {"seed": self.recon.seed + int(name.removeprefix(REPEAT))}
-        variant = self.variants[name]
-        changed = variant.model_dump(exclude={"start", "features"}, exclude_none=True)
-        settings = self.recon.model_dump() | changed
+        """A variant and all settings of its reconstructions; `seed_3` is the third repeat with another seed.
+
+        So is `neuraldiffuser.seed_3` of that variant. Where text alone is read, `text_weight` is 1.
+        """
+        name, repeat = unrepeated(name)
+        variant = self.variants[name] if name else Variant()
+        changed = variant.model_dump(
+            exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
+        )
+        found = self.recon.model_dump() | changed
+        if "vision" not in layouts.CONDITIONS[variant.backbone]:
+            found["text_weight"] = 1.0
+        return variant, found | {"seed": found["seed"] + repeat}
+
+    def settings_of(self, name: str) -> dict[str, Any]:
+        """All settings of a variant's reconstructions, to make them.
+
+        Raises ValueError: they would read text that nothing was decoded into.
+        """
+        _, settings = self.variant(name)
         if self.paths.captions == plain.NONE and settings["text_weight"] > 0:
             raise ValueError(
-                f"variants.{name} has text_weight {settings['text_weight']}, and dataset {self.dataset} has no "
-                "captions; expected 0, so give captions or choose another variant"
+                f"config.yaml: variant {name} has text_weight {settings['text_weight']}, and dataset {self.dataset} "
+                "has no captions; expected 0, so give captions or choose another variant"
             )
-        return variant, settings
+        return settings
+
+    def guidance_of(self, name: str) -> dict[str, Any]:
+        """All settings of a variant's guidance; empty if nothing guides it.
+
+        `layer_weights` has one number for each of `features.clip_taps.blocks`: 0 for those of `without`, 1 for those
+        that no number was given for.
+
+        Raises ValueError: they name more blocks than there are, or others.
+        """
+        name, _ = unrepeated(name)
+        if name not in self.guided:
+            return {}
+        return self._all_guidance(self.variants[name].guidance.model_dump(exclude_none=True), name)
+
+    def _all_guidance(self, changed: dict[str, Any], name: str) -> dict[str, Any]:
+        """`guidance` with what a variant changes, as `guidance_of` gives it."""
+        found = self.guidance.model_dump() | changed
+        blocks, weights, without = self.features.clip_taps.blocks, found["layer_weights"], found.pop("without")
+        others = [block for block in without if block not in blocks]
+        if others:
+            raise ValueError(
+                f"config.yaml: guidance.without of variant {name} names block {others[0]}, features.clip_taps.blocks "
+                f"has {', '.join(map(str, blocks))}; name some of these"
+            )
+        if len(weights) > len(blocks):
+            raise ValueError(
+                f"config.yaml: guidance.layer_weights of variant {name} has {len(weights)} numbers for {len(blocks)} "
+                "blocks of features.clip_taps; expected at most one for each"
+            )
+        weights = [*weights, *[1.0] * (len(blocks) - len(weights))]
+        kept = [weight * (block not in without) for block, weight in zip(blocks, weights, strict=True)]
+        if not any(kept):
+            raise ValueError(
+                f"config.yaml: no block of variant {name} has a weight in guidance.layer_weights; expected one above 0"
+            )
+        return found | {"layer_weights": kept}
+
+    @property
+    def guided(self) -> tuple[str, ...]:
+        """The variants that guidance steers."""
+        return tuple(name for name, each in self.variants.items() if each.guidance is not None)
+
+    def unguided_of(self, name: str) -> str | None:
+        """What a guided variant is compared with: recon or a variant that differs in the taps' guidance alone, if any.
+
+        Self-attention guidance is no part of it: beside it stands a variant of kappa 0 with as much.
+        """
+        sag_scale = self.guidance_of(name)["sag_scale"]
+        for other in ("", *self.variants):
+            found = self.guidance_of(other) or {"kappa": 0.0, "sag_scale": 0.0}
+            if self._made(other) == self._made(name) and (found["kappa"], found["sag_scale"]) == (0, sag_scale):
+                return other or "recon"
+        return None
+
+    @property
+    def grid(self) -> dict[tuple[float, float], str]:
+        """{(kappa, eta): the guided variant that differs from `recon` and `guidance` in these alone}."""
+        found = {}
+        for name in self.guided:
+            settings = self.guidance_of(name)
+            others = self._all_guidance({key: settings[key] for key in ("kappa", "eta")}, name)
+            if self._made(name) == self._made("") and settings == others:
+                found[settings["kappa"], settings["eta"]] = name
+        return dict(sorted(found.items()))
+
+    def _made(self, name: str) -> tuple[Any, ...]:
+        """How a variant's pictures are made, but for guidance; recon's without a name."""
+        variant, settings = self.variant(name)
+        return variant.backbone, variant.start, variant.features, variant.decoder, settings
 
     @property
     def regions(self) -> dict[str, Any]:
@@ -352,11 +527,23 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         if not url.startswith(("https://", "http://")):
             yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
     for name in config.variants:
-        if not re.fullmatch(r"[a-z][a-z0-9_.]*", name) or name in RESERVED or name.startswith(REPEAT):
+        if not re.fullmatch(r"[a-z][a-z0-9_.]*", name) or name in RESERVED or re.search(rf"(^|\.){REPEAT}", name):
             yield (
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
-                f"{', '.join(RESERVED)} and does not begin with {REPEAT}; rename it"
+                f"{', '.join(RESERVED)} and has no {REPEAT} at its beginning or after a dot; rename it"
             )
+    unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
+    if unknown:
+        yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
+    for name, variant in config.variants.items():
+        if "vision" not in layouts.CONDITIONS[variant.backbone] and variant.text_weight not in (None, 1.0):
+            yield (
+                f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
+                "leave text_weight out"
+            )
+    blocks = config.features.clip_taps.blocks
+    if blocks != sorted(set(blocks)):
+        yield f"features.clip_taps.blocks is {blocks}; expected each block once, lowest first"
     if config.dataset not in config.datasets:
         yield (
             f"dataset is {config.dataset}; expected {_either(list(config.datasets))}, "
@@ -365,7 +552,11 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
         return
     yield from _of_regions(config)
     yield from _of_dataset(config, root)
-    left_out = {"simulated", "custom", "judges", *_written(config.paths), *config.fetched}
+    left_out = {
+        *("simulated", "custom", "judges", "clip_taps", "stable_diffusion"),
+        *_written(config.paths),
+        *config.fetched,
+    }
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
             yield (
@@ -428,6 +619,11 @@ def _of_regions(config: Config) -> Iterator[str]:
     for name, each in roi.regions.items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
             yield f"roi.regions has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+        if name == regions.REST or name.startswith(regions.RANDOM):
+            yield (
+                f"roi.regions has {name}; {regions.REST} and names that begin with {regions.RANDOM} are "
+                "those of controls, so rename it"
+            )
         forms = sorted(each.model_fields_set) if isinstance(each, Place) else ["intersection"]
         if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
             yield (
@@ -529,7 +725,12 @@ def _expected(schema: dict, node: dict) -> str:
         return f"a list{' of at least one' if node.get('minItems') else ''}, each {_expected(schema, node['items'])}"
     if "pattern" in node:
         return "letters and digits, a letter first"
-    words = {"exclusiveMinimum": "more than", "minimum": "at least", "maximum": "at most"}
+    words = {
+        "exclusiveMinimum": "more than",
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
     bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
     kinds = {
         "integer": "a whole number",

@@ -49,6 +49,18 @@ def clip_vision(
     return model(pictures.resize(images, picture_size, "bilinear"))
 
 
+def clip_taps(
+    images: UInt8[np.ndarray, "batch height width 3"],
+    nsd_id: Int32[np.ndarray, " batch"],
+    model: Callable[[np.ndarray, Sequence[int]], Tensor],
+    *,
+    blocks: Sequence[int],
+    picture_size: int = 512,
+) -> Float[Tensor, "batch blocks tokens dim"]:
+    """MLP outputs of some of CLIP's blocks, of pictures as the guided ones will be: at the codec's size (px)."""
+    return model(pictures.resize(images, picture_size, "bilinear"), blocks)
+
+
 def clip_text(
     captions: Sequence[Sequence[str]], nsd_id: Int32[np.ndarray, " batch"], model: Callable[[list[str]], Tensor]
 ) -> Float[Tensor, "batch tokens dim"]:
@@ -69,6 +81,18 @@ def load_clip_text(clip: str | Path, **options: Any) -> Any:
     return ClipText.load(clip, **options)
 
 
+def load_clip_taps(clip: str | Path, **options: Any) -> Any:
+    from brain_diffuser.clip import ClipTaps
+
+    return ClipTaps.load(clip, **options)
+
+
+def load_sd_text(stable_diffusion: str | Path, **options: Any) -> Any:
+    from brain_diffuser.clip import HiddenText
+
+    return HiddenText.load(stable_diffusion, **options)
+
+
 class Feature(NamedTuple):
     load: Callable[..., Any]
     """(path of the model, device, dtype) -> model"""
@@ -82,6 +106,8 @@ FEATURES = {
     "vdvae": Feature(weights.load, vdvae, "images", ("latents",)),
     "clip_text": Feature(load_clip_text, clip_text, "captions", ("tokens", "dim")),
     "clip_vision": Feature(load_clip_vision, clip_vision, "images", ("tokens", "dim")),
+    "clip_taps": Feature(load_clip_taps, clip_taps, "images", ("blocks", "tokens", "dim")),
+    "sd_text": Feature(load_sd_text, clip_text, "captions", ("tokens", "dim")),
 }
 
 

@@ -7,6 +7,15 @@ from typing import NamedTuple
 AUTOENCODER = "kl-f8.pth"
 """The autoencoder that is published beside Versatile Diffusion's original files."""
 
+CONDITIONS = {
+    "versatile_diffusion": {"text": "clip_text", "vision": "clip_vision"},
+    "stable_diffusion": {"text": "sd_text"},
+}
+"""The features that condition each diffusion model, by what they tell of."""
+
+STABLE_DIFFUSION = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""What is read of the folder of a Stable Diffusion."""
+
 PROTOCOLS = ("brain_diffuser", "mindeye")
 """Whose preparation of pictures and whose weights the judges have: see judges.py."""
 

@@ -1,6 +1,6 @@
-"""Stage 5: first guesses and predicted CLIP embeddings -> reconstructions, by Versatile Diffusion's img2img."""
+"""Stage 5: first guesses and predicted embeddings -> reconstructions, by img2img of a conditioned denoiser."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -10,10 +10,14 @@ from torch import Tensor
 
 from brain_diffuser import pictures, seeds
 from brain_diffuser.diffusion import ddim
+from brain_diffuser.diffusion.stable import TextDenoiser
 from brain_diffuser.diffusion.versatile import Codec, DualDenoiser
 
+Models = tuple[DualDenoiser | TextDenoiser, Codec]
+"""The denoiser, of Versatile Diffusion or Stable Diffusion, and the codec of its latents."""
 
-def picture_size(denoiser: DualDenoiser, codec: Codec) -> int:
+
+def picture_size(denoiser: DualDenoiser | TextDenoiser, codec: Codec) -> int:
     """Side in pixels of the pictures that both networks were trained on, 512 for the published ones."""
     return denoiser.latent_shape[-1] * codec.downscale
 
@@ -21,9 +25,9 @@ def picture_size(denoiser: DualDenoiser, codec: Codec) -> int:
 def reconstruct(
     stage1: UInt8[np.ndarray, "stimuli height width 3"] | None,
     text: Float[np.ndarray, "stimuli text_tokens text_dim"],
-    vision: Float[np.ndarray, "stimuli vision_tokens vision_dim"],
-    unconditional: tuple[Float[Tensor, "1 _ _"], Float[Tensor, "1 _ _"]],
-    models: tuple[DualDenoiser, Codec],
+    vision: Float[np.ndarray, "stimuli vision_tokens vision_dim"] | None,
+    unconditional: tuple[Float[Tensor, "1 _ _"], ...],
+    models: Models,
     *,
     nsd_id: Int32[np.ndarray, " stimuli"],
     seed: int,
@@ -33,20 +37,23 @@ def reconstruct(
     text_weight: float = 0.4,
     noise_at: Literal["paper", "scheduler"] = "paper",
     batch_size: int = 1,
+    steer: Callable[[ddim.Step], Tensor] | None = None,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "picture_height picture_width 3"]]]:
     """(nsd_id, picture), in the order of the rows; the defaults are the paper's.
 
     The first guess, noised to a share `strength` of the schedule, is denoised under both embeddings, the text's
-    counting `text_weight`. Without first guesses (None) every picture starts from noise and takes all steps. Every draw
-    depends on the seed and the nsd_id alone. Latents and the sampler are float32 whatever the networks compute in.
+    counting `text_weight`; without vision (None) under the text's alone, and that is 1. Without first guesses (None)
+    every picture starts from noise and takes all steps. Every draw depends on the seed and the nsd_id alone. Latents
+    and the sampler are float32 whatever the networks compute in. `steer` gives the noise that each step takes.
 
     Raises ValueError: embeddings of another CLIP; a setting out of range; latents that are not finite.
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded per picture, and batched.
     """
-    for feature, predicted, unguided in zip(("clip_text", "clip_vision"), (text, vision), unconditional, strict=True):
+    told = {"text": text} if vision is None else {"text": text, "vision": vision}
+    for kind, predicted, unguided in zip(told, told.values(), unconditional, strict=True):
         if predicted.shape[1:] != unguided.shape[1:]:
             raise ValueError(
-                f"predicted {feature} has {predicted.shape[1:]} (tokens, dim), its unguided embedding "
+                f"predicted {kind} has {predicted.shape[1:]} (tokens, dim), its unguided embedding "
                 f"{tuple(unguided.shape[1:])}; was it extracted with another CLIP? Rerun features and ridge."
             )
     visited = ddim.timesteps(steps)
@@ -62,16 +69,25 @@ def reconstruct(
         latents = _encode(stage1[rows], nsd_id[rows], models, seed)
         return ddim.add_noise(latents, noise, alpha_bars[ddim.noise_timestep(taken, noise_at)])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reconstruct_batch(rows: slice) -> UInt8[np.ndarray, "batch picture_height picture_width 3"]:
         contexts = []
-        for predicted, unguided in zip((text, vision), unconditional, strict=True):
+        for predicted, unguided in zip(told.values(), unconditional, strict=True):
             guided = torch.from_numpy(predicted[rows]).to(device, unguided.dtype)
             contexts.append(torch.cat([unguided.to(device).expand_as(guided), guided]))
 
         def denoise(x: Tensor, t: int) -> Tensor:
             unguided, guided = denoiser(torch.cat([x, x]), t, *contexts, text_weight).chunk(2)
-            return unguided + guidance_scale * (guided - unguided)
+            eps = unguided + guidance_scale * (guided - unguided)
+            if steer is None:
+                return eps
+
+            def noise_in(other_x: Tensor, conditional: bool) -> Tensor:
+                return denoiser(other_x, t, *(context.chunk(2)[conditional] for context in contexts), text_weight)
+
+            place = len(taken) - 1 - taken.index(t)
+            alpha_bar = alpha_bars[t].item()
+            return steer(ddim.Step(rows, place, len(taken), alpha_bar, x, eps, guided, unguided, noise_in))
 
         latents = ddim.sample(denoise, start(rows), taken, alpha_bars)
         if not latents.isfinite().all():
@@ -92,7 +108,7 @@ def reconstruct(
 
 def autoencode(
     images: UInt8[np.ndarray, "stimuli height width 3"],
-    models: tuple[DualDenoiser, Codec],
+    models: Models,
     *,
     nsd_id: Int32[np.ndarray, " stimuli"],
     seed: int,
@@ -107,7 +123,7 @@ def autoencode(
 
 
 def _encode(
-    images: np.ndarray, nsd_id: np.ndarray, models: tuple[DualDenoiser, Codec], seed: int
+    images: np.ndarray, nsd_id: np.ndarray, models: Models, seed: int
 ) -> Float[Tensor, "batch channels size size"]:
     """Latents of pictures, drawn from the autoencoder's posterior by seed and nsd_id."""
     denoiser, codec = models

@@ -10,11 +10,15 @@ import h5py
 import numpy as np
 from jaxtyping import Bool
 
-from brain_diffuser import arrays, nsd
+from brain_diffuser import arrays
 
 LABELS = Path(__file__).with_name("atlas_labels.tsv")
 ALL = "all"
 """The region of every voxel."""
+REST = "rest"
+"""The pattern of no response at all, whose features are the training stimuli's mean."""
+RANDOM = "random_"
+"""What the names of controls begin with: as many voxels as a region has, drawn outside of it."""
 
 
 def atlas_labels(path: Path = LABELS) -> dict[str, tuple[str, int]]:
@@ -122,6 +126,8 @@ def masks(definitions: Mapping[str, Any], rois: str | Path, subject: str) -> dic
 
 def _of_mask(path: Path, shape: np.ndarray, affine: np.ndarray, rois: str | Path) -> Bool[np.ndarray, "x y z"]:
     """A mask of one's own, on the grid of the betas."""
+    from brain_diffuser import nsd  # configuration, read by every job, needs none of the programs that read volumes
+
     mask = nsd.read_mask(path)
     if mask.selected.shape != tuple(shape):
         raise ValueError(

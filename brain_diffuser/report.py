@@ -18,8 +18,9 @@ from jaxtyping import UInt8
 from markupsafe import Markup
 from PIL import Image
 
-from brain_diffuser import arrays, drawings, pictures, score_tables, scores
+from brain_diffuser import arrays, drawings, pictures, score_tables
 from brain_diffuser.score_tables import PUBLISHED, label, markdown
+from brain_diffuser.scores import read_csv
 
 __all__ = ["PUBLISHED", "Subject", "markdown", "write"]
 
@@ -71,6 +72,7 @@ def write(
     edges: list[tuple[str, str]],
     runtimes: list[tuple[str, str, float, float]],
     regions: Sequence[tuple[str, Exhibits]] = (),
+    guidance: Sequence[tuple[str, Exhibits]] = (),
     published: Path = PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -79,7 +81,7 @@ def write(
     """Write the page. It asks nothing of any network, and its policy forbids all scripts but its own.
 
     edges: rule -> rule that needs it. runtimes: (subject, rule, seconds, peak MiB). regions: what
-    the section on regions shows of each subject, or of their average.
+    the section on regions shows of each subject, or of their average; guidance: the same of guided pictures.
     Pictures are WebP of at most `large` pixels; where all together would exceed `budget_mb`, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
     sets are stored at 222 pixels, of two subjects at 160. A stimulus that subjects share is stored once. Memory: the
@@ -124,6 +126,7 @@ def write(
         ],
         figures=[(each.name, text, _svg_uri(svg)) for each in subjects for text, svg in each.figures],
         regions=[(name, [_exhibit(*each) for each in exhibits]) for name, exhibits in regions],
+        guidance=[(name, [_exhibit(*each) for each in exhibits]) for name, exhibits in guidance],
         words=_common_words({item["id"]: item["captions"] for each in galleries for item in each["items"]}.values()),
         settings="\n".join(_as_yaml(settings)),
         versions=versions,
@@ -252,7 +255,7 @@ def _exhibit(caption: str, path: Path) -> dict[str, Any]:
     """A figure as a data URI, or the rows of a table."""
     existing = score_tables.existing(path)
     if existing.suffix == ".csv":
-        return {"caption": caption, "rows": scores.read_csv(existing), "uri": None}
+        return {"caption": caption, "rows": read_csv(existing), "uri": None}
     if existing.suffix == ".svg":
         return {"caption": caption, "rows": None, "uri": _svg_uri(existing.read_text(encoding="utf-8"))}
     file = io.BytesIO()

@@ -151,10 +151,29 @@ def load_kernel(path: str | Path) -> Kernel:
         return Kernel(**{name: np.asarray(file[name]) for name in Kernel._fields})
 
 
+class Reliability(NamedTuple):
+    """What leave-one-out predictions say of every feature, in the shape of one stimulus' features."""
+
+    correlation: Float[np.ndarray, "..."]
+    """of predictions and train targets; 0 where one of both is constant"""
+    std: Float[np.ndarray, "..."]
+    """of the train targets (ddof 0)"""
+
+
+def load_reliability(path: str | Path) -> Reliability:
+    """What `predict` wrote beside its predictions."""
+    with arrays.opening(path) as file:
+        missing = sorted(set(Reliability._fields) - set(file))
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(missing)}; expected a reliability. {arrays.rerun(path)}")
+        return Reliability(**{name: np.asarray(file[name]) for name in Reliability._fields})
+
+
 def predict(
     kernel: Kernel,
     features_train: str | Path,
     predicted_test: str | Path,
+    reliability: str | Path | None = None,
     *,
     alpha: float,
     rescale: str = "test",
@@ -171,7 +190,8 @@ def predict(
     A feature that is constant over the train stimuli predicts that constant. Targets pass in blocks of columns, in
     their own precision (float16 as float32); every core reads, centres, multiplies and writes blocks of its own.
     Memory: `memory_gib` for the whole process, kernel included, decides the width of a block, then how many at a time.
-    `overwrite_kernel` spares a copy of the kernel, which is worthless afterwards.
+    `overwrite_kernel` spares a copy of the kernel, which is worthless afterwards. `reliability` is a file for what the
+    leave-one-out predictions say of every feature; unless they rescale already, they cost their product.
 
     Raises ValueError: alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too
     little memory; targets that are not finite, or of other stimuli than the kernel's.
@@ -188,7 +208,8 @@ def predict(
     with arrays.reading(features_train, by_columns=True) as (values, nsd_id):
         arrays.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
         dtype = np.result_type(values.dtype, np.float32)
-        operator = _operator(kernel, alpha, rescale, dtype, overwrite_kernel)
+        operator = _operator(kernel, alpha, "train_oof" if reliability else rescale, dtype, overwrite_kernel)
+        found = Reliability(*np.zeros((2, values.shape[1]), dtype)) if reliability else None
         workers, width = _workers_and_width(values, kernel, operator, memory_gib)
         own = threading.local()  # buffers of each worker, for fresh memory would take longer than the product
 
@@ -210,8 +231,13 @@ def predict(
                 column = start + np.flatnonzero(~np.isfinite(std))[0]
                 raise ValueError(f"{features_train} has a value in feature column {column} that is not finite.")
             np.matmul(operator, targets, out=product)
-            _rescale(product[:n_test], product[n_test:], mean, std, rescale)
+            out_of_fold = product[n_test:]
+            _rescale(product[:n_test], out_of_fold, mean, std, rescale)
             predicted[:, columns] = product[:n_test]
+            if found:
+                spread = _centre_in_place(out_of_fold)[1] * std * len(targets)
+                found.correlation[columns] = _ratio(np.einsum("ij,ij->j", targets, out_of_fold), spread)
+                found.std[columns] = std
 
         with (
             arrays.create(
@@ -230,7 +256,11 @@ def predict(
         ):
             for _ in pool.map(predict_block, range(0, values.shape[1], width)):
                 pass
-        n_features = values.shape[1]
+        n_features, row_shape = values.shape[1], json.loads(str(values.attrs["shape"]))
+    if reliability and found:
+        with arrays.atomic(reliability) as partial, h5py.File(partial, "w") as file:
+            for name, each in found._asdict().items():
+                file[name] = each.reshape(row_shape)
     seconds = time.perf_counter() - started
     logger.info(
         "%s: %d features in %.1f s, %.0f GFLOP/s",

@@ -8,17 +8,16 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
 from brain_diffuser import arrays, ridge
+from brain_diffuser.regions import RANDOM, REST
 
 logger = logging.getLogger(__name__)
 
-REST = "rest"
-"""The pattern of no response at all, whose features are the training stimuli's mean."""
-RANDOM = "random_"
 BLOCK_COLUMNS = 4096
 RELEASED_LABELS = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "V4": (7,)}
 """Of floc-faces, which the published program reads where prf-visualrois was meant."""
@@ -169,6 +168,20 @@ def perturbed(
                 rows.append(row + amount * change)
                 nsd_id.append(stimulus)
     return found, np.stack(rows), np.array(nsd_id, np.int32)
+
+
+def decode(
+    kernel: ridge.Kernel,
+    rows: Float[np.ndarray, "patterns train"],
+    nsd_id: Int32[np.ndarray, " patterns"],
+    features_train: str | Path,
+    path: str | Path,
+    **options: Any,
+) -> Float[np.ndarray, "patterns ..."]:
+    """What ridge makes of patterns, by their kernel rows; `path` is overwritten on the way, the kernel is spent."""
+    kernel = kernel._replace(test=rows, test_id=nsd_id)
+    ridge.predict(kernel, features_train, path, overwrite_kernel=True, **options)
+    return arrays.load(path).values
 
 
 def save(

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
-from brain_diffuser import arrays, pictures, roi
-from brain_diffuser.accuracy import svg
+from brain_diffuser import arrays, pictures
+from brain_diffuser.accuracy import name_regions, svg
+from brain_diffuser.regions import RANDOM
 
 Row = dict[str, object]
 Folder = tuple[Path, Path]
 """A folder of pictures and its manifest."""
-NUMBERED = re.compile(r"(?P<name>.+)_(?P<number>\d+)\.png")
 PERTURBED = re.compile(r"(?P<region>.+)_nsd(?P<nsd_id>\d{5})_(?P<amount>[+-][\d.e+-]+)\.png")
 
 
@@ -28,12 +27,12 @@ def optimal_sheet(optimal: Folder, stage1: Folder, equalise: bool) -> Image.Imag
     white = np.full_like(next(iter(made.values())), 255)
 
     def picture(name: str, number: int) -> np.ndarray:
-        found = made.get(f"{name}_{number}.png" if n_pictures > 1 else f"{name}.png")
+        found = made.get(f"{name}_{number}.png")
         return white if found is None else _equalised(found) if equalise else found
 
-    names = [name for name in guesses if not name.startswith(roi.RANDOM)]
+    names = [name for name in guesses if not name.startswith(RANDOM)]
     rows = [
-        [guesses[name], *(picture(name, each) for each in range(n_pictures)), picture(f"{roi.RANDOM}{name}", 0)]
+        [guesses[name], *(picture(name, each) for each in range(n_pictures)), picture(f"{RANDOM}{name}", 0)]
         for name in names
     ]
     titles = ["first guess", *(f"picture {each + 1}" for each in range(n_pictures)), "random voxels"]
@@ -62,8 +61,7 @@ def shares(rows: Sequence[Mapping[str, str]]) -> list[Row]:
     groups: dict[str, list[Mapping[str, str]]] = {}
     found: list[Row] = []
     for each in rows:
-        numbered = NUMBERED.fullmatch(each["picture"])
-        groups.setdefault(numbered["name"] if numbered else each["picture"].removesuffix(".png"), []).append(each)
+        groups.setdefault(each["picture"].rpartition("_")[0], []).append(each)
     for name, group in groups.items():
         categories = [key for key in group[0] if key != "picture"]
         seen = [max(categories, key=lambda category: float(row[category])) for row in group]
@@ -143,7 +141,7 @@ def plot_decoding(rows: Sequence[Row]) -> str:
             )
             axes.plot(place, value, "o", color=colour, markersize=4.5, label=words)
         axes.set(title=feature, ylabel="correlation", ylim=(min(0, axes.get_ylim()[0]), 1))
-    _name_regions(panels[-1], rows[: len(regions)])
+    name_regions(panels[-1], rows[: len(regions)])
     handles, labels = panels[-1].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside upper center", ncols=3)
     return svg(figure)
@@ -189,7 +187,7 @@ def plot_weights(rows: Sequence[Row]) -> str:
         place = np.arange(len(rows)) + 0.8 * (number + 0.5) / len(keys) - 0.4
         errors = _numbers(rows, f"{key}_sem") if f"{key}_sem" in rows[0] else None
         axes.bar(place, _numbers(rows, key), 0.8 / len(keys), label=key.replace("_minus_", " minus "), yerr=errors)
-    _name_regions(axes, rows)
+    name_regions(axes, rows)
     axes.set_ylabel("difference of mean percentiles\nof the voxels' weights (L1)")
     axes.legend(frameon=False)
     return svg(figure)
@@ -197,12 +195,6 @@ def plot_weights(rows: Sequence[Row]) -> str:
 
 def _numbers(rows: Sequence[Row], key: str) -> np.ndarray:
     return np.array([float(str(row[key])) if row[key] != "" else np.nan for row in rows])
-
-
-def _name_regions(axes: Axes, rows: Sequence[Row]) -> None:
-    names = [f"{row['region']}, {float(str(row['voxels'])):.0f}" for row in rows]
-    axes.set_xticks(range(len(rows)), names, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_xlabel("region, number of voxels")
 
 
 def _empty(words: str) -> Figure:

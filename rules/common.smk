@@ -42,7 +42,10 @@ with one_sentence():
     cfg = configuration.read(config, Path.cwd())
 
 SETTINGS = cfg.model_dump()
-FEATURES = tuple(SETTINGS["ridge"]["alpha"])
+PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
+FEATURES = tuple(
+    each for each in PREDICTED if each not in ("clip_taps", "sd_text")
+)  # the method's own
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
 GPU = int(
     cfg.compute.device in ("cuda", "mps")
@@ -65,10 +68,10 @@ wildcard_constraints:
     subject="|".join(cfg.subjects),
     who="|".join((*cfg.subjects, "average")),
     number=r"0[1-8]",
-    feature="|".join(FEATURES),
+    feature="|".join(PREDICTED),
     split="train|test",
     pictures="|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
-    variant="|".join((*map(re.escape, cfg.variants), rf"{configuration.REPEAT}\d+")),
+    variant=configuration.names([*cfg.variants, ""]),
     judge="|".join(cfg.metrics.judges) or "none",
 
 
@@ -190,21 +193,126 @@ def first_guesses(ending):
         variant, _ = cfg.variant(wildcards.variant)
         if variant.start == "noise":
             return []
+        guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
         own = variant.features == "own"
-        return f"results/{wildcards.subject}/{'references/vdvae' if own else 'stage1'}{ending}"
+        return f"results/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
 
     return of
 
 
-def embeddings(feature):
-    """The embeddings that guide a variant."""
+def embeddings(kind):
+    """The embeddings of a kind, text or vision, that condition a variant's backbone; nothing if it reads no such."""
 
     def of(wildcards):
         variant, _ = cfg.variant(wildcards.variant)
-        stage = "features" if variant.features == "own" else "ridge"
-        return f"results/{wildcards.subject}/{stage}/{feature}_test.h5"
+        feature = layouts.CONDITIONS[variant.backbone].get(kind)
+        stage = "features" if variant.features == "own" else variant.decoder
+        return (
+            f"results/{wildcards.subject}/{stage}/{feature}_test.h5" if feature else []
+        )
 
     return of
+
+
+def backbone_of(wildcards):
+    """The diffusion model of a variant."""
+    return cfg.variant(wildcards.variant)[0].backbone
+
+
+def model_files(feature):
+    """What a feature's network is read from; some need not exist before they are asked for."""
+    if feature == "sd_text":
+        return stable_diffusion("text_encoder", "tokenizer")
+    if feature != "clip_taps":
+        return MODEL_FILES[feature]
+    files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
+    missing = [path for path in files if not Path(path).exists()]
+    if missing:
+        sys.exit(
+            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
+            "there or correct the path (docs/neuraldiffuser.md)"
+        )
+    return files
+
+
+def stable_diffusion(*components):
+    """Folders of Stable Diffusion; unless the workflow writes or fetches them they must exist once they are asked for."""
+    files = [f"{PATHS.stable_diffusion}/{component}" for component in components]
+    missing = [path for path in files if not Path(path).exists()]
+    if missing and not PATHS.simulated and "stable_diffusion" not in cfg.fetched:
+        sys.exit(
+            f"a variant needs {missing[0]} (datasets.{cfg.dataset}.stable_diffusion), which does not exist; put Stable "
+            "Diffusion there, let it be fetched (fetch.models: true), or leave the variants with that backbone out"
+        )
+    return files
+
+
+def diffusion_files(wildcards):
+    """What a variant's diffusion model is read from."""
+    if backbone_of(wildcards) == "stable_diffusion":
+        return stable_diffusion(*layouts.STABLE_DIFFUSION)
+    return layouts.diffusion(PATHS.versatile_diffusion)
+
+
+def clip_files(wildcards):
+    """What CLIP is read from for a variant; Stable Diffusion has a text tower of its own."""
+    features = layouts.CONDITIONS[backbone_of(wildcards)].values()
+    return sum((MODEL_FILES[each] for each in features if each in MODEL_FILES), [])
+
+
+def diffusion_params():
+    """Parameters that say which diffusion model a variant is made by."""
+    return {
+        "backbone": backbone_of,
+        "clip": lambda wildcards: PATHS.clip,
+        "diffusion": lambda wildcards: getattr(PATHS, backbone_of(wildcards)),
+    }
+
+
+def recon_of(wildcards):
+    """The settings of a variant's reconstructions."""
+    with one_sentence():
+        return cfg.settings_of(wildcards.variant)
+
+
+def guidance_of(wildcards):
+    """The settings of a variant's guidance."""
+    with one_sentence():
+        return cfg.guidance_of(wildcards.variant)
+
+
+def taps(wildcards):
+    """The taps to come near."""
+    variant, _ = cfg.variant(wildcards.variant)
+    own = guidance_of(wildcards)["targets"] == "own"
+    return f"results/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
+
+
+def reliability(wildcards):
+    """How well the taps' dimensions are predicted, if that counts."""
+    if guidance_of(wildcards)["reliability"] == "none":
+        return []
+    return f"results/{wildcards.subject}/ridge/clip_taps_reliability.h5"
+
+
+def other_subjects(wildcards):
+    """All subjects but one."""
+    return [subject for subject in cfg.subjects if subject != wildcards.subject]
+
+
+def of_others(path):
+    """A file of every other subject."""
+    return lambda wildcards: [
+        path.format(subject=subject, feature=wildcards.feature)
+        for subject in other_subjects(wildcards)
+    ]
+
+
+def pretrained(wildcards):
+    """What the other subjects have taught, if there are any and it is wanted."""
+    if not cfg.learned.pretrain or not other_subjects(wildcards):
+        return []
+    return "results/shared/learned/{feature}/without_{subject}/weights.safetensors"
 
 
 def folder(pictures):
@@ -256,6 +364,21 @@ def of_subjects(*paths):
     return [path.format(subject=each) for each in cfg.subjects for path in paths]
 
 
+def repeats(ending):
+    """The repeats of a variant, the variant itself first."""
+
+    def of(wildcards):
+        first = folder(wildcards.variant).format(subject=wildcards.subject)
+        others = (
+            folder(f"{wildcards.variant}.{configuration.REPEAT}{number}")
+            for number in range(1, cfg.metrics.repeats)
+        )
+        made = [first, *(each.format(subject=wildcards.subject) for each in others)]
+        return [f"{each}{ending}" for each in made]
+
+    return of
+
+
 def alpha_of(wildcards):
     """The penalty of a feature's ridge."""
     return SETTINGS["ridge"]["alpha"][wildcards.feature]
@@ -281,3 +404,8 @@ def subject_files(subject):
     )
     rois = dict(zip(cfg.regions, mask_files(subject)))
     return custom.Files.of(subject, trials[0], betas, mask, rois)
+
+
+def of_guidance():
+    """The folders of the section on guidance."""
+    return of_subjects("results/{subject}/guidance") if cfg.report.guidance else []

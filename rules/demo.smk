@@ -1,6 +1,6 @@
 """The demo world: drawn scenes and simulated brains, as the files that NSD publishes (docs/demo.md). They are not data.
 
-Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli} and datasets.demo.captions
+Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.demo.{captions, stable_diffusion}
 """
 
 DEMO = cfg.datasets["demo"].nsd
@@ -65,3 +65,32 @@ rule demo_brain:
         code=code("demo_brain.py"),
     script:
         "../workflow_scripts/demo_brain.py"
+
+
+rule demo_stable_diffusion:
+    input:
+        expand(
+            "{folder}/{component}",
+            folder=cfg.datasets["demo"].versatile_diffusion,
+            component=["image_unet", "text_unet", "vae", "text_encoder", "tokenizer"],
+        ),
+    output:
+        [
+            directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}")
+            for component in layouts.STABLE_DIFFUSION
+        ],
+    log:
+        f"{DEMO}/logs/demo_stable_diffusion.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_stable_diffusion.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        versatile_diffusion=lambda wildcards: cfg.datasets["demo"].versatile_diffusion,
+        stable_diffusion=lambda wildcards: cfg.datasets["demo"].stable_diffusion,
+        code=code("demo_stable_diffusion.py"),
+    script:
+        "../workflow_scripts/demo_stable_diffusion.py"

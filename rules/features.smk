@@ -4,12 +4,22 @@ In:  results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the published mo
 Out: results/{subject}/features/{feature}_{split}.h5
 """
 
-MODELS = {"vdvae": PATHS.vdvae, "clip_text": PATHS.clip, "clip_vision": PATHS.clip}
+MODELS = {
+    "vdvae": PATHS.vdvae,
+    "clip_text": PATHS.clip,
+    "clip_vision": PATHS.clip,
+    "clip_taps": PATHS.clip_taps,
+    "sd_text": PATHS.stable_diffusion,
+}
 MODEL_FILES = {
     "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
     **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
 }
-FEATURE_SETTINGS = {"vdvae": ["features.vdvae"]}
+FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
+AT_CODECS_SIZE = (
+    "clip_vision",
+    "clip_taps",
+)  # pictures take the size of reconstructions first
 
 
 rule features:
@@ -17,13 +27,13 @@ rule features:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",
         captions=lambda wildcards: (
             ["results/{subject}/nsd/captions.json"]
-            if wildcards.feature == "clip_text"
+            if wildcards.feature in ("clip_text", "sd_text")
             else []
         ),
-        model=lambda wildcards: MODEL_FILES[wildcards.feature],
+        model=lambda wildcards: model_files(wildcards.feature),
         sizes=lambda wildcards: (
             layouts.picture_size(PATHS.versatile_diffusion)
-            if wildcards.feature == "clip_vision"
+            if wildcards.feature in AT_CODECS_SIZE
             else []
         ),
     output:
@@ -48,7 +58,7 @@ rule features:
         ),
         model=lambda wildcards: MODELS[wildcards.feature],
         diffusion=lambda wildcards: (
-            PATHS.versatile_diffusion if wildcards.feature == "clip_vision" else None
+            PATHS.versatile_diffusion if wildcards.feature in AT_CODECS_SIZE else None
         ),
         code=code("features.py"),
     script:

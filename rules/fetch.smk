@@ -1,7 +1,7 @@
 """Fetch, off by default: what the configured run needs, is missing and is published (docs/real_data.md).
 
 In:  fetch.servers, brain_diffuser/published.tsv
-Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, versatile_diffusion/{component}, judges/{file}}
+Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, {versatile_diffusion, stable_diffusion}/{component}, judges/{file}}
 
 A rule is there only for what is missing when Snakemake starts: no setting, date or --forceall can then make Snakemake
 delete tens of gigabytes to fetch them again. Jobs run where Snakemake does, for a cluster's nodes often see no internet.
@@ -36,6 +36,10 @@ FETCHED = {
     "versatile_diffusion": [
         f"{PATHS.versatile_diffusion}/{component}" for component in COMPONENTS
     ],
+    "stable_diffusion": [
+        f"{PATHS.stable_diffusion}/{component}"
+        for component in layouts.STABLE_DIFFUSION
+    ],
     "judges": [
         f"{PATHS.judges}/{file}"
         for file in layouts.judge_checkpoints(cfg.metrics.judges, cfg.metrics.protocol)
@@ -58,10 +62,14 @@ NOTHING_TO_FETCH = (
 )
 
 
-# What the other stages would fetch by themselves, for a machine that has internet but shall not compute.
+# What the other stages would fetch by themselves, for a machine that has internet but shall not compute. Stable Diffusion
+# comes when a variant needs it, or by its own name.
 rule fetch:
     input:
-        lambda wildcards: sum(FETCHED.values(), []) or sys.exit(NOTHING_TO_FETCH),
+        lambda wildcards: sum(
+            (paths for key, paths in FETCHED.items() if key != "stable_diffusion"), []
+        )
+        or sys.exit(NOTHING_TO_FETCH),
     localrule: True
 
 
@@ -115,29 +123,30 @@ for name, source in FILES_MISSING.items():
             "../workflow_scripts/fetch.py"
 
 
-if MISSING.get("versatile_diffusion"):
+for model in ("versatile_diffusion", "stable_diffusion"):
+    if MISSING.get(model):
 
-    rule fetch_versatile_diffusion:
-        output:
-            directory(f"{PATHS.versatile_diffusion}/{{component}}"),
-        log:
-            "results/logs/fetch/versatile_diffusion_{component}.log",
-        benchmark:
-            "results/benchmarks/fetch/versatile_diffusion_{component}.tsv"
-        wildcard_constraints:
-            component="|".join(
-                Path(path).name for path in MISSING["versatile_diffusion"]
-            ),
-        localrule: True
-        conda:
-            "../envs/core.yaml"
-        resources:
-            mem_mb=500,
-            downloads=1,
-        params:
-            url=PUBLISHED["versatile_diffusion"].located(SERVERS)["url"],
-        script:
-            "../workflow_scripts/fetch_folder.py"
+        rule:
+            name:
+                f"fetch_{model}"
+            output:
+                directory(f"{getattr(PATHS, model)}/{{component}}"),
+            log:
+                f"results/logs/fetch/{model}_{{component}}.log",
+            benchmark:
+                f"results/benchmarks/fetch/{model}_{{component}}.tsv"
+            wildcard_constraints:
+                component="|".join(Path(path).name for path in MISSING[model]),
+            localrule: True
+            conda:
+                "../envs/core.yaml"
+            resources:
+                mem_mb=500,
+                downloads=1,
+            params:
+                url=PUBLISHED[model].located(SERVERS)["url"],
+            script:
+                "../workflow_scripts/fetch_folder.py"
 
 
 if MISSING.get("judges"):

@@ -5,7 +5,7 @@ Out: results/{subject}/{judged/{pictures}/{judge}.csv, metrics, ablations, consi
 """
 
 SHOWN = ["stage1", "recon", *configuration.REFERENCES]
-ABLATIONS = [*SHOWN, *cfg.variants]
+ABLATIONS = [*SHOWN, *ABLATED]
 REPEATS = [
     "recon",
     *(f"{configuration.REPEAT}{number}" for number in range(1, cfg.metrics.repeats)),

@@ -31,6 +31,7 @@ rule recon:
         batch_size=cfg.compute.batch_size.recon,
     params:
         cfg=settings("recon", "compute.dtype"),
+        backbone="versatile_diffusion",
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("recon.py"),

@@ -5,7 +5,7 @@ Out: results/report.html
 """
 
 TABLES = "ablations" if cfg.report.ablations else "metrics"
-COLUMNS = ["stage1", "recon", *(cfg.variants if cfg.report.ablations else [])]
+COLUMNS = ["stage1", "recon", *(ABLATED if cfg.report.ablations else [])]
 # What feeds what, without the shortcuts; a test compares it with Snakemake's own graph.
 STAGES = [
     ("nsd_design", "nsd_betas"),
@@ -60,6 +60,7 @@ rule report:
         pictures=of_subjects(*map(folder, COLUMNS)),
         manifests=of_subjects(*(f"{folder(each)}_manifest.tsv" for each in COLUMNS)),
         regions=of_regions(),
+        guidance=of_guidance(),
     output:
         report("results/report.html", category="Report"),
     log:
@@ -82,7 +83,8 @@ rule report:
             key: value
             for key, value in SETTINGS.items()
             if key not in ("demo", "compute", "fetch")
-            and (key != "variants" or cfg.report.ablations)
+            and (key != "guidance" or cfg.report.guidance)
+            and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },
         edges=STAGES,
         code=code("report.py"),

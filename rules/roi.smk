@@ -83,6 +83,7 @@ rule optimal_pictures:
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
         n_pictures=cfg.roi.pictures,
+        numbered=True,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("roi_pictures.py"),
@@ -139,6 +140,7 @@ use rule optimal_pictures as perturbed_pictures with:
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
         n_pictures=1,
+        numbered=False,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("roi_pictures.py"),

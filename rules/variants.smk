@@ -1,18 +1,23 @@
-"""Stage 5 again, variants: reconstructions with other settings, and repeats with other seeds (seed_1, seed_2, ...).
+"""Stage 5 again, variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
 
 In:  what recon reads; of variants with `features: own` the features of the test stimuli themselves
 Out: results/{subject}/variants/{variant}/{recon/nsd*.png, recon_manifest.tsv}
 """
+
+UNGUIDED = [each for each in cfg.variants if each not in cfg.guided]
+ABLATED = [
+    each for each in UNGUIDED if cfg.variants[each].backbone == "versatile_diffusion"
+]
 
 
 use rule recon as variant with:
     input:
         stage1=first_guesses(""),
         manifest=first_guesses("_manifest.tsv"),
-        text=embeddings("clip_text"),
-        vision=embeddings("clip_vision"),
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=layouts.diffusion(PATHS.versatile_diffusion),
+        text=embeddings("text"),
+        vision=embeddings("vision"),
+        clip=clip_files,
+        diffusion=diffusion_files,
     output:
         pictures=directory("results/{subject}/variants/{variant}/recon"),
         manifest="results/{subject}/variants/{variant}/recon_manifest.tsv",
@@ -20,12 +25,13 @@ use rule recon as variant with:
         "results/{subject}/logs/variant_{variant}.log",
     benchmark:
         "results/{subject}/benchmarks/variant_{variant}.tsv"
+    wildcard_constraints:
+        variant=configuration.names([*UNGUIDED, ""]),
     params:
+        **diffusion_params(),
         cfg=lambda wildcards: stage_config(
-            SETTINGS | {"recon": cfg.variant(wildcards.variant)[1]},
+            SETTINGS | {"recon": recon_of(wildcards)},
             "recon",
             "compute.dtype",
         ),
-        clip=lambda wildcards: PATHS.clip,
-        diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("recon.py"),

@@ -1,9 +1,14 @@
 """A finished run of the workflow on a toy subject, made once for all tests of a process that ask for it."""
 
+import os
 import shutil
 
 import pytest
 from toy_workflow import snakemake, write_checkout
+
+# Every core has a test process of its own; threads that wait for each other by spinning would take most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")

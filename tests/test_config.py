@@ -1,11 +1,12 @@
 """config.yaml: what is accepted, and the sentence for everything that is not."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from brain_diffuser.config import read
+from brain_diffuser.config import names, read
 
 SHIPPED = Path(__file__).parents[1] / "config.yaml"
 ATLASES = yaml.safe_load(SHIPPED.read_text())["nsd"]["rois"]
@@ -15,7 +16,10 @@ SESSIONS = "all or a whole number at least 1 or a list of at least one, each a w
 
 @pytest.fixture
 def config():
-    return yaml.safe_load(SHIPPED.read_text())
+    """As shipped, but that no variant has to be there."""
+    found = yaml.safe_load(SHIPPED.read_text())
+    found["metrics"]["repeated"] = ["recon"]
+    return found
 
 
 @pytest.fixture
@@ -272,7 +276,103 @@ def test_a_variant_is_recon_but_for_what_it_names(config, root):
     assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
 
 
-@pytest.mark.parametrize("name", ["recon", "stage1", "mean_image", "seed_2", "Big", "a/b", "1st"])
+def test_guidance_is_the_sections_but_for_what_a_variant_names(config, root):
+    config["variants"] = {
+        "plain": {"strength": 0.3},
+        "all": {"guidance": {}},
+        "some": {"seed": 4, "guidance": {"kappa": 0, "without": [2]}},
+    }
+    checked = read(config, root)
+    assert checked.guided == ("all", "some")
+    assert checked.guidance_of("plain") == checked.guidance_of("seed_1") == {}
+    expected = {key: value for key, value in config["guidance"].items() if key != "without"}
+    assert checked.guidance_of("all") == expected | {"layer_weights": [1.5, 1.2, 1.0, 1.0]}
+    changed = {"kappa": 0.0, "layer_weights": [1.5, 0.0, 1.0, 1.0]}
+    assert checked.guidance_of("some") == expected | changed
+    assert checked.variant("some")[1] == config["recon"] | {"seed": 4}
+
+
+def test_repeats_are_a_variant_with_another_seed(config, root):
+    config["variants"] = {"some": {"seed": 4, "guidance": {"kappa": 2}}}
+    checked = read(config, root)
+    assert checked.variant("some.seed_3")[1] == config["recon"] | {"seed": 7}
+    assert checked.guidance_of("some.seed_3") == checked.guidance_of("some")
+    assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
+    matches = re.compile(names(["some", "a.b", ""])).fullmatch
+    assert all(matches(name) for name in ("some", "some.seed_1", "seed_12", "a.b", "a.b.seed_0"))
+    assert not any(matches(name) for name in ("some.seed_", "a_b", ".seed_1", "other", ""))
+    assert names([]) == "none"
+
+
+def test_text_alone_counts_whole(config, root):
+    config["variants"] = {"sd": {"backbone": "stable_diffusion"}}
+    assert read(config, root).variant("sd")[1] == config["recon"] | {"text_weight": 1.0}
+    config["variants"]["sd"]["text_weight"] = 1.0
+    read(config, root)
+    config["variants"]["sd"]["text_weight"] = 0.4
+    assert sentence(config, root).startswith("variants.sd.text_weight is 0.4, but stable_diffusion reads text alone")
+
+
+def test_guided_variants_stand_beside_those_that_differ_in_it_alone(root):
+    checked = read(yaml.safe_load(SHIPPED.read_text()), root)
+    against = {name: checked.unguided_of(name) for name in checked.guided}
+    assert against.pop("stable_diffusion_guided") == against.pop("stable_diffusion_true") == "stable_diffusion"
+    assert set(against.values()) == {"recon"}
+    kappas, etas = (0.3, 1.0, 3.0), (0.1, 0.2, 0.4)
+    assert list(checked.grid) == [(kappa, eta) for kappa in kappas for eta in etas]
+    assert checked.grid[1.0, 0.2] == "neuraldiffuser"
+    assert checked.grid[3.0, 0.1] == "kappa_3_eta_0.1"
+
+
+def test_a_guided_variant_may_stand_alone(config, root):
+    config["variants"] = {"strong": {"strength": 0.9, "guidance": {}}, "other": {"guidance": {"x0": "blend"}}}
+    checked = read(config, root)
+    assert checked.unguided_of("strong") is None
+    assert checked.grid == {}
+
+
+def test_released_settings_are_the_programs(root):
+    """docs/neuraldiffuser.md names them one by one."""
+    shipped, papers = (yaml.safe_load(path.read_text()) for path in (SHIPPED, SHIPPED.with_name("config.paper.yaml")))
+    shipped["variants"] |= papers["variants"]
+    shipped["recon"] |= papers["recon"]
+    shipped["learned"] |= papers["learned"] | {"losses": shipped["learned"]["losses"]}
+    shipped["features"]["clip_taps"] |= papers["features"]["clip_taps"]
+    checked = read(shipped, root)
+    assert checked.unguided_of("released") == checked.unguided_of("released_unguided") == "released_unguided"
+    variant, settings = checked.variant("released")
+    assert (variant.backbone, variant.decoder, variant.start) == ("stable_diffusion", "learned", "stage1")
+    assert [settings[key] for key in ("steps", "strength", "guidance_scale")] == [50, 0.75, 7.5]
+    found = checked.guidance_of("released")
+    expected = {"kappa": 3e5, "kappa_is": "absolute", "eta": 0.2, "x0": "released", "sag_scale": 0.75, "grad_clip": 0}
+    expected |= {"targets": "predicted", "through_unet": True, "reliability": "none"}
+    assert found == expected | {"layer_weights": [1.5, 1.2, 1.0, 1.0, 1.0, 1.0]}
+    assert checked.metrics.repeats == 5
+
+
+def test_models_of_variants_need_not_exist(config, root):
+    for key in ("clip_taps", "stable_diffusion"):
+        put(config, f"datasets.demo.{key}", "nowhere")
+        assert getattr(read(config, root).paths, key) == "nowhere"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("guidance.kappa", -1, "guidance.kappa is -1; expected at least 0"),
+        ("guidance.eta", 1.5, "guidance.eta is 1.5; expected at least 0 and at most 1"),
+        ("guidance.x0", "sqrt", 'guidance.x0 is "sqrt"; expected standard, blend or released'),
+        ("features.clip_taps.blocks", [2, 2], "features.clip_taps.blocks is [2, 2]; expected each block once, lowest"),
+        ("features.clip_taps.blocks", [0], "features.clip_taps.blocks.0 is 0; expected a whole number at least 1"),
+        ("variants", {"a": {"guidance": {"etta": 1}}}, "variants.a.guidance.etta is not a known key; did you mean"),
+    ],
+)
+def test_wrong_guidance(config, root, key, value, expected):
+    put(config, key, value)
+    assert sentence(config, root).startswith(expected)
+
+
+@pytest.mark.parametrize("name", ["recon", "stage1", "mean_image", "seed_2", "own.seed_2", "Big", "a/b", "1st"])
 def test_a_variant_needs_a_name_of_its_own(config, root, name):
     config["variants"][name] = {"strength": 0.3}
     found = sentence(config, root)
@@ -308,6 +408,11 @@ def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
         ("roi.regions.a/b", ["V1v"], "roi.regions has a/b; expected a name of letters, digits, _ . + and -, so rename"),
         ("roi.regions.V1v", ["V1d"], "roi.regions has V1v, and V1v is there already"),
         ("roi.regions.FACES", ["OFA"], "roi.regions has FACES, and faces is there already; names differ in more than"),
+        ("roi.regions.rest", ["V1d"], "roi.regions has rest; rest and names that begin with random_ are those of con"),
+        ("roi.regions.random_V1", ["V1d"], "roi.regions has random_V1; rest and names that begin with random_ are"),
+        ("roi.regions.V1", {"intersect": ["V1d"]}, "roi.regions.V1 is a section; expected a list of at"),
+        ("roi.perturb.regions", [], "roi.perturb.regions is []; expected a list of at least one"),
+        ("roi.contributions.regions", [], "roi.contributions.regions is []; expected a list of at least one"),
         ("roi.optimal", ["face"], "roi.optimal names face, which is not in roi.regions; did you mean faces?"),
         ("roi.perturb.regions", ["V9"], "roi.perturb.regions names V9, which is not in roi.regions; "),
         ("roi.weights.region", "x", "roi.weights.region names x, which is not in roi.regions; add it there"),

@@ -101,6 +101,16 @@ def test_vision_sees_pictures_at_the_codecs_size(extract, images):
     np.testing.assert_allclose(values, see(pictures.resize(images, 24, "bilinear")))
 
 
+def test_taps_see_pictures_at_the_codecs_size_too(extract, images, tmp_path):
+    values, _ = extract("clip_taps", lambda batch, blocks: see(batch)[:, None] * torch.tensor(blocks).view(-1, 1, 1),
+                        picture_size=24, blocks=[1, 3])  # fmt: skip
+    seen = see(pictures.resize(images, 24, "bilinear"))
+    np.testing.assert_allclose(values, torch.stack([seen, 3 * seen], 1))
+    with h5py.File(tmp_path / "features" / "clip_taps_train.h5") as file:
+        assert json.loads(file["values"].attrs["axes"]) == ["blocks", "tokens", "dim"]
+        assert json.loads(file["values"].attrs["made_by"])["blocks"] == [1, 3]
+
+
 def test_text_is_the_mean_over_captions_that_are_not_empty(extract):
     values, nsd_id = extract("clip_text", read_text, storage="float16")
     assert values.shape == (5, 3, 2)
@@ -173,7 +183,7 @@ def test_a_picture_without_caption(extract, captions_path):
 
 
 def test_every_feature_is_loaded_from_files(tmp_path, vdvae):
-    assert set(features.FEATURES) == {"vdvae", "clip_text", "clip_vision"}
+    assert set(features.FEATURES) == {"vdvae", "clip_text", "clip_vision", "clip_taps", "sd_text"}
     path = tmp_path / "tiny.th"
     torch.save(vdvae.state_dict(), path)
     with pytest.raises(ValueError, match=r"tiny.th lacks"):

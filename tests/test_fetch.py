@@ -26,6 +26,7 @@ from toy_workflow import (
     planned,
     snakemake,
     write_checkout,
+    write_stable_diffusion,
     write_vdvae,
     write_versatile_diffusion,
 )
@@ -430,21 +431,25 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     (tmp_path / "models").mkdir()
     write_vdvae(tmp_path / "models/vdvae")
     write_versatile_diffusion(tmp_path / "models/versatile-diffusion")
+    write_stable_diffusion(tmp_path / "models/stable-diffusion")
     listed = published()
-    hub = f"/{listed['versatile_diffusion'].path.replace('/tree/', '/resolve/')}"
     files = {
         f"/{listed['captions'].path}": tree.captions.read_bytes(),
         f"/{listed['vdvae'].path}": (tmp_path / "models/vdvae/vdvae.safetensors").read_bytes(),
         "/swav_800ep_pretrain.pth.tar": b"weights",
     }
-    weights = tmp_path / "models/versatile-diffusion"
-    files |= {f"{hub}/{name}": (weights / name).read_bytes() for name in left(weights)}
+    for model in ("versatile-diffusion", "stable-diffusion"):
+        hub = f"/{listed[model.replace('-', '_')].path.replace('/tree/', '/resolve/')}"
+        weights = tmp_path / "models" / model
+        files |= {f"{hub}/{name}": (weights / name).read_bytes() for name in left(weights)}
     paths = {
         "nsd": "toy/nsd",
         "captions": "toy/COCO_73k_annots_curated.npy",
         "vdvae": "toy/imagenet64-iter-1600000-model-ema.th",
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
+        "clip_taps": "toy/versatile-diffusion",
+        "stable_diffusion": "toy/stable-diffusion",
         "judges": "toy/judges",
     }
     edit_config(checkout, "datasets.toy", {"simulated": False, **paths})
@@ -478,6 +483,14 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         run = snakemake(checkout, "--cores", "2", *targets)
         assert run.returncode == 0, run.stderr
         assert f"bytes={length}-" in {request.range for request in server.requests}
+        assert not (checkout / "toy/stable-diffusion").exists()  # it comes for who asks for it
+        targets.append("results/sub01/features/sd_text_test.h5")
+        run = snakemake(checkout, "--cores", "2", *targets)
+        assert run.returncode == 0, run.stderr
+        assert {path.name for path in (checkout / "toy/stable-diffusion").iterdir() if path.is_dir()} == {
+            "text_encoder",
+            "tokenizer",
+        }
 
     rois = "nsddata/ppdata/subj01/func1pt8mm/roi"
     betas = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"

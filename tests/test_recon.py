@@ -129,9 +129,9 @@ def test_picture_size_is_the_latents_times_the_codecs_factor():
 
 def test_embeddings_of_another_clip_are_refused(inputs):
     guesses, text, vision = inputs
-    with pytest.raises(ValueError, match=r"predicted clip_text has \(4, 10\) .*, its unguided embedding \(5, 10\)"):
+    with pytest.raises(ValueError, match=r"predicted text has \(4, 10\) .*, its unguided embedding \(5, 10\)"):
         reconstruct(guesses, text[:, :4], vision)
-    with pytest.raises(ValueError, match=r"predicted clip_vision has \(7, 6\) .* Rerun features and ridge"):
+    with pytest.raises(ValueError, match=r"predicted vision has \(7, 6\) .* Rerun features and ridge"):
         reconstruct(guesses, text, vision[:, :, :6].copy())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from brain_diffuser import arrays, drawings, pictures, report, score_tables
@@ -310,6 +311,23 @@ def test_nsd_has_no_banner_and_marks_other_protocols(open_page, subjects, tmp_pa
     assert "≠ new" in row
     assert "≠ MindEye" in row
     assert "30 test images, the published rows 982" in page.inner_text(".caution")
+
+
+def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_path):
+    assert 'id="guidance"' not in written.read_text(encoding="utf-8")
+    table, sheet = tmp_path / "comparison.csv", tmp_path / "pictures.png"
+    write_csv(table, [["pictures", "ssim"], ["neuraldiffuser", "0.870 (+0.001 to +0.009)"], ["<b>", "1"]])
+    Image.new("RGB", (8, 8), "red").save(sheet)
+    exhibits = [("guided & unguided", sheet), ("guided sets", table)]
+    write_report(tmp_path / "report.html", subjects, guidance=[("sub01", exhibits)])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="guidance"') :].partition("</section>")[0]
+    assert "<h3>DEMO: sub01</h3>" in section
+    assert section.index("guided &amp; unguided") < section.index("guided sets")
+    assert "data:image/webp;base64," in section
+    assert '<td class="number">0.870 (+0.001 to +0.009)</td>' in section
+    assert '<th scope="row">&lt;b&gt;</th>' in section
+    assert '<a href="#guidance">' in page
 
 
 def test_the_same_inputs_give_the_same_bytes(written, subjects, tmp_path):

@@ -173,6 +173,24 @@ def test_rescale_train_oof_uses_leave_one_out_moments(predict, betas, targets):
     np.testing.assert_allclose(predict("train_oof")[:, varies], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("rescale", ridge.RESCALES)
+def test_reliability_is_the_correlation_of_refits_and_changes_nothing(predict, tmp_path, betas, targets, rescale):
+    path = tmp_path / "reliability.h5"
+    np.testing.assert_allclose(predict(rescale, reliability=path), predict(rescale), rtol=1e-12)
+    found = ridge.load_reliability(path)
+    assert found.correlation.shape == found.std.shape == TOKENS
+    flat, out_of_fold = targets.reshape(N_TRAIN, -1), leave_one_out(betas, targets)
+    expected = [np.corrcoef(a, b)[0, 1] if a.std() > 1e-9 else 0 for a, b in zip(flat.T, out_of_fold.T, strict=True)]
+    np.testing.assert_allclose(found.correlation.ravel(), expected, atol=1e-9)
+    np.testing.assert_allclose(found.std.ravel(), np.where(np.arange(65) == 17, 0, flat.std(0)), rtol=1e-9)
+
+
+def test_a_file_that_is_no_reliability(tmp_path, betas):
+    ridge.save_kernel(tmp_path / "kernel.h5", ridge.kernel(*betas))
+    with pytest.raises(ValueError, match=r"kernel\.h5 lacks correlation, std; expected a reliability\. Rerun"):
+        ridge.load_reliability(tmp_path / "kernel.h5")
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("rescale", ridge.RESCALES)
 def test_a_constant_feature_predicts_its_constant(predict, targets, rescale, dtype):

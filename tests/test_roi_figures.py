@@ -45,11 +45,11 @@ def test_shares_of_pictures_that_show_a_category():
     rows = [
         {"picture": "faces_0.png", "face": "0.9", "none": "0.1"},
         {"picture": "faces_1.png", "face": "0.4", "none": "0.6"},
-        {"picture": "V1_0.png", "face": "0.1", "none": "0.9"},
+        {"picture": "ecc_1_0.png", "face": "0.1", "none": "0.9"},
     ]
     assert roi_figures.shares(rows) == [
         {"region": "faces", "pictures": 2, "face": 0.5, "none": 0.5},
-        {"region": "V1", "pictures": 1, "face": 0.0, "none": 1.0},
+        {"region": "ecc_1", "pictures": 1, "face": 0.0, "none": 1.0},
     ]
 
 

@@ -139,5 +139,5 @@ def test_wrong_configuration_stops_before_any_job(custom_checkout, key, value, s
 def test_a_variant_that_needs_captions_is_refused(custom_checkout):
     run = snakemake(custom_checkout, "-n", "results/sub01/variants/without_vision/recon")
     assert run.returncode != 0
-    assert "variants.without_vision has text_weight 1.0, and dataset custom has no captions" in run.stdout + run.stderr
+    assert "variant without_vision has text_weight 1.0, and dataset custom has no captions" in run.stdout + run.stderr
     assert snakemake(custom_checkout, "-n", "results/sub01/variants/without_vdvae/recon").returncode == 0

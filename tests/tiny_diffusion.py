@@ -7,10 +7,11 @@ from pathlib import Path
 import golden_inputs
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from brain_diffuser.diffusion import weights
+from brain_diffuser.diffusion.stable import TextDenoiser
 from brain_diffuser.diffusion.versatile import Codec, DualDenoiser
 
 DATA = Path(__file__).parent / "data"
@@ -102,14 +103,35 @@ def small_models(text_dim=TEXT_SHAPE[1]):
     return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
 
 
+@functools.cache
+def small_stable(text_dim=TEXT_SHAPE[1]):
+    """A denoiser that reads text alone, with the codec of the small models; never written to."""
+    torch.manual_seed(1)
+    denoiser = TextDenoiser(UNet2DConditionModel(**SMALL_UNET | {"cross_attention_dim": text_dim}))
+    return denoiser.eval().requires_grad_(False), small_models()[1]
+
+
 def save_small(folder, **sizes):
     """The small models as published ones are laid out."""
     denoiser, codec = small_models(**sizes)
     weights.save(denoiser, folder)
-    (folder / "vae").mkdir()
-    (folder / "vae" / "config.json").write_text(codec.vae.to_json_string())
-    save_file(codec.vae.state_dict(), folder / "vae" / "diffusion_pytorch_model.safetensors")
+    save_part(folder / "vae", codec.vae)
     return folder
+
+
+def save_small_stable(folder, **sizes):
+    """The same of Stable Diffusion, but for its text tower."""
+    denoiser, codec = small_stable(**sizes)
+    save_part(folder / "unet", denoiser.unet)
+    save_part(folder / "vae", codec.vae)
+    published_scheduler().save_pretrained(folder / "scheduler")
+    return folder
+
+
+def save_part(folder, model):
+    folder.mkdir()
+    (folder / "config.json").write_text(model.to_json_string())
+    save_file(model.state_dict(), folder / "diffusion_pytorch_model.safetensors")
 
 
 def contexts(n, seed=0):

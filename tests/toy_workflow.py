@@ -15,6 +15,7 @@ from nsd_tree import write_tree
 from safetensors.torch import save_file
 from transformers import (
     CLIPTextConfig,
+    CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
     CLIPVisionConfig,
@@ -41,14 +42,17 @@ def write_checkout(folder: Path) -> Path:
         "vdvae": "toy/vdvae/vdvae.safetensors",
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
+        "clip_taps": "toy/versatile-diffusion",
+        "stable_diffusion": "toy/stable-diffusion",
         "judges": "toy/judges",
     }
-    config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2}
+    config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2, "repeated": ["recon"]}
     config["recon"]["steps"] = 4
     config["compute"]["device"] = "cpu"
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     write_vdvae(folder / "toy/vdvae")
     write_versatile_diffusion(folder / "toy/versatile-diffusion")
+    write_stable_diffusion(folder / "toy/stable-diffusion")
     return folder
 
 
@@ -62,11 +66,7 @@ def write_vdvae(folder: Path) -> None:
 def write_versatile_diffusion(folder: Path) -> None:
     folder.mkdir()
     tiny_diffusion.save_small(folder, text_dim=CLIP_DIM)
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    CLIPTokenizer({token: i for i, token in enumerate(tokens)}, []).save_pretrained(folder / "tokenizer")
-    ends = {"bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
-    text = CLIPTextConfig(vocab_size=len(tokens), max_position_embeddings=9, projection_dim=CLIP_DIM, **ends, **TOWER)
+    text = write_tokeniser(folder / "tokenizer")
     CLIPTextModelWithProjection(text).save_pretrained(folder / "text_encoder")
     vision = CLIPVisionConfig(image_size=16, patch_size=8, projection_dim=CLIP_DIM, **TOWER)
     CLIPVisionModelWithProjection(vision).save_pretrained(folder / "image_encoder")
@@ -77,6 +77,23 @@ def write_versatile_diffusion(folder: Path) -> None:
             | {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
         )
     )
+
+
+def write_stable_diffusion(folder: Path) -> None:
+    """Another text tower and another UNet than Versatile Diffusion's, in Stable Diffusion's folders."""
+    folder.mkdir()
+    text = write_tokeniser(folder / "tokenizer")
+    CLIPTextModel(text).save_pretrained(folder / "text_encoder")
+    tiny_diffusion.save_small_stable(folder, text_dim=TOWER["hidden_size"])
+
+
+def write_tokeniser(folder: Path) -> CLIPTextConfig:
+    """A tokeniser of single letters, and the description of a text tower that reads its tokens."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    CLIPTokenizer({token: i for i, token in enumerate(tokens)}, []).save_pretrained(folder)
+    ends = {"bos_token_id": len(tokens) - 2, "eos_token_id": len(tokens) - 1}
+    return CLIPTextConfig(vocab_size=len(tokens), max_position_embeddings=9, projection_dim=CLIP_DIM, **ends, **TOWER)
 
 
 def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

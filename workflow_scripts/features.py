@@ -7,7 +7,7 @@ with job(snakemake), devices.enough_memory("features"):
     feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     options = dict(cfg.get(f"features.{feature}", {}))
-    if feature == "clip_vision":
+    if snakemake.params.diffusion:
         from brain_diffuser.diffusion import weights
 
         options["picture_size"] = weights.picture_size(snakemake.params.diffusion)

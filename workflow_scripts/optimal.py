@@ -17,16 +17,9 @@ with job(snakemake):
         rows = ridge.rows(kernel, arrays.Rows(*train), patterns, standardised=True)
     nsd_id = np.zeros(len(names), np.int32)
     with arrays.atomic(snakemake.output[0]) as partial:
-        ridge.predict(
-            kernel._replace(test=rows, test_id=nsd_id),
-            inputs.train,
-            partial,
-            alpha=snakemake.params.alpha,
-            rescale="none" if released else "train_oof",
-            memory_gib=float(snakemake.resources.memory_gib),
-            overwrite_kernel=True,
-        )
-        predicted = arrays.load(partial).values
+        options = {"alpha": snakemake.params.alpha, "memory_gib": float(snakemake.resources.memory_gib)}
+        rescale = "none" if released else "train_oof"
+        predicted = roi.decode(kernel, rows, nsd_id, inputs.train, partial, rescale=rescale, **options)
         flat = predicted.reshape(len(predicted), -1).astype(np.float64)
         mean, std = roi.column_statistics(inputs.train)
         if released:

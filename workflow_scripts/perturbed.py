@@ -13,13 +13,7 @@ with job(snakemake):
         changes = ridge.rows(kernel, arrays.Rows(*train), patterns, standardised=True)
     names, rows, nsd_id = roi.perturbed(kernel, cfg["regions"], changes, cfg["stimuli"], cfg["amounts"])
     with arrays.atomic(snakemake.output[0]) as partial:
-        ridge.predict(
-            kernel._replace(test=rows, test_id=nsd_id),
-            inputs.train,
-            partial,
-            alpha=snakemake.params.alpha,
-            rescale=snakemake.params.rescale,
-            memory_gib=float(snakemake.resources.memory_gib),
-            overwrite_kernel=True,
-        )
-        roi.save(partial, arrays.load(partial).values, names, nsd_id)
+        options = {"alpha": snakemake.params.alpha, "memory_gib": float(snakemake.resources.memory_gib)}
+        rescale = snakemake.params.rescale
+        predicted = roi.decode(kernel, rows, nsd_id, inputs.train, partial, rescale=rescale, **options)
+        roi.save(partial, predicted, names, nsd_id)

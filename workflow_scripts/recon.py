@@ -1,27 +1,22 @@
 """Stage 5: reconstructions of the test stimuli."""
 
-from brain_diffuser import arrays, clip, devices, pictures, recon
-from brain_diffuser.diffusion import weights
+from brain_diffuser import arrays, backbones, devices, pictures, recon
 from brain_diffuser.job import job, progress
 
 with job(snakemake), devices.enough_memory("recon"):
-    cfg, inputs = snakemake.params.cfg, snakemake.input
+    cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    text, vision = arrays.load_aligned(inputs.text, inputs.vision)
+    text = arrays.load(inputs.text)
+    vision = arrays.load_aligned(inputs.text, inputs.vision)[1].values if inputs.vision else None
     nsd_id, guesses = text.nsd_id, None
     if inputs.stage1:  # a variant may start from noise
         nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)
         arrays.check_aligned(inputs.stage1, nsd_id, inputs.text, text.nsd_id)
-    models = weights.load(snakemake.params.diffusion, device, dtype)
-    unconditional = clip.unconditional(
-        clip.ClipText.load(snakemake.params.clip, device=device),
-        clip.ClipVision.load(snakemake.params.clip, device=device),
-        recon.picture_size(*models),
-    )
+    models, unconditional = backbones.load(params.backbone, params.diffusion, params.clip, device, dtype)
     reconstructions = recon.reconstruct(
         guesses,
         text.values,
-        vision.values,
+        vision,
         unconditional,
         models,
         nsd_id=nsd_id,

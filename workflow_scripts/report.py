@@ -35,11 +35,18 @@ EXHIBITS = {
     "mosaic_noise_ceiling.png": "noise ceiling",
     "rois.png": "regions",
 }
+# The same of results/{subject}/guidance.
+GUIDANCE = {
+    "pictures.png": "the first test stimuli, guided and unguided",
+    "comparison.csv": "guided sets: mean score, in brackets the 95 % interval of its difference from the unguided set",
+    "grid.csv": "difference from the reconstruction by guidance's strength, kappa, and share of guided steps, eta",
+    "consistency.csv": "repeats with other seeds: how much they resemble each other and their stimulus",
+}
 
 
-def exhibits(folder: str) -> list[tuple[str, Path]]:
-    """What there is of a folder of regions."""
-    return [(caption, Path(folder) / name) for name, caption in EXHIBITS.items() if (Path(folder) / name).exists()]
+def exhibits(folder: str, known: dict[str, str]) -> list[tuple[str, Path]]:
+    """What there is of a folder."""
+    return [(caption, Path(folder) / name) for name, caption in known.items() if (Path(folder) / name).exists()]
 
 
 def runtimes(subject: str) -> list[tuple[str, str, float, float]]:
@@ -97,7 +104,8 @@ with job(snakemake):
         subjects=subjects,
         settings=params.settings,
         versions=installed(),
-        regions=[(Path(folder).parent.name, exhibits(folder)) for folder in inputs.regions],
+        regions=[(Path(folder).parent.name, exhibits(folder, EXHIBITS)) for folder in inputs.regions],
+        guidance=[(Path(folder).parent.name, exhibits(folder, GUIDANCE)) for folder in inputs.guidance],
         edges=[tuple(edge) for edge in params.edges],
         runtimes=[line for name in params.subjects for line in runtimes(name)],
     )

@@ -7,7 +7,7 @@ with job(snakemake):
     ridge.predict(
         ridge.load_kernel(snakemake.input.kernel),
         snakemake.input.train,
-        snakemake.output[0],
+        *snakemake.output,
         **snakemake.params.cfg,
         memory_gib=float(snakemake.resources.memory_gib),
         overwrite_kernel=True,

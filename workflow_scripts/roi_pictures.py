@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from brain_diffuser import arrays, clip, devices, pictures, recon, roi, stage1
-from brain_diffuser.diffusion import weights as diffusion_weights
+from brain_diffuser import arrays, backbones, devices, pictures, recon, roi, stage1
 from brain_diffuser.job import job, progress
-from brain_diffuser.vdvae import weights as vdvae_weights
+from brain_diffuser.vdvae import weights
 
 with job(snakemake), devices.enough_memory("recon"):
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
@@ -15,26 +14,20 @@ with job(snakemake), devices.enough_memory("recon"):
     number = np.tile(np.arange(params.n_pictures), len(names))
     nsd_id = (latents.nsd_id[rows] + number).astype(np.int32)
     text, vision = (roi.load(path)[1].values for path in (inputs.text, inputs.vision))
-    vdvae = vdvae_weights.load(inputs.model, device=device, dtype=dtype)
+    vdvae = weights.load(inputs.model, device=device, dtype=dtype)
     batch_size = snakemake.resources.batch_size
     chosen = arrays.Rows(latents.values[rows], nsd_id)
     guesses = np.stack([guess for _, guess in stage1.decode(chosen, vdvae, batch_size=batch_size, **cfg["stage1"])])
     del vdvae
-    models = diffusion_weights.load(params.diffusion, device, dtype)
-    unconditional = clip.unconditional(
-        clip.ClipText.load(params.clip, device=device),
-        clip.ClipVision.load(params.clip, device=device),
-        recon.picture_size(*models),
-    )
+    models, unconditional = backbones.load("versatile_diffusion", params.diffusion, params.clip, device, dtype)
     reconstructions = recon.reconstruct(
         guesses, text[rows], vision[rows], unconditional, models, nsd_id=nsd_id, batch_size=batch_size, **cfg["recon"]
     )
-    several = params.n_pictures > 1
     pictures.write_folder(
         snakemake.output.pictures,
         snakemake.output.manifest,
         progress(reconstructions, len(rows), "pictures"),
-        [f"{names[row]}{f'_{each}' if several else ''}.png" for row, each in zip(rows, number, strict=True)],
+        [f"{names[row]}{f'_{each}' if params.numbered else ''}.png" for row, each in zip(rows, number, strict=True)],
     )
     pictures.write_folder(
         snakemake.output.stage1,

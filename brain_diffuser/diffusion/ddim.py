@@ -1,13 +1,31 @@
 """DDIM without noise (Song et al. 2021, arXiv 2010.02502), as pure functions, from pure noise or noised latents."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
 N_TRAINING_STEPS = 1000
+
+
+class Step(NamedTuple):
+    """One step of a batch of pictures, for one who changes the noise that it takes."""
+
+    rows: slice
+    """which of all pictures"""
+    place: int
+    """0 is the first of n_steps"""
+    n_steps: int
+    alpha_bar: float
+    x: Float[Tensor, "batch ..."]
+    eps: Float[Tensor, "batch ..."]
+    """the noise that it would take"""
+    conditional: Float[Tensor, "batch ..."]
+    unconditional: Float[Tensor, "batch ..."]
+    noise_in: Callable[[Float[Tensor, "batch ..."], bool], Float[Tensor, "batch ..."]]
+    """the noise in another x, under the condition or not"""
 
 
 def alpha_bars(

@@ -157,6 +157,12 @@ class Codec(nn.Module):
         self, latents: Float[Tensor, "batch channels height width"]
     ) -> UInt8[Tensor, "batch picture_height picture_width 3"]:
         """Pictures; levels are truncated, not rounded, as the reference does."""
+        return self.paint(latents).mul(255).to(torch.uint8).movedim(1, -1)
+
+    def paint(
+        self, latents: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch 3 picture_height picture_width"]:
+        """Pictures in [0, 1], float32; gradients pass but where a colour is at either end."""
         unscaled = (latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)
         x = self.vae.decode(unscaled, return_dict=False)[0]
-        return ((x.float() + 1) / 2).clamp(0, 1).mul(255).to(torch.uint8).movedim(1, -1)
+        return ((x.float() + 1) / 2).clamp(0, 1)

@@ -219,6 +219,12 @@ def modern_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def fill_autoencoder(vae: AutoencoderKL, folder: Path, **where: Any) -> None:
+    """Give an autoencoder built on the meta device the tensors of its folder; otherwise as `checkpoints.fill`."""
+    path = checkpoints.find_tensors(folder, STEM)
+    checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path, **where)
+
+
 def _layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, dict[str, str]]]:
     """The layers in the order they run: (name in the old files, {its parts in diffusers: what theirs add to the name}).
 
@@ -264,8 +270,7 @@ def _fill_from_folder(denoiser: DualDenoiser, vae: AutoencoderKL, folder: Path, 
         of_text = component == "text_unet"
         found = checkpoints.read_tensors(path, lambda name, of_text=of_text: not of_text or ".attentions." in name)
         checkpoints.fill(denoiser, found, path, names=names, **where)
-    path = checkpoints.find_tensors(folder / "vae", STEM)
-    checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path, **where)
+    fill_autoencoder(vae, folder / "vae", **where)
 
 
 def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path, **where: Any) -> None:

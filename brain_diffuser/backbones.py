@@ -1,0 +1,43 @@
+"""The diffusion models that reconstruct: networks, and what an unguided pass of each is told."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from brain_diffuser import clip, recon
+from brain_diffuser.diffusion import stable, weights
+
+
+class Backbone(NamedTuple):
+    """What `recon.reconstruct` takes of a diffusion model."""
+
+    models: recon.Models
+    unconditional: tuple[Float[Tensor, "1 tokens dim"], ...]
+
+
+def load(
+    name: str, folder: str | Path, clip_folder: str | Path, device: str | torch.device, dtype: torch.dtype
+) -> Backbone:
+    """One of `layouts.CONDITIONS`; the embeddings that condition it are float32, whatever the `dtype`.
+
+    Versatile Diffusion's unguided pass sees the embeddings of CLIP; Stable Diffusion's folder holds its own text tower.
+
+    Raises FileNotFoundError, ValueError: what the loaders raise; a UNet that reads another text tower.
+    """
+    if name == "versatile_diffusion":
+        models = weights.load(folder, device, dtype)
+        read_text = clip.ClipText.load(clip_folder, device=device)
+        read_vision = clip.ClipVision.load(clip_folder, device=device)
+        return Backbone(models, clip.unconditional(read_text, read_vision, recon.picture_size(*models)))
+    models = stable.load(folder, device, dtype)
+    read_text = clip.HiddenText.load(folder, device=device)
+    width = models[0].unet.config["cross_attention_dim"]
+    if read_text.shape[1] != width:
+        raise ValueError(
+            f"{folder} has a text_encoder of {read_text.shape[1]} numbers a token, a unet that reads {width}; expected "
+            "the same. Are both of one model?"
+        )
+    return Backbone(models, (read_text([""]),))

@@ -1,0 +1,113 @@
+"""Stage 3 in another way, learned: networks that predict a feature, for variants with `decoder: learned`.
+
+In:  results/{subject}/nsd/betas_{split}.h5, results/{subject}/features/{feature}_train.h5, those of all other subjects
+Out: results/shared/learned/{feature}/without_{subject}/*, results/{subject}/learned/{{feature}/*, {feature}_test.h5}
+"""
+
+RECIPE = {
+    key: value
+    for key, value in SETTINGS["learned"].items()
+    if key not in ("rescale", "pretrain", "checkpoint_every")
+}
+
+
+rule learned_pretrain:
+    input:
+        betas=of_others("results/{subject}/nsd/betas_train.h5"),
+        features=of_others("results/{subject}/features/{feature}_train.h5"),
+        pretrained=[],
+    output:
+        weights="results/shared/learned/{feature}/without_{subject}/weights.safetensors",
+        curve="results/shared/learned/{feature}/without_{subject}/curve.csv",
+        plot="results/shared/learned/{feature}/without_{subject}/curve.svg",
+    log:
+        "results/shared/logs/learned_pretrain_{feature}_without_{subject}.log",
+    benchmark:
+        "results/shared/benchmarks/learned_pretrain_{feature}_without_{subject}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=24000,
+        runtime=1440,
+        gpu=GPU,
+        device=cfg.compute.device,
+        checkpoint_every=cfg.learned.checkpoint_every,
+    params:
+        cfg=RECIPE,
+        subjects=other_subjects,
+        pretrain=False,
+        checkpoint="results/shared/learned/{feature}/without_{subject}/checkpoint",
+        code=code("learned_train.py"),
+    script:
+        "../workflow_scripts/learned_train.py"
+
+
+rule learned_train:
+    input:
+        betas=["results/{subject}/nsd/betas_train.h5"],
+        features=["results/{subject}/features/{feature}_train.h5"],
+        pretrained=pretrained,
+    output:
+        weights="results/{subject}/learned/{feature}/weights.safetensors",
+        curve="results/{subject}/learned/{feature}/curve.csv",
+        plot="results/{subject}/learned/{feature}/curve.svg",
+    log:
+        "results/{subject}/logs/learned_train_{feature}.log",
+    benchmark:
+        "results/{subject}/benchmarks/learned_train_{feature}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=24000,
+        runtime=720,
+        gpu=GPU,
+        device=cfg.compute.device,
+        checkpoint_every=cfg.learned.checkpoint_every,
+    params:
+        cfg=RECIPE,
+        subjects=lambda wildcards: [wildcards.subject],
+        pretrain=cfg.learned.pretrain,
+        checkpoint="results/{subject}/learned/{feature}/checkpoint",
+        code=code("learned_train.py"),
+    script:
+        "../workflow_scripts/learned_train.py"
+
+
+rule learned_predict:
+    input:
+        weights="results/{subject}/learned/{feature}/weights.safetensors",
+        betas="results/{subject}/nsd/betas_test.h5",
+    output:
+        "results/{subject}/learned/{feature}_test.h5",
+    log:
+        "results/{subject}/logs/learned_predict_{feature}.log",
+    benchmark:
+        "results/{subject}/benchmarks/learned_predict_{feature}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        mem_mb=6000,
+        runtime=30,
+        gpu=GPU,
+        device=cfg.compute.device,
+    params:
+        cfg=settings("learned.rescale"),
+        code=code("learned_predict.py"),
+    script:
+        "../workflow_scripts/learned_predict.py"
+
+
+use rule stage1 as learned_stage1 with:
+    input:
+        latents="results/{subject}/learned/vdvae_test.h5",
+        model=PATHS.vdvae,
+        sizes=layouts.description(PATHS.vdvae),
+    output:
+        pictures=directory("results/{subject}/learned/stage1"),
+        manifest="results/{subject}/learned/stage1_manifest.tsv",
+    log:
+        "results/{subject}/logs/learned_stage1.log",
+    benchmark:
+        "results/{subject}/benchmarks/learned_stage1.tsv"

@@ -1,0 +1,161 @@
+"""Stage 5 again, neuraldiffuser: variants that CLIP's taps guide, and their table (docs/neuraldiffuser.md).
+
+In:  what recon reads, results/{subject}/{features, ridge}/clip_taps_test.h5, the tower of the taps
+Out: results/{subject}/{ridge/clip_taps_{test, reliability}.h5, variants/{variant}/{recon, consistency}, neuraldiffuser,
+     guidance}
+"""
+
+# Guided sets, and what each is compared with: the set that differs in guidance alone. Not all have one.
+with one_sentence():
+    AGAINST = {each: cfg.unguided_of(each) for each in cfg.guided}
+    GRID = [(kappa, eta, name) for (kappa, eta), name in cfg.grid.items()]
+AGAINST = {each: other for each, other in AGAINST.items() if other not in (None, each)}
+COMPARED = list(dict.fromkeys([*AGAINST.values(), *AGAINST]))
+# On the sheet of pictures: all but the cells of the grid and the variants without a block.
+IN_GRID = {name for _, _, name in GRID}
+DISPLAYED = [
+    each
+    for each in COMPARED
+    if each not in cfg.guided
+    or each in cfg.guided[:1]
+    or (each not in IN_GRID and not cfg.variants[each].guidance.without)
+]
+GUIDED = [*SHOWN, *(each for each in UNGUIDED if each not in ABLATED), *cfg.guided]
+
+
+ruleorder: ridge_taps > ridge
+
+
+use rule ridge as ridge_taps with:
+    input:
+        kernel="results/{subject}/ridge/kernel.h5",
+        train="results/{subject}/features/clip_taps_train.h5",
+    output:
+        predicted="results/{subject}/ridge/clip_taps_test.h5",
+        reliability="results/{subject}/ridge/clip_taps_reliability.h5",
+    log:
+        "results/{subject}/logs/ridge_clip_taps.log",
+    benchmark:
+        "results/{subject}/benchmarks/ridge_clip_taps.tsv"
+    params:
+        cfg={"alpha": cfg.ridge.alpha.clip_taps, "rescale": cfg.ridge.rescale},
+        code=code("ridge.py"),
+
+
+rule guided:
+    input:
+        stage1=first_guesses(""),
+        manifest=first_guesses("_manifest.tsv"),
+        text=embeddings("text"),
+        vision=embeddings("vision"),
+        taps=taps,
+        reliability=reliability,
+        clip=clip_files,
+        tower=lambda wildcards: model_files("clip_taps"),
+        diffusion=diffusion_files,
+    output:
+        pictures=directory("results/{subject}/variants/{variant}/recon"),
+        manifest="results/{subject}/variants/{variant}/recon_manifest.tsv",
+    log:
+        "results/{subject}/logs/variant_{variant}.log",
+    benchmark:
+        "results/{subject}/benchmarks/variant_{variant}.tsv"
+    wildcard_constraints:
+        variant=configuration.names(cfg.guided),
+    conda:
+        "../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=16000,
+        runtime=1440,
+        gpu=GPU,
+        device=cfg.compute.device,
+        batch_size=cfg.compute.batch_size.recon,
+    params:
+        **diffusion_params(),
+        cfg=lambda wildcards: stage_config(
+            SETTINGS
+            | {
+                "recon": recon_of(wildcards),
+                "guidance": guidance_of(wildcards),
+            },
+            "recon",
+            "guidance",
+            "features.clip_taps",
+            "compute.dtype",
+        ),
+        tower=lambda wildcards: PATHS.clip_taps,
+        code=code("guided.py"),
+    script:
+        "../workflow_scripts/guided.py"
+
+
+use rule metrics as neuraldiffuser with:
+    input:
+        judged(GUIDED),
+    output:
+        report(
+            directory("results/{subject}/neuraldiffuser"),
+            patterns=["scores.csv"],
+            category="Scores",
+        ),
+    log:
+        "results/{subject}/logs/neuraldiffuser.log",
+    benchmark:
+        "results/{subject}/benchmarks/neuraldiffuser.tsv"
+    params:
+        cfg=settings("metrics"),
+        sets=GUIDED,
+        world=list(WORLD),
+        code=code("metrics.py"),
+
+
+use rule consistency as variant_consistency with:
+    input:
+        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        pictures=repeats(""),
+        manifests=repeats("_manifest.tsv"),
+        weights=lambda wildcards: judge_weights(cfg.metrics.judges),
+    output:
+        directory("results/{subject}/variants/{variant}/consistency"),
+    log:
+        "results/{subject}/logs/consistency_{variant}.log",
+    benchmark:
+        "results/{subject}/benchmarks/consistency_{variant}.tsv"
+
+
+rule guidance_tables:
+    input:
+        judged=judged(COMPARED),
+        consistency=[
+            f"{Path(folder(each)).parent.as_posix()}/consistency"
+            for each in cfg.metrics.repeated
+        ],
+        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        pictures=[folder(each) for each in DISPLAYED],
+        manifests=[f"{folder(each)}_manifest.tsv" for each in DISPLAYED],
+    output:
+        report(
+            directory("results/{subject}/guidance"),
+            patterns=["comparison.csv"],
+            category="Scores",
+        ),
+    log:
+        "results/{subject}/logs/guidance_tables.log",
+    benchmark:
+        "results/{subject}/benchmarks/guidance_tables.tsv"
+    conda:
+        "../envs/judges.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        cfg=settings("metrics"),
+        sets=COMPARED,
+        against=AGAINST,
+        grid=GRID,
+        shown=DISPLAYED,
+        n_stimuli=12,
+        code=code("guidance_tables.py"),
+    script:
+        "../workflow_scripts/guidance_tables.py"

@@ -1,0 +1,30 @@
+"""Stage 3, learned: a decoder of some subjects together, or of one from what others share."""
+
+import logging
+
+from brain_diffuser import devices, training
+from brain_diffuser.job import job, progress
+
+with job(snakemake):
+    inputs, params = snakemake.input, snakemake.params
+    settings = dict(params.cfg)
+    holdout = settings.pop("holdout")
+    device, dtype = devices.choose(snakemake.resources.device, settings.pop("precision"))
+    if params.pretrain and not inputs.pretrained:
+        logging.getLogger("brain_diffuser").info(
+            "learned.pretrain: there is no subject but %s; skipped", *params.subjects
+        )
+    of_subjects = zip(inputs.betas, inputs.features, strict=True)
+    training.train(
+        dict(zip(params.subjects, of_subjects, strict=True)),
+        training.Recipe(**settings),
+        **snakemake.output,
+        pretrained=inputs.pretrained or None,
+        checkpoint=params.checkpoint,
+        checkpoint_every=snakemake.resources.checkpoint_every,
+        holdout=holdout,
+        device=device,
+        dtype=dtype,
+        key=params.code,
+        progress=progress,
+    )
