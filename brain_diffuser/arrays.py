@@ -69,8 +69,9 @@ def create(
     if flatten:
         stored_shape = (n_rows, math.prod(row_shape))
         default_chunk = feature_chunks(*stored_shape, np.dtype(dtype).itemsize)
+    chunks = (chunk or default_chunk) if n_rows else None
     with atomic(path) as partial, h5py.File(partial, "w", rdcc_nbytes=CACHE_BYTES * by_columns) as file:
-        values = file.create_dataset("values", stored_shape, dtype, chunks=chunk or default_chunk)
+        values = file.create_dataset("values", stored_shape, dtype, chunks=chunks)
         file["nsd_id"] = np.asarray(nsd_id, np.int32)
         versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
         record = {"shape": row_shape, "axes": list(axes), "made_by": dict(attrs or {}), "versions": versions}
@@ -117,15 +118,19 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
     return found if isinstance(found, h5py.Dataset) else None
 
 
-def load(path: str | Path) -> Rows:
-    """The whole array, with the axes it was saved with."""
+ALL = slice(None)
+
+
+def load(path: str | Path, rows: slice = ALL) -> Rows:
+    """The array, or some rows of it, with the axes it was saved with."""
     with reading(path) as (values, nsd_id):
-        return Rows(values[...].reshape(len(nsd_id), *json.loads(values.attrs.get("shape", "[-1]"))), nsd_id)
+        row_shape = json.loads(values.attrs.get("shape", "[-1]"))
+        return Rows(values[rows].reshape(len(nsd_id[rows]), *row_shape), nsd_id[rows])
 
 
-def load_aligned(path_a: str | Path, path_b: str | Path) -> tuple[Rows, Rows]:
-    """Two arrays whose rows are the same stimuli in the same order, or it raises."""
-    a, b = load(path_a), load(path_b)
+def load_aligned(path_a: str | Path, path_b: str | Path, rows: slice = ALL) -> tuple[Rows, Rows]:
+    """Two arrays, or some rows of them, that are the same stimuli in the same order, or it raises."""
+    a, b = load(path_a, rows), load(path_b, rows)
     check_aligned(path_a, a.nsd_id, path_b, b.nsd_id)
     return a, b
 

@@ -317,6 +317,12 @@ class BatchSize(Section):
     recon: Count
 
 
+class Shards(Section):
+    features: Count
+    stage1: Count
+    recon: Count
+
+
 class Compute(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
@@ -357,6 +363,7 @@ class Config(Section):
     accuracy: Accuracy
     roi: Roi
     report: Report
+    shards: Shards
     compute: Compute
     fetch: Fetch
 

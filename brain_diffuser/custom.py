@@ -126,6 +126,12 @@ def read_trials(path: str | Path) -> list[Trial]:
     return [Trial(*(row[name] for name in TRIALS)) for row in read_table(path, TRIALS)]
 
 
+def count_stimuli(path: str | Path) -> dict[str, int]:
+    """How many stimuli a trials table has in each split."""
+    trials = read_trials(path)
+    return {split: len({trial.stim_file for trial in trials if trial.split == split}) for split in SPLITS}
+
+
 def sessions(trials: Sequence[Trial]) -> list[tuple[str, range]]:
     """Each session and its rows, which stand together."""
     found = []

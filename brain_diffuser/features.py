@@ -119,7 +119,7 @@ def silent(iterable: Iterable[Any], total: int, what: str) -> Iterable[Any]:
 def extract(
     feature: str, model: Any, stimuli_path: str | Path, captions_path: str | Path, out_path: str | Path, **options: Any
 ) -> None:
-    """Write one feature of every stimulus; `options` are those of `store`.
+    """Write one feature of every stimulus, or of some; `options` are those of `store`.
 
     Raises ValueError: a stimulus has no caption; what `store` raises.
     """
@@ -137,32 +137,32 @@ def store(
     out_path: str | Path,
     *,
     batch_size: int,
+    rows: slice = arrays.ALL,
     storage: Literal["float16", "float32"] = "float32",
     progress: Callable[[Iterable[Any], int, str], Iterable[Any]] = silent,
     **options: Any,
 ) -> None:
-    """Write one feature of pictures, or of their captions; `options` are those of its function in this module.
+    """Write one feature of some rows of pictures, or of their captions; `options` are those of its function here.
 
     Memory: one batch of inputs and of their features.
 
     Raises ValueError: a value is not finite or too large for `storage`.
     """
     _, embed, _, axes = FEATURES[feature]
-    starts = range(0, len(nsd_id), batch_size)
+    first, last, _ = rows.indices(len(nsd_id))
+    starts = range(first, last, batch_size)
 
     def embedded() -> Iterator[tuple[slice, Tensor]]:
         for start in starts:
-            rows = slice(start, start + batch_size)
-            yield rows, embed(inputs[rows], nsd_id[rows], model, **options)
+            some = slice(start, min(start + batch_size, last))
+            yield some, embed(inputs[some], nsd_id[some], model, **options)
 
     batches = embedded()
-    first = next(batches)
-    made_by = {"feature": feature, **options}
-    with arrays.create(
-        out_path, (len(nsd_id), *first[1].shape[1:]), storage, nsd_id, axes=axes, attrs=made_by
-    ) as stored:
-        for rows, values in progress(chain([first], batches), len(starts), f"{feature} batches"):
-            stored[rows] = storable(values.flatten(1), nsd_id[rows], feature, storage)
+    one, others = next(batches), batches
+    shape, made_by = (last - first, *one[1].shape[1:]), {"feature": feature, **options}
+    with arrays.create(out_path, shape, storage, nsd_id[rows], axes=axes, attrs=made_by) as stored:
+        for some, values in progress(chain([one], others), len(starts), f"{feature} batches"):
+            stored[some.start - first : some.stop - first] = storable(values.flatten(1), nsd_id[some], feature, storage)
 
 
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> list[list[str]]:

@@ -4,6 +4,7 @@ Ids are 1-based in nsd_expdesign.mat and 0-based (rows of the picture brick) in 
 """
 
 import csv
+import functools
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,6 +91,13 @@ def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, 
             raise ValueError(f"0 of {len(rank)} trials show a {split} stimulus; expected at least 1. Add sessions.")
         splits[split] = group_trials(nsd_id, trials)
     return splits
+
+
+@functools.cache
+def count_stimuli(path: str | Path, subject_number: int, session_numbers: tuple[int, ...]) -> dict[str, int]:
+    """How many stimuli of each split these sessions show. Raises: see `read_design`, `split_stimuli`."""
+    splits = split_stimuli(*read_design(path, subject_number, session_numbers))
+    return {split: len(stimuli.nsd_id) for split, stimuli in splits.items()}
 
 
 def group_trials(nsd_id: Int32[np.ndarray, " trials"], chosen: Int[np.ndarray, " chosen"]) -> Stimuli:

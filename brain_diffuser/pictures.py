@@ -69,13 +69,13 @@ def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
 
 
 def read_folder(
-    folder: str | Path, manifest: str | Path
+    folder: str | Path, manifest: str | Path, rows: slice = arrays.ALL
 ) -> tuple[Int32[np.ndarray, " stimuli"], UInt8[np.ndarray, "stimuli height width 3"]]:
-    """The ids and pictures that the manifest lists, in its order; every file is checked against its sha256.
+    """The ids and pictures that the manifest lists, in its order, or some; each file is checked against its sha256.
 
     Raises FileNotFoundError: a listed picture is missing. ValueError: a picture was changed, or sizes differ.
     """
-    listed = read_manifest(manifest)
+    listed = read_manifest(manifest)[rows]
     images = None
     for row, (name, _, digest) in enumerate(listed):
         path = Path(folder) / name

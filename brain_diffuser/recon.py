@@ -1,20 +1,48 @@
 """Stage 5: first guesses and predicted embeddings -> reconstructions, by img2img of a conditioned denoiser."""
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int32, UInt8
 from torch import Tensor
 
-from brain_diffuser import pictures, seeds
+from brain_diffuser import arrays, pictures, seeds
 from brain_diffuser.diffusion import ddim
 from brain_diffuser.diffusion.stable import TextDenoiser
 from brain_diffuser.diffusion.versatile import Codec, DualDenoiser
 
 Models = tuple[DualDenoiser | TextDenoiser, Codec]
 """The denoiser, of Versatile Diffusion or Stable Diffusion, and the codec of its latents."""
+
+
+class Decoded(NamedTuple):
+    """What some stimuli are reconstructed from; a variant may start from noise, or know nothing of vision."""
+
+    nsd_id: Int32[np.ndarray, " stimuli"]
+    guesses: UInt8[np.ndarray, "stimuli height width 3"] | None
+    text: Float[np.ndarray, "stimuli text_tokens text_dim"]
+    vision: Float[np.ndarray, "stimuli vision_tokens vision_dim"] | None
+
+
+def load(
+    text_path: str | Path, vision_path: str | Path, stage1: str | Path, manifest: str | Path, rows: slice = arrays.ALL
+) -> Decoded:
+    """Some rows of the decoded embeddings, and their first guesses; an empty path is none.
+
+    Raises ValueError: they are not the same stimuli.
+    """
+    text = arrays.load(text_path, rows)
+    vision = guesses = None
+    if vision_path:
+        vision, nsd_id = arrays.load(vision_path, rows)
+        arrays.check_aligned(text_path, text.nsd_id, vision_path, nsd_id)
+    if stage1:
+        nsd_id, guesses = pictures.read_folder(stage1, manifest, rows)
+        arrays.check_aligned(stage1, nsd_id, text_path, text.nsd_id)
+    return Decoded(text.nsd_id, guesses, text.values, vision)
 
 
 def picture_size(denoiser: DualDenoiser | TextDenoiser, codec: Codec) -> int:

@@ -18,6 +18,10 @@ from brain_diffuser import arrays
 N_TRIALS = 750  # per session
 SUFFIXES = {"hdf5": (".hdf5",), "nifti": (".nii.gz",), "auto": (".hdf5", ".nii.gz")}
 PUBLISHED = (40, 40, 32, 30, 40, 32, 40, 30)  # sessions of subjects 1 to 8
+PUBLISHED_STIMULI = {  # in all of these sessions
+    "train": (9000, 9000, 8481, 8302, 9000, 8481, 9000, 8302),
+    "test": (1000, 1000, 930, 907, 1000, 930, 1000, 907),
+}
 DTYPES = ("int16", "float32", "float64")
 BLOCK_BYTES = 2**25
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)

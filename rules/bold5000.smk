@@ -5,6 +5,11 @@ Out: datasets.*.custom.trials
 """
 
 
+def most_stimuli(subject, split):
+    """A split's stimuli, at most: pictures shown once, and those shown more often."""
+    return {"train": 4803, "test": 113}[split]
+
+
 rule bold5000:
     input:
         names=lambda wildcards: str(

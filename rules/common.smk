@@ -21,9 +21,11 @@ from brain_diffuser import (
     custom_problems,
     fetch,
     layouts,
+    nsd,
     regions,
     score_tables,
     sessions,
+    shards,
 )
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
@@ -73,6 +75,7 @@ wildcard_constraints:
     pictures="|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
     variant=configuration.names([*cfg.variants, ""]),
     judge="|".join(cfg.metrics.judges) or "none",
+    span=shards.SPAN,
 
 
 def settings(*keys):
@@ -165,10 +168,8 @@ def mask_files(subject):
 
 
 def session_numbers(subject):
-    """The sessions that are read, as one word of a job's parameters: "sessions 1 2 3"."""
-    return " ".join(
-        ["sessions", *(str(sessions.number(path)) for path in SESSIONS[subject])]
-    )
+    """The sessions that are read."""
+    return [sessions.number(path) for path in SESSIONS[subject]]
 
 
 with one_sentence():
@@ -390,6 +391,18 @@ def of_regions():
         return []
     average = ["results/average/roi"] if len(cfg.subjects) > 1 else []
     return of_subjects("results/{subject}/roi") + average
+
+
+def of_shards(stage, path, split="test"):
+    """The shards of a stage's artifact: of a split, of that of the wildcards, or of both."""
+
+    def of(wildcards):
+        splits = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
+        n_stimuli = sum(most_stimuli(wildcards.subject, each) for each in splits)
+        spans = shards.spans(n_stimuli, SETTINGS["shards"][stage])
+        return expand(path, span=spans, **wildcards)
+
+    return of
 
 
 def digest(values):

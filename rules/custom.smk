@@ -22,6 +22,15 @@ if CUSTOM.adapter == "none":
             cfg.nsd.constant_voxels,
         )
 
+    N_STIMULI = {
+        subject: custom.count_stimuli(custom_files("trials", subject)[0])
+        for subject in cfg.subjects
+    }
+
+    def most_stimuli(subject, split):
+        """A split's stimuli."""
+        return N_STIMULI[subject][split]
+
 
 rule nsd_design:
     input:

@@ -1,7 +1,7 @@
 """Stage 2, features: pictures and captions -> what the regression predicts.
 
 In:  results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the published models
-Out: results/{subject}/features/{feature}_{split}.h5
+Out: results/{subject}/features/{feature}_{split}.h5, gathered from shards
 """
 
 MODELS = {
@@ -22,7 +22,7 @@ AT_CODECS_SIZE = (
 )  # pictures take the size of reconstructions first
 
 
-rule features:
+rule features_shard:
     input:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",
         captions=lambda wildcards: (
@@ -37,11 +37,11 @@ rule features:
             else []
         ),
     output:
-        kept("results/{subject}/features/{feature}_{split}.h5"),
+        temp("results/{subject}/shards/features/{feature}_{split}/{span}.h5"),
     log:
-        "results/{subject}/logs/features_{feature}_{split}.log",
+        "results/{subject}/logs/features_{feature}_{split}_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/features_{feature}_{split}.tsv"
+        "results/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
@@ -63,3 +63,26 @@ rule features:
         code=code("features.py"),
     script:
         "../workflow_scripts/features.py"
+
+
+rule features:
+    input:
+        shards=of_shards(
+            "features", "results/{subject}/shards/features/{feature}_{split}/{span}.h5"
+        ),
+        like=["results/{subject}/nsd/stimuli_{split}.h5"],
+    output:
+        kept("results/{subject}/features/{feature}_{split}.h5"),
+    log:
+        "results/{subject}/logs/features_{feature}_{split}.log",
+    benchmark:
+        "results/{subject}/benchmarks/features_{feature}_{split}.tsv"
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        code=code("gather_features.py"),
+    script:
+        "../workflow_scripts/gather_features.py"

@@ -4,6 +4,14 @@ In:  demo/haxby2001, demo/pictures
 Out: datasets.*.custom.{trials, betas, mask, stimuli}, datasets.*.captions
 """
 
+N_CATEGORIES, N_RUNS = 8, 12
+
+
+def most_stimuli(subject, split):
+    """A split's stimuli: a block of each category in each of its runs."""
+    n_test = len(cfg.haxby.test_runs)
+    return N_CATEGORIES * {"train": N_RUNS - n_test, "test": n_test}[split]
+
 
 rule haxby:
     input:

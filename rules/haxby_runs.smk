@@ -39,11 +39,31 @@ rule held_out:
         "../workflow_scripts/held_out.py"
 
 
-use rule stage1 as held_out_stage1 with:
+use rule stage1_shard as held_out_stage1_shard with:
     input:
         latents=f"{HELD_OUT}vdvae.h5",
         model=PATHS.vdvae,
         sizes=layouts.description(PATHS.vdvae),
+    output:
+        temp("results/{subject}/shards/held_out_{labels}_stage1/{span}.h5"),
+    log:
+        "results/{subject}/logs/held_out_{labels}_stage1_{span}.log",
+    benchmark:
+        "results/{subject}/benchmarks/held_out_{labels}_stage1_{span}.tsv"
+    wildcard_constraints:
+        labels="|".join(LABELS),
+
+
+use rule stage1 as held_out_stage1 with:
+    input:
+        shards=of_shards(
+            "stage1",
+            "results/{subject}/shards/held_out_{labels}_stage1/{span}.h5",
+            "both",
+        ),
+        like=expand(
+            "results/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
+        ),
     output:
         pictures=directory(f"{HELD_OUT}stage1"),
         manifest=f"{HELD_OUT}stage1_manifest.tsv",
@@ -55,7 +75,7 @@ use rule stage1 as held_out_stage1 with:
         labels="|".join(LABELS),
 
 
-use rule recon as held_out_recon with:
+use rule recon_shard as held_out_recon_shard with:
     input:
         stage1=f"{HELD_OUT}stage1",
         manifest=f"{HELD_OUT}stage1_manifest.tsv",
@@ -63,6 +83,26 @@ use rule recon as held_out_recon with:
         vision=f"{HELD_OUT}clip_vision.h5",
         clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
         diffusion=layouts.diffusion(PATHS.versatile_diffusion),
+    output:
+        temp("results/{subject}/shards/held_out_{labels}_recon/{span}.h5"),
+    log:
+        "results/{subject}/logs/held_out_{labels}_recon_{span}.log",
+    benchmark:
+        "results/{subject}/benchmarks/held_out_{labels}_recon_{span}.tsv"
+    wildcard_constraints:
+        labels="|".join(LABELS),
+
+
+use rule stage1 as held_out_recon with:
+    input:
+        shards=of_shards(
+            "recon",
+            "results/{subject}/shards/held_out_{labels}_recon/{span}.h5",
+            "both",
+        ),
+        like=expand(
+            "results/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
+        ),
     output:
         pictures=directory(f"{HELD_OUT}recon"),
         manifest=f"{HELD_OUT}recon_manifest.tsv",

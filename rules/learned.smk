@@ -99,11 +99,23 @@ rule learned_predict:
         "../workflow_scripts/learned_predict.py"
 
 
-use rule stage1 as learned_stage1 with:
+use rule stage1_shard as learned_stage1_shard with:
     input:
         latents="results/{subject}/learned/vdvae_test.h5",
         model=PATHS.vdvae,
         sizes=layouts.description(PATHS.vdvae),
+    output:
+        temp("results/{subject}/shards/learned_stage1/{span}.h5"),
+    log:
+        "results/{subject}/logs/learned_stage1_{span}.log",
+    benchmark:
+        "results/{subject}/benchmarks/learned_stage1_{span}.tsv"
+
+
+use rule stage1 as learned_stage1 with:
+    input:
+        shards=of_shards("stage1", "results/{subject}/shards/learned_stage1/{span}.h5"),
+        like=["results/{subject}/nsd/stimuli_test.h5"],
     output:
         pictures=directory("results/{subject}/learned/stage1"),
         manifest="results/{subject}/learned/stage1_manifest.tsv",

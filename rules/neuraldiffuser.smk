@@ -42,7 +42,7 @@ use rule ridge as ridge_taps with:
         code=code("ridge.py"),
 
 
-rule guided:
+rule guided_shard:
     input:
         stage1=first_guesses(""),
         manifest=first_guesses("_manifest.tsv"),
@@ -54,12 +54,11 @@ rule guided:
         tower=lambda wildcards: model_files("clip_taps"),
         diffusion=diffusion_files,
     output:
-        pictures=directory("results/{subject}/variants/{variant}/recon"),
-        manifest="results/{subject}/variants/{variant}/recon_manifest.tsv",
+        temp("results/{subject}/shards/variants/{variant}/{span}.h5"),
     log:
-        "results/{subject}/logs/variant_{variant}.log",
+        "results/{subject}/logs/variant_{variant}_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/variant_{variant}.tsv"
+        "results/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
         variant=configuration.names(cfg.guided),
     conda:

@@ -5,6 +5,21 @@ Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{spl
 """
 
 
+def most_stimuli(subject, split):
+    """A split's stimuli; at most so many while the design is not there, and shards beyond those that there are are empty."""
+    if PATHS.simulated:
+        known = {"train": cfg.demo.n_train, "test": cfg.demo.n_test}[split]
+    elif Path(DESIGN).is_file():
+        numbers = tuple(session_numbers(subject))
+        with one_sentence():
+            return nsd.count_stimuli(DESIGN, cfg.subject_number(subject), numbers)[
+                split
+            ]
+    else:
+        known = sessions.PUBLISHED_STIMULI[split][cfg.subject_number(subject) - 1]
+    return min(known, sessions.N_TRIALS * len(SESSIONS[subject]))
+
+
 rule nsd_design:
     input:
         design=DESIGN,
@@ -21,7 +36,10 @@ rule nsd_design:
         runtime=5,
     params:
         subject=lambda wildcards: cfg.subject_number(wildcards.subject),
-        sessions=lambda wildcards: session_numbers(wildcards.subject),
+        # one word: Snakemake compares the values of all parameters as a set
+        sessions=lambda wildcards: " ".join(
+            ["sessions", *map(str, session_numbers(wildcards.subject))]
+        ),
         code=code("nsd_design.py"),
     script:
         "../workflow_scripts/nsd_design.py"

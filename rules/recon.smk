@@ -5,7 +5,7 @@ Out: results/{subject}/{recon/nsd*.png, recon_manifest.tsv}
 """
 
 
-rule recon:
+rule recon_shard:
     input:
         stage1="results/{subject}/stage1",
         manifest="results/{subject}/stage1_manifest.tsv",
@@ -14,12 +14,11 @@ rule recon:
         clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
         diffusion=layouts.diffusion(PATHS.versatile_diffusion),
     output:
-        pictures=directory("results/{subject}/recon"),
-        manifest="results/{subject}/recon_manifest.tsv",
+        temp("results/{subject}/shards/recon/{span}.h5"),
     log:
-        "results/{subject}/logs/recon.log",
+        "results/{subject}/logs/recon_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/recon.tsv"
+        "results/{subject}/benchmarks/recon_{span}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -37,3 +36,16 @@ rule recon:
         code=code("recon.py"),
     script:
         "../workflow_scripts/recon.py"
+
+
+use rule stage1 as recon with:
+    input:
+        shards=of_shards("recon", "results/{subject}/shards/recon/{span}.h5"),
+        like=["results/{subject}/nsd/stimuli_test.h5"],
+    output:
+        pictures=directory("results/{subject}/recon"),
+        manifest="results/{subject}/recon_manifest.tsv",
+    log:
+        "results/{subject}/logs/recon.log",
+    benchmark:
+        "results/{subject}/benchmarks/recon.tsv"

@@ -29,11 +29,23 @@ rule mean_image:
         "../workflow_scripts/mean_image.py"
 
 
-use rule stage1 as vdvae_reference with:
+use rule stage1_shard as vdvae_reference_shard with:
     input:
         latents="results/{subject}/features/vdvae_test.h5",
         model=PATHS.vdvae,
         sizes=layouts.description(PATHS.vdvae),
+    output:
+        temp("results/{subject}/shards/vdvae_reference/{span}.h5"),
+    log:
+        "results/{subject}/logs/vdvae_reference_{span}.log",
+    benchmark:
+        "results/{subject}/benchmarks/vdvae_reference_{span}.tsv"
+
+
+use rule stage1 as vdvae_reference with:
+    input:
+        shards=of_shards("stage1", "results/{subject}/shards/vdvae_reference/{span}.h5"),
+        like=["results/{subject}/nsd/stimuli_test.h5"],
     output:
         pictures=directory(f"{REFERENCE}vdvae"),
         manifest=f"{REFERENCE}vdvae_manifest.tsv",
@@ -43,17 +55,16 @@ use rule stage1 as vdvae_reference with:
         "results/{subject}/benchmarks/vdvae_reference.tsv"
 
 
-rule autoencoder_reference:
+rule autoencoder_reference_shard:
     input:
         stimuli="results/{subject}/nsd/stimuli_test.h5",
         diffusion=layouts.diffusion(PATHS.versatile_diffusion),
     output:
-        pictures=directory(f"{REFERENCE}autoencoder"),
-        manifest=f"{REFERENCE}autoencoder_manifest.tsv",
+        temp("results/{subject}/shards/autoencoder_reference/{span}.h5"),
     log:
-        "results/{subject}/logs/autoencoder_reference.log",
+        "results/{subject}/logs/autoencoder_reference_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/autoencoder_reference.tsv"
+        "results/{subject}/benchmarks/autoencoder_reference_{span}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -69,3 +80,18 @@ rule autoencoder_reference:
         code=code("autoencoder_reference.py"),
     script:
         "../workflow_scripts/autoencoder_reference.py"
+
+
+use rule stage1 as autoencoder_reference with:
+    input:
+        shards=of_shards(
+            "recon", "results/{subject}/shards/autoencoder_reference/{span}.h5"
+        ),
+        like=["results/{subject}/nsd/stimuli_test.h5"],
+    output:
+        pictures=directory(f"{REFERENCE}autoencoder"),
+        manifest=f"{REFERENCE}autoencoder_manifest.tsv",
+    log:
+        "results/{subject}/logs/autoencoder_reference.log",
+    benchmark:
+        "results/{subject}/benchmarks/autoencoder_reference.tsv"

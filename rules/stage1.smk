@@ -5,18 +5,17 @@ Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
 """
 
 
-rule stage1:
+rule stage1_shard:
     input:
         latents="results/{subject}/ridge/vdvae_test.h5",
         model=PATHS.vdvae,
         sizes=layouts.description(PATHS.vdvae),
     output:
-        pictures=directory("results/{subject}/stage1"),
-        manifest="results/{subject}/stage1_manifest.tsv",
+        temp("results/{subject}/shards/stage1/{span}.h5"),
     log:
-        "results/{subject}/logs/stage1.log",
+        "results/{subject}/logs/stage1_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/stage1.tsv"
+        "results/{subject}/benchmarks/stage1_{span}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -31,3 +30,25 @@ rule stage1:
         code=code("stage1.py"),
     script:
         "../workflow_scripts/stage1.py"
+
+
+rule stage1:
+    input:
+        shards=of_shards("stage1", "results/{subject}/shards/stage1/{span}.h5"),
+        like=["results/{subject}/nsd/stimuli_test.h5"],
+    output:
+        pictures=directory("results/{subject}/stage1"),
+        manifest="results/{subject}/stage1_manifest.tsv",
+    log:
+        "results/{subject}/logs/stage1.log",
+    benchmark:
+        "results/{subject}/benchmarks/stage1.tsv"
+    conda:
+        "../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    params:
+        code=code("gather_pictures.py"),
+    script:
+        "../workflow_scripts/gather_pictures.py"

@@ -10,7 +10,7 @@ ABLATED = [
 ]
 
 
-use rule recon as variant with:
+use rule recon_shard as variant_shard with:
     input:
         stage1=first_guesses(""),
         manifest=first_guesses("_manifest.tsv"),
@@ -19,12 +19,11 @@ use rule recon as variant with:
         clip=clip_files,
         diffusion=diffusion_files,
     output:
-        pictures=directory("results/{subject}/variants/{variant}/recon"),
-        manifest="results/{subject}/variants/{variant}/recon_manifest.tsv",
+        temp("results/{subject}/shards/variants/{variant}/{span}.h5"),
     log:
-        "results/{subject}/logs/variant_{variant}.log",
+        "results/{subject}/logs/variant_{variant}_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/variant_{variant}.tsv"
+        "results/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
         variant=configuration.names([*UNGUIDED, ""]),
     params:
@@ -35,3 +34,18 @@ use rule recon as variant with:
             "compute.dtype",
         ),
         code=code("recon.py"),
+
+
+use rule stage1 as variant with:
+    input:
+        shards=of_shards(
+            "recon", "results/{subject}/shards/variants/{variant}/{span}.h5"
+        ),
+        like=["results/{subject}/nsd/stimuli_test.h5"],
+    output:
+        pictures=directory("results/{subject}/variants/{variant}/recon"),
+        manifest="results/{subject}/variants/{variant}/recon_manifest.tsv",
+    log:
+        "results/{subject}/logs/variant_{variant}.log",
+    benchmark:
+        "results/{subject}/benchmarks/variant_{variant}.tsv"

@@ -12,13 +12,37 @@ def test_categories_are_found_in_new_pictures():
     label = seen.labels(shown)
     features = rng.normal(size=(300, 8))
     features[np.arange(300), label] += 4
-    train, test = slice(0, 200), slice(200, 300)
-    sets = {"test": features[test], "three": np.eye(8)[:3] * 9}
-    found = seen.probabilities(features[train], label[train], sets, 3)
-    assert found["three"].argmax(1).tolist() == [0, 1, 2]
-    np.testing.assert_allclose(found["test"].sum(1), 1)
-    assert min(seen.recall(found["test"], label[test])) > 0.8
-    assert np.mean(seen.recall(found["test"], rng.permutation(label[test]))) < 0.55
+    train, test = (seen.Examples(features[rows], label[rows]) for rows in (slice(0, 200), slice(200, 300)))
+    classify = seen.classifier([train], 3)
+    assert classify(np.eye(8)[:3] * 9).argmax(1).tolist() == [0, 1, 2]
+    found = classify(test.features)
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert min(seen.recall(found, test.label)) > 0.8
+    assert np.mean(seen.recall(found, rng.permutation(test.label))) < 0.55
+
+
+def test_few_reconstructions_teach_what_blur_does():
+    """Where decoding moves a category's features onto another's, the classifier follows the decoded ones."""
+    rng = np.random.default_rng(0)
+    label, decoded_label = np.arange(400) % 2, np.arange(40) % 2
+    features, decoded = rng.normal(size=(400, 2)), rng.normal(size=(40, 2))
+    features[:, 0] += 4 * label
+    decoded += 6 * np.stack([np.ones(40), decoded_label], 1)  # all of them look like category 1
+    train, made = seen.Examples(features, label), seen.Examples(decoded, decoded_label)
+    (alone,) = [seen.classifier([train], 2)(decoded)]
+    assert seen.recall(alone, decoded_label)[0] < 0.2
+    (found,) = seen.held_out(train, made, [decoded], 2)
+    assert min(seen.recall(found, decoded_label)) > 0.8
+
+
+def test_no_stimulus_is_judged_by_its_own_reconstruction():
+    """Labels drawn at random cannot be recognised, however well they are remembered."""
+    rng = np.random.default_rng(0)
+    train = seen.Examples(rng.normal(size=(200, 60)), rng.integers(0, 2, 200))
+    made = seen.Examples(rng.normal(size=(100, 60)), rng.integers(0, 2, 100))
+    (found,) = seen.held_out(train, made, [made.features], 2)
+    assert np.mean(seen.recall(found, made.label)) < 0.65
+    assert np.mean(seen.recall(seen.classifier([train, made], 2)(made.features), made.label)) > 0.65
 
 
 def test_the_first_category_counts():
@@ -29,7 +53,7 @@ def test_the_first_category_counts():
 def test_classes_without_images():
     features = np.random.default_rng(0).normal(size=(20, 3))
     label = np.where(features[:, 0] > 0, 0, 2)
-    found = seen.probabilities(features, label, {"same": features}, 3)["same"]
+    found = seen.classifier([seen.Examples(features, label)], 3)(features)
     assert (found[:, 1] == 0).all()
     recalled = seen.recall(found, label)
     assert np.isnan(recalled[1])
@@ -37,7 +61,7 @@ def test_classes_without_images():
 
 
 def test_one_class_alone():
-    found = seen.probabilities(np.eye(3), np.array([2, 2, 2]), {"new": np.zeros((2, 3))}, 3)["new"]
+    found = seen.classifier([seen.Examples(np.eye(3), np.array([2, 2, 2]))], 3)(np.zeros((2, 3)))
     assert found.tolist() == [[0, 0, 1], [0, 0, 1]]
 
 

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import vd_forms
 from nsd_tree import write_tree
@@ -56,8 +58,9 @@ def test_artifacts(finished):
 def test_drawn_graph_is_snakemakes(finished):
     """The report draws every way from job to job, but for those that a longer one implies."""
     found = snakemake(finished, "results/report.html", "--rulegraph")
-    names = dict(re.findall(r'(\d+)\[label = "(\w+)"', found.stdout))
+    names = dict(re.findall(r'(\d+)\[label = "(\w+?)(?:_shard)?"', found.stdout))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found.stdout)}
+    edges = {(a, b) for a, b in edges if a != b}  # a stage and its shards are one
 
     def reached(start, without):
         seen, waiting = set(), [start]
@@ -137,8 +140,8 @@ def test_edits_without_meaning_rerun_nothing(checkout):
 
 def test_kill_leaves_no_half_artifact_and_the_next_run_completes(checkout):
     results = checkout / "results/sub01"
-    untouched = digests(results / "ridge") | digests(results / "stage1")
-    for key, value in (("recon.steps", 250), ("recon.strength", 1.0), ("compute.batch_size.recon", 1)):
+    untouched, earlier = digests(results / "ridge") | digests(results / "stage1"), digests(results / "recon")
+    for key, value in (("recon.steps", 100), ("shards.recon", 4)):
         edit_config(checkout, key, value)
     run = subprocess.Popen(
         command("--cores", "2"),
@@ -149,23 +152,55 @@ def test_kill_leaves_no_half_artifact_and_the_next_run_completes(checkout):
     )
     try:
         deadline = time.monotonic() + 90
-        while not list(results.glob("recon.part-*/*.png")):
-            assert run.poll() is None, "the run ended before a picture was written"
-            assert time.monotonic() < deadline, "no picture was written in time"
-            time.sleep(0.05)
+        while not (shards := list(results.glob("shards/recon/*.h5"))) or not list(
+            results.glob("shards/recon/*.part-*")
+        ):
+            assert run.poll() is None, "the run ended before a shard was written"
+            assert time.monotonic() < deadline, "no second shard was begun in time"
+            time.sleep(0.02)
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
-    assert not (results / "recon").exists()
-    assert not (results / "recon_manifest.tsv").exists()
-    edit_config(checkout, "recon.steps", 4)
+    assert digests(results / "recon") == earlier
+    written = shards[0].read_bytes()
     assert snakemake(checkout, "--unlock").returncode == 0
-    again = snakemake(checkout, "--cores", "2")
+    again = snakemake(checkout, "--cores", "2", "--notemp", "results/sub01/recon")
     assert again.returncode == 0, again.stderr
+    assert len(re.findall(r"^(?:local)?rule recon_shard:", again.stderr, re.M)) == 1
+    assert shards[0].read_bytes() == written
     ids, _ = pictures.read_folder(results / "recon", results / "recon_manifest.tsv")
     assert len(ids) == N_TEST
     assert digests(results / "ridge") | digests(results / "stage1") == untouched
     assert not list(results.glob("*.part-*"))
+
+
+def test_shards_do_not_change_an_artifact(finished, checkout):
+    """Byte for byte, where batches end with the shards; within a grey level where they do not."""
+
+    def made(root):
+        """What comes of shards, and what follows from it to the byte."""
+        here = root / "results/sub01"
+        known = {str(Path(path).relative_to(here)): digest for path, digest in digests(here).items()}
+        names = ("features/", "ridge/", "stage1", "recon", "references/", "judged/")
+        return {path: digest for path, digest in known.items() if path.startswith(names)}
+
+    for key, size in (("features", 6), ("stage1", 4), ("recon", 2)):
+        edit_config(checkout, f"shards.{key}", size)
+    run = snakemake(checkout, "--cores", "2")
+    assert run.returncode == 0, run.stderr
+    counted = dict(re.findall(r"^(\w+_shard) +(\d+)$", run.stderr, re.M))
+    expected = {"features": 3 * (3 + 2), "stage1": 2, "recon": 4, "vdvae_reference": 2, "autoencoder_reference": 4}
+    assert counted == {f"{stage}_shard": str(number) for stage, number in expected.items()}
+    assert made(checkout) == made(finished)
+    assert not list(checkout.rglob("shards/**/*.h5"))
+    edit_config(checkout, "shards.recon", 3)
+    run = snakemake(checkout, "--cores", "2", "results/sub01/recon")
+    assert run.returncode == 0, run.stderr
+    (_, found), (_, one) = (
+        pictures.read_folder(root / "results/sub01/recon", root / "results/sub01/recon_manifest.tsv")
+        for root in (checkout, finished)
+    )
+    assert np.abs(found.astype(int) - one).max() <= 1
 
 
 def test_bad_input_ends_with_one_sentence_and_leaves_artifacts_alone(checkout):

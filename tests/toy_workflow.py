@@ -48,7 +48,7 @@ def write_checkout(folder: Path) -> Path:
     }
     config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2, "repeated": ["recon"]}
     config["recon"]["steps"] = 4
-    config["compute"]["device"] = "cpu"
+    config["compute"] |= {"device": "cpu", "batch_size": dict.fromkeys(("features", "stage1", "recon"), 2)}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     write_vdvae(folder / "toy/vdvae")
     write_versatile_diffusion(folder / "toy/versatile-diffusion")
@@ -106,12 +106,18 @@ def command(*arguments: str) -> list[str]:
 
 
 def planned(checkout: Path, *targets: str) -> set[str]:
-    """What a dry run would do: rule names, with the feature or the set of pictures for rules that have one."""
+    """What a dry run would do: rule names, with the feature or the set of pictures for rules that have one.
+
+    A stage and its shards are one.
+    """
     found = snakemake(checkout, "-n", *targets)
     assert found.returncode == 0, found.stderr
     text = found.stdout + found.stderr
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
-    named = {(name, *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block)) for name, block in jobs}
+    named = {
+        (name.removesuffix("_shard"), *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block))
+        for name, block in jobs
+    }
     return {":".join(parts) for parts in named} - {"all"}
 
 

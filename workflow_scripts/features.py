@@ -1,9 +1,10 @@
-"""Stage 2: one feature of one split's stimuli."""
+"""Stage 2: one feature of a shard of one split's stimuli."""
 
-from brain_diffuser import devices, features
+from brain_diffuser import devices, features, shards
 from brain_diffuser.job import job, progress
 
-with job(snakemake), devices.enough_memory("features"):
+
+def extract(rows: slice) -> None:
     feature, cfg = snakemake.wildcards.feature, snakemake.params.cfg
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     options = dict(cfg.get(f"features.{feature}", {}))
@@ -17,8 +18,13 @@ with job(snakemake), devices.enough_memory("features"):
         snakemake.input.stimuli,
         snakemake.input.captions[0] if snakemake.input.captions else None,
         snakemake.output[0],
+        rows=rows,
         batch_size=snakemake.resources.batch_size,
         storage=cfg["features.storage"],
         progress=progress,
         **options,
     )
+
+
+with job(snakemake), devices.enough_memory("features"):
+    shards.make(snakemake.wildcards.span, snakemake.input.stimuli, snakemake.output[0], extract)

@@ -1,28 +1,27 @@
-"""Stage 5: reconstructions of the test stimuli."""
+"""Stage 5: reconstructions of a shard of the test stimuli."""
 
-from brain_diffuser import arrays, backbones, devices, pictures, recon
+from brain_diffuser import backbones, devices, recon, shards
 from brain_diffuser.job import job, progress
 
-with job(snakemake), devices.enough_memory("recon"):
+
+def reconstruct(rows: slice) -> None:
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    text = arrays.load(inputs.text)
-    vision = arrays.load_aligned(inputs.text, inputs.vision)[1].values if inputs.vision else None
-    nsd_id, guesses = text.nsd_id, None
-    if inputs.stage1:  # a variant may start from noise
-        nsd_id, guesses = pictures.read_folder(inputs.stage1, inputs.manifest)
-        arrays.check_aligned(inputs.stage1, nsd_id, inputs.text, text.nsd_id)
+    decoded = recon.load(inputs.text, inputs.vision, inputs.stage1, inputs.manifest, rows)
     models, unconditional = backbones.load(params.backbone, params.diffusion, params.clip, device, dtype)
-    reconstructions = recon.reconstruct(
-        guesses,
-        text.values,
-        vision,
+    made = recon.reconstruct(
+        decoded.guesses,
+        decoded.text,
+        decoded.vision,
         unconditional,
         models,
-        nsd_id=nsd_id,
+        nsd_id=decoded.nsd_id,
         batch_size=snakemake.resources.batch_size,
         **cfg["recon"],
     )
-    pictures.write_folder(
-        snakemake.output.pictures, snakemake.output.manifest, progress(reconstructions, len(nsd_id), "reconstructions")
-    )
+    made = progress(made, len(decoded.nsd_id), "reconstructions")
+    shards.save_pictures(snakemake.output[0], made, decoded.nsd_id)
+
+
+with job(snakemake), devices.enough_memory("recon"):
+    shards.make(snakemake.wildcards.span, snakemake.input.text, snakemake.output[0], reconstruct)

@@ -2,10 +2,11 @@
 
 import csv
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
-from brain_diffuser import __version__, report, score_tables
+from brain_diffuser import __version__, report, score_tables, shards
 from brain_diffuser.job import job
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "h5py", "pillow", "snakemake")
@@ -50,13 +51,14 @@ def exhibits(folder: str, known: dict[str, str]) -> list[tuple[str, Path]]:
 
 
 def runtimes(subject: str) -> list[tuple[str, str, float, float]]:
-    """(subject, job, seconds, peak MiB) of the jobs that Snakemake measured."""
+    """(subject, rule, seconds, peak MiB) of the jobs that Snakemake measured; shards count for their stage."""
     found = []
     for path in sorted(Path("results", subject, "benchmarks").glob("*.tsv")):
         with open(path, newline="") as stream:
             row = next(csv.DictReader(stream, delimiter="\t"))
-        peak = row["max_rss"]
-        found.append((subject, path.stem, float(row["s"]), float(peak) if peak not in ("-", "NA") else float("nan")))
+        rule = re.sub(f"_{shards.SPAN}$", "", path.stem)
+        peak = float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else float("nan")
+        found.append((subject, rule, float(row["s"]), peak))
     return found
 
 

@@ -26,14 +26,16 @@ with job(snakemake):
         _, made = pictures.read_folder(inputs[name], inputs[f"{name}_manifest"])
         features[name] = judge.features(made)[metric]
     named = (*(name for name, _ in params.categories), "none")
-    found = seen.probabilities(features.pop("train"), label["train"], features, len(named))
+    train, made = (seen.Examples(features[a], label[b]) for a, b in (("train", "train"), ("recon", "test")))
+    classify = seen.classifier([train, made], len(named))
+    judged = seen.held_out(train, made, [features["test"], features["recon"]], len(named))
     files = [file for file, _, _ in pictures.read_manifest(inputs.optimal_manifest)]
     counts = np.bincount(label["test"], minlength=len(named)).tolist()
-    recalled = [seen.recall(found[name], label["test"]) for name in ("test", "recon")]
+    recalled = [seen.recall(each, label["test"]) for each in judged]
     with arrays.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         header = ("category", "test_stimuli", "recognised_in_stimuli", "recognised_in_reconstructions")
         rows = zip(named, counts, *(np.round(each, 3).tolist() for each in recalled), strict=True)
         scores.write_csv(folder / "judge.csv", header, rows)
-        rows = ((file, *row) for file, row in zip(files, found["optimal"].round(4).tolist(), strict=True))
+        rows = ((file, *row) for file, row in zip(files, classify(features["optimal"]).round(4).tolist(), strict=True))
         scores.write_csv(folder / "seen.csv", ("picture", *named), rows)
