@@ -1,5 +1,6 @@
 """A checkout of the workflow with a toy subject and tiny random networks in the published layouts."""
 
+import ast
 import hashlib
 import json
 import re
@@ -119,6 +120,15 @@ def planned(checkout: Path, *targets: str) -> set[str]:
         for name, block in jobs
     }
     return {":".join(parts) for parts in named} - {"all"}
+
+
+def graphs(checkout: Path) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """What feeds what, as the report draws it and as Snakemake has it; a stage and its shards are one."""
+    (drawn,) = re.findall(r"STAGES = (\[.*?\n\])", (checkout / "rules/report.smk").read_text(), re.S)
+    found = snakemake(checkout, "results/report.html", "--rulegraph").stdout
+    names = dict(re.findall(r'(\d+)\[label = "(\w+?)(?:_shard)?"', found))
+    edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found)}
+    return set(ast.literal_eval(drawn)), {(a, b) for a, b in edges if a != b}
 
 
 def edit_config(checkout: Path, path: str, value: object) -> None:
