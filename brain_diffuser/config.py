@@ -321,6 +321,7 @@ class Shards(Section):
     features: Count
     stage1: Count
     recon: Count
+    judged: Count
 
 
 class Compute(Section):

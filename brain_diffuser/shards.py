@@ -1,11 +1,12 @@
 """Stages 2, 4 and 5 in shards: spans of a split's stimuli, a job for each, whose results are then gathered in order."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from brain_diffuser import arrays
 
@@ -38,6 +39,30 @@ def save_pictures(
         images[0] = first
         for row, (_, picture) in enumerate(made, 1):
             images[row] = picture
+
+
+def save_parts(path: str | Path, parts: Mapping[str, np.ndarray], nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
+    """Write a shard of several features, each (stimuli, dim), side by side."""
+    widths = {name: part.shape[1] for name, part in parts.items()}
+    arrays.save(path, np.concatenate([*parts.values()], axis=1), nsd_id, attrs=widths)
+
+
+def load_parts(
+    paths: Sequence[str | Path], like: Sequence[str | Path]
+) -> tuple[Int32[np.ndarray, " stimuli"], dict[str, Float[np.ndarray, "stimuli dim"]]]:
+    """The ids of all shards in order, and the features that `save_parts` wrote, by name.
+
+    Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
+    """
+    nsd_id = _check(paths, like)
+    found, widths = [], {}
+    for path in paths:
+        with arrays.reading(path) as (values, ids):
+            if len(ids):
+                found.append(values[...])
+                widths = json.loads(values.attrs.get("made_by", "{}"))
+    ends = np.cumsum([*widths.values()])
+    return nsd_id, dict(zip(widths, np.split(np.concatenate(found), ends[:-1], axis=1), strict=True))
 
 
 def pictures(

@@ -35,12 +35,52 @@ rule pixels:
         "../workflow_scripts/pixels.py"
 
 
-rule judged:
+rule judged_shard:
     input:
         stimuli="results/{subject}/nsd/stimuli_test.h5",
-        pictures=lambda wildcards: folder(wildcards.pictures),
-        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
+        pictures=lambda wildcards: (
+            [] if wildcards.shown == "stimuli" else folder(wildcards.shown)
+        ),
+        manifest=lambda wildcards: (
+            []
+            if wildcards.shown == "stimuli"
+            else f"{folder(wildcards.shown)}_manifest.tsv"
+        ),
         weights=lambda wildcards: judge_weights([wildcards.judge]),
+    output:
+        temp("results/{subject}/shards/judged/{shown}/{judge}/{span}.h5"),
+    log:
+        "results/{subject}/logs/judged_{shown}_{judge}_{span}.log",
+    benchmark:
+        "results/{subject}/benchmarks/judged_{shown}_{judge}_{span}.tsv"
+    wildcard_constraints:
+        shown="stimuli|"
+        + "|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
+    conda:
+        "../envs/judges.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=GPU,
+        device=cfg.compute.device,
+    params:
+        cfg=settings("metrics.protocol"),
+        judges=lambda wildcards: PATHS.judges,
+        clip=lambda wildcards: PATHS.clip if wildcards.judge == "clip" else None,
+        code=code("judged_shard.py"),
+    script:
+        "../workflow_scripts/judged_shard.py"
+
+
+rule judged:
+    input:
+        seen=of_shards(
+            "judged", "results/{subject}/shards/judged/stimuli/{judge}/{span}.h5"
+        ),
+        made=of_shards(
+            "judged", "results/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"
+        ),
+        like=["results/{subject}/nsd/stimuli_test.h5"],
     output:
         "results/{subject}/judged/{pictures}/{judge}.csv",
     log:
@@ -48,16 +88,12 @@ rule judged:
     benchmark:
         "results/{subject}/benchmarks/judged_{pictures}_{judge}.tsv"
     conda:
-        "../envs/judges.yaml"
+        "../envs/core.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
-        gpu=GPU,
-        device=cfg.compute.device,
+        mem_mb=6000,
+        runtime=30,
     params:
-        cfg=settings("metrics.protocol", "metrics.control_seed"),
-        judges=lambda wildcards: PATHS.judges,
-        clip=lambda wildcards: PATHS.clip if wildcards.judge == "clip" else None,
+        cfg=settings("metrics.control_seed"),
         code=code("judged.py"),
     script:
         "../workflow_scripts/judged.py"

@@ -72,6 +72,24 @@ def test_pictures_come_in_order(tmp_path, like):
     assert list(ids) == NSD_ID.tolist()
 
 
+def test_several_features_of_a_shard(tmp_path, like):
+    parts = {"early": np.arange(15.0).reshape(5, 3), "late": np.arange(5.0)[:, None]}
+    paths = [tmp_path / f"{span}.h5" for span in shards.spans(8, 2)]
+    for span, path in zip(shards.spans(8, 2), paths, strict=True):
+        shards.make(
+            span,
+            like[0],
+            path,
+            lambda rows, path=path: shards.save_parts(
+                path, {name: part[rows] for name, part in parts.items()}, NSD_ID[rows]
+            ),
+        )
+    nsd_id, found = shards.load_parts(paths, like)
+    np.testing.assert_array_equal(nsd_id, NSD_ID)
+    for name, part in parts.items():
+        np.testing.assert_array_equal(found[name], part)
+
+
 def test_a_missing_shard_is_named(tmp_path, like):
     values = np.zeros((5, 2, 3))
     paths = written(tmp_path, 2, values, like)

@@ -34,7 +34,7 @@ RIDGE = {f"ridge:{feature}" for feature in FEATURES}
 
 
 def judged(pictures):
-    return {f"pixels:{pictures}", f"judged:{pictures}", "metrics", "report"}
+    return {f"pixels:{pictures}", f"judged:{pictures}", "judged:stimuli", "metrics", "report"}
 
 
 AFTER_KERNEL = {"encoding_kernel", "encoding", "accuracy", "retrieval"}
@@ -190,12 +190,19 @@ def test_shards_do_not_change_an_artifact(finished, checkout):
         names = ("features/", "ridge/", "stage1", "recon", "references/", "judged/")
         return {path: digest for path, digest in known.items() if path.startswith(names)}
 
-    for key, size in (("features", 6), ("stage1", 4), ("recon", 2)):
+    for key, size in (("features", 6), ("stage1", 4), ("recon", 2), ("judged", 6)):
         edit_config(checkout, f"shards.{key}", size)
     run = snakemake(checkout, "--cores", "2")
     assert run.returncode == 0, run.stderr
     counted = dict(re.findall(r"^(\w+_shard) +(\d+)$", run.stderr, re.M))
-    expected = {"features": 3 * (3 + 2), "stage1": 2, "recon": 4, "vdvae_reference": 2, "autoencoder_reference": 4}
+    expected = {
+        "features": 3 * (3 + 2),
+        "stage1": 2,
+        "recon": 4,
+        "vdvae_reference": 2,
+        "autoencoder_reference": 4,
+        "judged": 6 * 2,
+    }
     assert counted == {f"{stage}_shard": str(number) for stage, number in expected.items()}
     assert made(checkout) == made(finished)
     assert not list(checkout.rglob("shards/**/*.h5"))
