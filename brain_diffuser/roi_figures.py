@@ -56,17 +56,17 @@ def perturbed_sheet(perturbed: Folder, stimuli: str | Path) -> Image.Image:
     return pictures.contact_sheet(rows, titles, [f"{region}, nsd_id {each}" for region, each in strips], groups=2)
 
 
-def shares(rows: Sequence[Mapping[str, str]]) -> list[Row]:
-    """Region by region, the share of its optimal pictures in which each category is what is seen first of all."""
+def mean_probabilities(rows: Sequence[Mapping[str, str]]) -> list[Row]:
+    """Region by region, how probable it is to the judge that its optimal pictures show each category."""
     groups: dict[str, list[Mapping[str, str]]] = {}
     found: list[Row] = []
     for each in rows:
         groups.setdefault(each["picture"].rpartition("_")[0], []).append(each)
     for name, group in groups.items():
         categories = [key for key in group[0] if key != "picture"]
-        seen = [max(categories, key=lambda category: float(row[category])) for row in group]
         row: Row = {"region": name, "pictures": len(group)}
-        found.append(row | {category: round(seen.count(category) / len(group), 3) for category in categories})
+        sums = {category: sum(float(each[category]) for each in group) for category in categories}
+        found.append(row | {category: round(total / len(group), 3) for category, total in sums.items()})
     return found
 
 

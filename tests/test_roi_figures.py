@@ -41,15 +41,15 @@ def test_sheets(folders):
     assert np.abs(np.histogram(flat, 8, (0, 256))[0] / flat.size - 1 / 8).max() < 0.05
 
 
-def test_shares_of_pictures_that_show_a_category():
+def test_probability_that_pictures_show_a_category():
     rows = [
         {"picture": "faces_0.png", "face": "0.9", "none": "0.1"},
         {"picture": "faces_1.png", "face": "0.4", "none": "0.6"},
         {"picture": "ecc_1_0.png", "face": "0.1", "none": "0.9"},
     ]
-    assert roi_figures.shares(rows) == [
-        {"region": "faces", "pictures": 2, "face": 0.5, "none": 0.5},
-        {"region": "ecc_1", "pictures": 1, "face": 0.0, "none": 1.0},
+    assert roi_figures.mean_probabilities(rows) == [
+        {"region": "faces", "pictures": 2, "face": 0.65, "none": 0.35},
+        {"region": "ecc_1", "pictures": 1, "face": 0.1, "none": 0.9},
     ]
 
 

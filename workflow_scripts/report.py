@@ -20,7 +20,7 @@ FIGURES = {
 # What results/{subject}/roi holds, in the order of the page; the folder of the average has some of it.
 EXHIBITS = {
     "optimal.png": "optimal pictures of each region (rest: no response), and of as many voxels drawn at random",
-    "seen.csv": "share of the optimal pictures in which the judge sees each category",
+    "seen.csv": "how probable it is to the judge that the optimal pictures show each category",
     "judge.csv": "share of test stimuli, and of their reconstructions, that the judge puts where they belong",
     "perturbed.png": "a stimulus' response with a region's raised or lowered, in standard deviations; same noise",
     "decoding.svg": "accuracy from one region alone, and with it set to its mean; grey: range of as many random voxels",

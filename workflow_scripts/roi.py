@@ -30,7 +30,7 @@ with job(snakemake):
     norms = {feature: np.load(folder / "weight_norms.npy") for feature, folder in of_feature.items()}
     percentiles = {feature: contributions.percentiles(each) for feature, each in norms.items()}
     tables["weights"] = roi_figures.weight_rows(masks, percentiles)
-    tables["seen"] = roi_figures.shares(scores.read_csv(Path(inputs.seen) / "seen.csv"))
+    tables["seen"] = roi_figures.mean_probabilities(scores.read_csv(Path(inputs.seen) / "seen.csv"))
     headers = {
         name: tuple(rows[0]) if rows else ("feature", *contributions.COLUMNS[name]) for name, rows in tables.items()
     }
