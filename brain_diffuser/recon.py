@@ -12,7 +12,7 @@ from torch import Tensor
 from brain_diffuser import arrays, pictures, seeds
 from brain_diffuser.diffusion import ddim
 from brain_diffuser.diffusion.stable import TextDenoiser
-from brain_diffuser.diffusion.versatile import Codec, DualDenoiser
+from brain_diffuser.diffusion.versatile import Codec, Denoiser, DualDenoiser
 
 Models = tuple[DualDenoiser | TextDenoiser, Codec]
 """The denoiser, of Versatile Diffusion or Stable Diffusion, and the codec of its latents."""
@@ -45,7 +45,7 @@ def load(
     return Decoded(text.nsd_id, guesses, text.values, vision)
 
 
-def picture_size(denoiser: DualDenoiser | TextDenoiser, codec: Codec) -> int:
+def picture_size(denoiser: Denoiser, codec: Codec) -> int:
     """Side in pixels of the pictures that both networks were trained on, 512 for the published ones."""
     return denoiser.latent_shape[-1] * codec.downscale
 

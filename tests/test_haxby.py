@@ -146,6 +146,7 @@ def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     checkout = shutil.copytree(ROOT, tmp_path / "checkout", ignore=shutil.ignore_patterns(*LEFT_OUT))
     haxby_config = ["--configfile", "config.haxby.yaml", "--"]
     asked = [f"results/haxby01/nsd/{name}_test.h5" for name in ("betas", "stimuli")]
+    asked += [f"results/haxby01/held_out/{labels}/clip_text.h5" for labels in ("true", "permuted")]
     run = snakemake(checkout, "--cores", "2", *haxby_config, *asked, "results/haxby01/nsd/captions.json")
     assert run.returncode == 0, run.stderr
     betas = arrays.load(checkout / asked[0])
@@ -154,6 +155,9 @@ def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     np.testing.assert_allclose(np.sort(betas.values, 0), np.sort(blocks.values[of_test], 0), rtol=1e-6)
     again = snakemake(checkout, "-n", *haxby_config, *asked)
     assert "Nothing to be done" in again.stdout + again.stderr
+    true, permuted = (arrays.load(checkout / path).values for path in asked[2:])
+    assert len(true) == 96
+    assert (true != permuted).any(axis=(1, 2)).all()
     for target in ("results/haxby01/identification", "results/report.html"):
         planned = snakemake(checkout, "-n", *haxby_config, target)
         assert planned.returncode == 0, planned.stderr

@@ -1,5 +1,7 @@
 """Spans of stimuli, each computed by a job of its own, are one array or one folder again."""
 
+from functools import partial
+
 import h5py
 import numpy as np
 import pytest
@@ -16,17 +18,17 @@ def like(tmp_path):
     return [tmp_path / "betas.h5"]
 
 
-def written(folder, size, values, like):
-    """Shards of an array, as jobs write them."""
+def written(folder, size, like, save):
+    """Shards of eight rows, of which five are there, as jobs write them by `save(path, rows)`."""
+    folder.mkdir(exist_ok=True)
     paths = [folder / f"{span}.h5" for span in shards.spans(8, size)]
     for span, path in zip(shards.spans(8, size), paths, strict=True):
-        shards.make(
-            span,
-            like[0],
-            path,
-            lambda rows, path=path: arrays.save(path, values[rows], NSD_ID[rows], axes=("tokens", "dim")),
-        )
+        shards.make(span, like[0], path, partial(save, path))
     return paths
+
+
+def of_features(values):
+    return lambda path, rows: arrays.save(path, values[rows], NSD_ID[rows], axes=("tokens", "dim"))
 
 
 def test_spans():
@@ -43,8 +45,7 @@ def test_features_are_the_same_to_the_byte_however_many_shards(tmp_path, like, d
     values = np.random.default_rng(0).normal(size=(5, 43, 51)).astype(dtype)
     files = []
     for size in (1, 2, 3, 8):
-        (tmp_path / str(size)).mkdir()
-        paths = written(tmp_path / str(size), size, values, like)
+        paths = written(tmp_path / str(size), size, like, of_features(values))
         shards.gather(paths, like, tmp_path / f"{size}.h5")
         files.append((tmp_path / f"{size}.h5").read_bytes())
     assert len(set(files)) == 1
@@ -57,16 +58,14 @@ def test_features_are_the_same_to_the_byte_however_many_shards(tmp_path, like, d
 
 def test_pictures_come_in_order(tmp_path, like):
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
-    paths = [tmp_path / f"{span}.h5" for span in shards.spans(8, 2)]
-    for span, path in zip(shards.spans(8, 2), paths, strict=True):
-        shards.make(
-            span,
-            like[0],
-            path,
-            lambda rows, path=path: shards.save_pictures(
-                path, zip(NSD_ID[rows].tolist(), images[rows], strict=True), NSD_ID[rows]
-            ),
-        )
+    paths = written(
+        tmp_path,
+        2,
+        like,
+        lambda path, rows: shards.save_pictures(
+            path, zip(NSD_ID[rows].tolist(), images[rows], strict=True), NSD_ID[rows]
+        ),
+    )
     ids, found = zip(*shards.pictures(paths, like), strict=True)
     np.testing.assert_array_equal(found, images)
     assert list(ids) == NSD_ID.tolist()
@@ -74,16 +73,12 @@ def test_pictures_come_in_order(tmp_path, like):
 
 def test_several_features_of_a_shard(tmp_path, like):
     parts = {"early": np.arange(15.0).reshape(5, 3), "late": np.arange(5.0)[:, None]}
-    paths = [tmp_path / f"{span}.h5" for span in shards.spans(8, 2)]
-    for span, path in zip(shards.spans(8, 2), paths, strict=True):
-        shards.make(
-            span,
-            like[0],
-            path,
-            lambda rows, path=path: shards.save_parts(
-                path, {name: part[rows] for name, part in parts.items()}, NSD_ID[rows]
-            ),
-        )
+    paths = written(
+        tmp_path,
+        2,
+        like,
+        lambda path, rows: shards.save_parts(path, {name: part[rows] for name, part in parts.items()}, NSD_ID[rows]),
+    )
     nsd_id, found = shards.load_parts(paths, like)
     np.testing.assert_array_equal(nsd_id, NSD_ID)
     for name, part in parts.items():
@@ -91,8 +86,7 @@ def test_several_features_of_a_shard(tmp_path, like):
 
 
 def test_a_missing_shard_is_named(tmp_path, like):
-    values = np.zeros((5, 2, 3))
-    paths = written(tmp_path, 2, values, like)
+    paths = written(tmp_path, 2, like, of_features(np.zeros((5, 2, 3))))
     with pytest.raises(ValueError, match=r"betas\.h5 has 5 stimuli, .* has 3; nsd_id 40 is missing from the second"):
         shards.gather(paths[1:], like, tmp_path / "all.h5")
     with pytest.raises(ValueError, match=r"in another order; row 0 is nsd_id 40 in the first, 3 in the second"):

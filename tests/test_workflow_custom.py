@@ -29,6 +29,7 @@ def finished_custom(tmp_path_factory):
     custom["captions"] = "none"
     custom["custom"]["rois"] = {"V1": "data/custom/sub-{label}/rois/V1.nii.gz"}
     config["recon"]["text_weight"] = 0.0
+    config["metrics"]["judges"] = []
     example = yaml.safe_load((checkout / "config.custom.yaml").read_text())
     config["roi"] |= example.pop("roi") | {"contributions": config["roi"]["contributions"] | {"regions": ["V1"]}}
     config["roi"]["perturb"] = {**config["roi"]["perturb"], "stimuli": 2, "amounts": [0]}

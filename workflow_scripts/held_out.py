@@ -11,7 +11,7 @@ with job(snakemake):
     blocks = haxby_runs.labelled(haxby_runs.together(*inputs.betas), custom.read_ids(inputs.stim_files))
     order = np.arange(len(blocks.run))
     if snakemake.wildcards.labels == "permuted":
-        order = haxby_runs.shuffled(blocks.run, np.random.default_rng([params.cfg["haxby_runs.seed"], 0]))
+        order = haxby_runs.shuffled(blocks.run, np.random.default_rng([params.cfg["haxby.seed"], 0]))
     features = haxby_runs.together(*inputs.features)
     predicted = haxby_runs.held_out(blocks, features, order, alpha=params.alpha, rescale=params.cfg["ridge.rescale"])
     arrays.save(snakemake.output[0], predicted, features.nsd_id)

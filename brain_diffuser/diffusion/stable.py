@@ -7,11 +7,11 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Real
-from torch import Tensor, nn
+from torch import Tensor
 
 from brain_diffuser import checkpoints
 from brain_diffuser.diffusion import weights
-from brain_diffuser.diffusion.versatile import Codec
+from brain_diffuser.diffusion.versatile import Codec, Denoiser
 
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -23,8 +23,8 @@ SCHEDULE = {
 """What `ddim` computes with; the UNet must have been trained so."""
 
 
-class TextDenoiser(nn.Module):
-    """The noise in latents, as a UNet sees it whose attention reads text alone.
+class TextDenoiser(Denoiser):
+    """A UNet whose attention reads text alone.
 
     Source: Rombach et al. 2022, arXiv 2112.10752.
     """
@@ -32,11 +32,6 @@ class TextDenoiser(nn.Module):
     def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
         self.unet = unet
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        size = self.unet.config["sample_size"]
-        return self.unet.config["in_channels"], size, size
 
     def forward(
         self,

@@ -50,7 +50,18 @@ class DualTransformer(nn.Module):
         return (torch.lerp(seen, told, weight),)
 
 
-class DualDenoiser(nn.Module):
+class Denoiser(nn.Module):
+    """The noise in latents, as a UNet sees it that is told what they should show."""
+
+    unet: UNet2DConditionModel
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        size = self.unet.config["sample_size"]
+        return self.unet.config["in_channels"], size, size
+
+
+class DualDenoiser(Denoiser):
     """The noise in latents, as the image UNet sees it when its attention reads vision and text at once.
 
     Only what the image flow runs is ever built: the image UNet and the text UNet's transformers, 1.127 of the
@@ -94,11 +105,6 @@ class DualDenoiser(nn.Module):
         }
         shared = {key: config[key] for key in SHARED_SIZES}
         return {"_class_name": "UNetFlatConditionModel", **flat, **shared, "cross_attention_dim": self.text_dim}
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        size = self.unet.config["sample_size"]
-        return self.unet.config["in_channels"], size, size
 
     def forward(
         self,
