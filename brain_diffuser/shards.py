@@ -41,16 +41,21 @@ def save_pictures(
             images[row] = picture
 
 
-def save_parts(path: str | Path, parts: Mapping[str, np.ndarray], nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
-    """Write a shard of several features, each (stimuli, dim), side by side."""
-    widths = {name: part.shape[1] for name, part in parts.items()}
-    arrays.save(path, np.concatenate([*parts.values()], axis=1), nsd_id, attrs=widths)
+Parts = Mapping[str, Float[np.ndarray, "stimuli _"]]
+"""Features of the same stimuli, by name."""
+
+
+def save_parts(path: str | Path, sets: Sequence[Parts], nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
+    """Write a shard of several sets of features, side by side; all sets have the same names and dimensions."""
+    widths = {name: part.shape[1] for name, part in sets[0].items()}
+    together = np.concatenate([part for parts in sets for part in parts.values()], axis=1)
+    arrays.save(path, together, nsd_id, attrs=widths)
 
 
 def load_parts(
     paths: Sequence[str | Path], like: Sequence[str | Path]
-) -> tuple[Int32[np.ndarray, " stimuli"], dict[str, Float[np.ndarray, "stimuli dim"]]]:
-    """The ids of all shards in order, and the features that `save_parts` wrote, by name.
+) -> tuple[Int32[np.ndarray, " stimuli"], list[Parts]]:
+    """The ids of all shards in order, and the sets of features that `save_parts` wrote.
 
     Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
     """
@@ -61,8 +66,9 @@ def load_parts(
             if len(ids):
                 found.append(values[...])
                 widths = json.loads(values.attrs.get("made_by", "{}"))
-    ends = np.cumsum([*widths.values()])
-    return nsd_id, dict(zip(widths, np.split(np.concatenate(found), ends[:-1], axis=1), strict=True))
+    together, ends = np.concatenate(found), np.cumsum([*widths.values()])
+    sets = np.split(together, together.shape[1] // ends[-1], axis=1)
+    return nsd_id, [dict(zip(widths, np.split(each, ends[:-1], axis=1), strict=True)) for each in sets]
 
 
 def pictures(

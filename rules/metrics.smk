@@ -38,24 +38,15 @@ rule pixels:
 rule judged_shard:
     input:
         stimuli="results/{subject}/nsd/stimuli_test.h5",
-        pictures=lambda wildcards: (
-            [] if wildcards.shown == "stimuli" else folder(wildcards.shown)
-        ),
-        manifest=lambda wildcards: (
-            []
-            if wildcards.shown == "stimuli"
-            else f"{folder(wildcards.shown)}_manifest.tsv"
-        ),
+        pictures=lambda wildcards: folder(wildcards.pictures),
+        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
         weights=lambda wildcards: judge_weights([wildcards.judge]),
     output:
-        temp("results/{subject}/shards/judged/{shown}/{judge}/{span}.h5"),
+        temp("results/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"),
     log:
-        "results/{subject}/logs/judged_{shown}_{judge}_{span}.log",
+        "results/{subject}/logs/judged_{pictures}_{judge}_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/judged_{shown}_{judge}_{span}.tsv"
-    wildcard_constraints:
-        shown="stimuli|"
-        + "|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
+        "results/{subject}/benchmarks/judged_{pictures}_{judge}_{span}.tsv"
     conda:
         "../envs/judges.yaml"
     resources:
@@ -74,10 +65,7 @@ rule judged_shard:
 
 rule judged:
     input:
-        seen=of_shards(
-            "judged", "results/{subject}/shards/judged/stimuli/{judge}/{span}.h5"
-        ),
-        made=of_shards(
+        shards=of_shards(
             "judged", "results/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"
         ),
         like=["results/{subject}/nsd/stimuli_test.h5"],

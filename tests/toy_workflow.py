@@ -116,7 +116,7 @@ def planned(checkout: Path, *targets: str) -> set[str]:
     text = found.stdout + found.stderr
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
     named = {
-        (name.removesuffix("_shard"), *re.findall(r"(?:feature|pictures|shown|variant)=([\w.]+)", block))
+        (name.removesuffix("_shard"), *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block))
         for name, block in jobs
     }
     return {":".join(parts) for parts in named} - {"all"}

@@ -5,11 +5,10 @@ from brain_diffuser.job import job
 
 with job(snakemake):
     cfg, inputs = snakemake.params.cfg, snakemake.input
-    nsd_id, true = shards.load_parts(inputs.seen, inputs.like)
-    _, predicted = shards.load_parts(inputs.made, inputs.like)
+    nsd_id, (seen, made) = shards.load_parts(inputs.shards, inputs.like)
     assigned = metrics.circle(len(nsd_id), cfg["metrics.control_seed"])
     found = [
-        scores.PerImage(name, kind, *metrics.compare(true[name], predicted[name], kind, assigned))
+        scores.PerImage(name, kind, *metrics.compare(seen[name], made[name], kind, assigned))
         for name, kind in layouts.JUDGES[snakemake.wildcards.judge].metrics.items()
     ]
     scores.write_per_image(snakemake.output[0], nsd_id, found)
