@@ -1,9 +1,10 @@
-"""A finished run of the workflow on a toy subject, made once for all tests of a process that ask for it."""
+"""A finished run of the workflow on a toy subject, made once for all tests that ask for it, in all processes."""
 
 import os
 import shutil
 
 import pytest
+from filelock import FileLock
 from toy_workflow import snakemake, write_checkout
 
 # Every core has a test process of its own; threads that wait for each other by spinning would take most of the time.
@@ -14,10 +15,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A checkout in which everything has run; never changed."""
-    checkout = write_checkout(tmp_path_factory.mktemp("workflow") / "checkout")
-    run = snakemake(checkout, "--cores", "2")
-    assert run.returncode == 0, run.stderr
-    assert "sub01: pictures in results/sub01/recon" in run.stderr
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    checkout, done = folder / "finished/checkout", folder / "finished/done"
+    with FileLock(folder / "finished.lock"):
+        if not done.exists():
+            write_checkout(checkout)
+            run = snakemake(checkout, "--cores", "2")
+            assert run.returncode == 0, run.stderr
+            assert "sub01: pictures in results/sub01/recon" in run.stderr
+            done.touch()
     return checkout
 
 

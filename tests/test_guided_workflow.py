@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from toy_workflow import N_TEST, N_TRAIN, TOWER, edit_config, planned, snakemake, write_checkout
+from toy_workflow import N_TEST, N_TRAIN, TOWER, edit_config, planned, snakemake
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from brain_diffuser import arrays, pictures, ridge, scores
@@ -36,9 +36,9 @@ def write_tower(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(finished, tmp_path_factory):
     """A checkout with its first guesses, reconstructions and guided variants; never changed."""
-    checkout = write_checkout(tmp_path_factory.mktemp("guided") / "checkout")
+    checkout = shutil.copytree(finished, tmp_path_factory.mktemp("guided") / "checkout", copy_function=shutil.copy2)
     write_tower(checkout / "toy/tower")
     for key, value in {
         "datasets.toy.clip_taps": "toy/tower",
