@@ -26,8 +26,8 @@ rule pixels:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=more(3000),
+        runtime=more(60),
     params:
         cfg=settings("metrics.protocol", "metrics.control_seed"),
         code=code("pixels.py"),
@@ -50,8 +50,8 @@ rule judged:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=more(8000),
+        runtime=more(60),
         gpu=GPU,
         device=cfg.compute.device,
     params:
@@ -79,8 +79,8 @@ rule metrics:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
     params:
         cfg=settings("metrics"),
         sets=SHOWN,
@@ -125,8 +125,8 @@ rule consistency:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
         gpu=GPU,
         device=cfg.compute.device,
     params:
@@ -156,8 +156,8 @@ rule retrieval:
         "../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=more(3000),
+        runtime=more(60),
     params:
         cfg=settings("retrieval"),
         code=code("retrieval.py"),
@@ -182,8 +182,8 @@ rule contact_sheet:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=more(1000),
+        runtime=more(5),
     params:
         n_stimuli=24,
         code=code("contact_sheet.py"),
