@@ -1,4 +1,4 @@
-"""Planning a run of all of NSD: time and memory of `snakemake -n` with every subject, the eight ablations and real shards.
+"""Planning a run of all of NSD: time and memory of `snakemake -n` for every subject and eight variants in real shards.
 
 The tree of files is empty but for the design, which is random in the published shape: planning reads nothing else.
 """

@@ -1,4 +1,4 @@
-"""Two subjects on a real Slurm of one node, through every fault that a cluster has: the results are those of a local run.
+"""Two subjects on a real Slurm of one node, through the faults that a cluster has: results are those of a local run.
 
 Everything of Slurm is in a folder of the test's, for any user (slurm/start.sh); it only has to be installed.
 """
@@ -19,7 +19,7 @@ from toy_workflow import N_TEST, N_TRAIN, command, digests, edit_config, snakema
 
 SUBJECTS = ["sub01", "sub02"]
 TARGETS = [f"results/{subject}/{name}" for subject in SUBJECTS for name in ("recon", "judged/recon/pixels.csv")]
-SHARDS = {"local": {"features": 8, "stage1": 8, "recon": 2}, "slurm": {"features": 16, "stage1": 4, "recon": 4}}
+SHARDS = {"local": {"features": 8, "stage1": 8, "recon": 8}, "slurm": {"features": 16, "stage1": 4, "recon": 4}}
 STARVED = "sub01_00000-00004"  # of stage1: its first attempt gets less memory than it takes
 # Quick looks, without accounting; a queue of GPUs; and more in a group, for each job of Slurm starts Snakemake twice.
 HERE = {
