@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from nsd_tree import write_tree
-from toy_workflow import N_TEST, N_TRAIN, command, digests, edit_config, snakemake, write_checkout
+from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, snakemake, write_checkout
 
 SUBJECTS = ["sub01", "sub02"]
 TARGETS = [f"results/{subject}/{name}" for subject in SUBJECTS for name in ("recon", "judged/recon/pixels.csv")]
@@ -147,9 +147,8 @@ def test_the_results_of_a_run_through_every_fault_are_those_of_a_local_run(node,
     assert [wildcards for rule, wildcards, _ in run.submitted() if rule == "stage1_shard"].count(STARVED) == 2
     done = finished(text, "recon_shard")
 
-    # What docs/cluster.md says to do after the death of a head process.
-    (name,) = re.findall(r"SLURM run ID: (\S+)", text)
-    slurm("scancel", "--name", name)
+    (cancel,) = re.findall(r"^    (grep .* scancel .*)$", (ROOT / "docs/cluster.md").read_text(), re.M)
+    subprocess.run(cancel, shell=True, cwd=checkout, check=True)
     assert snakemake(checkout, "--unlock").returncode == 0
     again = Cluster(checkout, tmp_path / "second.log")
     assert again.head.wait(600) == 0, again.text()
