@@ -404,6 +404,21 @@ def of_regions():
     return of_subjects("results/{subject}/roi") + average
 
 
+def most_stimuli(subject, split):
+    """NSD's stimuli of a split; while the design is not there at most so many, and shards beyond those there are are empty."""
+    if PATHS.simulated:
+        known = {"train": cfg.demo.n_train, "test": cfg.demo.n_test}[split]
+    elif Path(DESIGN).is_file():
+        numbers = tuple(session_numbers(subject))
+        with one_sentence():
+            return nsd.count_stimuli(DESIGN, cfg.subject_number(subject), numbers)[
+                split
+            ]
+    else:
+        known = sessions.PUBLISHED_STIMULI[split][cfg.subject_number(subject) - 1]
+    return min(known, sessions.N_TRIALS * len(SESSIONS[subject]))
+
+
 def of_shards(stage, path, split="test"):
     """The shards of a stage's artifact: of a split, of that of the wildcards, or of both."""
 

@@ -5,21 +5,6 @@ Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{spl
 """
 
 
-def most_stimuli(subject, split):
-    """A split's stimuli; at most so many while the design is not there, and shards beyond those that there are are empty."""
-    if PATHS.simulated:
-        known = {"train": cfg.demo.n_train, "test": cfg.demo.n_test}[split]
-    elif Path(DESIGN).is_file():
-        numbers = tuple(session_numbers(subject))
-        with one_sentence():
-            return nsd.count_stimuli(DESIGN, cfg.subject_number(subject), numbers)[
-                split
-            ]
-    else:
-        known = sessions.PUBLISHED_STIMULI[split][cfg.subject_number(subject) - 1]
-    return min(known, sessions.N_TRIALS * len(SESSIONS[subject]))
-
-
 rule nsd_design:
     input:
         design=DESIGN,

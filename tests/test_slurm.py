@@ -101,7 +101,8 @@ def checkouts(tmp_path_factory):
     edit_config(first, "subjects", SUBJECTS)
     shutil.copytree(first, root / "slurm", copy_function=shutil.copy2)
     for name, sizes in SHARDS.items():
-        edit_config(root / name, "shards", sizes)
+        for key, size in sizes.items():
+            edit_config(root / name, f"shards.{key}", size)
     profile = yaml.safe_load((first / "profiles/slurm/profile.yaml").read_text())
     profile |= HERE | {"groups": profile["groups"] | MORE_GROUPS}
     folder = root / "slurm/profiles/test"
