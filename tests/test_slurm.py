@@ -45,7 +45,7 @@ if not all(DAEMONS) or not find_spec("snakemake_executor_plugin_slurm"):
 
 
 class Cluster:
-    """A run of Snakemake on Slurm, and Slurm's own view of its jobs."""
+    """A run of Snakemake on Slurm, killed at the end of a block, and what is known of its jobs."""
 
     def __init__(self, checkout: Path, log: Path):
         arguments = command("--workflow-profile", "profiles/test", "--", *TARGETS)
@@ -53,9 +53,26 @@ class Cluster:
         with open(log, "w") as stream:
             self.head = subprocess.Popen(arguments, cwd=checkout, stdout=stream, stderr=stream)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.head.kill()
+        self.head.wait()
+
     def submitted(self) -> list[tuple[str, str, str]]:
         """Rule or group, wildcards and Slurm's number of every job so far."""
         return re.findall(r"SLURM jobid \d+ \(log: .*/(?:rule|group)_(\w+)/(?:(.+)/)?(\d+)\.log\)", self.text())
+
+    def attempts(self, rule: str) -> list[str]:
+        """Wildcards of the rule's jobs so far."""
+        return [wildcards for name, wildcards, _ in self.submitted() if name == rule]
+
+    def finished(self, rule: str) -> set[str]:
+        """Wildcards of the rule's jobs that Snakemake knows to be done."""
+        numbers = set(re.findall(rf"Finished jobid: (\d+) \(Rule: {rule}\)", self.text()))
+        jobs = re.findall(rf"Job (\d+) has been submitted .*/rule_{rule}/(.+)/\d+\.log", self.text())
+        return {wildcards for number, wildcards in jobs if number in numbers}
 
     def text(self) -> str:
         return self.log.read_text()
@@ -120,50 +137,36 @@ def made(checkout: Path) -> dict[str, str]:
 
 def test_the_results_of_a_run_through_every_fault_are_those_of_a_local_run(node, checkouts, tmp_path):
     checkout = checkouts / "slurm"
-    run = Cluster(checkout, tmp_path / "first.log")
-    try:
+    with Cluster(checkout, tmp_path / "first.log") as run:
         run.wait_for("job with features", lambda: run.running("features_shard"))
-        os.kill(int((node / "slurmctld.pid").read_text()), signal.SIGTERM)
-        time.sleep(1)
+        controller = node / "slurmctld.pid"
+        os.kill(int(controller.read_text()), signal.SIGTERM)
+        run.wait_for("end of the controller", lambda: not controller.exists())
         subprocess.run(["slurmctld"], check=True)
 
         cancelled, *_ = run.wait_for("reconstruction", lambda: run.running("recon_shard"))
-        (asked,) = (word for word in slurm("scontrol", "show", "job", cancelled) if word.startswith("TresPerJob="))
-        assert asked.endswith("gpu:1")
-        assert "Partition=gpu" in slurm("scontrol", "show", "job", cancelled)
+        job = slurm("scontrol", "show", "job", cancelled)
+        assert "Partition=gpu" in job
+        assert [word for word in job if re.fullmatch(r"TresPerJob=(gres:)?gpu:1", word)]
         slurm("scancel", cancelled)
         (shard,) = (wildcards for _, wildcards, number in run.submitted() if number == cancelled)
         run.wait_for(
             "second attempt at the cancelled shard and a finished one",
-            lambda: (
-                [wildcards for rule, wildcards, _ in run.submitted() if rule == "recon_shard"].count(shard) == 2
-                and finished(run.text(), "recon_shard")
-            ),
+            lambda: run.attempts("recon_shard").count(shard) == 2 and run.finished("recon_shard"),
         )
-    finally:
-        run.head.kill()
-        run.head.wait()
-    text = run.text()
-    assert {"12000", "18000"} == set(re.findall(r"^rule recon_shard:\n(?: .*\n)*?.*mem_mb=(\d+)", text, re.M))
-    assert [wildcards for rule, wildcards, _ in run.submitted() if rule == "stage1_shard"].count(STARVED) == 2
-    done = finished(text, "recon_shard")
+    done = run.finished("recon_shard")
+    assert run.attempts("stage1_shard").count(STARVED) == 2
+    assert set(re.findall(r"^rule recon_shard:\n(?: .*\n)*?.* mem_mb=(\d+)", run.text(), re.M)) == {"12000", "18000"}
 
     (cancel,) = re.findall(r"^    (grep .* scancel .*)$", (ROOT / "docs/cluster.md").read_text(), re.M)
     subprocess.run(cancel, shell=True, cwd=checkout, check=True)
     assert snakemake(checkout, "--unlock").returncode == 0
-    again = Cluster(checkout, tmp_path / "second.log")
-    assert again.head.wait(600) == 0, again.text()
+    with Cluster(checkout, tmp_path / "second.log") as again:
+        assert again.head.wait(900) == 0, again.text()
     assert {rule for rule, _, _ in again.submitted()} == {"recon_shard", "last_pixels_recon"}
-    assert not done & {wildcards for rule, wildcards, _ in again.submitted() if rule == "recon_shard"}
+    assert not done & set(again.attempts("recon_shard"))
 
     local = snakemake(checkouts / "local", "--cores", "2", *TARGETS)
     assert local.returncode == 0, local.stderr
     assert made(checkout) == made(checkouts / "local")
     assert len([path for path in made(checkout) if path.endswith(".png")]) == 2 * 2 * N_TEST
-
-
-def finished(log: str, rule: str) -> set[str]:
-    """Wildcards of a rule's finished jobs, as Slurm's folders of logs name them."""
-    numbers = set(re.findall(rf"Finished jobid: (\d+) \(Rule: {rule}\)", log))
-    jobs = re.findall(rf"Job (\d+) has been submitted .*/rule_{rule}/(.+)/\d+\.log", log)
-    return {wildcards for number, wildcards in jobs if number in numbers}
