@@ -52,8 +52,8 @@ rule accuracy:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=more(2000),
+        runtime=more(30),
     params:
         features=FEATURES,
         code=code("accuracy.py"),

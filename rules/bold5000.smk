@@ -26,8 +26,8 @@ rule bold5000:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         stimuli=CUSTOM.stimuli,
         cfg=settings("nsd.constant_voxels"),

@@ -1,6 +1,7 @@
 """Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
 
 import hashlib
+import math
 import os
 import re
 import platform
@@ -59,6 +60,16 @@ GPU = int(
         )
     )
 )
+
+
+def more(first, each=0):
+    """A resource that grows by half of itself with every retry; `each` stimulus of a shard adds to it."""
+
+    def of(wildcards, attempt):
+        start, end = map(int, wildcards.get("span", "0-0").split("-"))
+        return math.ceil((first + each * (end - start)) * (1 + attempt) / 2)
+
+    return of
 
 
 def kept(path):

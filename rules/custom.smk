@@ -46,8 +46,8 @@ rule nsd_design:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=more(1000),
+        runtime=more(5),
     params:
         folder=lambda wildcards: CUSTOM.stimuli,
         names=digest(sorted(STATS)),
@@ -73,8 +73,8 @@ rule nsd_betas:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=6000,
-        runtime=120,
+        mem_mb=more(6000),
+        runtime=more(120),
     params:
         cfg=settings("nsd.constant_voxels"),
         zscore=CUSTOM.zscore,
@@ -97,8 +97,8 @@ rule nsd_stimuli:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=more(1000),
+        runtime=more(60),
     params:
         folder=lambda wildcards: CUSTOM.stimuli,
         pictures=digest([(name, s.st_size, s.st_mtime_ns) for name, s in STATS.items()]),
@@ -121,8 +121,8 @@ rule nsd_captions:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
     params:
         code=code("custom_captions.py"),
     script:

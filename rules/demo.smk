@@ -33,8 +33,8 @@ rule demo_stimuli:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=3000,
-        runtime=20,
+        mem_mb=more(3000),
+        runtime=more(20),
     params:
         cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
         subjects=sorted(cfg.subject_number(subject) for subject in cfg.subjects),
@@ -58,8 +58,8 @@ rule demo_brain:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=20,
+        mem_mb=more(4000),
+        runtime=more(20),
     params:
         cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
         code=code("demo_brain.py"),
@@ -86,8 +86,8 @@ rule demo_stable_diffusion:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         versatile_diffusion=lambda wildcards: cfg.datasets["demo"].versatile_diffusion,
         stable_diffusion=lambda wildcards: cfg.datasets["demo"].stable_diffusion,

@@ -45,8 +45,8 @@ rule features_shard:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=6000,
-        runtime=240,
+        mem_mb=more(6000),
+        runtime=more(30, each=0.01 if GPU else 0.1),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.features,
@@ -80,8 +80,8 @@ rule features:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=more(1000),
+        runtime=more(30),
     params:
         code=code("gather_features.py"),
     script:

@@ -86,6 +86,7 @@ if MISSING.get("nsd"):
             file="|".join(
                 re.escape(path.removeprefix(f"{NSD}/")) for path in MISSING["nsd"]
             ),
+        retries: 0
         localrule: True
         conda:
             "../envs/core.yaml"
@@ -111,6 +112,7 @@ for name, source in FILES_MISSING.items():
             f"results/logs/fetch/{name}.log",
         benchmark:
             f"results/benchmarks/fetch/{name}.tsv"
+        retries: 0
         localrule: True
         conda:
             "../envs/core.yaml"
@@ -137,6 +139,7 @@ for model in ("versatile_diffusion", "stable_diffusion"):
                 f"results/benchmarks/fetch/{model}_{{component}}.tsv"
             wildcard_constraints:
                 component="|".join(Path(path).name for path in MISSING[model]),
+            retries: 0
             localrule: True
             conda:
                 "../envs/core.yaml"
@@ -160,6 +163,7 @@ if MISSING.get("judges"):
             "results/benchmarks/fetch/{file}.tsv"
         wildcard_constraints:
             file="|".join(re.escape(Path(path).name) for path in MISSING["judges"]),
+        retries: 0
         localrule: True
         conda:
             "../envs/core.yaml"

@@ -31,8 +31,8 @@ rule haxby:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=more(1000),
+        runtime=more(5),
     params:
         cfg=settings("haxby.shift", "haxby.test_runs"),
         subject=cfg.subjects[0],

@@ -28,8 +28,8 @@ rule learned_pretrain:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=24000,
-        runtime=1440,
+        mem_mb=more(24000),
+        runtime=more(1440),
         gpu=GPU,
         device=cfg.compute.device,
         checkpoint_every=cfg.learned.checkpoint_every,
@@ -60,8 +60,8 @@ rule learned_train:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=24000,
-        runtime=720,
+        mem_mb=more(24000),
+        runtime=more(720),
         gpu=GPU,
         device=cfg.compute.device,
         checkpoint_every=cfg.learned.checkpoint_every,
@@ -88,8 +88,8 @@ rule learned_predict:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=6000,
-        runtime=30,
+        mem_mb=more(6000),
+        runtime=more(30),
         gpu=GPU,
         device=cfg.compute.device,
     params:

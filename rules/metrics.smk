@@ -26,8 +26,8 @@ rule pixels:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=more(3000),
+        runtime=more(60),
     params:
         cfg=settings("metrics.protocol", "metrics.control_seed"),
         code=code("pixels.py"),
@@ -50,8 +50,8 @@ rule judged_shard:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(30, each=0.03 if GPU else 0.2),
         gpu=GPU,
         device=cfg.compute.device,
     params:
@@ -78,8 +78,8 @@ rule judged:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=6000,
-        runtime=30,
+        mem_mb=more(6000),
+        runtime=more(30),
     params:
         cfg=settings("metrics.control_seed"),
         code=code("judged.py"),
@@ -103,8 +103,8 @@ rule metrics:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
     params:
         cfg=settings("metrics"),
         sets=SHOWN,
@@ -149,8 +149,8 @@ rule consistency:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=more(8000),
+        runtime=more(120),
         gpu=GPU,
         device=cfg.compute.device,
     params:
@@ -180,8 +180,8 @@ rule retrieval:
         "../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=more(3000),
+        runtime=more(60),
     params:
         cfg=settings("retrieval"),
         code=code("retrieval.py"),
@@ -206,8 +206,8 @@ rule contact_sheet:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=more(1000),
+        runtime=more(5),
     params:
         n_stimuli=24,
         code=code("contact_sheet.py"),

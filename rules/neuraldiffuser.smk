@@ -65,8 +65,8 @@ rule guided_shard:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=more(16000),
+        runtime=more(30, each=1 if GPU else 20),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
@@ -146,8 +146,8 @@ rule guidance_tables:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=more(2000),
+        runtime=more(10),
     params:
         cfg=settings("metrics"),
         sets=COMPARED,

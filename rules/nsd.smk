@@ -17,8 +17,8 @@ rule nsd_design:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=more(1000),
+        runtime=more(5),
     params:
         subject=lambda wildcards: cfg.subject_number(wildcards.subject),
         # one word: Snakemake compares the values of all parameters as a set
@@ -47,8 +47,8 @@ rule nsd_betas:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=more(3000),
+        runtime=more(120),
     params:
         cfg=settings("nsd.constant_voxels"),
         code=code("nsd_betas.py"),
@@ -69,8 +69,8 @@ rule nsd_stimuli:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=more(1000),
+        runtime=more(60),
     params:
         code=code("nsd_stimuli.py"),
     script:
@@ -90,8 +90,8 @@ rule nsd_captions:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=more(1000),
+        runtime=more(10),
     params:
         code=code("nsd_captions.py"),
     script:

@@ -18,8 +18,8 @@ rule nsd_regions:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=more(1000),
+        runtime=more(5),
     params:
         regions=cfg.regions,
         code=code("nsd_regions.py"),

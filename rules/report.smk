@@ -70,8 +70,8 @@ rule report:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=more(4000),
+        runtime=more(30),
     params:
         subjects=cfg.subjects,
         columns=COLUMNS,

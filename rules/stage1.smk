@@ -20,8 +20,8 @@ rule stage1_shard:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more(4000),
+        runtime=more(15, each=0.1),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.stage1,
@@ -46,8 +46,8 @@ rule stage1:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=more(1000),
+        runtime=more(30),
     params:
         code=code("gather_pictures.py"),
     script:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+FILES = [f"requirements{which}.txt" for which in ("", "-dev", "-slurm", "-judges")]
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*")
 
 
@@ -16,14 +17,13 @@ def pins(name):
     return [line for line in lines if line and not line.startswith(("#", "-r "))]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-judges.txt"])
+@pytest.mark.parametrize("name", FILES)
 def test_requirements_are_exact_published_versions(name):
     assert [line for line in pins(name) if not PIN.fullmatch(line)] == []
 
 
 def test_no_package_is_pinned_twice():
-    files = ("requirements.txt", "requirements-dev.txt", "requirements-judges.txt")
-    names = [line.split("==")[0].lower() for file in files for line in pins(file)]
+    names = [line.split("==")[0].lower() for file in FILES for line in pins(file)]
     assert len(names) == len(set(names))
 
 
