@@ -28,6 +28,7 @@ from brain_diffuser import (
     sessions,
     shards,
 )
+from brain_diffuser.job import distrust_failed
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 
@@ -43,6 +44,9 @@ def one_sentence():
 
 with one_sentence():
     cfg = configuration.read(config, Path.cwd())
+
+if workflow.is_main_process:
+    distrust_failed()
 
 SETTINGS = cfg.model_dump()
 PREDICTED = tuple(SETTINGS["ridge"]["alpha"])

@@ -1,5 +1,7 @@
 """A job's log, what a person sees of an error, and progress."""
 
+import base64
+import json
 import logging
 from types import SimpleNamespace
 
@@ -11,13 +13,36 @@ from brain_diffuser.job import job, progress
 
 
 @pytest.fixture
-def snakemake(tmp_path):
+def snakemake(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     return SimpleNamespace(
         rule="recon",
         log=[str(tmp_path / "recon.log")],
         output=[str(tmp_path / "recon")],
         threads=torch.get_num_threads(),
     )
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, KeyboardInterrupt])
+def test_the_record_of_a_job_that_did_not_end_well_is_not_trusted_until_it_does(snakemake, error):
+    record = jobs.METADATA / base64.urlsafe_b64encode(snakemake.output[0].encode()).decode()
+    record.parent.mkdir(parents=True)
+    snakemake_writes = {"params": ["4"], "input": ["text.h5"]}
+
+    def trusted():
+        record.write_text(json.dumps(snakemake_writes))
+        jobs.distrust_failed()
+        return json.loads(record.read_text()) == snakemake_writes
+
+    with job(snakemake):
+        assert not trusted()
+    assert trusted()
+    with pytest.raises((error, SystemExit)), job(snakemake):
+        raise error
+    assert not trusted()
+    with job(snakemake):
+        pass
+    assert trusted()
 
 
 @pytest.fixture
@@ -88,7 +113,8 @@ def test_what_a_killed_predecessor_left_is_removed(snakemake, tmp_path):
     (tmp_path / "recon.part-18").touch()
     (tmp_path / "other.part-17").touch()
     with job(snakemake):
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["other.part-17", "recon.log"]
+        left = sorted(path.name for path in tmp_path.iterdir() if path.name != ".snakemake")
+        assert left == ["other.part-17", "recon.log"]
 
 
 def test_progress_yields_the_items_and_says_how_fast(clock, caplog):
