@@ -46,7 +46,8 @@ NodeName=localhost NodeAddr=127.0.0.1 CPUs=64 RealMemory=256000 Gres=gpu:2 State
 PartitionName=cpu Nodes=localhost Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=localhost MaxTime=INFINITE State=UP
 END
-echo "NodeName=localhost Name=gpu File=/dev/tty[0-1]" >gres.conf
+# Devices that every machine has stand in for GPUs.
+echo "NodeName=localhost Name=gpu File=/dev/null,/dev/zero" >gres.conf
 # Inside of a job Snakemake's plugin drops all SLURM_ variables, and its srun would look for the configuration in /etc.
 printf '#!/bin/sh\nSLURM_CONF=%s/slurm.conf exec %s "$@"\n' "$here" "$(command -v srun)" >bin/srun
 chmod +x bin/srun
