@@ -56,3 +56,8 @@ rule all:
 onsuccess:
     for line in where_the_pictures_are():
         print(line, file=sys.stderr)
+
+
+onerror:
+    for line in watch.failures(watch.newest_log()):
+        print(line, file=sys.stderr)

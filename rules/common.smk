@@ -26,6 +26,7 @@ from brain_diffuser import (
     score_tables,
     sessions,
     shards,
+    watch,
 )
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
