@@ -67,15 +67,29 @@ class Job(NamedTuple):
         """What stimuli of its stage take the same time."""
         return self.stage, *(self.values.get(key, "") for key in ("feature", "variant"))
 
+    @property
+    def gpus(self) -> int:
+        """How many it asks for."""
+        return int(dict(each.split("=", 1) for each in self.resources.split(", ") if "=" in each).get("gpu", 0))
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The stimuli of a shard."""
+        found = SPAN.search(self.values.get("span", ""))
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
+    def split(self) -> str:
+        """Whose stimuli a shard has: train, test or train+test."""
+        return "train+test" if self.rule.startswith("held_out") else self.values.get("split", "test")
+
     def stimuli(self) -> int | None:
         """How many a shard has; at most so many while the table of stimuli is not there. None: this is no shard."""
-        span = SPAN.search(self.values.get("span", ""))
-        if not span:
+        if self.span is None:
             return None
-        start, end = map(int, span.groups())
-        splits = _splits(Path("results", self.subject, "nsd/stimuli.tsv"))
-        of = ["train", "test"] if self.rule.startswith("held_out") else [self.values.get("split", "test")]
-        return max(0, (min(end, sum(map(splits.count, of))) if splits else end) - start)
+        start, end = self.span
+        known = splits(Path("results", self.subject, "nsd/stimuli.tsv"))
+        return max(0, (min(end, sum(map(known.count, self.split.split("+")))) if known else end) - start)
 
 
 class Failure(NamedTuple):
@@ -275,7 +289,7 @@ def _read_splits(table: Path, _: int) -> list[str]:
         return [row["split"] for row in csv.DictReader(stream, delimiter="\t")]
 
 
-def _splits(table: Path) -> list[str]:
+def splits(table: Path) -> list[str]:
     """The split of each stimulus; nothing while it is not known."""
     return _read_splits(table, table.stat().st_mtime_ns) if table.is_file() else []
 
