@@ -133,7 +133,8 @@ def costs(results: str | Path = "results", subjects: Sequence[str] | None = None
             for path in sorted(child.iterdir()) if child.name == "shards" else [child]:
                 of(place, path.name).disk_bytes += _size(path)
     order = [*PLACES, *STAGES, "other"]
-    return sorted(found.values(), key=lambda each: (each.subject == "", each.subject, order.index(each.stage)))
+    spent = (each for each in found.values() if each.jobs or each.disk_bytes)
+    return sorted(spent, key=lambda each: (each.subject == "", each.subject, order.index(each.stage)))
 
 
 def _other(folder: Path, subjects: Sequence[str]) -> bool:
@@ -183,7 +184,7 @@ def write_csv(stream: TextIO, some: Iterable[Cost]) -> None:
         writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
 
 
-def as_time(hours: float) -> str:
+def as_time(hours: float | int) -> str:
     """Seconds, minutes or hours, whichever reads best."""
     seconds = hours * 3600
     if seconds < 90:
@@ -191,7 +192,7 @@ def as_time(hours: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{hours:,.1f} h"
 
 
-def as_size(n_bytes: float) -> str:
+def as_size(n_bytes: float | int) -> str:
     """kB, MB or GB, whichever reads best."""
     for power, unit in ((9, "GB"), (6, "MB")):
         if n_bytes >= 0.995 * 10**power:

@@ -80,7 +80,7 @@ COLUMNS = {
 VOXELS = {"published": 15724, "demo": 7500}  # of NSD's subject 1; other subjects have fewer
 STIMULUS, GUESS = 425**2 * 3, 64**2 * 3  # bytes of a picture; PNG takes no more than this, but for its header
 PICTURE = {"published": 512**2 * 3, "demo": 64**2 * 3}
-DEMO_WORLD = 643e6  # bytes of results/demo, measured
+DEMO_WORLD = 643_000_000  # bytes of results/demo, measured
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Need:
     jobs: int = 0
     cpu: list[float] = field(default_factory=lambda: [0.0, 0.0])
     gpu: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    disk: float = 0.0
+    disk: int = 0
     basis: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
 
@@ -210,16 +210,16 @@ class Estimate:
         variant, settings = self.cfg.variant(name)
         return max(1, int(settings["steps"] * (1 if variant.start == "noise" else settings["strength"])))
 
-    def disk(self, job: watch.Job) -> float:
+    def disk(self, job: watch.Job) -> int:
         """Bytes that a job leaves, by the shapes of what it writes; pictures as if PNG saved nothing."""
         values, world = job.values, self.world or ""
         train, test = (self.n_stimuli(job.subject, split) for split in ("train", "test"))
         columns = COLUMNS.get(world, {}).get(values.get("feature", ""), 0)
         if job.span:
-            return 0.0  # gone once it is gathered
+            return 0  # gone once it is gathered
         if job.rule == "features":
             itemsize = 2 if self.cfg.features.storage == "float16" else 4
-            return self.n_stimuli(job.subject, values["split"]) * columns * itemsize if self.cfg.features.keep else 0.0
+            return self.n_stimuli(job.subject, values["split"]) * columns * itemsize if self.cfg.features.keep else 0
         picture = PICTURE.get(world, 0)
         return {
             "nsd_stimuli": self.n_stimuli(job.subject, values.get("split", "test")) * STIMULUS,
@@ -234,7 +234,7 @@ class Estimate:
             "recon": test * picture,
             "variant": test * picture,
             "demo_stimuli": DEMO_WORLD,
-        }.get(job.rule, 0.0)
+        }.get(job.rule, 0)
 
 
 def world_of(cfg: configuration.Config) -> str | None:
