@@ -51,6 +51,7 @@ rule all:
         expand("results/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
         expand("results/{subject}/contact_sheet.png", subject=cfg.subjects),
         "results/report.html",
+        "results/costs.csv",
 
 
 onsuccess:
