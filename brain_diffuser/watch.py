@@ -19,6 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from brain_diffuser import costs
+
 TAIL = 4096  # bytes of a log that are read
 SILENT = 600  # seconds without a sign of life after which a run may have been killed
 CLOCKS = 5  # seconds by which clocks of machines may differ
@@ -304,22 +306,14 @@ def _tail(path: str) -> str:
         return stream.read().decode("utf-8", errors="replace").strip()
 
 
-def as_time(seconds: float | None) -> str:
-    """Seconds, minutes or hours, whichever reads best."""
-    if seconds is None:
-        return ""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def table(found: Sequence[Row]) -> Iterator[str]:
     """The rows, aligned."""
     cells = [("subject", "stage", "state", "jobs", "stimuli", "left", "now")]
     for row in found:
         stimuli = "" if row.stimuli is None else f"{row.stimuli_done:,} of {row.stimuli:,}"
         jobs = f"{row.jobs_done} of {row.jobs}" + (f", {row.jobs_running} running" if row.jobs_running else "")
-        left = as_time(row.seconds_left) if row.state != "done" else ""
+        is_open = row.seconds_left is not None and row.state != "done"
+        left = costs.as_time((row.seconds_left or 0.0) / 3600) if is_open else ""
         cells.append((row.subject or "-", row.stage, row.state, jobs, stimuli, left, row.now))
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
@@ -337,7 +331,7 @@ def _summary(found: Sequence[Row], log: Log) -> str:
     signs = [log.path, *(Path(job.log) for name, job in log.jobs.items() if log.states[name] == "running")]
     silence = time.time() - max(path.stat().st_mtime for path in signs if path.is_file())
     hint = ": was it killed?" if silence > SILENT else ""
-    return f"{words}; last sign of life {as_time(max(0.0, silence))} ago{hint} ({log.path})"
+    return f"{words}; last sign of life {costs.as_time(max(0.0, silence) / 3600)} ago{hint} ({log.path})"
 
 
 def main() -> None:

@@ -155,6 +155,21 @@ def show_all(page):
     page.locator(".card").nth(N_STIMULI - 1).wait_for(state="attached")
 
 
+def test_costs_of_stages_and_their_sums(open_page, written):
+    page = open_page(written)
+    rows = page.locator(".costs tbody tr").evaluate_all("rows => rows.map(row => row.innerText.split('\\t'))")
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["sub01"],
+        ["ridge", "4", "3.6 s", "7.2 s", "0 s", "105 MB", "5.0 MB"],
+        ["recon", "3", "30 min", "15 min", "30 min", "629 MB", "900 kB"],
+        ["total", "7", "30 min", "15 min", "30 min", "629 MB", "5.9 MB"],
+        ["sub02"],
+        ["recon", "3", "2.0 h", "3.0 h", "\u2013", "524 MB", "1.2 GB"],
+        ["total", "3", "2.0 h", "3.0 h", "\u2013", "524 MB", "1.2 GB"],
+    ]
+    assert "GPUs not recorded, 1.2 GB" in page.inner_text(".costs caption")
+
+
 @pytest.mark.parametrize(("key", "metric"), [("recon", "clip"), ("stage1", "pix_corr"), ("without_text", "swav")])
 def test_sorting_orders_by_any_metric_of_any_set(open_page, written, subjects, key, metric):
     page = open_page(written)
