@@ -339,18 +339,22 @@ def _update(found: dict, others: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m brain_diffuser.estimate", description=(__doc__ or "").partition("\n")[0]
+        "python -m brain_diffuser.estimate",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog=watch.OTHERS,
+        allow_abbrev=False,
     )
     parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="as for snakemake")
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="for the shortest time there can be")
-    options, arguments = parser.parse_known_args()
+    parser.add_argument("--cores", default="all", help="for the shortest time there can be")
+    options, others, targets = watch.parse(parser)
     files = ["--configfile", *options.configfile] if options.configfile else []
     try:
         cfg = read_config(options.configfile)
-        plan = watch.planned([*arguments, *files] if "--" not in arguments else [*files, *arguments])
+        plan = watch.planned([*others, *files, *targets])
         found = needs(Estimate(cfg, plan), plan)
         fetches = any(job.rule.startswith("fetch") for job in plan)
-        sys.stdout.write("\n".join(lines(found, options.cores, fetches)) + "\n")
+        n_cores = (os.cpu_count() or 1) if options.cores == "all" else int(options.cores)
+        sys.stdout.write("\n".join(lines(found, n_cores, fetches)) + "\n")
     except (ValueError, OSError) as error:
         sys.exit(str(error))
 

@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 from brain_diffuser import costs
 
+SUMMARY = (__doc__ or "").partition("\n")[0]
+OTHERS = "All other arguments are those of the run, as for snakemake."
 TAIL = 4096  # bytes of a log that are read
 SILENT = 600  # seconds without a sign of life after which a run may have been killed
 CLOCKS = 5  # seconds by which clocks of machines may differ
@@ -72,7 +74,8 @@ class Job(NamedTuple):
     @property
     def gpus(self) -> int:
         """How many it asks for."""
-        return int(dict(each.split("=", 1) for each in self.resources.split(", ") if "=" in each).get("gpu", 0))
+        found = re.search(r"\bgpu=(\d+)", self.resources)
+        return int(found[1]) if found else 0
 
     @property
     def span(self) -> tuple[int, int] | None:
@@ -90,7 +93,7 @@ class Job(NamedTuple):
         if self.span is None:
             return None
         start, end = self.span
-        known = splits(Path("results", self.subject, "nsd/stimuli.tsv"))
+        known = splits(stimuli_of(self.subject))
         return max(0, (min(end, sum(map(known.count, self.split.split("+")))) if known else end) - start)
 
 
@@ -125,7 +128,8 @@ class Row:
     jobs: int
     stimuli_done: int | None
     stimuli: int | None
-    seconds_left: float | None
+    is_bound: bool  # at most so many stimuli
+    seconds_left: float | int | None
     now: str
 
 
@@ -150,6 +154,14 @@ def planned(arguments: Sequence[str] = ()) -> list[Job]:
         lines = found.stderr.strip().splitlines() or found.stdout.strip().splitlines()
         raise ValueError(f"snakemake --dry-run {' '.join(arguments)} failed: {lines[-1] if lines else 'no output'}")
     return jobs_in(found.stdout + found.stderr)
+
+
+def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str], list[str]]:
+    """A command's own options, other arguments of the run, and what stands behind -- with it."""
+    given = sys.argv[1:]
+    targets = given[given.index("--") :] if "--" in given else []
+    options, others = parser.parse_known_args(given[: len(given) - len(targets)])
+    return options, others, targets
 
 
 def newest_log(folder: Path = Path(".snakemake/log")) -> Path | None:
@@ -280,6 +292,7 @@ def _row(key: tuple[str, str], jobs: list[Job], states: dict, found: dict, pace:
         jobs=len(jobs),
         stimuli_done=sum(each.done for each in work) if total else None,
         stimuli=total or None,
+        is_bound=not splits(stimuli_of(key[0])),
         seconds_left=sum(left) / max(1, counts["running"]) if left and None not in left else None,
         now=lines[0] if lines else "",
     )
@@ -289,6 +302,11 @@ def _row(key: tuple[str, str], jobs: list[Job], states: dict, found: dict, pace:
 def _read_splits(table: Path, _: int) -> list[str]:
     with open(table, newline="", encoding="utf-8") as stream:
         return [row["split"] for row in csv.DictReader(stream, delimiter="\t")]
+
+
+def stimuli_of(subject: str) -> Path:
+    """The table of a subject's stimuli."""
+    return Path("results", subject, "nsd/stimuli.tsv")
 
 
 def splits(table: Path) -> list[str]:
@@ -310,7 +328,8 @@ def table(found: Sequence[Row]) -> Iterator[str]:
     """The rows, aligned."""
     cells = [("subject", "stage", "state", "jobs", "stimuli", "left", "now")]
     for row in found:
-        stimuli = "" if row.stimuli is None else f"{row.stimuli_done:,} of {row.stimuli:,}"
+        bound = "at most " * row.is_bound
+        stimuli = "" if row.stimuli is None else f"{row.stimuli_done:,} of {bound}{row.stimuli:,}"
         jobs = f"{row.jobs_done} of {row.jobs}" + (f", {row.jobs_running} running" if row.jobs_running else "")
         is_open = row.seconds_left is not None and row.state != "done"
         left = costs.as_time((row.seconds_left or 0.0) / 3600) if is_open else ""
@@ -336,11 +355,12 @@ def _summary(found: Sequence[Row], log: Log) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m brain_diffuser.watch", description=(__doc__ or "").partition("\n")[0]
+        "python -m brain_diffuser.watch", description=SUMMARY, epilog=OTHERS, allow_abbrev=False
     )
     parser.add_argument("--every", type=float, metavar="SECONDS", help="show it again and again, until all is done")
     parser.add_argument("--json", action="store_true", help="for programs: one line of JSON each time")
-    options, arguments = parser.parse_known_args()
+    options, others, targets = parse(parser)
+    arguments = [*others, *targets]
     path, plan, left, known = None, [], set(), set()
     try:
         while True:
