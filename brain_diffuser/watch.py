@@ -246,7 +246,7 @@ def _work(job: Job, state: str, since: float) -> Work:
         return Work(n, n if state == "done" else 0, 0.0 if state == "done" else None, "")
     file = Path(job.log)
     text = _tail(job.log) if file.is_file() and file.stat().st_mtime > since - CLOCKS else ""
-    last = text.splitlines()[-1] if text else "waits for a machine, or loads"
+    last = text.splitlines()[-1] if text else "no line in its log yet"
     progress = PROGRESS.findall(text)
     if not progress:
         return Work(n, 0, None, last)

@@ -88,7 +88,7 @@ def test_stimuli_done_and_time_left(tmp_path, monkeypatch):
 def test_a_job_that_has_said_nothing_yet(tmp_path, monkeypatch):
     row = stage_of_shards(tmp_path, monkeypatch)
     assert (row.state, row.stimuli_done, row.seconds_left) == ("running", 40, 60 * 2)
-    assert row.now == "waits for a machine, or loads"
+    assert row.now == "no line in its log yet"
 
 
 def test_a_job_of_a_run_that_has_ended(tmp_path, monkeypatch):
