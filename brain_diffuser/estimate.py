@@ -41,13 +41,12 @@ PUBLISHED = {  # for a stimulus
     "first guess": Speed(2.17, 1.72, MEASURED, BENCHMARKS),
     "step": Speed(26.6, 8.3, MEASURED, BENCHMARKS + ": a guided step of Versatile Diffusion"),
     "autoencoder": Speed(34.9, 17.4, MEASURED, BENCHMARKS + ": encoding and decoding"),
+    "judge": Speed(0.15, None, ESTIMATE, "docs/real_data.md: half an hour of 2 cores for 5 judges of 5 sets"),
     # for a job
     "start": Speed(12.0, 8.0, MEASURED, BENCHMARKS + ": reading the weights; and 5 s to load torch"),
     "ridge": Speed(39.0, None, MEASURED, BENCHMARKS + ": 58.5 s of 2 cores for kernel and three features, a third"),
     "ridge_kernel": Speed(0.0, None, MEASURED, "counted with ridge"),
     "nsd_betas": Speed(116.0, None, MEASURED, BENCHMARKS + ": 40 sessions of 2.9 s, at most"),
-    "judged": Speed(144.0, None, ESTIMATE, "docs/real_data.md: half an hour of 2 cores for 5 judges of 5 sets"),
-    "pixels": Speed(144.0, None, ESTIMATE, "as judged"),
 }
 DEMO = {
     "vdvae": Speed(0.0121, None, MEASURED, DEMO_RUN),
@@ -56,13 +55,14 @@ DEMO = {
     "first guess": Speed(0.0225, None, MEASURED, DEMO_RUN),
     "step": Speed(0.0327, None, MEASURED, DEMO_RUN),
     "autoencoder": Speed(0.06, None, MEASURED, DEMO_RUN),
+    "judge": Speed(0.018, None, MEASURED, "the demo's tables: 9 s for 240 pictures, half of that to start"),
     "start": Speed(4.8, None, MEASURED, DEMO_RUN),
 } | {
     rule: Speed(seconds, None, MEASURED, "the demo's tables of benchmarks")
     for rule, seconds in {
         **{"features": 0.5, "stage1": 0.5, "recon": 0.5, "vdvae_reference": 0.5, "autoencoder_reference": 0.5},
         **{"ridge": 2.0, "ridge_kernel": 2.0, "encoding": 0.7, "encoding_kernel": 2.5, "accuracy": 1.2},
-        **{"judged": 9.0, "pixels": 6.0, "metrics": 1.0, "retrieval": 0.7, "contact_sheet": 0.8, "report": 2.5},
+        **{"judged": 1.0, "pixels": 6.0, "metrics": 1.0, "retrieval": 0.7, "contact_sheet": 0.8, "report": 2.5},
         **{"nsd_design": 0.4, "nsd_betas": 2.0, "nsd_stimuli": 3.4, "nsd_captions": 0.5, "nsd_regions": 0.3},
         **{"mean_image": 5.0},
     }.items()
@@ -182,8 +182,8 @@ class Estimate:
             parts[job.values["feature"]] = n
         elif job.span and job.stage.endswith(("stage1", "vdvae_reference")):
             parts["first guess"] = n
-        elif job.span and job.stage == "autoencoder_reference":
-            parts["autoencoder"] = n
+        elif job.span and job.stage in ("autoencoder_reference", "judged"):
+            parts["judge" if job.stage == "judged" else "autoencoder"] = n
         elif job.span:
             parts |= {"step": n * self.steps(job), "autoencoder": n}
             if not self.steps(job):

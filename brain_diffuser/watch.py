@@ -151,8 +151,9 @@ def planned(arguments: Sequence[str] = ()) -> list[Job]:
     command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:
-        lines = found.stderr.strip().splitlines() or found.stdout.strip().splitlines()
-        raise ValueError(f"snakemake --dry-run {' '.join(arguments)} failed: {lines[-1] if lines else 'no output'}")
+        said = [line for line in (found.stdout + found.stderr).splitlines() if line.strip()]
+        why = [line for line in said if not line.startswith(("Using ", "Assuming ", "Building ", "    ", "  File "))]
+        raise ValueError(f"snakemake --dry-run {' '.join(arguments)} failed: {(why or ['no output'])[-1]}")
     return jobs_in(found.stdout + found.stderr)
 
 
