@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -113,6 +113,7 @@ class Estimate:
         self.cfg, self.results = cfg, results
         self.world = world_of(cfg)
         self.own = own_speeds(results)
+        self.guessed: set[str] = set()  # subjects whose stimuli nobody has counted yet
         self.sharded = {job.stage for job in plan if job.span}
         ends: dict[tuple[str, str, str], int] = {}
         for job in plan:
@@ -130,6 +131,7 @@ class Estimate:
             return known.count(split)
         if self.cfg.paths.simulated:
             return {"train": self.cfg.demo.n_train, "test": self.cfg.demo.n_test}[split]
+        self.guessed.add(subject)
         return self.bounds.get((subject, split), 0)
 
     def stimuli(self, job: watch.Job) -> int:
@@ -285,7 +287,7 @@ def needs(estimate: Estimate, plan: Sequence[watch.Job]) -> dict[str, Need]:
     return found
 
 
-def lines(found: dict[str, Need], n_cores: int, fetches: bool) -> Iterator[str]:
+def lines(found: dict[str, Need], n_cores: int, fetches: bool, guessed: Iterable[str] = ()) -> Iterator[str]:
     """The table, the sum, and what is not in it."""
     cells = [("stage", "jobs", "CPU time", "GPU time", "disk", "time is")]
     for stage, need in found.items():
@@ -307,6 +309,8 @@ def lines(found: dict[str, Need], n_cores: int, fetches: bool) -> Iterator[str]:
         "Disk is computed from shapes, pictures as if they were not compressed; shards take up to as much again as "
         "features until they are gathered."
     )
+    if guessed:
+        yield (f"The stimuli of {', '.join(sorted(guessed))} are not counted yet: this is for full shards, so at most.")
     unknown = sorted(set().union(*(need.unknown for need in found.values())))
     if unknown:
         yield f"No figure, and so not counted in time: {', '.join(unknown)}."
@@ -351,10 +355,11 @@ def main() -> None:
     try:
         cfg = read_config(options.configfile)
         plan = watch.planned([*others, *files, *targets])
-        found = needs(Estimate(cfg, plan), plan)
+        estimate = Estimate(cfg, plan)
+        found = needs(estimate, plan)
         fetches = any(job.rule.startswith("fetch") for job in plan)
         n_cores = (os.cpu_count() or 1) if options.cores == "all" else int(options.cores)
-        sys.stdout.write("\n".join(lines(found, n_cores, fetches)) + "\n")
+        sys.stdout.write("\n".join(lines(found, n_cores, fetches, estimate.guessed)) + "\n")
     except (ValueError, OSError) as error:
         sys.exit(str(error))
 

@@ -111,6 +111,15 @@ def test_what_is_not_known_is_said(nsd):
     assert estimate.needs(estimate.Estimate(unknown, plan), plan)["recon"].unknown == {"recon", "recon (gathering)"}
 
 
+def test_stimuli_that_nobody_has_counted_are_bounded_by_shards(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = [*shards_of_recon(), job("features_shard", feature="vdvae", split="test", span="00000-03000")]
+    made = estimate.Estimate(settings(), plan)
+    found = estimate.needs(made, plan)
+    assert found["features"].cpu[0] == pytest.approx(1024 * 1.0 + 12.0)  # 16 shards of 64
+    assert "The stimuli of sub01 are not counted yet" in "\n".join(estimate.lines(found, 2, False, made.guessed))
+
+
 def test_demo_is_near_what_it_took():
     """Processor time of the demo's jobs as its tables had it, which miss some seconds at the end of each."""
     cfg = settings().model_copy(update={"dataset": "demo"})
