@@ -51,8 +51,14 @@ rule all:
         expand("results/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
         expand("results/{subject}/contact_sheet.png", subject=cfg.subjects),
         "results/report.html",
+        "results/costs.csv",
 
 
 onsuccess:
     for line in where_the_pictures_are():
+        print(line, file=sys.stderr)
+
+
+onerror:
+    for line in watch.failures(watch.newest_log()):
         print(line, file=sys.stderr)

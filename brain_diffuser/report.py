@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from markupsafe import Markup
 from PIL import Image
 
-from brain_diffuser import arrays, drawings, pictures, score_tables
+from brain_diffuser import arrays, costs, drawings, pictures, score_tables
 from brain_diffuser.score_tables import PUBLISHED, label, markdown
 from brain_diffuser.scores import read_csv
 
@@ -70,7 +70,7 @@ def write(
     settings: dict,
     versions: dict[str, str],
     edges: list[tuple[str, str]],
-    runtimes: list[tuple[str, str, float, float]],
+    spent: Sequence[costs.Cost],
     regions: Sequence[tuple[str, Exhibits]] = (),
     guidance: Sequence[tuple[str, Exhibits]] = (),
     published: Path = PUBLISHED,
@@ -80,7 +80,7 @@ def write(
 ) -> None:
     """Write the page. It asks nothing of any network, and its policy forbids all scripts but its own.
 
-    edges: rule -> rule that needs it. runtimes: (subject, rule, seconds, peak MiB). regions: what
+    edges: rule -> rule that needs it. spent: what the stages took. regions: what
     the section on regions shows of each subject, or of their average; guidance: the same of guided pictures.
     Pictures are WebP of at most `large` pixels; where all together would exceed `budget_mb`, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
@@ -106,7 +106,7 @@ def write(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["label"] = label
+    environment.filters |= {"label": label, "time": costs.as_time, "size": costs.as_size}
     stream = environment.get_template("report.html.j2").stream(
         world=world,
         subjects=subjects,
@@ -131,7 +131,8 @@ def write(
         settings="\n".join(_as_yaml(settings)),
         versions=versions,
         graph=Markup(drawings.layered(edges)) if edges else "",
-        runtimes=_runtimes(runtimes),
+        spent=list(costs.by_subject(spent)),
+        spent_in_all=costs.total(spent),
         stored=shrink.words,
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -320,20 +321,6 @@ def _common_words(captions: Iterable[Sequence[str]], n_words: int = 24) -> list[
     counts = Counter(word for words in sets for word in {singular[each] for each in words})
     telling = [(word, count) for word, count in counts.items() if 1 < count <= 0.6 * len(sets)]
     return sorted(telling, key=lambda pair: (-pair[1], pair[0]))[:n_words]
-
-
-def _runtimes(rows: Sequence[tuple[str, str, float, float]]) -> dict[str, Any]:
-    """Rules by subjects: jobs, seconds in sum, greatest peak; and the seconds of everything."""
-    cells: dict[str, dict[str, list[float]]] = {}
-    for subject, rule, seconds, peak in rows:
-        cell = cells.setdefault(rule, {}).setdefault(subject, [0, 0.0, 0.0])
-        cell[:] = [cell[0] + 1, cell[1] + seconds, max(cell[2], peak)]
-    return {
-        "subjects": list(dict.fromkeys(subject for subject, *_ in rows)),
-        "rules": cells,
-        "longest": max((seconds for _, _, seconds, _ in rows), default=0),
-        "total": sum(seconds for _, _, seconds, _ in rows),
-    }
 
 
 def _as_yaml(settings: Any, indent: str = "") -> Iterator[str]:

@@ -27,6 +27,7 @@ from brain_diffuser import (
     score_tables,
     sessions,
     shards,
+    watch,
 )
 from brain_diffuser.job import distrust_failed
 from brain_diffuser.provenance import code_key, stage_config

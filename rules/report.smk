@@ -1,7 +1,7 @@
 """Stage 7, report: one page that opens offline, with all subjects' pictures, scores and how they were made.
 
 In:  results/{subject}/{nsd, stage1, recon, variants, metrics or ablations, retrieval, benchmarks}
-Out: results/report.html
+Out: results/{report.html, costs.csv}
 """
 
 TABLES = "ablations" if cfg.report.ablations else "metrics"
@@ -62,7 +62,8 @@ rule report:
         regions=of_regions(),
         guidance=of_guidance(),
     output:
-        report("results/report.html", category="Report"),
+        page=report("results/report.html", category="Report"),
+        costs="results/costs.csv",
     log:
         "results/logs/report.log",
     benchmark:

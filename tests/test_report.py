@@ -13,13 +13,20 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from brain_diffuser import arrays, drawings, pictures, report, score_tables
+from brain_diffuser import arrays, costs, drawings, pictures, report, score_tables
 
 N_STIMULI = 30
 SETS = ("stage1", "recon", "without_text")
 METRICS = {"pix_corr": "higher", "clip": "higher", "swav": "lower"}
 HOSTILE = "a dog </script><img src=x onerror=\"document.title='broken'\"> & <b>a cat</b>"
 HEADER = "pictures metric protocol n mean low high shuffled shuffled_low shuffled_high chance better".split()
+
+
+SPENT = [
+    costs.Cost("sub01", "ridge", 4, 0.001, 0.002, 0.0, 100.0, 5_000_000),
+    costs.Cost("sub01", "recon", 3, 0.5, 0.25, 0.5, 600.0, 900_000),
+    costs.Cost("sub02", "recon", 3, 2.0, 3.0, None, 500.0, 1_200_000_000),
+]
 
 
 def write_csv(path, rows):
@@ -78,7 +85,7 @@ def write_report(path, subjects, world=score_tables.DEMO, **more):
         settings={"dataset": "demo", "ridge": {"alpha": {"vdvae": 3000.0}}, "subjects": ["sub01"]},
         versions={"python": "3.11", "numpy": np.__version__},
         edges=[("nsd", "features"), ("nsd", "ridge"), ("features", "ridge"), ("ridge", "recon")],
-        runtimes=[("sub01", "ridge", 2.5, 100.0), ("sub01", "recon", 120.0, 600.0), ("sub02", "recon", 60.0, 500.0)],
+        spent=SPENT,
         **more,
     )
 
@@ -146,6 +153,21 @@ def show_all(page):
     page.select_option("#view", "all")
     page.evaluate("document.querySelector('#plots').scrollIntoView()")
     page.locator(".card").nth(N_STIMULI - 1).wait_for(state="attached")
+
+
+def test_costs_of_stages_and_their_sums(open_page, written):
+    page = open_page(written)
+    rows = page.locator(".costs tbody tr").evaluate_all("rows => rows.map(row => row.innerText.split('\\t'))")
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["sub01"],
+        ["ridge", "4", "3.6 s", "7.2 s", "0 s", "105 MB", "5.0 MB"],
+        ["recon", "3", "30 min", "15 min", "30 min", "629 MB", "900 kB"],
+        ["total", "7", "30 min", "15 min", "30 min", "629 MB", "5.9 MB"],
+        ["sub02"],
+        ["recon", "3", "2.0 h", "3.0 h", "\u2013", "524 MB", "1.2 GB"],
+        ["total", "3", "2.0 h", "3.0 h", "\u2013", "524 MB", "1.2 GB"],
+    ]
+    assert "GPUs not recorded, 1.2 GB" in page.inner_text(".costs caption")
 
 
 @pytest.mark.parametrize(("key", "metric"), [("recon", "clip"), ("stage1", "pix_corr"), ("without_text", "swav")])

@@ -1,12 +1,10 @@
 """Stage 7: the report of all subjects."""
 
-import csv
 import platform
-import re
 from importlib import metadata
 from pathlib import Path
 
-from brain_diffuser import __version__, report, score_tables, shards
+from brain_diffuser import __version__, arrays, costs, report, score_tables
 from brain_diffuser.job import job
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "h5py", "pillow", "snakemake")
@@ -50,18 +48,6 @@ def exhibits(folder: str, known: dict[str, str]) -> list[tuple[str, Path]]:
     return [(caption, Path(folder) / name) for name, caption in known.items() if (Path(folder) / name).exists()]
 
 
-def runtimes(subject: str) -> list[tuple[str, str, float, float]]:
-    """(subject, rule, seconds, peak MiB) of the jobs that Snakemake measured; shards count for their stage."""
-    found = []
-    for path in sorted(Path("results", subject, "benchmarks").glob("*.tsv")):
-        with open(path, newline="") as stream:
-            row = next(csv.DictReader(stream, delimiter="\t"))
-        rule = re.sub(f"_{shards.SPAN}$", "", path.stem)
-        peak = float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else float("nan")
-        found.append((subject, rule, float(row["s"]), peak))
-    return found
-
-
 def installed() -> dict[str, str]:
     """Versions of what computed the results."""
     versions = {"brain-diffuser-dag": __version__, "Python": platform.python_version()}
@@ -100,8 +86,13 @@ with job(snakemake):
         )
         for place, name in enumerate(params.subjects)
     ]
+    spent = [
+        each for each in costs.costs(subjects=params.subjects) if each.stage != "report"
+    ]  # that of an earlier page
+    with arrays.atomic(snakemake.output.costs) as partial, open(partial, "w", encoding="utf-8") as file:
+        costs.write_csv(file, spent)
     report.write(
-        snakemake.output[0],
+        snakemake.output.page,
         world=score_tables.World(*params.world),
         subjects=subjects,
         settings=params.settings,
@@ -109,5 +100,5 @@ with job(snakemake):
         regions=[(Path(folder).parent.name, exhibits(folder, EXHIBITS)) for folder in inputs.regions],
         guidance=[(Path(folder).parent.name, exhibits(folder, GUIDANCE)) for folder in inputs.guidance],
         edges=[tuple(edge) for edge in params.edges],
-        runtimes=[line for name in params.subjects for line in runtimes(name)],
+        spent=spent,
     )
