@@ -67,7 +67,6 @@ def kept(path):
 
 
 wildcard_constraints:
-    subject="|".join(cfg.subjects),
     who="|".join((*cfg.subjects, "average")),
     number=r"0[1-8]",
     feature="|".join(PREDICTED),
@@ -167,13 +166,39 @@ def mask_files(subject):
     return paths
 
 
-def session_numbers(subject):
-    """The sessions that are read."""
-    return [sessions.number(path) for path in SESSIONS[subject]]
-
-
 with one_sentence():
     SESSIONS = {} if CUSTOM else {each: session_files(each) for each in cfg.subjects}
+
+NUMBERS = {
+    subject: [sessions.number(path) for path in paths]
+    for subject, paths in SESSIONS.items()
+}
+
+
+def shared(subject):
+    """What an NSD subject shares with all that have its sessions: the same test stimuli in the same order."""
+    numbers = NUMBERS[subject]
+    through = numbers == list(range(1, len(numbers) + 1))
+    name = f"1-{len(numbers)}" if through else "_".join(map(str, numbers))
+    return f"shared/sessions_{name}"
+
+
+# Folders that stand for a subject where these stimuli are read and encoded.
+SHARED = {shared(subject): numbers for subject, numbers in NUMBERS.items()}
+
+
+wildcard_constraints:
+    subject="|".join((*cfg.subjects, *SHARED)),
+
+
+def session_numbers(subject):
+    """The sessions that are read."""
+    return (SHARED | NUMBERS)[subject]
+
+
+def subject_number(subject):
+    """A subject's number in NSD; what all share is in every subject's list."""
+    return 1 if subject in SHARED else cfg.subject_number(subject)
 
 
 def custom_files(key, subject):

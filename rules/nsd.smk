@@ -1,7 +1,8 @@
 """Stage 1, nsd: the published files -> trial table, betas, pictures, captions and ROI labels of one subject.
 
 In:  datasets.*.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.*.captions
-Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
+Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json};
+     of what subjects share, results/shared/sessions_{sessions}/nsd/{stimuli.tsv, stimuli_test.h5, captions.json}
 """
 
 
@@ -12,12 +13,10 @@ def most_stimuli(subject, split):
     elif Path(DESIGN).is_file():
         numbers = tuple(session_numbers(subject))
         with one_sentence():
-            return nsd.count_stimuli(DESIGN, cfg.subject_number(subject), numbers)[
-                split
-            ]
+            return nsd.count_stimuli(DESIGN, subject_number(subject), numbers)[split]
     else:
-        known = sessions.PUBLISHED_STIMULI[split][cfg.subject_number(subject) - 1]
-    return min(known, sessions.N_TRIALS * len(SESSIONS[subject]))
+        known = sessions.PUBLISHED_STIMULI[split][subject_number(subject) - 1]
+    return min(known, sessions.N_TRIALS * len(session_numbers(subject)))
 
 
 rule nsd_design:
@@ -35,10 +34,13 @@ rule nsd_design:
         mem_mb=1000,
         runtime=5,
     params:
-        subject=lambda wildcards: cfg.subject_number(wildcards.subject),
+        subject=lambda wildcards: subject_number(wildcards.subject),
         # one word: Snakemake compares the values of all parameters as a set
         sessions=lambda wildcards: " ".join(
             ["sessions", *map(str, session_numbers(wildcards.subject))]
+        ),
+        splits=lambda wildcards: (
+            ["test"] if wildcards.subject in SHARED else ["train", "test"]
         ),
         code=code("nsd_design.py"),
     script:

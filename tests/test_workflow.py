@@ -58,9 +58,9 @@ def test_artifacts(finished):
 def test_drawn_graph_is_snakemakes(finished):
     """The report draws every way from job to job, but for those that a longer one implies."""
     found = snakemake(finished, "results/report.html", "--rulegraph")
-    names = dict(re.findall(r'(\d+)\[label = "(\w+?)(?:_shard)?"', found.stdout))
+    names = dict(re.findall(r'(\d+)\[label = "(?:shared_)?(\w+?)(?:_shard)?"', found.stdout))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found.stdout)}
-    edges = {(a, b) for a, b in edges if a != b}  # a stage and its shards are one
+    edges = {(a, b) for a, b in edges if a != b}  # a stage, its shards and what subjects share are one
 
     def reached(start, without):
         seen, waiting = set(), [start]

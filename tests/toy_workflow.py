@@ -108,14 +108,17 @@ def command(*arguments: str) -> list[str]:
 def planned(checkout: Path, *targets: str) -> set[str]:
     """What a dry run would do: rule names, with the feature or the set of pictures for rules that have one.
 
-    A stage and its shards are one.
+    A stage, its shards and what subjects share of it are one.
     """
     found = snakemake(checkout, "-n", *targets)
     assert found.returncode == 0, found.stderr
     text = found.stdout + found.stderr
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
     named = {
-        (name.removesuffix("_shard"), *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block))
+        (
+            name.removesuffix("_shard").removeprefix("shared_"),
+            *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block),
+        )
         for name, block in jobs
     }
     return {":".join(parts) for parts in named} - {"all"}
