@@ -430,6 +430,26 @@ def of_shards(stage, path, split="test"):
     return of
 
 
+def parts_of_features(wildcards):
+    """The shards of a split's features, or the one array that subjects share."""
+    if wildcards.subject in SESSIONS and wildcards.split == "test":
+        folder = shared(wildcards.subject)
+        return [f"results/{folder}/features/{wildcards.feature}_test.h5"]
+    return of_shards("features", SHARD_OF_FEATURES)(wildcards)
+
+
+def to_be_hashed(paths):
+    """Folders as their files, for a cache, which cannot hash a folder unless a rule writes it."""
+    if not workflow.enable_cache:
+        return paths
+    found = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
+    return [
+        each.as_posix()
+        for path, files in zip(paths, found)
+        for each in files or [Path(path)]
+    ]
+
+
 def digest(values):
     """A short key of some values."""
     return hashlib.sha256(repr(values).encode()).hexdigest()[:16]

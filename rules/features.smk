@@ -23,26 +23,6 @@ AT_CODECS_SIZE = (
 )  # pictures take the size of reconstructions first
 
 
-def parts(wildcards):
-    """The shards of a split's features, or the one array that subjects share."""
-    if wildcards.subject in SESSIONS and wildcards.split == "test":
-        folder = shared(wildcards.subject)
-        return [f"results/{folder}/features/{wildcards.feature}_test.h5"]
-    return of_shards("features", SHARD_OF_FEATURES)(wildcards)
-
-
-def to_be_hashed(paths):
-    """Folders as their files, for a cache, which cannot hash a folder unless a rule writes it."""
-    if not workflow.enable_cache:
-        return paths
-    found = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
-    return [
-        each.as_posix()
-        for path, files in zip(paths, found)
-        for each in files or [Path(path)]
-    ]
-
-
 SHARD_OF_FEATURES = "results/{subject}/shards/features/{feature}_{split}/{span}.h5"
 
 
@@ -108,7 +88,7 @@ if (
 
 rule features:
     input:
-        shards=parts,
+        shards=parts_of_features,
         like=["results/{subject}/nsd/stimuli_{split}.h5"],
     output:
         kept("results/{subject}/features/{feature}_{split}.h5"),
