@@ -150,7 +150,9 @@ def session_files(subject):
 
 def roi_files(subject, atlases):
     """The volumes of some atlases."""
-    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
+    return local(
+        expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
+    )
 
 
 def mask_files(subject):
@@ -163,7 +165,7 @@ def mask_files(subject):
                 f"roi.regions.{name} reads {path}, which does not exist; put it there or correct the path"
             )
         paths += [str(path)] if path else []
-    return paths
+    return local(paths)
 
 
 with one_sentence():
@@ -206,7 +208,7 @@ def custom_files(key, subject):
     path = regions.filled(getattr(CUSTOM, key), subject)
     if path == custom.NONE:
         return []
-    return [str(each) for each in custom.files(path)] if "{session}" in path else [path]
+    return local(custom.files(path) if "{session}" in path else [path])
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
@@ -258,7 +260,7 @@ def model_files(feature):
             f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
             "there or correct the path (docs/neuraldiffuser.md)"
         )
-    return files
+    return local(files)
 
 
 def stable_diffusion(*components):
@@ -270,14 +272,14 @@ def stable_diffusion(*components):
             f"a variant needs {missing[0]} (datasets.{cfg.dataset}.stable_diffusion), which does not exist; put Stable "
             "Diffusion there, let it be fetched (fetch.models: true), or leave the variants with that backbone out"
         )
-    return files
+    return local(files)
 
 
 def diffusion_files(wildcards):
     """What a variant's diffusion model is read from."""
     if backbone_of(wildcards) == "stable_diffusion":
         return stable_diffusion(*layouts.STABLE_DIFFUSION)
-    return layouts.diffusion(PATHS.versatile_diffusion)
+    return local(layouts.diffusion(PATHS.versatile_diffusion))
 
 
 def clip_files(wildcards):
@@ -373,7 +375,7 @@ def judge_weights(judges):
                 f"(fetch.models: true), or leave {judge} out of metrics.judges (docs/real_data.md)"
             )
         paths += of_judge
-    return paths
+    return local(paths)
 
 
 def judged(sets):
@@ -439,15 +441,13 @@ def parts_of_features(wildcards):
 
 
 def to_be_hashed(paths):
-    """Folders as their files, for a cache, which cannot hash a folder unless a rule writes it."""
+    """Files, and folders as their files for a cache, which cannot hash a folder unless a rule writes it."""
     if not workflow.enable_cache:
-        return paths
+        return local(paths)
     found = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
-    return [
-        each.as_posix()
-        for path, files in zip(paths, found)
-        for each in files or [Path(path)]
-    ]
+    return local(
+        [each for path, files in zip(paths, found) for each in files or [path]]
+    )
 
 
 def digest(values):

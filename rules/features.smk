@@ -13,8 +13,11 @@ MODELS = {
     "sd_text": PATHS.stable_diffusion,
 }
 MODEL_FILES = {
-    "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
-    **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
+    feature: local(files)
+    for feature, files in {
+        "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
+        **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
+    }.items()
 }
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
 AT_CODECS_SIZE = (

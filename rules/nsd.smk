@@ -21,7 +21,7 @@ def most_stimuli(subject, split):
 
 rule nsd_design:
     input:
-        design=DESIGN,
+        design=local(DESIGN),
     output:
         "results/{subject}/nsd/stimuli.tsv",
     log:
@@ -50,7 +50,7 @@ rule nsd_design:
 rule nsd_betas:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        betas=lambda wildcards: SESSIONS[wildcards.subject],
+        betas=lambda wildcards: local(SESSIONS[wildcards.subject]),
         mask=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.mask)[0],
         rois=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.rois),
     output:
@@ -76,7 +76,7 @@ rule nsd_betas:
 rule nsd_stimuli:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        brick=BRICK,
+        brick=local(BRICK),
     output:
         "results/{subject}/nsd/stimuli_{split}.h5",
     log:
@@ -97,7 +97,7 @@ rule nsd_stimuli:
 rule nsd_captions:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        captions=PATHS.captions,
+        captions=local(PATHS.captions),
     output:
         "results/{subject}/nsd/captions.json",
     log:

@@ -14,6 +14,7 @@ from brain_diffuser import provenance
 
 ROOT = Path(__file__).parents[1]
 PIN = re.compile(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*")
+LOCKS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
 ENVIRONMENTS = sorted(path.stem for path in ROOT.glob("envs/*.yaml"))
 # What no import statement names: pandas is nilearn's, the others are imported by names that are put together.
 UNNAMED = {
@@ -28,14 +29,13 @@ def pins(name):
     return [line for line in lines if line and not line.startswith(("#", "-r "))]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-judges.txt"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_requirements_are_exact_published_versions(name):
     assert [line for line in pins(name) if not PIN.fullmatch(line)] == []
 
 
 def test_no_package_is_pinned_twice():
-    files = ("requirements.txt", "requirements-dev.txt", "requirements-judges.txt")
-    names = [line.split("==")[0].lower() for file in files for line in pins(file)]
+    names = [distribution(line) for file in LOCKS for line in pins(file)]
     assert len(names) == len(set(names))
 
 
@@ -91,3 +91,14 @@ def test_environments_hold_what_their_rules_import_and_no_more(name):
 
 def test_every_script_runs_in_an_environment():
     assert set.union(*map(scripts, ENVIRONMENTS)) == {path.name for path in ROOT.glob("workflow_scripts/*.py")}
+
+
+def test_the_container_has_the_lock_and_a_python_that_may_run_it():
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    (base,) = (re.fullmatch(r"FROM python:(\d+\.\d+)-slim-\w+", line) for line in lines if line.startswith("FROM"))
+    copied = {name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]}
+    (install,) = (line for line in lines if "pip install" in line)
+    assert copied == set(re.findall(r"-r (\S+)", install)) == {"requirements.txt", "requirements-judges.txt"}
+    assert {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().split()} == {"*", *copied}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"{base[1]}.0" in SpecifierSet(project["requires-python"])
