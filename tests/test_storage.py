@@ -30,7 +30,7 @@ def test_results_in_s3(bucket, tmp_path):
     """A folder of pictures is written there by one job and read from there by another; a second run does nothing."""
     bucket, address = bucket
     checkout = write_checkout(tmp_path / "checkout")
-    (documented,) = re.findall(r"--default-storage-provider s3.*\n.*", (ROOT / "docs/storage.md").read_text())
+    (documented,) = re.findall(r"--default-storage-provider s3.*\n.*(?= -- )", (ROOT / "docs/storage.md").read_text())
     storage = documented.replace("\\\n", " ").replace("https://s3.example.org", address).split()
     target = "results/sub01/judged/mean_image/pixels.csv"
     run = snakemake(checkout, "--cores", "2", target, *storage)
