@@ -16,6 +16,7 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/codespell
 	$(BIN)/pyright brain_diffuser
 	$(BIN)/snakemake --lint
@@ -33,7 +34,7 @@ test: .venv/installed-dev
 
 # torchvision lies beside the other packages: without torch's CUDA build it cannot be imported, and where it can be found
 # but not imported, transformers' CLIP cannot be either. tests/test_judges.py alone looks into that folder.
-.venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-judges.txt .venv/installed
+.venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-s3.txt requirements-judges.txt .venv/installed
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv/judges -r requirements-judges.txt
 	@touch $@

@@ -26,7 +26,7 @@ Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "effi
 Subject = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
 
 NSD_SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
-NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs")  # other folders of results
+NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 NSD_FORM = "https://naturalscenesdataset.org"
 REPEAT = "seed_"

@@ -13,18 +13,29 @@ def code_key(script: str | Path, root: str | Path) -> str:
 
     Comments, docstrings and layout do not count. Imports inside functions do; imports by a computed name do not.
     """
-    seen: dict[str, str] = {}
-    waiting = {"": Path(script)}
+    reached = _reached(Path(script), Path(root))
+    digest = hashlib.sha256("\0".join(f"{name}\0{reached[name][0]}" for name in sorted(reached)).encode())
+    return digest.hexdigest()[:16]
+
+
+def imports(script: str | Path, root: str | Path) -> set[str]:
+    """Names of all packages and modules that a script may import, directly or through the modules below `root`."""
+    return {name for _, imported in _reached(Path(script), Path(root)).values() for name in imported}
+
+
+def _reached(script: Path, root: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What the script and every module below `root` that it imports mean and import; the script has no name."""
+    seen: dict[str, tuple[str, tuple[str, ...]]] = {}
+    waiting = {"": script}
     while waiting:
         name, path = waiting.popitem()
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        seen[name], imported = _meaning(path.read_bytes(), package)
-        for each in imported:
-            found = _module_file(Path(root), each)
+        seen[name] = _meaning(path.read_bytes(), package)
+        for each in seen[name][1]:
+            found = _module_file(root, each)
             if found and each not in seen:
                 waiting[each] = found
-    digest = hashlib.sha256("\0".join(f"{name}\0{seen[name]}" for name in sorted(seen)).encode())
-    return digest.hexdigest()[:16]
+    return seen
 
 
 def stage_config(config: dict, *paths: str) -> dict:

@@ -12,13 +12,13 @@ def most_stimuli(subject, split):
 
 rule bold5000:
     input:
-        names=lambda wildcards: str(
+        names=lambda wildcards: local(
             Path(CUSTOM.betas).parent / f"{wildcards.subject}_imgnames.txt"
         ),
         betas=lambda wildcards: custom_files("betas", wildcards.subject),
         mask=lambda wildcards: custom_files("mask", wildcards.subject),
     output:
-        CUSTOM.trials.replace("{label}", "{subject}"),
+        local(CUSTOM.trials.replace("{label}", "{subject}")),
     log:
         "results/{subject}/logs/bold5000.log",
     benchmark:

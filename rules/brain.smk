@@ -12,7 +12,7 @@ rule brain_vision:
         pictures=lambda wildcards: folder(wildcards.pictures),
         manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
         model=MODEL_FILES["clip_vision"],
-        sizes=layouts.picture_size(PATHS.versatile_diffusion),
+        sizes=local(layouts.picture_size(PATHS.versatile_diffusion)),
     output:
         kept("results/{subject}/encoding/{pictures}_clip_vision.h5"),
     log:

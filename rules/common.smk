@@ -83,7 +83,6 @@ def kept(path):
 
 
 wildcard_constraints:
-    subject="|".join(cfg.subjects),
     who="|".join((*cfg.subjects, "average")),
     number=r"0[1-8]",
     feature="|".join(PREDICTED),
@@ -167,7 +166,9 @@ def session_files(subject):
 
 def roi_files(subject, atlases):
     """The volumes of some atlases."""
-    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
+    return local(
+        expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
+    )
 
 
 def mask_files(subject):
@@ -180,16 +181,42 @@ def mask_files(subject):
                 f"roi.regions.{name} reads {path}, which does not exist; put it there or correct the path"
             )
         paths += [str(path)] if path else []
-    return paths
-
-
-def session_numbers(subject):
-    """The sessions that are read."""
-    return [sessions.number(path) for path in SESSIONS[subject]]
+    return local(paths)
 
 
 with one_sentence():
     SESSIONS = {} if CUSTOM else {each: session_files(each) for each in cfg.subjects}
+
+NUMBERS = {
+    subject: [sessions.number(path) for path in paths]
+    for subject, paths in SESSIONS.items()
+}
+
+
+def shared(subject):
+    """What an NSD subject shares with all that have its sessions: the same test stimuli in the same order."""
+    numbers = NUMBERS[subject]
+    through = numbers == list(range(1, len(numbers) + 1))
+    name = f"1-{len(numbers)}" if through else "_".join(map(str, numbers))
+    return f"shared/sessions_{name}"
+
+
+# Folders that stand for a subject where these stimuli are read and encoded.
+SHARED = {shared(subject): numbers for subject, numbers in NUMBERS.items()}
+
+
+wildcard_constraints:
+    subject="|".join((*cfg.subjects, *SHARED)),
+
+
+def session_numbers(subject):
+    """The sessions that are read."""
+    return (SHARED | NUMBERS)[subject]
+
+
+def subject_number(subject):
+    """A subject's number in NSD; what all share is in every subject's list."""
+    return 1 if subject in SHARED else cfg.subject_number(subject)
 
 
 def custom_files(key, subject):
@@ -197,7 +224,7 @@ def custom_files(key, subject):
     path = regions.filled(getattr(CUSTOM, key), subject)
     if path == custom.NONE:
         return []
-    return [str(each) for each in custom.files(path)] if "{session}" in path else [path]
+    return local(custom.files(path) if "{session}" in path else [path])
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
@@ -249,7 +276,7 @@ def model_files(feature):
             f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
             "there or correct the path (docs/neuraldiffuser.md)"
         )
-    return files
+    return local(files)
 
 
 def stable_diffusion(*components):
@@ -261,14 +288,14 @@ def stable_diffusion(*components):
             f"a variant needs {missing[0]} (datasets.{cfg.dataset}.stable_diffusion), which does not exist; put Stable "
             "Diffusion there, let it be fetched (fetch.models: true), or leave the variants with that backbone out"
         )
-    return files
+    return local(files)
 
 
 def diffusion_files(wildcards):
     """What a variant's diffusion model is read from."""
     if backbone_of(wildcards) == "stable_diffusion":
         return stable_diffusion(*layouts.STABLE_DIFFUSION)
-    return layouts.diffusion(PATHS.versatile_diffusion)
+    return local(layouts.diffusion(PATHS.versatile_diffusion))
 
 
 def clip_files(wildcards):
@@ -364,7 +391,7 @@ def judge_weights(judges):
                 f"(fetch.models: true), or leave {judge} out of metrics.judges (docs/real_data.md)"
             )
         paths += of_judge
-    return paths
+    return local(paths)
 
 
 def judged(sets):
@@ -416,12 +443,10 @@ def most_stimuli(subject, split):
     elif Path(DESIGN).is_file():
         numbers = tuple(session_numbers(subject))
         with one_sentence():
-            return nsd.count_stimuli(DESIGN, cfg.subject_number(subject), numbers)[
-                split
-            ]
+            return nsd.count_stimuli(DESIGN, subject_number(subject), numbers)[split]
     else:
-        known = sessions.PUBLISHED_STIMULI[split][cfg.subject_number(subject) - 1]
-    return min(known, sessions.N_TRIALS * len(SESSIONS[subject]))
+        known = sessions.PUBLISHED_STIMULI[split][subject_number(subject) - 1]
+    return min(known, sessions.N_TRIALS * len(session_numbers(subject)))
 
 
 def of_shards(stage, path, split="test"):
@@ -434,6 +459,24 @@ def of_shards(stage, path, split="test"):
         return expand(path, span=spans, **wildcards)
 
     return of
+
+
+def parts_of_features(wildcards):
+    """The shards of a split's features, or the one array that subjects share."""
+    if wildcards.subject in SESSIONS and wildcards.split == "test":
+        folder = shared(wildcards.subject)
+        return [f"results/{folder}/features/{wildcards.feature}_test.h5"]
+    return of_shards("features", SHARD_OF_FEATURES)(wildcards)
+
+
+def to_be_hashed(paths):
+    """Files, and folders as their files for a cache, which cannot hash a folder unless a rule writes it."""
+    if not workflow.enable_cache:
+        return local(paths)
+    found = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
+    return local(
+        [each for path, files in zip(paths, found) for each in files or [path]]
+    )
 
 
 def digest(values):

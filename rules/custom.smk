@@ -4,9 +4,13 @@ In:  datasets.*.custom.{trials, betas, mask, stimuli, rois}, datasets.*.captions
 Out: results/{subject}/nsd/{stimuli.tsv, stim_files.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
 """
 
-CAPTIONS = [] if PATHS.captions == custom.NONE else [PATHS.captions]
+CAPTIONS = [] if PATHS.captions == custom.NONE else local([PATHS.captions])
 # Where an adapter writes pictures, a rule's output says when; else their names, sizes and dates do.
-STIMULI = [CUSTOM.stimuli] if "stimuli" in configuration.WRITTEN[CUSTOM.adapter] else []
+STIMULI = (
+    local([CUSTOM.stimuli])
+    if "stimuli" in configuration.WRITTEN[CUSTOM.adapter]
+    else []
+)
 PICTURES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
 STATS = {name: Path(CUSTOM.stimuli, name).stat() for name in PICTURES}
 

@@ -22,9 +22,9 @@ DEMO_BRICK = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
 rule demo_stimuli:
     output:
-        design=DEMO_DESIGN,
-        stimuli=DEMO_BRICK,
-        captions=cfg.datasets["demo"].captions,
+        design=local(DEMO_DESIGN),
+        stimuli=local(DEMO_BRICK),
+        captions=local(cfg.datasets["demo"].captions),
     log:
         f"{DEMO}/logs/demo_stimuli.log",
     benchmark:
@@ -45,11 +45,11 @@ rule demo_stimuli:
 
 rule demo_brain:
     input:
-        design=DEMO_DESIGN,
-        stimuli=DEMO_BRICK,
+        design=local(DEMO_DESIGN),
+        stimuli=local(DEMO_BRICK),
     output:
-        betas=demo_sessions(DEMO_BETAS),
-        rois=expand(DEMO_ROI, number="{number}", atlas=DEMO_ATLASES),
+        betas=local(demo_sessions(DEMO_BETAS)),
+        rois=local(expand(DEMO_ROI, number="{number}", atlas=DEMO_ATLASES)),
     log:
         f"{DEMO}/logs/demo_brain_{{number}}.log",
     benchmark:
@@ -69,14 +69,22 @@ rule demo_brain:
 
 rule demo_stable_diffusion:
     input:
-        expand(
-            "{folder}/{component}",
-            folder=cfg.datasets["demo"].versatile_diffusion,
-            component=["image_unet", "text_unet", "vae", "text_encoder", "tokenizer"],
+        local(
+            expand(
+                "{folder}/{component}",
+                folder=cfg.datasets["demo"].versatile_diffusion,
+                component=[
+                    "image_unet",
+                    "text_unet",
+                    "vae",
+                    "text_encoder",
+                    "tokenizer",
+                ],
+            )
         ),
     output:
         [
-            directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}")
+            local(directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}"))
             for component in layouts.STABLE_DIFFUSION
         ],
     log:

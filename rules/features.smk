@@ -1,7 +1,8 @@
 """Stage 2, features: pictures and captions -> what the regression predicts.
 
 In:  results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the published models
-Out: results/{subject}/features/{feature}_{split}.h5, gathered from shards
+Out: results/{subject}/features/{feature}_{split}.h5, gathered from shards; what NSD's subjects share is encoded once, to
+     results/shared/sessions_{sessions}/features/{feature}_test.h5
 """
 
 MODELS = {
@@ -12,8 +13,11 @@ MODELS = {
     "sd_text": PATHS.stable_diffusion,
 }
 MODEL_FILES = {
-    "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
-    **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
+    feature: local(files)
+    for feature, files in {
+        "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
+        **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
+    }.items()
 }
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
 AT_CODECS_SIZE = (
@@ -22,7 +26,11 @@ AT_CODECS_SIZE = (
 )  # pictures take the size of reconstructions first
 
 
-rule features_shard:
+SHARD_OF_FEATURES = "results/{subject}/shards/features/{feature}_{split}/{span}.h5"
+
+
+# With --cache the shards are taken from $SNAKEMAKE_OUTPUT_CACHE if they are there (docs/storage.md).
+rule features_cached_shard:
     input:
         stimuli="results/{subject}/nsd/stimuli_{split}.h5",
         captions=lambda wildcards: (
@@ -30,18 +38,21 @@ rule features_shard:
             if wildcards.feature in ("clip_text", "sd_text")
             else []
         ),
-        model=lambda wildcards: model_files(wildcards.feature),
+        model=lambda wildcards: (
+            model_files(wildcards.feature)
+            if wildcards.feature == "sd_text" and PATHS.simulated
+            else to_be_hashed(model_files(wildcards.feature))
+        ),
         sizes=lambda wildcards: (
-            layouts.picture_size(PATHS.versatile_diffusion)
+            to_be_hashed(layouts.picture_size(PATHS.versatile_diffusion))
             if wildcards.feature in AT_CODECS_SIZE
             else []
         ),
     output:
-        temp("results/{subject}/shards/features/{feature}_{split}/{span}.h5"),
+        temp(SHARD_OF_FEATURES),
     log:
         "results/{subject}/logs/features_{feature}_{split}_{span}.log",
-    benchmark:
-        "results/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
+    cache: workflow.enable_cache
     conda:
         "../envs/torch.yaml"
     resources:
@@ -60,16 +71,27 @@ rule features_shard:
         diffusion=lambda wildcards: (
             PATHS.versatile_diffusion if wildcards.feature in AT_CODECS_SIZE else None
         ),
+        # a cache knows a shard by its parameters and what it is made from, not by its name
+        name=lambda wildcards: f"{wildcards.feature}_{wildcards.split}/{wildcards.span}",
         code=code("features.py"),
     script:
         "../workflow_scripts/features.py"
 
 
+if (
+    not workflow.enable_cache
+):  # Snakemake has no benchmark of what may come from a cache
+
+    ruleorder: features_shard > features_cached_shard
+
+    use rule features_cached_shard as features_shard with:
+        benchmark:
+            "results/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
+
+
 rule features:
     input:
-        shards=of_shards(
-            "features", "results/{subject}/shards/features/{feature}_{split}/{span}.h5"
-        ),
+        shards=parts_of_features,
         like=["results/{subject}/nsd/stimuli_{split}.h5"],
     output:
         kept("results/{subject}/features/{feature}_{split}.h5"),
@@ -77,6 +99,8 @@ rule features:
         "results/{subject}/logs/features_{feature}_{split}.log",
     benchmark:
         "results/{subject}/benchmarks/features_{feature}_{split}.tsv"
+    wildcard_constraints:
+        subject="|".join(cfg.subjects),
     conda:
         "../envs/core.yaml"
     resources:
@@ -86,3 +110,13 @@ rule features:
         code=code("gather_features.py"),
     script:
         "../workflow_scripts/gather_features.py"
+
+
+if SHARED:
+
+    use rule features as shared_features with:
+        output:
+            "results/{subject}/features/{feature}_{split}.h5",
+        wildcard_constraints:
+            subject="|".join(SHARED),
+            split="test",

@@ -67,7 +67,12 @@ NOTHING_TO_FETCH = (
 rule fetch:
     input:
         lambda wildcards: sum(
-            (paths for key, paths in FETCHED.items() if key != "stable_diffusion"), []
+            (
+                local(paths)
+                for key, paths in FETCHED.items()
+                if key != "stable_diffusion"
+            ),
+            [],
         )
         or sys.exit(NOTHING_TO_FETCH),
     localrule: True
@@ -77,7 +82,7 @@ if MISSING.get("nsd"):
 
     rule fetch_nsd:
         output:
-            f"{NSD}/{{file}}",
+            local(f"{NSD}/{{file}}"),
         log:
             "results/logs/fetch/{file}.log",
         benchmark:
@@ -107,7 +112,7 @@ for name, source in FILES_MISSING.items():
         name:
             f"fetch_{name}"
         output:
-            getattr(PATHS, name),
+            local(getattr(PATHS, name)),
         log:
             f"results/logs/fetch/{name}.log",
         benchmark:
@@ -132,7 +137,7 @@ for model in ("versatile_diffusion", "stable_diffusion"):
             name:
                 f"fetch_{model}"
             output:
-                directory(f"{getattr(PATHS, model)}/{{component}}"),
+                local(directory(f"{getattr(PATHS, model)}/{{component}}")),
             log:
                 f"results/logs/fetch/{model}_{{component}}.log",
             benchmark:
@@ -156,7 +161,7 @@ if MISSING.get("judges"):
 
     rule fetch_judges:
         output:
-            f"{PATHS.judges}/{{file}}",
+            local(f"{PATHS.judges}/{{file}}"),
         log:
             "results/logs/fetch/{file}.log",
         benchmark:

@@ -15,15 +15,15 @@ def most_stimuli(subject, split):
 
 rule haxby:
     input:
-        bold="demo/haxby2001/bold.nii.gz",
-        mask="demo/haxby2001/mask.nii.gz",
-        labels="demo/haxby2001/attributes_literal.txt",
+        bold=local("demo/haxby2001/bold.nii.gz"),
+        mask=local("demo/haxby2001/mask.nii.gz"),
+        labels=local("demo/haxby2001/attributes_literal.txt"),
     output:
         trials=custom_files("trials", cfg.subjects[0])[0],
         betas=custom_files("betas", cfg.subjects[0])[0],
         mask=custom_files("mask", cfg.subjects[0])[0],
-        stimuli=directory(CUSTOM.stimuli),
-        captions=PATHS.captions,
+        stimuli=local(directory(CUSTOM.stimuli)),
+        captions=local(PATHS.captions),
     log:
         "results/logs/haxby.log",
     benchmark:

@@ -42,8 +42,8 @@ rule held_out:
 use rule stage1_shard as held_out_stage1_shard with:
     input:
         latents=f"{HELD_OUT}vdvae.h5",
-        model=PATHS.vdvae,
-        sizes=layouts.description(PATHS.vdvae),
+        model=local(PATHS.vdvae),
+        sizes=local(layouts.description(PATHS.vdvae)),
     output:
         temp("results/{subject}/shards/held_out_{labels}_stage1/{span}.h5"),
     log:
@@ -82,7 +82,7 @@ use rule recon_shard as held_out_recon_shard with:
         text=f"{HELD_OUT}clip_text.h5",
         vision=f"{HELD_OUT}clip_vision.h5",
         clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=layouts.diffusion(PATHS.versatile_diffusion),
+        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
     output:
         temp("results/{subject}/shards/held_out_{labels}_recon/{span}.h5"),
     log:

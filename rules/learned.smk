@@ -102,8 +102,8 @@ rule learned_predict:
 use rule stage1_shard as learned_stage1_shard with:
     input:
         latents="results/{subject}/learned/vdvae_test.h5",
-        model=PATHS.vdvae,
-        sizes=layouts.description(PATHS.vdvae),
+        model=local(PATHS.vdvae),
+        sizes=local(layouts.description(PATHS.vdvae)),
     output:
         temp("results/{subject}/shards/learned_stage1/{span}.h5"),
     log:

@@ -1,13 +1,14 @@
 """Stage 1, nsd: the published files -> trial table, betas, pictures, captions and ROI labels of one subject.
 
 In:  datasets.*.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.*.captions
-Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json}
+Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json};
+     of what subjects share, results/shared/sessions_{sessions}/nsd/{stimuli.tsv, stimuli_test.h5, captions.json}
 """
 
 
 rule nsd_design:
     input:
-        design=DESIGN,
+        design=local(DESIGN),
     output:
         "results/{subject}/nsd/stimuli.tsv",
     log:
@@ -20,10 +21,13 @@ rule nsd_design:
         mem_mb=more(1000),
         runtime=more(5),
     params:
-        subject=lambda wildcards: cfg.subject_number(wildcards.subject),
+        subject=lambda wildcards: subject_number(wildcards.subject),
         # one word: Snakemake compares the values of all parameters as a set
         sessions=lambda wildcards: " ".join(
             ["sessions", *map(str, session_numbers(wildcards.subject))]
+        ),
+        splits=lambda wildcards: (
+            ["test"] if wildcards.subject in SHARED else ["train", "test"]
         ),
         code=code("nsd_design.py"),
     script:
@@ -33,7 +37,7 @@ rule nsd_design:
 rule nsd_betas:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        betas=lambda wildcards: SESSIONS[wildcards.subject],
+        betas=lambda wildcards: local(SESSIONS[wildcards.subject]),
         mask=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.mask)[0],
         rois=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.rois),
     output:
@@ -59,7 +63,7 @@ rule nsd_betas:
 rule nsd_stimuli:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        brick=BRICK,
+        brick=local(BRICK),
     output:
         "results/{subject}/nsd/stimuli_{split}.h5",
     log:
@@ -80,7 +84,7 @@ rule nsd_stimuli:
 rule nsd_captions:
     input:
         stimuli="results/{subject}/nsd/stimuli.tsv",
-        captions=PATHS.captions,
+        captions=local(PATHS.captions),
     output:
         "results/{subject}/nsd/captions.json",
     log:

@@ -12,7 +12,7 @@ rule recon_shard:
         text="results/{subject}/ridge/clip_text_test.h5",
         vision="results/{subject}/ridge/clip_vision_test.h5",
         clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=layouts.diffusion(PATHS.versatile_diffusion),
+        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
     output:
         temp("results/{subject}/shards/recon/{span}.h5"),
     log:

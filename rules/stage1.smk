@@ -8,8 +8,8 @@ Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
 rule stage1_shard:
     input:
         latents="results/{subject}/ridge/vdvae_test.h5",
-        model=PATHS.vdvae,
-        sizes=layouts.description(PATHS.vdvae),
+        model=local(PATHS.vdvae),
+        sizes=local(layouts.description(PATHS.vdvae)),
     output:
         temp("results/{subject}/shards/stage1/{span}.h5"),
     log:

@@ -36,6 +36,12 @@ def key(root):
     return provenance.code_key(root / "workflow_scripts/stage.py", root)
 
 
+def test_imports_are_those_of_all_modules_that_are_reached(root):
+    found = provenance.imports(root / "workflow_scripts/stage.py", root)
+    assert {"numpy", "numpy.linalg", "pathlib", "brain_diffuser.nets.model", "demo.world"} <= found
+    assert "brain_diffuser.unrelated" not in found
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

@@ -109,14 +109,17 @@ def command(*arguments: str) -> list[str]:
 def planned(checkout: Path, *targets: str) -> set[str]:
     """What a dry run would do: rule names, with the feature or the set of pictures for rules that have one.
 
-    A stage and its shards are one.
+    A stage, its shards and what subjects share of it are one.
     """
     found = snakemake(checkout, "-n", *targets)
     assert found.returncode == 0, found.stderr
     text = found.stdout + found.stderr
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", text, re.M)
     named = {
-        (name.removesuffix("_shard"), *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block))
+        (
+            name.removesuffix("_shard").removeprefix("shared_"),
+            *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block),
+        )
         for name, block in jobs
     }
     return {":".join(parts) for parts in named} - {"all"}
@@ -126,7 +129,7 @@ def graphs(checkout: Path) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """What feeds what, as the report draws it and as Snakemake has it; a stage and its shards are one."""
     (drawn,) = re.findall(r"STAGES = (\[.*?\n\])", (checkout / "rules/report.smk").read_text(), re.S)
     found = snakemake(checkout, "results/report.html", "--rulegraph").stdout
-    names = dict(re.findall(r'(\d+)\[label = "(\w+?)(?:_shard)?"', found))
+    names = dict(re.findall(r'(\d+)\[label = "(?:shared_)?(\w+?)(?:_shard)?"', found))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found)}
     return set(ast.literal_eval(drawn)), {(a, b) for a, b in edges if a != b}
 

@@ -1,0 +1,52 @@
+"""docs/reuse.md, followed: another Snakefile imports the workflow; and what the catalog of workflows is told."""
+
+import json
+import re
+import shutil
+
+import yaml
+from nsd_tree import toy_ids
+from toy_workflow import ROOT, snakemake, write_checkout
+
+PAGE = ROOT / "docs/reuse.md"
+
+
+def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
+    lab = tmp_path / "lab"
+    copy = write_checkout(lab / "brain-diffuser-dag")
+    shutil.move(copy / "toy", lab / "toy")
+    shutil.copy2(copy / "config.yaml", lab / "mine.yaml")
+    shutil.copy2(ROOT / "config.yaml", copy / "config.yaml")
+    (snakefile,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    (lab / "Snakefile").write_text(snakefile)
+    captions = {number: [f"drawing {number}"] for number in toy_ids()}
+    (lab / "describe.py").write_text(
+        f"import pathlib, sys\npathlib.Path(sys.argv[1]).write_text({json.dumps(captions)!r})\n"
+    )
+    profile = ("--workflow-profile", "brain-diffuser-dag/profiles/default")
+    everything = snakemake(lab, "-n", *profile)
+    assert everything.returncode == 0, everything.stderr
+    assert {"describe", "recon_shard", "shared_features", "report"} <= set(
+        re.findall(r"^(\w+) +\d+$", everything.stdout, re.M)
+    )
+    wanted = "results/sub01/nsd/captions.json"
+    run = snakemake(lab, "--cores", "2", *profile, "--", wanted)
+    assert run.returncode == 0, run.stderr
+    found = json.loads((lab / wanted).read_text())
+    assert found == {str(number): texts for number, texts in captions.items()}
+    again = snakemake(lab, "-n", *profile, wanted)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    renamed = snakefile.replace("* from brain_diffuser", "* from brain_diffuser as decoding_*")
+    renamed = renamed.replace("captions from brain_diffuser", "captions from brain_diffuser as decoding_nsd_captions")
+    (lab / "Snakefile").write_text(renamed)
+    other = snakemake(lab, "-n", *profile, "--forceall", "results/sub01/recon")
+    assert other.returncode == 0, other.stderr
+    assert "decoding_features_shard" in other.stdout
+
+
+def test_the_catalog_is_told_what_holds():
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["report"] is True
+    assert usage["software-stack-deployment"] == {"conda": True, "singularity": False, "singularity+conda": False}
+    assert (ROOT / "config.paper.yaml").is_file()
+    assert "config.paper.yaml" in usage["mandatory-flags"]["desc"]
