@@ -195,7 +195,9 @@ def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int
 
 
 def rerun(path: str | Path) -> str:
-    """How to mend an artifact: stages write into folders of their name."""
+    """How to mend an artifact: stages write into folders of their name; a shard is made anew where there is none."""
+    if "shards" in Path(path).parts:
+        return "Delete it and run again."
     return f"Rerun {Path(path).parent.name or Path(path).name}."
 
 

@@ -1,7 +1,7 @@
 """CLIP's two towers with the conditioning of Versatile Diffusion: every token projected, scaled by the pooled one."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -267,12 +267,10 @@ def _kept(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
         kept.append(output)
 
-    hooks = [module.register_forward_hook(keep) for module in modules]
-    try:
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.enter_context(module.register_forward_hook(keep))
         yield kept
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def unconditional(

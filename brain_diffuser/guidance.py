@@ -5,7 +5,7 @@ between the features of the picture that the step expects and the wanted ones, g
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -264,9 +264,7 @@ def _attention(mid_block: nn.Module | None) -> Iterator[list[Float[Tensor, "batc
         shares = module.get_attention_scores(query, key)  # (batch heads) places places
         received.append(shares.unflatten(0, (-1, module.heads)).mean(1).sum(1))
 
-    hooks = [module.register_forward_pre_hook(keep) for module in attentions]
-    try:
+    with ExitStack() as hooks:
+        for module in attentions:
+            hooks.enter_context(module.register_forward_pre_hook(keep))
         yield received
-    finally:
-        for hook in hooks:
-            hook.remove()

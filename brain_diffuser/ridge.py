@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import h5py
 import numpy as np
@@ -144,11 +144,7 @@ def save_kernel(path: str | Path, kernel: Kernel) -> None:
 
 def load_kernel(path: str | Path) -> Kernel:
     """The kernel that `save_kernel` wrote."""
-    with arrays.opening(path) as file:
-        missing = sorted(set(Kernel._fields) - set(file))
-        if missing:
-            raise ValueError(f"{path} lacks {', '.join(missing)}; expected a ridge kernel. {arrays.rerun(path)}")
-        return Kernel(**{name: np.asarray(file[name]) for name in Kernel._fields})
+    return _load(path, Kernel, "ridge kernel")
 
 
 class Reliability(NamedTuple):
@@ -160,13 +156,21 @@ class Reliability(NamedTuple):
     """of the train targets (ddof 0)"""
 
 
+Stored = TypeVar("Stored", Kernel, Reliability)
+
+
 def load_reliability(path: str | Path) -> Reliability:
     """What `predict` wrote beside its predictions."""
+    return _load(path, Reliability, "reliability")
+
+
+def _load(path: str | Path, form: type[Stored], what: str) -> Stored:
+    """The datasets of a file, one for each field."""
     with arrays.opening(path) as file:
-        missing = sorted(set(Reliability._fields) - set(file))
+        missing = sorted(set(form._fields) - set(file))
         if missing:
-            raise ValueError(f"{path} lacks {', '.join(missing)}; expected a reliability. {arrays.rerun(path)}")
-        return Reliability(**{name: np.asarray(file[name]) for name in Reliability._fields})
+            raise ValueError(f"{path} lacks {', '.join(missing)}; expected a {what}. {arrays.rerun(path)}")
+        return form(*(np.asarray(file[name]) for name in form._fields))
 
 
 def predict(

@@ -13,6 +13,7 @@ signal-to-noise ratio (ncsnr) drawn to resemble NSD's. Percent signal change x 3
 
 import gzip
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,13 +143,11 @@ def high_level_features(images: np.ndarray, network: EfficientNetLite) -> dict[s
         output = output.clamp(0, 6) if name == "last" else output
         seen[name] = output.flatten(2).transpose(1, 2).numpy()
 
-    hooks = [module.register_forward_hook(partial(keep, name)) for name, module in layers.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, module in layers.items():
+            hooks.enter_context(module.register_forward_hook(partial(keep, name)))
         x = torch.from_numpy(pictures.resize(images, 4 * MAP)).permute(0, 3, 1, 2)  # (n, 3, 128, 128)
         network((x.float() - 127) / 128)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return seen
 
 
