@@ -327,6 +327,7 @@ class Shards(Section):
 class Compute(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    threads: Count
     batch_size: BatchSize
 
 

@@ -118,17 +118,16 @@ def costs(results: str | Path = "results", subjects: Sequence[str] | None = None
         stage = stage_of(name, place)
         return found.setdefault((place, stage), Cost(place, stage))
 
-    for folder in [*sorted(path for path in results.iterdir() if path.is_dir()), results]:
+    shared = sorted((results / "shared").glob("sessions_*"))  # what subjects share is one more of them
+    for folder in [*sorted(path for path in results.iterdir() if path.is_dir()), *shared, results]:
         is_whole = folder == results
-        if folder.name in ("benchmarks", "logs") or (
-            subjects is not None and not is_whole and _other(folder, subjects)
-        ):
+        place = "" if is_whole else folder.relative_to(results).parts[0]
+        if place in ("benchmarks", "logs") or (subjects is not None and _other(folder, place, subjects)):
             continue
-        place = "" if is_whole else folder.name
         for table in tables(folder / "benchmarks"):
             _add(of(place, table.name), table)
         for child in sorted(folder.iterdir()):
-            if child.name in ("benchmarks", "logs") or (is_whole and child.is_dir()):
+            if child.name in ("benchmarks", "logs") or child in shared or (is_whole and child.is_dir()):
                 continue
             for path in sorted(child.iterdir()) if child.name == "shards" else [child]:
                 of(place, path.name).disk_bytes += _size(path)
@@ -137,9 +136,9 @@ def costs(results: str | Path = "results", subjects: Sequence[str] | None = None
     return sorted(spent, key=lambda each: (each.subject == "", each.subject, order.index(each.stage)))
 
 
-def _other(folder: Path, subjects: Sequence[str]) -> bool:
+def _other(folder: Path, place: str, subjects: Sequence[str]) -> bool:
     """Whether a folder is that of a subject who is not among these."""
-    return folder.name not in subjects and (folder / "nsd").is_dir() and folder.name not in PLACES
+    return place not in (*subjects, *PLACES, "shared") and (folder / "nsd").is_dir()
 
 
 def _add(cost: Cost, table: Table) -> None:

@@ -59,8 +59,8 @@ class Job(NamedTuple):
 
     @property
     def stage(self) -> str:
-        """Its rule; a stage and its shards are one."""
-        return self.rule.removesuffix("_shard")
+        """Its rule; a stage, its shards and what subjects share of it are one."""
+        return self.rule.removesuffix("_shard").removeprefix("shared_")
 
     @property
     def subject(self) -> str:

@@ -176,9 +176,10 @@ def mask_files(subject):
     paths = []
     for name, definition in cfg.regions.items():
         path = regions.mask_file(definition, subject)
-        if path and not path.exists():
+        if path and not path.is_file():
+            wrong = "is a folder" if path.is_dir() else "does not exist"
             sys.exit(
-                f"roi.regions.{name} reads {path}, which does not exist; put it there or correct the path"
+                f"roi.regions.{name} reads {path}, which {wrong}; put a volume there or correct the path"
             )
         paths += [str(path)] if path else []
     return local(paths)

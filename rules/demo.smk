@@ -56,7 +56,6 @@ rule demo_brain:
         f"{DEMO}/benchmarks/demo_brain_{{number}}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 4
     resources:
         mem_mb=more(4000),
         runtime=more(20),

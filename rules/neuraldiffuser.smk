@@ -63,7 +63,7 @@ rule guided_shard:
         variant=configuration.names(cfg.guided),
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: cfg.compute.threads
     resources:
         mem_mb=more(16000),
         runtime=more(30, each=1 if GPU else 20),

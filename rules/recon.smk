@@ -21,7 +21,7 @@ rule recon_shard:
         "results/{subject}/benchmarks/recon_{span}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: cfg.compute.threads
     resources:
         mem_mb=more(12000),
         runtime=more(30, each=0.5 if GPU else 10),

@@ -67,7 +67,7 @@ rule autoencoder_reference_shard:
         "results/{subject}/benchmarks/autoencoder_reference_{span}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: cfg.compute.threads
     resources:
         mem_mb=more(12000),
         runtime=more(30, each=0.1 if GPU else 1),

@@ -73,7 +73,7 @@ rule optimal_pictures:
         "results/{who}/benchmarks/optimal_pictures.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: cfg.compute.threads
     resources:
         mem_mb=more(12000),
         runtime=more(240),
@@ -164,7 +164,7 @@ rule optimal_seen:
         "results/{subject}/benchmarks/optimal_seen.tsv"
     conda:
         "../envs/judges.yaml"
-    threads: 4
+    threads: cfg.compute.threads
     resources:
         mem_mb=more(4000),
         runtime=more(60),

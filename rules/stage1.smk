@@ -18,7 +18,7 @@ rule stage1_shard:
         "results/{subject}/benchmarks/stage1_{span}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 4
+    threads: cfg.compute.threads
     resources:
         mem_mb=more(4000),
         runtime=more(15, each=0.1),

@@ -116,7 +116,8 @@ def test_a_run_writes_its_costs(finished):
     assert {stage for _, stage in rows} == {
         *("nsd", "features", "ridge", "stage1", "recon", "references", "metrics", "accuracy")
     }
-    assert rows["sub01", "features"]["jobs"] == "12"
+    assert rows["sub01", "features"]["jobs"] == "9"  # six that gather, and the shards of training stimuli
+    assert rows["shared", "features"]["jobs"] == "6"
     assert rows["sub01", "features"]["gpu_hours"] == "0"
     assert float(rows["sub01", "recon"]["wall_hours"]) > 0
     assert int(rows["sub01", "nsd"]["disk_bytes"]) > 10_000_000

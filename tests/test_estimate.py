@@ -120,8 +120,9 @@ def test_stimuli_that_nobody_has_counted_are_bounded_by_shards(tmp_path, monkeyp
     assert "The stimuli of sub01 are not counted yet" in "\n".join(estimate.lines(found, 2, False, made.guessed))
 
 
-def test_demo_is_near_what_it_took():
+def test_demo_is_near_what_it_took(tmp_path, monkeypatch):
     """Processor time of the demo's jobs as its tables had it, which miss some seconds at the end of each."""
+    monkeypatch.chdir(tmp_path)  # here are tables of its own
     cfg = settings().model_copy(update={"dataset": "demo"})
     recon = [job("recon_shard", span="00000-00064"), job("recon_shard", span="00064-00128")]
     features = [

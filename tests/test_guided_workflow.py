@@ -47,6 +47,7 @@ def finished(finished, tmp_path_factory):
         "recon.steps": 8,
         "guidance.eta": 0.5,
         "variants": VARIANTS,
+        "metrics.judges": [],
         "metrics.repeated": ["recon", "stable_diffusion_guided"],
         "report.guidance": True,
     }.items():

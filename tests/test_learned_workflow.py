@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from nsd_tree import write_tree
-from toy_workflow import N_TEST, N_TRAIN, edit_config, planned, snakemake, write_checkout
+from toy_workflow import N_TEST, N_TRAIN, edit_config, planned, snakemake
 
 from brain_diffuser import arrays, learned, pictures
 
@@ -31,9 +31,12 @@ AFTER_TRAINING = of_features("learned_train", "learned_predict") | AFTER_PREDICT
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(finished, tmp_path_factory):
     """A checkout with a reconstruction of subject 1 by learned decoders that began with subject 3's; never changed."""
-    checkout = write_checkout(tmp_path_factory.mktemp("learned") / "checkout")
+    checkout = shutil.copytree(finished, tmp_path_factory.mktemp("learned") / "checkout", copy_function=shutil.copy2)
+    for folder in (checkout / "results/sub01").iterdir():
+        if folder.is_dir() and folder.name not in ("nsd", "features"):
+            shutil.rmtree(folder)
     write_tree(checkout / "toy/nsd", subject=3, sessions=2, n_train=N_TRAIN, n_test=N_TEST, formats=("nii.gz",))
     edit_config(checkout, "subjects", ["sub01", "sub03"])
     edit_config(checkout, "variants", {"by_networks": {"decoder": "learned"}, "by_ridge": {"text_weight": 0.2}})

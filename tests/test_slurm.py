@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 from nsd_tree import write_tree
-from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, snakemake, write_checkout
+from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, snakemake
 
 SUBJECTS = ["sub01", "sub02"]
 TARGETS = [f"results/{subject}/{name}" for subject in SUBJECTS for name in ("recon", "judged/recon/pixels.csv")]
-SHARDS = {"local": {"features": 8, "stage1": 8, "recon": 8}, "slurm": {"features": 16, "stage1": 4, "recon": 4}}
+SHARDS = {"stage1": 4, "recon": 4}
 STARVED = "sub01_00000-00004"  # of stage1: its first attempt gets less memory than it takes
 # Quick looks, without accounting; a queue of GPUs; and more in a group, for each job of Slurm starts Snakemake twice.
 HERE = {
@@ -110,16 +110,16 @@ def node(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def checkouts(tmp_path_factory):
-    """Two checkouts with the same two subjects, and another number of shards."""
+def checkouts(finished, tmp_path_factory):
+    """Two checkouts with the same two subjects: one of shards, and one without, where the first subject has run."""
     root = tmp_path_factory.mktemp("checkouts")
-    first = write_checkout(root / "local")
+    first = shutil.copytree(finished, root / "local", copy_function=shutil.copy2)
     write_tree(first / "toy/nsd", subject=2, sessions=2, n_train=N_TRAIN, n_test=N_TEST, formats=("nii.gz",))
     edit_config(first, "subjects", SUBJECTS)
-    shutil.copytree(first, root / "slurm", copy_function=shutil.copy2)
-    for name, sizes in SHARDS.items():
-        for key, size in sizes.items():
-            edit_config(root / name, f"shards.{key}", size)
+    left_out = shutil.ignore_patterns("results", ".snakemake")
+    shutil.copytree(first, root / "slurm", ignore=left_out, copy_function=shutil.copy2)
+    for key, size in SHARDS.items():
+        edit_config(root / "slurm", f"shards.{key}", size)
     profile = yaml.safe_load((first / "profiles/slurm/profile.yaml").read_text())
     profile |= HERE | {"groups": profile["groups"] | MORE_GROUPS}
     folder = root / "slurm/profiles/test"
@@ -168,5 +168,5 @@ def test_the_results_of_a_run_through_every_fault_are_those_of_a_local_run(node,
 
     local = snakemake(checkouts / "local", "--cores", "2", *TARGETS)
     assert local.returncode == 0, local.stderr
-    assert made(checkout) == made(checkouts / "local")
+    assert made(checkout).items() <= made(checkouts / "local").items()
     assert len([path for path in made(checkout) if path.endswith(".png")]) == 2 * 2 * N_TEST

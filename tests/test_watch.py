@@ -130,10 +130,12 @@ def seen(checkout, *arguments):
 
 def test_a_finished_run_is_done_and_stays_as_it_is(finished):
     before = digests(finished / "results"), sorted((finished / ".snakemake/log").iterdir())
-    rows = {row["stage"]: row for row in seen(finished)["rows"]}
+    rows = {(row["subject"], row["stage"]): row for row in seen(finished)["rows"]}
     assert {row["state"] for row in rows.values()} == {"done"}
-    assert (rows["features"]["stimuli_done"], rows["features"]["stimuli"]) == (72, 72)
-    assert (rows["recon"]["jobs"], rows["recon"]["stimuli"]) == (2, 8)
+    for subject, stimuli in (("sub01", 48), ("shared/sessions_1-2", 24)):
+        row = rows[subject, "features"]
+        assert (row["stimuli_done"], row["stimuli"]) == (stimuli, stimuli)
+    assert (rows["sub01", "recon"]["jobs"], rows["sub01", "recon"]["stimuli"]) == (2, 8)
     assert (digests(finished / "results"), sorted((finished / ".snakemake/log").iterdir())) == before
 
 
@@ -183,14 +185,18 @@ def test_failed_jobs_stand_at_the_end_of_the_output(fresh):
     assert run.returncode != 0
     end = run.stderr[run.stderr.rindex("2 jobs failed:") :]
     assert end.count("log: results/sub01/logs/nsd_betas.log") == 1
-    assert end.count("features_shard, subject=sub01, feature=vdvae, split=test, span=00000-03000") == 1
+    failed = "features_shard, subject=shared/sessions_1-2, feature=vdvae, split=test, span=00000-03000"
+    assert end.count(failed) == 1
     assert "betas_session02.nii.gz cannot be read" in end
     assert "    | ValueError: toy/vdvae/vdvae.safetensors cannot be read as a checkpoint" in end
     assert len(end.splitlines()) < 20
-    rows = {row["stage"]: row for row in seen(fresh, *targets)["rows"]}
-    assert {stage: row["state"] for stage, row in rows.items()} == {
-        "nsd_design": "done",
-        "nsd_stimuli": "done",
-        "nsd_betas": "failed",
-        "features": "failed",
+    rows = seen(fresh, *targets)["rows"]
+    assert {(row["subject"].partition("/")[0], row["stage"]): row["state"] for row in rows} == {
+        ("sub01", "nsd_design"): "done",
+        ("sub01", "nsd_stimuli"): "done",
+        ("sub01", "nsd_betas"): "failed",
+        ("sub01", "features"): "waiting",
+        ("shared", "nsd_design"): "done",
+        ("shared", "nsd_stimuli"): "done",
+        ("shared", "features"): "failed",
     }

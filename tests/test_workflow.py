@@ -211,12 +211,12 @@ def test_shards_do_not_change_an_artifact(finished, checkout):
         names = ("features/", "ridge/", "stage1", "recon", "judged/")
         return {path: digest for path, digest in known.items() if path.startswith(names)}
 
-    for key, size in (("features", 6), ("stage1", 4), ("recon", 2), ("judged", 6)):
+    for key, size in (("features", 8), ("stage1", 4), ("recon", 4), ("judged", 6)):
         edit_config(checkout, f"shards.{key}", size)
     run = snakemake(checkout, "--cores", "2", "results/sub01/judged/recon/clip.csv")
     assert run.returncode == 0, run.stderr
     counted = dict(re.findall(r"^(\w+_shard) +(\d+)$", run.stderr, re.M))
-    expected = {"features": 3 * 3, "stage1": 2, "recon": 4, "judged": 2}
+    expected = {"features": 3 * 2, "stage1": 2, "recon": 2, "judged": 2}
     assert counted == {f"{stage}_shard": str(number) for stage, number in expected.items()}
     assert made(checkout) == made(finished)
     assert not list(checkout.rglob("shards/**/*.h5"))
@@ -292,7 +292,7 @@ def test_two_subjects_with_as_many_sessions_as_nsd_has(tmp_path):
         third.session(number).unlink()
     edit_config(checkout, "subjects", ["sub01", "sub03"])
     edit_config(checkout, "features.keep", False)
-    asked = [f"results/{subject}/recon" for subject in ("sub01", "sub03")]
+    asked = [f"results/{subject}/stage1" for subject in ("sub01", "sub03")]
     run = snakemake(checkout, "--cores", "2", *asked)
     assert run.returncode == 0, run.stderr
     for folder in asked:

@@ -37,7 +37,8 @@ def test_variants_share_what_comes_before_them(checkout):
     assert all(ids.tolist() == repeats[0][0].tolist() for ids, _ in repeats)
     assert not any((images == repeats[0][1]).all() for _, images in repeats[1:])
     after = digests(checkout / "results")
-    assert {path for path, digest in before.items() if after[path] != digest} == {str(checkout / "results/report.html")}
+    changed = {path for path, digest in before.items() if after[path] != digest}
+    assert changed == {str(checkout / "results" / name) for name in ("report.html", "costs.csv")}
 
 
 def test_brain_correlation_makes_what_its_sets_need(checkout):
@@ -95,9 +96,19 @@ def test_regions(checkout):
     assert "Nothing to be done" not in run.stdout + run.stderr
     edit_config(checkout, "roi.regions.mine", {"mask": "my/{subject}.nii.gz"})
     run = snakemake(checkout, "-n", "results/sub01/roi")
-    assert "roi.regions.mine reads my/sub01.nii.gz, which does not exist; put it there" in run.stderr
+    assert "roi.regions.mine reads my/sub01.nii.gz, which does not exist; put a volume there" in run.stderr
+    (checkout / "my/sub01.nii.gz").mkdir(parents=True)
+    run = snakemake(checkout, "-n", "results/sub01/roi")
+    assert "roi.regions.mine reads my/sub01.nii.gz, which is a folder; put a volume there" in run.stderr
     edit_config(checkout, "roi.regions.mine", ["V1v"])
     edit_config(checkout, "roi.regions.nowhere", {"intersection": ["V1v", "V1d"]})
     run = snakemake(checkout, "--cores", "2", "results/sub01/roi")
     assert "region nowhere has 0 of" in run.stderr
     assert made == {path.name for path in (results / "roi").iterdir()}
+    edit_config(checkout, "roi.regions.nowhere", ["V1d"])
+    edit_config(checkout, "roi.parity", "released")
+    run = snakemake(checkout, "--cores", "2", "results/sub01/optimal/pictures")
+    assert run.returncode == 0, run.stderr
+    assert "V4 has no voxel in the published program; left out" in run.stderr
+    released = {path.name for path in (results / "optimal/pictures").iterdir()}
+    assert released == {name for name in named if not name.startswith(("random_", "V4_"))}
