@@ -20,7 +20,7 @@ test: .venv/installed-dev
 	$(BIN)/codespell
 	$(BIN)/pyright brain_diffuser
 	$(BIN)/snakemake --lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

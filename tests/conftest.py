@@ -11,6 +11,14 @@ from toy_workflow import snakemake, write_checkout
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Files that take a minute or more, to begin with: a process works through a file alone.
+LONG = ("slurm", "demo_regions", "workflow", "workflow_analyses", "guided_workflow", "learned_workflow")
+
+
+def pytest_collection_modifyitems(items):
+    places = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
+
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):

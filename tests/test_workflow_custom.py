@@ -31,6 +31,7 @@ def finished_custom(tmp_path_factory):
     config["recon"]["text_weight"] = 0.0
     config["metrics"]["judges"] = []
     example = yaml.safe_load((checkout / "config.custom.yaml").read_text())
+    config["compute"] |= example.pop("compute")
     config["roi"] |= example.pop("roi") | {"contributions": config["roi"]["contributions"] | {"regions": ["V1"]}}
     config["roi"]["perturb"] = {**config["roi"]["perturb"], "stimuli": 2, "amounts": [0]}
     (checkout / "config.yaml").write_text(yaml.safe_dump(config | example, sort_keys=False))
