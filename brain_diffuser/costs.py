@@ -118,16 +118,17 @@ def costs(results: str | Path = "results", subjects: Sequence[str] | None = None
         stage = stage_of(name, place)
         return found.setdefault((place, stage), Cost(place, stage))
 
-    shared = sorted((results / "shared").glob("sessions_*"))  # what subjects share is one more of them
-    for folder in [*sorted(path for path in results.iterdir() if path.is_dir()), *shared, results]:
-        is_whole = folder == results
-        place = "" if is_whole else folder.relative_to(results).parts[0]
-        if place in ("benchmarks", "logs") or (subjects is not None and _other(folder, place, subjects)):
+    measured = folders(results)
+    nested = [folder for folder in measured if folder.parent.parent == results]
+    places = [path for path in results.iterdir() if path.is_dir() and path.name not in ("benchmarks", "logs")]
+    for folder in sorted({*measured, *places, results}):
+        place = "" if folder == results else folder.relative_to(results).parts[0]
+        if subjects is not None and _other(results / place, subjects):
             continue
         for table in tables(folder / "benchmarks"):
             _add(of(place, table.name), table)
         for child in sorted(folder.iterdir()):
-            if child.name in ("benchmarks", "logs") or child in shared or (is_whole and child.is_dir()):
+            if child.name in ("benchmarks", "logs") or child in nested or (folder == results and child.is_dir()):
                 continue
             for path in sorted(child.iterdir()) if child.name == "shards" else [child]:
                 of(place, path.name).disk_bytes += _size(path)
@@ -136,9 +137,15 @@ def costs(results: str | Path = "results", subjects: Sequence[str] | None = None
     return sorted(spent, key=lambda each: (each.subject == "", each.subject, order.index(each.stage)))
 
 
-def _other(folder: Path, place: str, subjects: Sequence[str]) -> bool:
+def folders(results: Path) -> list[Path]:
+    """Those with tables: subjects' and others', and below them of what subjects share and of the demo's data."""
+    found = [path for pattern in ("*/benchmarks", "*/*/benchmarks") for path in results.glob(pattern)]
+    return sorted(path.parent for path in found)
+
+
+def _other(folder: Path, subjects: Sequence[str]) -> bool:
     """Whether a folder is that of a subject who is not among these."""
-    return place not in (*subjects, *PLACES, "shared") and (folder / "nsd").is_dir()
+    return folder.name not in (*subjects, *PLACES) and (folder / "nsd").is_dir()
 
 
 def _add(cost: Cost, table: Table) -> None:

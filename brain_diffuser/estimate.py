@@ -250,9 +250,9 @@ def own_speeds(results: Path) -> dict[str, Own]:
     """Speeds of the jobs that have run here, of all subjects, by the name of their tables."""
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     gpus: dict[str, int] = {}
-    for folder in sorted([*results.glob("*/benchmarks"), *results.glob("shared/sessions_*/benchmarks")]):
-        subject = folder.parent.relative_to(results).as_posix()
-        for table in costs.tables(folder):
+    for folder in costs.folders(results):
+        subject = folder.relative_to(results).as_posix()
+        for table in costs.tables(folder / "benchmarks"):
             wildcards = f"subject={subject}, span={table.span}, split={_split(table.name)}"
             n = watch.Job(table.name, wildcards, "", "", "").stimuli() if table.span else 1
             if n:

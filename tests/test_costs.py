@@ -23,7 +23,8 @@ def results(tmp_path):
         "sub01/nsd",
         "sub02/benchmarks",
         "sub02/nsd",
-        "demo/nsd",
+        "demo/nsd/benchmarks",
+        "shared/sessions_1-2/benchmarks",
         "benchmarks",
     ):
         (folder / place).mkdir(parents=True)
@@ -33,6 +34,8 @@ def results(tmp_path):
         "sub01/benchmarks/recon_00064-00128.tsv": EXTENDED.format(3600, 300, 1800, 1),
         "sub01/benchmarks/recon.tsv": EXTENDED.format(36, "-", "NA", 0),
         "sub02/benchmarks/ridge_vdvae.tsv": PLAIN.format(360, 10, 720),
+        "demo/nsd/benchmarks/demo_brain_01.tsv": PLAIN.format(36, 10, 36),
+        "shared/sessions_1-2/benchmarks/nsd_design.tsv": PLAIN.format(3.6, 5, 3.6),
         "benchmarks/report.tsv": PLAIN.format(3.6, 5, 3.6),
     }
     for age, (path, text) in enumerate(tables.items()):
@@ -55,7 +58,8 @@ def test_sums_of_a_stage(results):
     assert recon.cpu_hours == pytest.approx(1.0)
     assert recon.gpu_hours == pytest.approx(2.0)
     assert found["sub01", "features"].disk_bytes == 11
-    assert found["demo", "demo"].disk_bytes == 5
+    assert (found["demo", "demo"].jobs, found["demo", "demo"].disk_bytes) == (1, 5)
+    assert found["shared", "nsd"].jobs == 1
     assert found["", "report"].disk_bytes == 3
     assert found["sub02", "ridge"].gpu_hours is None  # a plain table does not tell
     assert found["sub02", "ridge"].cpu_hours == pytest.approx(0.2)
@@ -66,7 +70,7 @@ def test_totals_and_subjects(results):
     assert [each.stage for each in found["sub01"]] == ["features", "recon", "total"]
     assert found["sub01"][-1].gpu_hours == pytest.approx(2.0)
     assert costs.total(costs.costs(results)).gpu_hours is None
-    assert {each.subject for each in costs.costs(results, ["sub02"])} == {"sub02", "demo", ""}
+    assert {each.subject for each in costs.costs(results, ["sub02"])} == {"sub02", "shared", "demo", ""}
 
 
 def test_csv(results):
