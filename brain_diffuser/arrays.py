@@ -71,7 +71,9 @@ def create(
         default_chunk = feature_chunks(*stored_shape, np.dtype(dtype).itemsize)
     chunks = (chunk or default_chunk) if n_rows else None
     with atomic(path) as partial, h5py.File(partial, "w", rdcc_nbytes=CACHE_BYTES * by_columns) as file:
-        values = file.create_dataset("values", stored_shape, dtype, chunks=chunks)
+        in_order = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        in_order.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # chunks lie in order, whichever was written first
+        values = file.create_dataset("values", stored_shape, dtype, chunks=chunks, dcpl=in_order, fill_time="never")
         file["nsd_id"] = np.asarray(nsd_id, np.int32)
         versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
         record = {"shape": row_shape, "axes": list(axes), "made_by": dict(attrs or {}), "versions": versions}

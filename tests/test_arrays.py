@@ -151,3 +151,18 @@ def test_files_that_are_no_artifacts_are_named(tmp_path, values):
         file["other"] = 0
     with pytest.raises(ValueError, match=r"x.h5 lacks values; expected"):
         arrays.load(path)
+
+
+def test_a_file_is_the_same_in_whatever_order_its_blocks_come(tmp_path):
+    """As with any number of threads."""
+    n_rows, n_columns = 300, 4000
+
+    def written(name, starts):
+        with arrays.create(tmp_path / name, (n_rows, n_columns), np.float32, np.arange(n_rows)) as values:
+            width = values.chunks[1]
+            assert n_columns > 2 * width
+            for start in starts(range(0, n_columns, width)):
+                values[:, start : start + width] = start
+        return (tmp_path / name).read_bytes()
+
+    assert written("forwards.h5", iter) == written("backwards.h5", reversed)
