@@ -145,7 +145,9 @@ def contact_sheet(
     captions = captions or [""] * len(rows)
     margin, gap, group_gap = cell // 5, max(2, cell // 32), cell // 4
     title_font, caption_font = ImageFont.load_default(cell / 8), ImageFont.load_default(cell / 10)
-    title_height, caption_height = cell // 4, (cell // 5 if any(captions) else 2 * gap)
+    headings = [_lines(title, title_font, cell) for title in titles]
+    most_lines, line_height = max(map(len, headings)), cell // 6
+    title_height, caption_height = cell // 4 + (most_lines - 1) * line_height, (cell // 5 if any(captions) else 2 * gap)
     rows_per_group = -(-len(rows) // groups)
     groups = -(-len(rows) // rows_per_group)
     group_width = len(titles) * (cell + gap) - gap
@@ -161,9 +163,10 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for group in range(groups):
         left = margin + group * (group_width + group_gap)
-        for column, title in enumerate(titles):
+        for column, lines in enumerate(headings):
             centre = left + column * (cell + gap) + cell // 2
-            draw.text((centre, margin), _fit(title, title_font, cell), fill="black", font=title_font, anchor="ma")
+            for place, line in enumerate(lines, most_lines - len(lines)):
+                draw.text((centre, margin + place * line_height), line, fill="black", font=title_font, anchor="ma")
         for place, row in enumerate(range(group * rows_per_group, min((group + 1) * rows_per_group, len(rows)))):
             top = margin + title_height + place * row_height
             for column, picture in enumerate(rows[row]):
@@ -172,6 +175,17 @@ def contact_sheet(
             caption = _fit(captions[row], caption_font, group_width)
             draw.text((left, top + cell + gap), caption, fill=(90, 90, 90), font=caption_font)
     return sheet
+
+
+def _lines(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """The text, broken between words into lines of at most `width` pixels."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return [_fit(line, font, width) for line in lines]
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:

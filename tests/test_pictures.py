@@ -144,3 +144,13 @@ def test_contact_sheet_cuts_a_long_caption():
     )
     assert long.size == short.size
     assert (np.asarray(long)[:, -20:] == 255).all()
+
+
+def test_contact_sheet_breaks_long_titles_between_words():
+    picture = np.zeros((8, 8, 3), np.uint8)
+    titles = ["stimulus", "stable diffusion guided", "stable diffusion true"]
+    one, two = (pictures.contact_sheet([[picture] * 3], titles[:n], groups=1) for n in (1, 3))
+    first_line = slice(25, 25 + two.height - one.height)
+    guided, true = (np.asarray(two)[first_line, start : start + 128] for start in (157, 289))
+    assert (guided < 100).any()  # above the last line: words that both share
+    np.testing.assert_array_equal(guided, true)
