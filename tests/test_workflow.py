@@ -147,7 +147,7 @@ def test_edits_without_meaning_rerun_nothing(checkout):
 def test_kill_leaves_no_half_artifact_and_the_next_run_completes(checkout):
     results = checkout / "results/sub01"
     untouched, earlier = digests(results / "ridge") | digests(results / "stage1"), digests(results / "recon")
-    for key, value in (("recon.steps", 100), ("shards.recon", 4)):
+    for key, value in (("recon.steps", 50), ("shards.recon", 4)):
         edit_config(checkout, key, value)
     run = subprocess.Popen(
         command("--cores", "1"),  # one shard after the other
