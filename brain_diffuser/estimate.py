@@ -353,9 +353,11 @@ def main() -> None:
     parser.add_argument("--cores", default="all", help="for the shortest time there can be")
     options, others, targets = watch.parse(parser)
     files = ["--configfile", *options.configfile] if options.configfile else []
+    if options.cores != "all" and not options.cores.isdecimal():
+        sys.exit(f"--cores is {options.cores}; expected all or a whole number")
     try:
+        plan = watch.planned([*others, *files, *targets])  # Snakemake says what is wrong with the files
         cfg = read_config(options.configfile)
-        plan = watch.planned([*others, *files, *targets])
         estimate = Estimate(cfg, plan)
         found = needs(estimate, plan)
         fetches = any(job.rule.startswith("fetch") for job in plan)
