@@ -163,7 +163,8 @@ def test_the_results_of_a_run_through_every_fault_are_those_of_a_local_run(node,
     assert snakemake(checkout, "--unlock").returncode == 0
     with Cluster(checkout, tmp_path / "second.log") as again:
         assert again.head.wait(900) == 0, again.text()
-    assert {rule for rule, _, _ in again.submitted()} == {"recon_shard", "last_pixels_recon"}
+    left = {rule for rule, _, _ in again.submitted()}  # jobs of Slurm may have ended before the kill
+    assert "last_pixels_recon" in left <= {"recon_shard", "last_pixels_recon"}
     assert not done & set(again.attempts("recon_shard"))
 
     local = snakemake(checkouts / "local", "--cores", "2", *TARGETS)
