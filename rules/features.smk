@@ -78,9 +78,8 @@ rule features_cached_shard:
         "../workflow_scripts/features.py"
 
 
-if (
-    not workflow.enable_cache
-):  # Snakemake has no benchmark of what may come from a cache
+# Snakemake has no benchmark of what may come from a cache.
+if not workflow.enable_cache:
 
     ruleorder: features_shard > features_cached_shard
 

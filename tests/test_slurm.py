@@ -97,6 +97,11 @@ def slurm(*arguments: str) -> list[str]:
     return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()
 
 
+def partition_of_gpus(state: str):
+    """UP or DOWN: jobs may come, and none begins."""
+    slurm("scontrol", "update", "PartitionName=gpu", f"State={state}")
+
+
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
     """The folder of a Slurm that runs."""
@@ -143,8 +148,14 @@ def test_the_results_of_a_run_through_every_fault_are_those_of_a_local_run(node,
         os.kill(int(controller.read_text()), signal.SIGTERM)
         run.wait_for("end of the controller", lambda: not controller.exists())
         subprocess.run(["slurmctld"], check=True)
+        partition_of_gpus("DOWN")
 
-        cancelled, *_ = run.wait_for("reconstruction", lambda: run.running("recon_shard"))
+        run.wait_for("end of stage 1", lambda: len(run.finished("stage1_shard")) == 4)
+        assert run.attempts("stage1_shard").count(STARVED) == 2
+        run.wait_for("four reconstructions in the queue", lambda: len(run.attempts("recon_shard")) == 4)
+        partition_of_gpus("UP")
+        cancelled, *_ = run.wait_for("two reconstructions at once", lambda: run.running("recon_shard")[1:])
+        partition_of_gpus("DOWN")
         job = slurm("scontrol", "show", "job", cancelled)
         assert "Partition=gpu" in job
         assert [word for word in job if re.fullmatch(r"TresPerJob=(gres:)?gpu:1", word)]
@@ -155,19 +166,21 @@ def test_the_results_of_a_run_through_every_fault_are_those_of_a_local_run(node,
             lambda: run.attempts("recon_shard").count(shard) == 2 and run.finished("recon_shard"),
         )
     done = run.finished("recon_shard")
-    assert run.attempts("stage1_shard").count(STARVED) == 2
     assert set(re.findall(r"^rule recon_shard:\n(?: .*\n)*?.* mem_mb=(\d+)", run.text(), re.M)) == {"12000", "18000"}
 
     (cancel,) = re.findall(r"^    (grep .* scancel .*)$", (ROOT / "docs/cluster.md").read_text(), re.M)
     subprocess.run(cancel, shell=True, cwd=checkout, check=True)
     assert snakemake(checkout, "--unlock").returncode == 0
+    partition_of_gpus("UP")
     with Cluster(checkout, tmp_path / "second.log") as again:
         assert again.head.wait(900) == 0, again.text()
-    left = {rule for rule, _, _ in again.submitted()}  # jobs of Slurm may have ended before the kill
-    assert "last_pixels_recon" in left <= {"recon_shard", "last_pixels_recon"}
+    assert {rule for rule, _, _ in again.submitted()} == {"recon_shard", "last_pixels_recon"}
     assert not done & set(again.attempts("recon_shard"))
 
     local = snakemake(checkouts / "local", "--cores", "2", *TARGETS)
     assert local.returncode == 0, local.stderr
     assert made(checkout).items() <= made(checkouts / "local").items()
+    second = "results/sub02/"  # of which both made the same
+    of_both = [{path for path in made(folder) if path.startswith(second)} for folder in (checkout, checkouts / "local")]
+    assert of_both[0] == of_both[1]
     assert len([path for path in made(checkout) if path.endswith(".png")]) == 2 * 2 * N_TEST
