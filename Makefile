@@ -1,11 +1,11 @@
 # make recon   install into .venv and run the workflow that config.yaml describes
-# make test    install the developers' tools too; lint, check types, test
+# make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: recon test
+.PHONY: recon test lint tests
 .DELETE_ON_ERROR:
 
 recon: .venv/installed
@@ -13,6 +13,9 @@ recon: .venv/installed
 	@echo "The pictures are in results/; for commands of your own: . .venv/bin/activate"
 
 test: .venv/installed-dev
+	$(MAKE) -j 2 lint tests
+
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
@@ -20,6 +23,8 @@ test: .venv/installed-dev
 	$(BIN)/codespell
 	$(BIN)/pyright brain_diffuser
 	$(BIN)/snakemake --lint
+
+tests: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .venv/bin/python:

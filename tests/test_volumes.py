@@ -20,7 +20,7 @@ AFFINE = np.array([[-1.8, 0, 0, 80], [0, 1.8, 0, -100], [0, 0, 1.8, -70], [0, 0,
 TURNED = np.array([[-1.75, 0.4, 0, 80], [0.4, 1.75, 0, -100], [0, 0, 1.8, -70], [0, 0, 0, 1.0]])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def inside():
     """A hollow block, off the middle."""
     selected = np.zeros(SHAPE, bool)
@@ -29,12 +29,12 @@ def inside():
     return selected
 
 
-@pytest.fixture
-def grid(tmp_path, inside):
-    return write_grid(tmp_path / "nsd/rois.h5", inside)
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, inside):
+    return write_grid(tmp_path_factory.mktemp("grid") / "nsd/rois.h5", inside)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def values(inside):
     return np.random.default_rng(0).uniform(-0.3, 0.9, inside.sum())
 
@@ -101,8 +101,8 @@ def test_nilearn_reads_them(tmp_path, grid, inside, values):
     np.testing.assert_array_equal(nilearn_image.get_data(loaded)[inside], values.astype(np.float32))
 
 
-@pytest.fixture
-def drawings(grid, inside, values):
+@pytest.fixture(scope="module")
+def draw(grid, inside, values):
     """Every drawing, by a function that makes it."""
     mask = volumes.volume("mask", np.ones(inside.sum(), bool), grid, "")
     gaps, nowhere = values.copy(), np.full(inside.sum(), np.nan)
@@ -121,25 +121,31 @@ def drawings(grid, inside, values):
     }
 
 
-def test_drawings_are_whole_pictures_that_differ(drawings):
+@pytest.fixture(scope="module")
+def drawings(draw):
+    """Every drawing, made once."""
     before = plt.get_fignums()
-    pictures = {name: draw() for name, draw in drawings.items()}
+    made = {name: make() for name, make in draw.items()}
     assert plt.get_fignums() == before
-    for picture in pictures.values():
+    return made
+
+
+def test_drawings_are_whole_pictures_that_differ(draw, drawings):
+    for picture in drawings.values():
         image = Image.open(io.BytesIO(picture))
         image.load()
         assert image.format == "PNG"
         assert picture.endswith(b"IEND\xaeB`\x82")
         assert np.asarray(image.convert("L")).std() > 10
         assert len(picture) < 300_000
-    assert len(set(pictures.values())) == len(pictures)
-    assert drawings["slices"]() == pictures["slices"]
+    assert len(set(drawings.values())) == len(drawings)
+    assert draw["slices"]() == drawings["slices"]
 
 
 def test_drawings_have_the_colours_of_regions_and_the_mask(drawings):
     def colours(name):
         return {
-            tuple(each) for each in np.asarray(Image.open(io.BytesIO(drawings[name]())).convert("RGB")).reshape(-1, 3)
+            tuple(each) for each in np.asarray(Image.open(io.BytesIO(drawings[name])).convert("RGB")).reshape(-1, 3)
         }
 
     def of(name):
