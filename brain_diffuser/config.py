@@ -23,7 +23,8 @@ Part = Annotated[float, Field(ge=0, lt=1)]
 Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
-Subject = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$")]
+SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
+Subject = Annotated[str, Field(pattern=SUBJECT)]
 
 NSD_SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
@@ -492,6 +493,23 @@ class Config(Section):
     def paths(self) -> Dataset:
         """Folders and files of the chosen dataset."""
         return self.datasets[self.dataset]
+
+    def check_target(self, target: str) -> None:
+        """Whether a file that is asked for belongs to a subject and a variant of the configuration; others pass.
+
+        Raises ValueError: it does not.
+        """
+        results, subject, kind, name, *_ = (*Path(target).parts, "", "", "", "")
+        mine = results == "results" and re.fullmatch(SUBJECT, subject) and subject not in NOT_SUBJECTS
+        if mine and subject not in self.subjects:
+            raise ValueError(
+                f"{target}: {subject} is not among the subjects of config.yaml, {', '.join(self.subjects)}; "
+                "add it to subjects or ask for one of these"
+            )
+        if mine and kind == "variants" and name and not re.fullmatch(names([*self.variants, ""]), name):
+            similar = get_close_matches(name, self.variants, n=1)
+            hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
+            raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
 
     def subject_number(self, subject: str) -> int:
         """NSD's number of a subject: 3 for sub03."""

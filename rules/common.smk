@@ -52,6 +52,10 @@ with one_sentence():
 
 if workflow.is_main_process:
     distrust_failed()
+    if Path(workflow.main_snakefile).resolve() == ROOT / "Snakefile":
+        with one_sentence():
+            for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
+                cfg.check_target(target)
 
 SETTINGS = cfg.model_dump()
 PREDICTED = tuple(SETTINGS["ridge"]["alpha"])

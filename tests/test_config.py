@@ -304,6 +304,43 @@ def test_repeats_are_a_variant_with_another_seed(config, root):
     assert names([]) == "none"
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("results/sub03/recon", "sub03 is not among the subjects of config.yaml, sub01; add it to subjects"),
+        ("results/sub1", "sub1 is not among the subjects"),
+        (
+            "results/sub01/variants/guided_treu/recon",
+            "the variants of config.yaml; did you mean guided_true?",
+        ),
+        ("results/sub01/variants/kapa/recon", "kapa is not among the variants of config.yaml; add it to variants"),
+        ("results/sub01/variants/guided_true.seed/recon", "guided_true.seed is not among the variants"),
+    ],
+)
+def test_a_target_of_nobody_is_one_sentence(config, root, target, expected):
+    config["variants"] = {"guided_true": {"guidance": {}}}
+    with pytest.raises(ValueError, match=rf"^{re.escape(target)}: .*") as caught:
+        read(config, root).check_target(target)
+    assert expected in str(caught.value)
+
+
+def test_targets_of_somebody_pass(config, root):
+    config["variants"] = {"guided_true": {"guidance": {}}}
+    checked = read(config, root)
+    for target in (
+        "results/sub01/recon",
+        "results/sub01/variants/guided_true/recon",
+        "results/sub01/variants/guided_true.seed_2/recon_manifest.tsv",
+        "results/sub01/variants/seed_2/recon",
+        "results/average/roi",
+        "results/shared/sessions_1-10/nsd/stimuli.tsv",
+        "results/report.html",
+        "--cores",
+        "report",
+    ):
+        checked.check_target(target)
+
+
 def test_text_alone_counts_whole(config, root):
     config["variants"] = {"sd": {"backbone": "stable_diffusion"}}
     assert read(config, root).variant("sd")[1] == config["recon"] | {"text_weight": 1.0}

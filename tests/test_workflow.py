@@ -256,6 +256,13 @@ def test_wrong_configuration_stops_before_any_job(checkout, edit, sentence):
     assert "rule " not in run.stderr
 
 
+def test_a_target_of_nobody_stops_before_any_job(checkout):
+    run = snakemake(checkout, "--cores", "2", "results/sub02/recon")
+    assert run.returncode != 0
+    assert "\nresults/sub02/recon: sub02 is not among the subjects of config.yaml, sub01; add" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_hdf5_betas_give_the_same_artifacts(finished, tmp_path):
     tree = write_tree(tmp_path / "nsd", sessions=2, n_train=N_TRAIN, n_test=N_TEST, formats=("hdf5",))
     other = shutil.copytree(finished, tmp_path / "hdf5", copy_function=shutil.copy2)
