@@ -500,7 +500,7 @@ class Config(Section):
         Raises ValueError: it does not.
         """
         results, subject, kind, name, *_ = (*Path(target).parts, "", "", "", "")
-        mine = results == "results" and re.fullmatch(SUBJECT, subject) and subject not in NOT_SUBJECTS
+        mine = results == "results" and kind and re.fullmatch(SUBJECT, subject) and subject not in NOT_SUBJECTS
         if mine and subject not in self.subjects:
             raise ValueError(
                 f"{target}: {subject} is not among the subjects of config.yaml, {', '.join(self.subjects)}; "
