@@ -70,15 +70,51 @@ def create(
         stored_shape = (n_rows, math.prod(row_shape))
         default_chunk = feature_chunks(*stored_shape, np.dtype(dtype).itemsize)
     chunks = (chunk or default_chunk) if n_rows else None
-    with atomic(path) as partial, h5py.File(partial, "w", rdcc_nbytes=CACHE_BYTES * by_columns) as file:
+    with writing(path, rdcc_nbytes=CACHE_BYTES * by_columns) as file:
         in_order = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         in_order.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # chunks lie in order, whichever was written first
-        values = file.create_dataset("values", stored_shape, dtype, chunks=chunks, dcpl=in_order, fill_time="never")
-        file["nsd_id"] = np.asarray(nsd_id, np.int32)
+        checked = {"chunks": chunks, "fletcher32": chunks is not None}
+        values = file.create_dataset("values", stored_shape, dtype, dcpl=in_order, fill_time="never", **checked)
+        store(file, "nsd_id", np.asarray(nsd_id, np.int32))
         versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
         record = {"shape": row_shape, "axes": list(axes), "made_by": dict(attrs or {}), "versions": versions}
-        values.attrs.update({name: json.dumps(each, default=str) for name, each in record.items()}, unit=unit)
+        for name, each in record.items():
+            _describe(values, name, json.dumps(each, default=str))
+        _describe(values, "unit", unit)
         yield values
+
+
+def about(values: h5py.Dataset) -> dict[str, Any]:
+    """What is kept of an artifact beside its numbers: shape of a row, axes, unit, made_by (see `create`), versions."""
+    found = {name: bytes(each) if isinstance(each, np.bytes_) else each for name, each in values.attrs.items()}
+    texts = {name: each.decode() if isinstance(each, bytes) else str(each) for name, each in found.items()}
+    return {name: text if name == "unit" else json.loads(text) for name, text in texts.items()}
+
+
+def _describe(values: h5py.Dataset, name: str, text: str) -> None:
+    """Write an attribute as a text of its own length: HDF5 has checksums for these and none for texts of any length."""
+    content = text.encode()
+    values.attrs.create(name, np.array(content, h5py.string_dtype("utf-8", max(1, len(content)))))
+
+
+@contextmanager
+def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
+    """An HDF5 file to be filled, in a format whose own structure has checksums; it has its name once the block ends well.
+
+    `options` are h5py's.
+    """
+    with atomic(path) as partial, h5py.File(partial, "w", libver="latest", **options) as file:
+        yield file
+
+
+def store(group: h5py.Group, name: str, values: Any) -> None:
+    """Write an array as a dataset whose chunks have checksums (Fletcher's), which every reading of it tests."""
+    values = np.asarray(values)
+    if not values.size or not values.ndim:
+        group[name] = values
+        return
+    rows = max(1, min(len(values), CHUNK_BYTES // max(1, values[:1].nbytes)))
+    group.create_dataset(name, data=values, chunks=(rows, *values.shape[1:]), fletcher32=True)
 
 
 @contextmanager
@@ -101,7 +137,7 @@ def reading(
 
 @contextmanager
 def opening(path: str | Path, mend: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
-    """An HDF5 file open to read, or one sentence on why it cannot be and how to mend it."""
+    """An HDF5 file open to read, or one sentence on why it cannot be, or is damaged, and how to mend it."""
     mend = mend or rerun(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {mend}")
@@ -111,7 +147,31 @@ def opening(path: str | Path, mend: str = "", *, by_columns: bool = False) -> It
         reason = str(error).strip().rpartition("(")[2].rstrip(")")
         raise ValueError(f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {mend}") from error
     with file:
-        yield file
+        try:
+            yield file
+        except (OSError, KeyError, RuntimeError) as error:
+            if not _is_damaged(file):
+                raise
+            raise ValueError(f"{path} is damaged: its content is not what was written ({error}). {mend}") from error
+
+
+def _is_damaged(file: h5py.File) -> bool:
+    """Whether something in a file fails its checksum; all of it is read."""
+
+    def read(_: str, found: Any) -> None:
+        dict(found.attrs)
+        if isinstance(found, h5py.Dataset):
+            if found.chunks:
+                for chunk in found.iter_chunks():
+                    found[chunk]
+            else:
+                found[...]
+
+    try:
+        file.visititems(read)
+    except (OSError, KeyError, RuntimeError):
+        return True
+    return False
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
@@ -126,7 +186,7 @@ ALL = slice(None)
 def load(path: str | Path, rows: slice = ALL) -> Rows:
     """The array, or some rows of it, with the axes it was saved with."""
     with reading(path) as (values, nsd_id):
-        row_shape = json.loads(values.attrs.get("shape", "[-1]"))
+        row_shape = about(values).get("shape", [-1])
         return Rows(values[rows].reshape(len(nsd_id[rows]), *row_shape), nsd_id[rows])
 
 

@@ -5,16 +5,13 @@ from contextlib import contextmanager
 
 import torch
 
-PRECISIONS = {
-    "cpu": ("float32", "bfloat16"),
-    "cuda": ("float16", "bfloat16", "float32"),
-    "mps": ("float32", "float16", "bfloat16"),
-}
+from brain_diffuser import layouts
+
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype of the networks; "auto" is the GPU if there is one, and the first precision of PRECISIONS.
+    """Device and dtype of the networks; "auto" is the GPU if there is one, and the first precision of layouts.PRECISIONS.
 
     "mps" is the GPU of an Apple computer.
 
@@ -26,10 +23,10 @@ def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     if not there[device]:
         raise ValueError(f"compute.device is {device}, but torch sees no such GPU here; set it to cpu or auto")
     if dtype == "auto":
-        dtype = PRECISIONS[device][0]
-    if dtype not in PRECISIONS[device]:
+        dtype = layouts.PRECISIONS[device][0]
+    if dtype not in layouts.PRECISIONS[device]:
         raise ValueError(
-            f"compute.dtype is {dtype}, which is not for {device}; choose one of {', '.join(PRECISIONS[device])}"
+            f"compute.dtype is {dtype}, which is not for {device}; choose one of {', '.join(layouts.PRECISIONS[device])}"
         )
     return torch.device(device), getattr(torch, dtype)
 

@@ -1,33 +1,31 @@
-"""What the scripts of all jobs share: a log file, one sentence on an error, progress, a mark until all went well."""
+"""What the scripts of all jobs share: a log file, one sentence on an error, progress, receipts when all went well."""
 
-import hashlib
-import json
 import logging
 import shutil
 import sys
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from brain_diffuser import arrays
+from brain_diffuser import provenance, receipts
 
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 10.0
 
-MARKS, METADATA = Path(".snakemake/begun"), Path(".snakemake/metadata")  # ours and Snakemake's, of a working directory
+ROOT = Path(__file__).parents[1]
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def job(snakemake: Any) -> Iterator[None]:
-    """Run the body as a job of a rule: log to its file and to stderr; remove what a killed predecessor left.
+def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterator[receipts.Begun | None]:
+    """Run the body as a job of a rule: log to its file and to stderr, and leave a receipt of every output.
 
-    Wrong input or files (ValueError, OSError) end the job with one sentence on stderr and the traceback in the
+    Yields what the job saw when it began. `embed` writes receipts into HDF5 outputs as well. What a killed predecessor
+    left is removed. Wrong input or files (ValueError, OSError) end the job with one sentence on stderr and the traceback in the
     log file; any other exception is a fault of the code and shows its traceback in both.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
@@ -40,17 +38,14 @@ def job(snakemake: Any) -> Iterator[None]:
         logger.setLevel(logging.INFO)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(snakemake.threads)
-    marks = {MARKS / hashlib.sha256(path.encode()).hexdigest(): path for path in map(str, snakemake.output)}
     try:
-        MARKS.mkdir(parents=True, exist_ok=True)
-        for mark, path in marks.items():
-            mark.write_text(path, encoding="utf-8")
+        begun = receipts.begin(snakemake, lambda key: provenance.renewed(key, ROOT)) if receipt else None
         for path in map(Path, snakemake.output):
             for partial in path.parent.glob(f"{path.name}.part-*"):  # see arrays.atomic
                 shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
-        yield
-        for mark in marks:
-            mark.unlink(missing_ok=True)
+        yield begun
+        if begun:
+            receipts.finish(begun, embed=embed)
     except Exception as error:
         root.removeHandler(terminal)
         log.exception("failed")
@@ -62,22 +57,6 @@ def job(snakemake: Any) -> Iterator[None]:
         for handler in (terminal, file):
             root.removeHandler(handler)
             handler.close()
-
-
-def distrust_failed() -> None:
-    """Have Snakemake run again what has begun in this working directory and has not ended well since.
-
-    Snakemake 9 records a job that fails as if it had ended well. Its output is gone, but where what was made of an
-    earlier one is still there, the next run would find nothing to do (snakemake issues 2966 and 3808).
-    """
-    for mark in MARKS.glob("*"):
-        name = urlsafe_b64encode(mark.read_bytes()).decode()
-        record = METADATA / name
-        if len(name) < 255 and record.is_file():
-            content = json.loads(record.read_text(encoding="utf-8")) | {"params": ["did not end well"]}
-            if mark.exists():
-                with arrays.atomic(record) as partial:
-                    partial.write_text(json.dumps(content), encoding="utf-8")
 
 
 def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:

@@ -20,6 +20,14 @@ PROTOCOLS = ("brain_diffuser", "mindeye")
 """Whose preparation of pictures and whose weights the judges have: see judges.py."""
 
 
+PRECISIONS = {
+    "cpu": ("float32", "bfloat16"),
+    "cuda": ("float16", "bfloat16", "float32"),
+    "mps": ("float32", "float16", "bfloat16"),
+}
+"""In which precisions networks are computed on each device; the first is that of compute.dtype: auto."""
+
+
 class PublishedJudge(NamedTuple):
     """A network that judges pictures: its metrics, and the file that is published for each protocol."""
 

@@ -361,12 +361,13 @@ def write_rois(
 
     `voxel` is the flat index in C order of the volume `shape`; `affine` takes (x, y, z) to millimetres.
     """
-    with arrays.atomic(path) as partial, h5py.File(partial, "w") as file:
-        file["voxel"] = np.flatnonzero(mask.selected).astype(np.int32)
-        file["ncsnr"] = ncsnr
-        file["shape"], file["affine"] = mask.selected.shape, mask.affine
+    with arrays.writing(path) as file:
+        arrays.store(file, "voxel", np.flatnonzero(mask.selected).astype(np.int32))
+        arrays.store(file, "ncsnr", ncsnr)
+        arrays.store(file, "shape", mask.selected.shape)
+        arrays.store(file, "affine", mask.affine)
         for atlas, each in labels.items():
-            file[f"{atlas}/labels"] = each
+            arrays.store(file, f"{atlas}/labels", each)
 
 
 def _read_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

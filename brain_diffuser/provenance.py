@@ -18,6 +18,12 @@ def code_key(script: str | Path, root: str | Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def renewed(key: str, root: str | Path) -> str:
+    """The key that `code` in rules/common.smk gives now, where it gave `key`: the script's name and its hash."""
+    script = key.partition(" ")[0]
+    return f"{script} {code_key(Path(root, 'workflow_scripts', script), root)}"
+
+
 def imports(script: str | Path, root: str | Path) -> set[str]:
     """Names of all packages and modules that a script may import, directly or through the modules below `root`."""
     return {name for _, imported in _reached(Path(script), Path(root)).values() for name in imported}

@@ -161,9 +161,9 @@ def _of_coordinates(
 
 def save(path: str | Path, masks: Mapping[str, Bool[np.ndarray, " voxels"]]) -> None:
     """Write regions to HDF5, one dataset each, in order."""
-    with arrays.atomic(path) as partial, h5py.File(partial, "w", track_order=True) as file:
+    with arrays.writing(path, track_order=True) as file:
         for name, mask in masks.items():
-            file[name] = mask
+            arrays.store(file, name, mask)
 
 
 def load(path: str | Path) -> dict[str, Bool[np.ndarray, " voxels"]]:

@@ -1,6 +1,5 @@
 """Stage 3: one linear map from betas to every feature, solved in stimulus space and streamed over features."""
 
-import json
 import logging
 import threading
 import time
@@ -137,9 +136,9 @@ def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -
 
 def save_kernel(path: str | Path, kernel: Kernel) -> None:
     """Write a kernel to HDF5, one dataset per field; the file appears whole or not at all."""
-    with arrays.atomic(path) as partial, h5py.File(partial, "w") as file:
+    with arrays.writing(path) as file:
         for name, values in kernel._asdict().items():
-            file[name] = values
+            arrays.store(file, name, values)
 
 
 def load_kernel(path: str | Path) -> Kernel:
@@ -246,11 +245,11 @@ def predict(
         with (
             arrays.create(
                 predicted_test,
-                (n_test, *json.loads(str(values.attrs["shape"]))),
+                (n_test, *arrays.about(values)["shape"]),
                 dtype,
                 kernel.test_id,
-                axes=json.loads(str(values.attrs["axes"])),
-                unit=str(values.attrs["unit"]),
+                axes=arrays.about(values)["axes"],
+                unit=arrays.about(values)["unit"],
                 attrs={"alpha": alpha, "rescale": rescale},
                 chunk=arrays.feature_chunks(n_test, values.shape[1], dtype.itemsize),
                 by_columns=True,
@@ -260,11 +259,11 @@ def predict(
         ):
             for _ in pool.map(predict_block, range(0, values.shape[1], width)):
                 pass
-        n_features, row_shape = values.shape[1], json.loads(str(values.attrs["shape"]))
+        n_features, row_shape = values.shape[1], arrays.about(values)["shape"]
     if reliability and found:
-        with arrays.atomic(reliability) as partial, h5py.File(partial, "w") as file:
+        with arrays.writing(reliability) as file:
             for name, each in found._asdict().items():
-                file[name] = each.reshape(row_shape)
+                arrays.store(file, name, each.reshape(row_shape))
     seconds = time.perf_counter() - started
     logger.info(
         "%s: %d features in %.1f s, %.0f GFLOP/s",
@@ -305,11 +304,17 @@ def save_weights(
             raise ValueError(f"{features_train} has {values.shape[1]} columns, got column {chosen[-1]}; choose fewer.")
         system = _cholesky(kernel, alpha)
         z = (betas_train.values[:, voxels] - kernel.betas_mean[voxels]) / kernel.betas_std[voxels]
-        with arrays.atomic(path) as partial, h5py.File(partial, "w") as file:
-            weights = file.create_dataset("weights", (int(voxels.sum()), len(chosen)), np.float32, chunks=True)
-            intercept = file.create_dataset("intercept", (len(chosen),), np.float32)
-            file["betas_mean"], file["betas_std"] = kernel.betas_mean[voxels], kernel.betas_std[voxels]
-            file["column"], file["voxel_column"] = chosen, np.flatnonzero(voxels)
+        with arrays.writing(path) as file:
+            shape = (int(voxels.sum()), len(chosen))
+            weights = file.create_dataset("weights", shape, np.float32, chunks=True, fletcher32=True)
+            intercept = np.empty(len(chosen), np.float32)
+            for name, each in (
+                ("betas_mean", kernel.betas_mean[voxels]),
+                ("betas_std", kernel.betas_std[voxels]),
+                ("column", chosen),
+                ("voxel_column", np.flatnonzero(voxels)),
+            ):
+                arrays.store(file, name, each)
             file.attrs["alpha"] = alpha
             for start in range(0, len(chosen), column_block):
                 block = slice(start, start + column_block)
@@ -319,6 +324,7 @@ def save_weights(
                 mean = targets.mean(0)
                 dual = solve(system, np.asfortranarray(targets - mean), lower=1)[0]
                 weights[:, block], intercept[block] = z.T @ dual, mean
+            arrays.store(file, "intercept", intercept)
 
 
 def _operator(

@@ -4,7 +4,6 @@ A region's pattern is a response of 1 (a standard deviation of each voxel) insid
 makes of it follows from the kernel's rows, pattern @ X^T, so weights are never formed.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,5 +193,5 @@ def save(
 def load(path: str | Path) -> tuple[list[str], arrays.Rows]:
     """What `save` wrote: names, and features with nsd_id."""
     with arrays.reading(path) as (values, _):
-        names = json.loads(str(values.attrs["made_by"]))["names"]
+        names = arrays.about(values)["made_by"]["names"]
     return names, arrays.load(path)

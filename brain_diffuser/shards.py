@@ -1,6 +1,5 @@
 """Stages 2, 4 and 5 in shards: spans of a split's stimuli, a job for each, whose results are then gathered in order."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,7 +64,7 @@ def load_parts(
         with arrays.reading(path) as (values, ids):
             if len(ids):
                 found.append(values[...])
-                widths = json.loads(values.attrs.get("made_by", "{}"))
+                widths = arrays.about(values).get("made_by", {})
     together, ends = np.concatenate(found), np.cumsum([*widths.values()])
     sets = np.split(together, together.shape[1] // ends[-1], axis=1)
     return nsd_id, [dict(zip(widths, np.split(each, ends[:-1], axis=1), strict=True)) for each in sets]

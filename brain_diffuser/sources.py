@@ -1,6 +1,5 @@
 """What a learned decoder is trained on: betas and features of subjects, which stimuli are held out, and batches."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -51,8 +50,8 @@ def read_source(
             features = np.memmap(file, values.dtype, "w+", shape=values.shape)
         for start in range(0, len(nsd_id), BAND):
             features[start : start + BAND] = values[start : start + BAND]
-        shape, axes = (tuple(json.loads(str(values.attrs[key]))) for key in ("shape", "axes"))
-        target = Target(shape, axes, str(values.attrs["unit"]))
+        about = arrays.about(values)
+        target = Target(tuple(about["shape"]), tuple(about["axes"]), about["unit"])
     held_out = hold_out(nsd_id, holdout, seed)
     rows = np.arange(len(nsd_id))
     return Source(

@@ -4,8 +4,6 @@ import hashlib
 import math
 import os
 import re
-import platform
-import shutil
 import sys
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -27,13 +25,14 @@ from brain_diffuser import (
     fetch,
     layouts,
     nsd,
+    plan,
+    reconcile,
     regions,
     score_tables,
     sessions,
     shards,
     watch,
 )
-from brain_diffuser.job import distrust_failed
 from brain_diffuser.provenance import code_key, stage_config
 from demo import world
 
@@ -48,31 +47,31 @@ def one_sentence():
 
 
 with one_sentence():
+    if not workflow.is_main_process and plan.KEY in config:
+        config.update(plan.handed(config.pop(plan.KEY)))
     cfg = configuration.read(config, Path.cwd())
 
 if workflow.is_main_process:
-    distrust_failed()
+    RESULTS = reconcile.Results("results")
+    RESULTS.agree()
     if Path(workflow.main_snakefile).resolve() == ROOT / "Snakefile":
         with one_sentence():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
                 cfg.check_target(target)
 
+DEVICE = plan.device(cfg.compute.device)
+config["compute"]["dtype"] = plan.dtype(cfg.compute.dtype, DEVICE)
 SETTINGS = cfg.model_dump()
+SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
+if workflow.is_main_process and not workflow.dryrun:
+    told = workflow.config_settings.config_args
+    workflow.config_settings.config_args = [*told, plan.hand_on(config)]
 PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
 FEATURES = tuple(
     each for each in PREDICTED if each not in ("clip_taps", "sd_text")
 )  # the method's own
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
-GPU = int(
-    cfg.compute.device in ("cuda", "mps")
-    or (
-        cfg.compute.device == "auto"
-        and (
-            shutil.which("nvidia-smi") is not None
-            or (platform.system(), platform.machine()) == ("Darwin", "arm64")
-        )
-    )
-)
+GPU = int(DEVICE != "cpu")
 
 
 def more(first, each=0):
@@ -108,7 +107,7 @@ def settings(*keys):
 
 def code(script):
     """A key of a workflow script and of every project module that it reaches."""
-    return code_key(ROOT / "workflow_scripts" / script, ROOT)
+    return f"{script} {code_key(ROOT / 'workflow_scripts' / script, ROOT)}"
 
 
 def where_the_pictures_are():

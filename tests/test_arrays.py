@@ -166,3 +166,40 @@ def test_a_file_is_the_same_in_whatever_order_its_blocks_come(tmp_path):
         return (tmp_path / name).read_bytes()
 
     assert written("forwards.h5", iter) == written("backwards.h5", reversed)
+
+
+def test_a_flipped_bit_is_never_read(tmp_path):
+    """Every byte of structure and content, or nearly: what is read is what was written, or an error."""
+    values = np.random.default_rng(0).standard_normal((6, 40)).astype(np.float16)
+    path, damaged = tmp_path / "a.h5", tmp_path / "b.h5"
+    arrays.save(path, values, np.arange(6), axes=("features",), unit="sd", attrs={"alpha": 2})
+    content, silent = path.read_bytes(), []
+    assert b"sd" in content
+    for place in range(0, len(content), max(1, len(content) // 700)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << (place % 8)
+        damaged.write_bytes(flipped)
+        try:
+            found = arrays.load(damaged)
+        except ValueError as error:
+            assert "b.h5" in str(error)
+        else:
+            if not (np.array_equal(found.values, values) and found.nsd_id.tolist() == list(range(6))):
+                silent.append(place)
+    assert silent == []
+
+
+def test_a_damaged_chunk_names_its_file_among_several(tmp_path):
+    values = np.random.default_rng(0).standard_normal((6, 40))
+    for name in ("sound", "damaged"):
+        arrays.save(tmp_path / f"{name}.h5", values, np.arange(6))
+    path = tmp_path / "damaged.h5"
+    content = path.read_bytes()
+    at = content.index(values.tobytes())
+    path.write_bytes(content[: at + 5] + bytes([content[at + 5] ^ 4]) + content[at + 6 :])
+    with (
+        pytest.raises(ValueError, match=r"damaged\.h5 is damaged: its content is not what was written"),
+        arrays.reading(path) as (stored, _),
+        arrays.reading(tmp_path / "sound.h5"),
+    ):
+        stored[:]

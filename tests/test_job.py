@@ -1,13 +1,14 @@
 """A job's log, what a person sees of an error, and progress."""
 
-import base64
-import json
 import logging
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from snakemake.iocontainers import Namedlist
 
+from brain_diffuser import arrays, provenance, receipts
 from brain_diffuser import job as jobs
 from brain_diffuser.job import job, progress
 
@@ -18,31 +19,34 @@ def snakemake(tmp_path, monkeypatch):
     return SimpleNamespace(
         rule="recon",
         log=[str(tmp_path / "recon.log")],
-        output=[str(tmp_path / "recon")],
+        input=["text.h5"],
+        output=["results/sub01/recon.h5"],
+        params=Namedlist(fromdict={"steps": 4, "code": "recon.py of the plan"}),
+        config={"dataset": "toy"},
         threads=torch.get_num_threads(),
     )
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, KeyboardInterrupt])
-def test_the_record_of_a_job_that_did_not_end_well_is_not_trusted_until_it_does(snakemake, error):
-    record = jobs.METADATA / base64.urlsafe_b64encode(snakemake.output[0].encode()).decode()
-    record.parent.mkdir(parents=True)
-    snakemake_writes = {"params": ["4"], "input": ["text.h5"]}
-
-    def trusted():
-        record.write_text(json.dumps(snakemake_writes))
-        jobs.distrust_failed()
-        return json.loads(record.read_text()) == snakemake_writes
-
-    with job(snakemake):
-        assert not trusted()
-    assert trusted()
+def test_only_a_job_that_ends_well_leaves_receipts(snakemake, error):
+    place = receipts.place("<results>/sub01/recon.h5", "results")
     with pytest.raises((error, SystemExit)), job(snakemake):
         raise error
-    assert not trusted()
-    with job(snakemake):
-        pass
-    assert trusted()
+    assert not place.exists()
+    with job(snakemake) as begun:
+        arrays.save(snakemake.output[0], np.zeros((2, 3)), np.arange(2))
+    found = receipts.read(place)
+    assert found and found.digest == receipts.digest(receipts.contents(snakemake.output[0]))
+    assert found.rule == "recon"
+    assert dict(found.params) == {"steps": "4", "code": f"'recon.py {key_of_recon()}'"}
+    assert begun and begun.inputs_digest
+    with pytest.raises((error, SystemExit)), job(snakemake):
+        raise error
+    assert receipts.read(place) == found
+
+
+def key_of_recon():
+    return provenance.code_key(jobs.ROOT / "workflow_scripts/recon.py", jobs.ROOT)
 
 
 @pytest.fixture
@@ -112,8 +116,9 @@ def test_what_a_killed_predecessor_left_is_removed(snakemake, tmp_path):
     (tmp_path / "recon.part-17/nsd00001.png").touch()
     (tmp_path / "recon.part-18").touch()
     (tmp_path / "other.part-17").touch()
+    snakemake.output = [str(tmp_path / "recon")]
     with job(snakemake):
-        left = sorted(path.name for path in tmp_path.iterdir() if path.name != ".snakemake")
+        left = sorted(path.name for path in tmp_path.iterdir() if path.name != "results")
         assert left == ["other.part-17", "recon.log"]
 
 

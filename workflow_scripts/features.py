@@ -26,5 +26,5 @@ def extract(rows: slice) -> None:
     )
 
 
-with job(snakemake), devices.enough_memory("features"):
+with job(snakemake, embed=True), devices.enough_memory("features"):
     shards.make(snakemake.wildcards.span, snakemake.input.stimuli, snakemake.output[0], extract)

@@ -3,5 +3,5 @@
 from brain_diffuser.fetch import fetch
 from brain_diffuser.job import job, progress
 
-with job(snakemake):
+with job(snakemake, receipt=False):
     fetch(path=snakemake.output[0], progress=progress, **snakemake.params.source)

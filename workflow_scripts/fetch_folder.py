@@ -3,5 +3,5 @@
 from brain_diffuser.fetch import fetch_folder
 from brain_diffuser.job import job, progress
 
-with job(snakemake):
+with job(snakemake, receipt=False):
     fetch_folder(f"{snakemake.params.url}/{snakemake.wildcards.component}", snakemake.output[0], progress)

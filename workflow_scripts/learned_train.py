@@ -5,7 +5,7 @@ import logging
 from brain_diffuser import devices, training
 from brain_diffuser.job import job, progress
 
-with job(snakemake):
+with job(snakemake) as begun:
     inputs, params = snakemake.input, snakemake.params
     settings = dict(params.cfg)
     holdout = settings.pop("holdout")
@@ -25,6 +25,6 @@ with job(snakemake):
         holdout=holdout,
         device=device,
         dtype=dtype,
-        key=params.code,
+        key=f"{params.code} {begun.inputs_digest}",
         progress=progress,
     )

@@ -1,0 +1,268 @@
+"""Receipts: what made an artifact, in a file beside it that its own job writes.
+
+The receipt of `results/sub01/ridge/vdvae_test.h5` is `results/sub01/ridge/.receipts/vdvae_test.h5.json`. It holds the rule,
+its parameters and code as the job itself saw them, the digest of every input, and the digest of the artifact. It lies
+outside of folders that are artifacts, outlives temporary shards, and travels with the folder of results. How Snakemake's
+own records are made to agree with receipts is told in reconcile.py, which no job imports.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from brain_diffuser import arrays
+
+FOLDER = ".receipts"
+OUTSIDE = "outside"  # below it, receipts of artifacts that do not lie in the folder of results
+ROOT = "<results>/"  # stands for that folder, so that receipts hold in a copy of another name
+TIMESTAMP = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
+EMBEDDED = "receipt"  # attribute of an HDF5 file that Snakemake's cache may hand on without its neighbours
+LARGE = 64 * 2**20  # bytes; an input above is known by size, date and samples, not by all of its content
+SAMPLES, SAMPLE = 64, 64 * 2**10  # so many of so many bytes, evenly spread, the first and the last included
+VERSIONED = ("numpy", "h5py", "torch", "diffusers", "transformers", "sklearn", "scipy", "skimage", "PIL", "nibabel")
+
+Entry = list  # size in bytes, date in nanoseconds, digest
+Files = dict[str, Entry]
+"""What a path holds: a file under the name "", a folder's files under their names relative to it."""
+
+
+@dataclass
+class Receipt:
+    """What made an artifact, and what the artifact was when it was finished.
+
+    Parameters
+    ----------
+    output
+        Its path; what lies in the folder of results begins with ROOT.
+    rule, dataset, log
+        The rule, the dataset that config.yaml names, and the log file.
+    params
+        Names and values of the rule's parameters, values as Snakemake keeps them (`repr`).
+    inputs
+        For every input either {"digest": ...}, of an artifact with a receipt, or {"files": ...} of an outside path.
+    files
+        What the artifact is.
+    versions
+        Versions of the software that the job had loaded. They are recorded and shown; they decide nothing unless
+        provenance.strict_versions is true.
+    touched
+        Whether `snakemake --touch` has declared the artifact valid for other parameters or inputs than made it.
+    """
+
+    output: str
+    rule: str
+    dataset: str
+    log: str
+    params: list[list[str]]
+    inputs: dict[str, dict[str, Any]]
+    files: Files
+    versions: dict[str, str] = field(default_factory=dict)
+    touched: bool = False
+
+    @property
+    def digest(self) -> str:
+        """A key of the artifact's content."""
+        return digest(self.files)
+
+    @property
+    def values(self) -> list[str]:
+        """The parameters as Snakemake compares them."""
+        return sorted(value for _, value in self.params)
+
+
+@dataclass
+class Begun:
+    """What a job saw when it began: all of its receipts but for what it makes."""
+
+    root: str
+    made: Receipt
+    outputs: list[str]
+
+    @property
+    def inputs_digest(self) -> str:
+        """A key of the content of all inputs, whatever their dates."""
+        return _hash([[path, of_note(note)] for path, note in sorted(self.made.inputs.items())])
+
+
+def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
+    """Note what a job is about to read: its parameters and the digests of its inputs.
+
+    `code_now` turns the parameter `code`, which the main process computed, into what the program is now.
+    """
+    root = snakemake.config.get("results", "results")
+    params = dict(snakemake.params.items())
+    if "code" in params:
+        params["code"] = code_now(params["code"])
+    made = Receipt(
+        output="",
+        rule=snakemake.rule,
+        dataset=str(snakemake.config.get("dataset", "")),
+        log=name_of(snakemake.log[0], root),
+        params=[[name, repr(value)] for name, value in params.items()],
+        inputs={name_of(path, root): note(path, root) for path in map(str, snakemake.input)},
+        files={},
+    )
+    return Begun(root, made, [str(path) for path in snakemake.output])
+
+
+def finish(begun: Begun, *, embed: bool = False) -> None:
+    """Write the receipt of every output, one after the other; `embed` writes it into the HDF5 file, too."""
+    versions = {name: sys.modules[name].__version__ for name in VERSIONED if name in sys.modules}
+    for path in begun.outputs:
+        made = Receipt(**asdict(begun.made) | {"output": name_of(path, begun.root)})
+        made.versions = {"python": platform.python_version(), **versions}
+        if embed:
+            _embed(path, made)
+        made.files = contents(path, whole=True)
+        write(made, begun.root)
+
+
+def name_of(path: str | Path, root: str | Path) -> str:
+    """A path as receipts name it: ROOT and what follows it in the folder of results, any other as it is.
+
+    A local copy of an object in a storage is named as the object would be without the storage.
+    """
+    path, root = Path(path).as_posix(), Path(root).as_posix()
+    if path.startswith(".snakemake/storage/"):
+        path = path[path.find(f"/{root}/") + 1 :] if f"/{root}/" in path else path
+    return ROOT + path.removeprefix(f"{root}/") if path.startswith(f"{root}/") else path
+
+
+def path_of(name: str, root: str | Path) -> Path:
+    """Where what receipts name lies."""
+    return Path(root, name.removeprefix(ROOT)) if name.startswith(ROOT) else Path(name)
+
+
+def place(name: str, root: str | Path) -> Path:
+    """Where the receipt of an artifact lies."""
+    if name.startswith(ROOT):
+        path = path_of(name, root)
+        return path.parent / FOLDER / f"{path.name}.json"
+    return Path(root, FOLDER, OUTSIDE, f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json")
+
+
+def read(path: str | Path) -> Receipt | None:
+    """A receipt; None where there is none, or one that is damaged: what it was of then counts as without receipt."""
+    try:
+        return Receipt(**json.loads(Path(path).read_bytes()))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return None
+
+
+def write(receipt: Receipt, root: str | Path) -> None:
+    """Write a receipt in its place, whole or not at all."""
+    with arrays.atomic(place(receipt.output, root)) as partial:
+        partial.write_text(json.dumps(asdict(receipt)), encoding="utf-8")
+
+
+def note(path: str, root: str | Path) -> dict[str, Any]:
+    """What a job keeps of an input: the digest of an artifact by its receipt, or what an outside path holds."""
+    name = name_of(path, root)
+    receipt = _embedded(path, name, root) or read(place(name, root))
+    if receipt and _may_be(receipt, path):
+        return {"digest": receipt.digest}
+    return {"files": contents(path)}
+
+
+def of_note(noted: Mapping[str, Any]) -> str:
+    """The digest that a note stands for."""
+    return noted["digest"] if "digest" in noted else digest(noted["files"])
+
+
+def contents(path: str | Path, *, whole: bool = False) -> Files:
+    """Size, date and digest of a file, or of every file of a folder; empty if there is neither.
+
+    Files above LARGE are sampled unless `whole`: betas and networks take gigabytes, and a job reads what it needs of
+    them.
+    """
+    return {name: [size, date, _digest(file, size, whole)] for name, file, size, date in listing(path)}
+
+
+def listing(path: str | Path) -> Iterator[tuple[str, str, int, int]]:
+    """(name, path, size in bytes, date in nanoseconds) of a file, or of every file of a folder but Snakemake's."""
+    path = os.fspath(path)
+    if os.path.isfile(path):
+        found = os.stat(path)
+        yield "", path, found.st_size, found.st_mtime_ns
+    elif os.path.isdir(path):
+        yield from sorted(_below(path, ""))
+
+
+def same(file: str, size: int, date: int, entry: Entry, *, trust_dates: bool = True) -> bool:
+    """Whether a file is what an entry says: by size, then by date, then by content.
+
+    Without `trust_dates`, as in a copy whose dates are new, a sampled file is known by size and samples.
+    """
+    if size != entry[0]:
+        return False
+    if trust_dates and date == entry[1]:
+        return True
+    sampled = entry[2].startswith("sample:")
+    return not (sampled and trust_dates) and _digest(file, size, not sampled) == entry[2]
+
+
+def digest(files: Files) -> str:
+    """A key of names, sizes and content, not of dates."""
+    return _hash([[name, size, key] for name, (size, _, key) in sorted(files.items())])
+
+
+def _below(folder: str, prefix: str) -> Iterator[tuple[str, str, int, int]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name != FOLDER:
+                    yield from _below(entry.path, f"{prefix}{entry.name}/")
+            elif entry.name != TIMESTAMP and entry.is_file():
+                found = entry.stat()
+                yield f"{prefix}{entry.name}", entry.path, found.st_size, found.st_mtime_ns
+
+
+def _digest(path: str, size: int, whole: bool) -> str:
+    """sha256 of a file, or of samples of a large one."""
+    with open(path, "rb") as file:
+        if whole or size <= LARGE:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        found = hashlib.sha256()
+        for number in range(SAMPLES):
+            file.seek((size - SAMPLE) * number // (SAMPLES - 1))
+            found.update(file.read(SAMPLE))
+        return f"sample:{found.hexdigest()}"
+
+
+def _hash(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:32]
+
+
+def _may_be(receipt: Receipt, path: str) -> bool:
+    """Whether an artifact may be the one of its receipt: a file has that size, a folder is one."""
+    if "" not in receipt.files:
+        return os.path.isdir(path)
+    return os.path.isfile(path) and os.path.getsize(path) == receipt.files[""][0]
+
+
+def _embed(path: str, receipt: Receipt) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs[EMBEDDED] = json.dumps(asdict(receipt))
+
+
+def _embedded(path: str, name: str, root: str | Path) -> Receipt | None:
+    """The receipt inside a shard, which is then also written beside it: a cache hands on the shard alone."""
+    if not (path.endswith(".h5") and "shards" in Path(path).parts):
+        return None
+    with arrays.opening(path) as file:
+        found = file.attrs.get(EMBEDDED)
+    if found is None:
+        return None
+    receipt = Receipt(**json.loads(found) | {"output": name, "files": contents(path, whole=True)})
+    beside = read(place(name, root))
+    if beside is None or beside.digest != receipt.digest or beside.values != receipt.values:
+        write(receipt, root)
+    return receipt
