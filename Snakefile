@@ -46,12 +46,12 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand("results/{subject}/recon", subject=cfg.subjects),
-        expand("results/{subject}/metrics", subject=cfg.subjects),
-        expand("results/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
-        expand("results/{subject}/contact_sheet.png", subject=cfg.subjects),
-        "results/report.html",
-        "results/costs.csv",
+        expand("<results>/{subject}/recon", subject=cfg.subjects),
+        expand("<results>/{subject}/metrics", subject=cfg.subjects),
+        expand("<results>/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
+        expand("<results>/{subject}/contact_sheet.png", subject=cfg.subjects),
+        "<results>/report.html",
+        "<results>/costs.csv",
 
 
 onsuccess:

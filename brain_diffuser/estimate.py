@@ -1,6 +1,6 @@
 """What a run will take, before it starts: time of processors and GPUs, and disk, of the jobs that Snakemake plans.
 
-    python -m brain_diffuser.estimate [--configfile FILE ...] [other arguments of the run, as for snakemake]
+    python -m brain_diffuser.estimate [--configfile FILE ...] [--config KEY=VALUE ...] [other arguments of the run]
 
 Where the folder of results has tables of such jobs already, their own speed counts.
 """
@@ -104,15 +104,12 @@ class Own(NamedTuple):
 
 
 class Estimate:
-    """Figures for the jobs of a configuration.
+    """Figures for the jobs of a configuration; tables in its folder of results, if there are any, count before ours."""
 
-    results: the folder whose tables, if there are any, count before ours.
-    """
-
-    def __init__(self, cfg: configuration.Config, plan: Sequence[watch.Job], results: Path = Path("results")):
-        self.cfg, self.results = cfg, results
+    def __init__(self, cfg: configuration.Config, plan: Sequence[watch.Job]):
+        self.cfg, self.results = cfg, Path(cfg.results)
         self.world = world_of(cfg)
-        self.own = own_speeds(results)
+        self.own = own_speeds(self.results)
         self.guessed: set[str] = set()  # subjects whose stimuli nobody has counted yet
         self.sharded = {job.stage for job in plan if job.span}
         ends: dict[tuple[str, str, str], int] = {}
@@ -254,7 +251,8 @@ def own_speeds(results: Path) -> dict[str, Own]:
         subject = folder.relative_to(results).as_posix()
         for table in costs.tables(folder / "benchmarks"):
             wildcards = f"subject={subject}, span={table.span}, split={_split(table.name)}"
-            n = watch.Job(table.name, wildcards, "", "", "").stimuli() if table.span else 1
+            log = f"{folder}/logs/{table.name}.log"
+            n = watch.Job(table.name, wildcards, log, "", "").stimuli() if table.span else 1
             if n:
                 key = name_of(f"{table.name}_{table.span}" if table.span else table.name)
                 sums[key] = [a + b for a, b in zip(sums[key], (table.seconds, table.cpu, n), strict=True)]
@@ -325,12 +323,15 @@ def _range(seconds: Sequence[float]) -> str:
     return "" if not any(seconds) else low if low == high else f"{low} to {high}"
 
 
-def read_config(files: Sequence[str]) -> configuration.Config:
-    """config.yaml with what these files change, as Snakemake reads them."""
+def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> configuration.Config:
+    """config.yaml with what these files and then changes (KEY=VALUE) say, as Snakemake reads them."""
     found: dict = {}
     for file in ("config.yaml", *files):
         with open(file, encoding="utf-8") as stream:
             _update(found, yaml.safe_load(stream) or {})
+    for change in changes:
+        key, _, value = change.partition("=")
+        _update(found, {key: yaml.safe_load(value)})
     return configuration.read(found, Path.cwd())
 
 
@@ -350,14 +351,16 @@ def main() -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="as for snakemake")
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as for snakemake")
     parser.add_argument("--cores", default="all", help="for the shortest time there can be")
     options, others, targets = watch.parse(parser)
     files = ["--configfile", *options.configfile] if options.configfile else []
+    files += ["--config", *options.config] if options.config else []
     if options.cores != "all" and not options.cores.isdecimal():
         sys.exit(f"--cores is {options.cores}; expected all or a whole number")
     try:
         plan = watch.planned([*others, *files, *targets])  # Snakemake says what is wrong with the files
-        cfg = read_config(options.configfile)
+        cfg = read_config(options.configfile, options.config)
         estimate = Estimate(cfg, plan)
         found = needs(estimate, plan)
         fetches = any(job.rule.startswith("fetch") for job in plan)

@@ -20,9 +20,9 @@ rule bold5000:
     output:
         local(CUSTOM.trials.replace("{label}", "{subject}")),
     log:
-        "results/{subject}/logs/bold5000.log",
+        "<results>/{subject}/logs/bold5000.log",
     benchmark:
-        "results/{subject}/benchmarks/bold5000.tsv"
+        "<results>/{subject}/benchmarks/bold5000.tsv"
     conda:
         "../envs/core.yaml"
     resources:

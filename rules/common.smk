@@ -50,6 +50,20 @@ def one_sentence():
 with one_sentence():
     cfg = configuration.read(config, Path.cwd())
 
+RESULTS = cfg.results
+
+
+# In paths of rules, <results> is this folder. Parameters, and Python's own paths, name it themselves.
+pathvars:
+    results=RESULTS,
+
+
+if workflow.pathvars.get("results") != RESULTS:
+    sys.exit(
+        f"the module statement sets the pathvar results to {workflow.pathvars.get('results')}, config.yaml to {RESULTS}; "
+        "leave it out there, and set the key results of the configuration"
+    )
+
 if workflow.is_main_process:
     distrust_failed()
     if Path(workflow.main_snakefile).resolve() == ROOT / "Snakefile":
@@ -114,7 +128,7 @@ def code(script):
 def where_the_pictures_are():
     """One line for each subject that has something to look at."""
     for subject in cfg.subjects:
-        folder = Path("results", subject)
+        folder = Path(RESULTS, subject)
         made = [
             folder / name
             for name in ("recon", "contact_sheet.png", "metrics/scores.md")
@@ -248,7 +262,7 @@ def first_guesses(ending):
             return []
         guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
         own = variant.features == "own"
-        return f"results/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
+        return f"<results>/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
 
     return of
 
@@ -261,7 +275,9 @@ def embeddings(kind):
         feature = layouts.CONDITIONS[variant.backbone].get(kind)
         stage = "features" if variant.features == "own" else variant.decoder
         return (
-            f"results/{wildcards.subject}/{stage}/{feature}_test.h5" if feature else []
+            f"<results>/{wildcards.subject}/{stage}/{feature}_test.h5"
+            if feature
+            else []
         )
 
     return of
@@ -338,14 +354,14 @@ def taps(wildcards):
     """The taps to come near."""
     variant, _ = cfg.variant(wildcards.variant)
     own = guidance_of(wildcards)["targets"] == "own"
-    return f"results/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
+    return f"<results>/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
 
 
 def reliability(wildcards):
     """How well the taps' dimensions are predicted, if that counts."""
     if guidance_of(wildcards)["reliability"] == "none":
         return []
-    return f"results/{wildcards.subject}/ridge/clip_taps_reliability.h5"
+    return f"<results>/{wildcards.subject}/ridge/clip_taps_reliability.h5"
 
 
 def other_subjects(wildcards):
@@ -365,16 +381,16 @@ def pretrained(wildcards):
     """What the other subjects have taught, if there are any and it is wanted."""
     if not cfg.learned.pretrain or not other_subjects(wildcards):
         return []
-    return "results/shared/learned/{feature}/without_{subject}/weights.safetensors"
+    return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
 
 
 def folder(pictures):
     """Where a set of pictures lies."""
     if pictures in configuration.REFERENCES:
-        return f"results/{{subject}}/references/{pictures}"
+        return f"<results>/{{subject}}/references/{pictures}"
     if pictures in ("stage1", "recon"):
-        return f"results/{{subject}}/{pictures}"
-    return f"results/{{subject}}/variants/{pictures}/recon"
+        return f"<results>/{{subject}}/{pictures}"
+    return f"<results>/{{subject}}/variants/{pictures}/recon"
 
 
 def judge_weights(judges):
@@ -406,7 +422,7 @@ def judge_weights(judges):
 def judged(sets):
     """The scores of some sets of pictures, set by set, by pixels and by every judge."""
     return expand(
-        "results/{{subject}}/judged/{pictures}/{judge}.csv",
+        "<results>/{{subject}}/judged/{pictures}/{judge}.csv",
         pictures=sets,
         judge=["pixels", *cfg.metrics.judges],
     )
@@ -441,8 +457,8 @@ def of_regions():
     """The folders of the section on regions: of every subject, and of their average."""
     if not cfg.report.regions:
         return []
-    average = ["results/average/roi"] if len(cfg.subjects) > 1 else []
-    return of_subjects("results/{subject}/roi") + average
+    average = ["<results>/average/roi"] if len(cfg.subjects) > 1 else []
+    return of_subjects("<results>/{subject}/roi") + average
 
 
 def most_stimuli(subject, split):
@@ -474,7 +490,7 @@ def parts_of_features(wildcards):
     """The shards of a split's features, or the one array that subjects share."""
     if wildcards.subject in SESSIONS and wildcards.split == "test":
         folder = shared(wildcards.subject)
-        return [f"results/{folder}/features/{wildcards.feature}_test.h5"]
+        return [f"<results>/{folder}/features/{wildcards.feature}_test.h5"]
     return of_shards("features", SHARD_OF_FEATURES)(wildcards)
 
 
@@ -504,4 +520,4 @@ def subject_files(subject):
 
 def of_guidance():
     """The folders of the section on guidance."""
-    return of_subjects("results/{subject}/guidance") if cfg.report.guidance else []
+    return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []

@@ -26,15 +26,15 @@ AT_CODECS_SIZE = (
 )  # pictures take the size of reconstructions first
 
 
-SHARD_OF_FEATURES = "results/{subject}/shards/features/{feature}_{split}/{span}.h5"
+SHARD_OF_FEATURES = "<results>/{subject}/shards/features/{feature}_{split}/{span}.h5"
 
 
 # With --cache the shards are taken from $SNAKEMAKE_OUTPUT_CACHE if they are there (docs/storage.md).
 rule features_cached_shard:
     input:
-        stimuli="results/{subject}/nsd/stimuli_{split}.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_{split}.h5",
         captions=lambda wildcards: (
-            ["results/{subject}/nsd/captions.json"]
+            ["<results>/{subject}/nsd/captions.json"]
             if wildcards.feature in ("clip_text", "sd_text")
             else []
         ),
@@ -51,7 +51,7 @@ rule features_cached_shard:
     output:
         temp(SHARD_OF_FEATURES),
     log:
-        "results/{subject}/logs/features_{feature}_{split}_{span}.log",
+        "<results>/{subject}/logs/features_{feature}_{split}_{span}.log",
     cache: workflow.enable_cache
     conda:
         "../envs/torch.yaml"
@@ -85,19 +85,19 @@ if not workflow.enable_cache:
 
     use rule features_cached_shard as features_shard with:
         benchmark:
-            "results/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
+            "<results>/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
 
 
 rule features:
     input:
         shards=parts_of_features,
-        like=["results/{subject}/nsd/stimuli_{split}.h5"],
+        like=["<results>/{subject}/nsd/stimuli_{split}.h5"],
     output:
-        kept("results/{subject}/features/{feature}_{split}.h5"),
+        kept("<results>/{subject}/features/{feature}_{split}.h5"),
     log:
-        "results/{subject}/logs/features_{feature}_{split}.log",
+        "<results>/{subject}/logs/features_{feature}_{split}.log",
     benchmark:
-        "results/{subject}/benchmarks/features_{feature}_{split}.tsv"
+        "<results>/{subject}/benchmarks/features_{feature}_{split}.tsv"
     wildcard_constraints:
         subject="|".join(cfg.subjects),
     conda:
@@ -115,7 +115,7 @@ if SHARED:
 
     use rule features as shared_features with:
         output:
-            "results/{subject}/features/{feature}_{split}.h5",
+            "<results>/{subject}/features/{feature}_{split}.h5",
         wildcard_constraints:
             subject="|".join(SHARED),
             split="test",

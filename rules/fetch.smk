@@ -84,9 +84,9 @@ if MISSING.get("nsd"):
         output:
             local(f"{NSD}/{{file}}"),
         log:
-            "results/logs/fetch/{file}.log",
+            "<results>/logs/fetch/{file}.log",
         benchmark:
-            "results/benchmarks/fetch/{file}.tsv"
+            "<results>/benchmarks/fetch/{file}.tsv"
         wildcard_constraints:
             file="|".join(
                 re.escape(path.removeprefix(f"{NSD}/")) for path in MISSING["nsd"]
@@ -114,9 +114,9 @@ for name, source in FILES_MISSING.items():
         output:
             local(getattr(PATHS, name)),
         log:
-            f"results/logs/fetch/{name}.log",
+            f"<results>/logs/fetch/{name}.log",
         benchmark:
-            f"results/benchmarks/fetch/{name}.tsv"
+            f"<results>/benchmarks/fetch/{name}.tsv"
         retries: 0
         localrule: True
         conda:
@@ -139,9 +139,9 @@ for model in ("versatile_diffusion", "stable_diffusion"):
             output:
                 local(directory(f"{getattr(PATHS, model)}/{{component}}")),
             log:
-                f"results/logs/fetch/{model}_{{component}}.log",
+                f"<results>/logs/fetch/{model}_{{component}}.log",
             benchmark:
-                f"results/benchmarks/fetch/{model}_{{component}}.tsv"
+                f"<results>/benchmarks/fetch/{model}_{{component}}.tsv"
             wildcard_constraints:
                 component="|".join(Path(path).name for path in MISSING[model]),
             retries: 0
@@ -163,9 +163,9 @@ if MISSING.get("judges"):
         output:
             local(f"{PATHS.judges}/{{file}}"),
         log:
-            "results/logs/fetch/{file}.log",
+            "<results>/logs/fetch/{file}.log",
         benchmark:
-            "results/benchmarks/fetch/{file}.tsv"
+            "<results>/benchmarks/fetch/{file}.tsv"
         wildcard_constraints:
             file="|".join(re.escape(Path(path).name) for path in MISSING["judges"]),
         retries: 0

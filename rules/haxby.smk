@@ -25,9 +25,9 @@ rule haxby:
         stimuli=local(directory(CUSTOM.stimuli)),
         captions=local(PATHS.captions),
     log:
-        "results/logs/haxby.log",
+        "<results>/logs/haxby.log",
     benchmark:
-        "results/benchmarks/haxby.tsv"
+        "<results>/benchmarks/haxby.tsv"
     conda:
         "../envs/core.yaml"
     resources:
