@@ -54,6 +54,10 @@ rule all:
         "<results>/costs.csv",
 
 
+onstart:
+    dataset_record.write(Path(RESULTS), DATASET, {} if PATHS.simulated else NUMBERS)
+
+
 onsuccess:
     for line in where_the_pictures_are():
         print(line, file=sys.stderr)

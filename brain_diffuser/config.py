@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brain_diffuser import custom as plain
-from brain_diffuser import layouts, regions
+from brain_diffuser import layouts, regions, source_files
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -30,6 +30,8 @@ NSD_SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 NSD_FORM = "https://naturalscenesdataset.org"
+PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
+"""The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
 REPEAT = "seed_"
 RESULTS = "{results}"  # in paths of datasets: the folder of results
 REFERENCES = {
@@ -626,10 +628,12 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
     }
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
+            mend = source_files.hint(root / path, otherwise="put it there or correct the path")
             yield (
-                f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
+                f"datasets.{config.dataset}.{key} is {path}, which does not exist; {mend} "
                 "(docs/real_data.md says where it comes from and how to have it fetched)"
             )
+    yield from _of_checkpoints(config, root)
     diffusion = root / config.paths.versatile_diffusion
     autoencoder = diffusion.with_name(layouts.AUTOENCODER)
     if layouts.is_checkpoint(diffusion) and diffusion.is_file() and not autoencoder.is_file():
@@ -637,6 +641,21 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
             f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
             f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
         )
+
+
+def _of_checkpoints(config: Config, root: Path) -> Iterator[str]:
+    """Files of networks that cannot be the published ones and have no description."""
+    for key, n_bytes in PUBLISHED_BYTES.items():
+        path = root / getattr(config.paths, key)
+        if key in config.fetched or not path.is_file() or layouts.description(path):
+            continue
+        size, name = path.stat().st_size, path.with_suffix(".json").name
+        if 0 < size < n_bytes:
+            yield (
+                f"datasets.{config.dataset}.{key} is {getattr(config.paths, key)}, which has {size:,} bytes, too few "
+                f"for the published network, and {name}, which describes another, is not beside it; put that there or "
+                "correct the path"
+            )
 
 
 def _written(paths: Dataset) -> tuple[str, ...]:
@@ -677,7 +696,8 @@ def _of_dataset(config: Config, root: Path) -> Iterator[str]:
     for key, template in files.items():
         for path in dict.fromkeys(regions.filled(template, subject) for subject in config.subjects):
             if path != plain.NONE and not plain.files(root / path):
-                yield f"{where}.custom.{key} is {path}, which does not exist; put it there or correct the path"
+                mend = source_files.hint(root / path, otherwise="put it there or correct the path")
+                yield f"{where}.custom.{key} is {path}, which does not exist; {mend}"
 
 
 def _of_regions(config: Config) -> Iterator[str]:

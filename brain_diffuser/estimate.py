@@ -18,7 +18,7 @@ from typing import NamedTuple
 import yaml
 
 from brain_diffuser import config as configuration
-from brain_diffuser import costs, layouts, watch
+from brain_diffuser import costs, dataset_record, layouts, watch
 
 SHAPES, MEASURED, HERE, ESTIMATE = "shapes", "measured", "measured here", "estimate"
 
@@ -109,7 +109,9 @@ class Estimate:
     def __init__(self, cfg: configuration.Config, plan: Sequence[watch.Job]):
         self.cfg, self.results = cfg, Path(cfg.results)
         self.world = world_of(cfg)
-        self.own = own_speeds(self.results)
+        held = dataset_record.read(self.results)
+        is_own = held is None or dataset_record.is_same(held, dataset_record.of_config(cfg))
+        self.own = own_speeds(self.results) if is_own else {}
         self.guessed: set[str] = set()  # subjects whose stimuli nobody has counted yet
         self.sharded = {job.stage for job in plan if job.span}
         ends: dict[tuple[str, str, str], int] = {}
@@ -118,6 +120,12 @@ class Estimate:
                 key = job.subject, job.split, job.stage
                 ends[key] = max(ends.get(key, 0), job.span[1])
         self.bounds = {key[:2]: min(end for each, end in ends.items() if each[:2] == key[:2]) for key in ends}
+
+    def about(self) -> str:
+        """Which dataset this is for, and whose speeds count."""
+        own = f"speeds measured in {self.results}, which are of this dataset, count first"
+        none = f"{self.results} has no speeds of this dataset yet"
+        return f"Dataset {self.cfg.dataset}, results in {self.results}; {own if self.own else none}."
 
     def n_stimuli(self, subject: str, split: str) -> int:
         """How many there are; while nobody knows, what the planned shards have room for."""
@@ -365,7 +373,8 @@ def main() -> None:
         found = needs(estimate, plan)
         fetches = any(job.rule.startswith("fetch") for job in plan)
         n_cores = (os.cpu_count() or 1) if options.cores == "all" else int(options.cores)
-        sys.stdout.write("\n".join(lines(found, n_cores, fetches, estimate.guessed)) + "\n")
+        table = lines(found, n_cores, fetches, estimate.guessed)
+        sys.stdout.write("\n".join([estimate.about(), "", *table]) + "\n")
     except (ValueError, OSError) as error:
         sys.exit(str(error))
 

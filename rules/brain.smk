@@ -11,8 +11,8 @@ rule brain_vision:
     input:
         pictures=lambda wildcards: folder(wildcards.pictures),
         manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
-        model=MODEL_FILES["clip_vision"],
-        sizes=local(layouts.picture_size(PATHS.versatile_diffusion)),
+        model=lambda wildcards: model_files("clip_vision"),
+        sizes=picture_size,
     output:
         kept("<results>/{subject}/encoding/{pictures}_clip_vision.h5"),
     log:

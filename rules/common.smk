@@ -1,5 +1,6 @@
 """Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
 
+import functools
 import hashlib
 import math
 import os
@@ -24,6 +25,7 @@ from brain_diffuser import config as configuration
 from brain_diffuser import (
     custom,
     custom_problems,
+    dataset_record,
     fetch,
     layouts,
     nsd,
@@ -31,6 +33,7 @@ from brain_diffuser import (
     score_tables,
     sessions,
     shards,
+    source_files,
     watch,
 )
 from brain_diffuser.job import distrust_failed
@@ -64,7 +67,22 @@ if workflow.pathvars.get("results") != RESULTS:
         "leave it out there, and set the key results of the configuration"
     )
 
+PATHS = cfg.paths
+CUSTOM = PATHS.custom
+WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
+if CUSTOM:
+    about = CUSTOM.caution or "own data"
+    WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
+DATASET = dataset_record.of_config(cfg)
+
 if workflow.is_main_process:
+    with one_sentence():
+        dataset_record.check(
+            Path(RESULTS),
+            DATASET,
+            WORLD.name,
+            is_local=not workflow.storage_settings.default_storage_provider,
+        )
     distrust_failed()
     if Path(workflow.main_snakefile).resolve() == ROOT / "Snakefile":
         with one_sentence():
@@ -134,16 +152,12 @@ def where_the_pictures_are():
             for name in ("recon", "contact_sheet.png", "metrics/scores.md")
         ]
         if made[0].is_dir():
-            yield f"{subject}: pictures in {', '.join(str(path) for path in made if path.exists())}"
+            shown = ", ".join(str(path) for path in made if path.exists())
+            yield f"dataset {cfg.dataset}, {subject}: pictures in {shown}"
 
 
-PATHS = cfg.paths
-CUSTOM = PATHS.custom
-WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
 DATASET_RULES = ["demo", "nsd"] if PATHS.simulated else ["nsd"]
 if CUSTOM:
-    about = CUSTOM.caution or "own data"
-    WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
     DATASET_RULES = [name for name in (CUSTOM.adapter, "custom") if name != "none"]
 MORE_RULES = ["haxby_runs"] if "haxby" in DATASET_RULES else []
 NSD = Path(PATHS.nsd or "").as_posix()
@@ -151,6 +165,32 @@ DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
 BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
 BETAS = f"{NSD}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+MADE = set()  # files of datasets that rules write or fetch, which need not be there
+
+
+@functools.cache
+def look_for(key, path):
+    """Stop with one sentence if a file or folder is missing; each is looked for once."""
+    wrong = source_files.problem(key, Path(path).as_posix(), MADE)
+    if wrong:
+        sys.exit(wrong)
+
+
+def source(key, paths):
+    """What a rule reads and no rule makes: one path or several, of a key of the configuration.
+
+    For input functions alone. Snakemake drops a job whose input is missing if its output exists, and passes over errors
+    of input functions there, but not over the end of the process. Other targets never ask.
+    """
+    for path in [paths] if isinstance(paths, str) else paths:
+        look_for(key, path)
+    return local(paths)
+
+
+def source_of(key, paths):
+    """The input function of what a key of the chosen dataset leads to."""
+    return lambda wildcards: source(f"datasets.{cfg.dataset}.{key}", paths)
+
 
 with one_sentence():
     N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
@@ -188,9 +228,7 @@ def session_files(subject):
 
 def roi_files(subject, atlases):
     """The volumes of some atlases."""
-    return local(
-        expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
-    )
+    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
 
 
 def mask_files(subject):
@@ -200,9 +238,10 @@ def mask_files(subject):
         path = regions.mask_file(definition, subject)
         if path and not path.is_file():
             wrong = "is a folder" if path.is_dir() else "does not exist"
-            sys.exit(
-                f"roi.regions.{name} reads {path}, which {wrong}; put a volume there or correct the path"
+            mend = source_files.hint(
+                path, otherwise="put a volume there or correct the path"
             )
+            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {mend}")
         paths += [str(path)] if path else []
     return local(paths)
 
@@ -214,6 +253,11 @@ NUMBERS = {
     subject: [sessions.number(path) for path in paths]
     for subject, paths in SESSIONS.items()
 }
+
+
+if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulated:
+    with one_sentence():
+        dataset_record.check_sessions(Path(RESULTS), NUMBERS)
 
 
 def shared(subject):
@@ -293,7 +337,8 @@ def model_files(feature):
     if feature == "sd_text":
         return stable_diffusion("text_encoder", "tokenizer")
     if feature != "clip_taps":
-        return MODEL_FILES[feature]
+        key = "vdvae" if feature == "vdvae" else "clip"
+        return source(f"datasets.{cfg.dataset}.{key}", MODEL_FILES[feature])
     files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
     missing = [path for path in files if not Path(path).exists()]
     if missing:
@@ -320,13 +365,30 @@ def diffusion_files(wildcards):
     """What a variant's diffusion model is read from."""
     if backbone_of(wildcards) == "stable_diffusion":
         return stable_diffusion(*layouts.STABLE_DIFFUSION)
-    return local(layouts.diffusion(PATHS.versatile_diffusion))
+    return versatile_diffusion(wildcards)
+
+
+def versatile_diffusion(wildcards):
+    """The UNets and the autoencoder of Versatile Diffusion."""
+    paths = layouts.diffusion(PATHS.versatile_diffusion)
+    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
+
+
+def picture_size(wildcards):
+    """What tells the size of Versatile Diffusion's pictures."""
+    paths = layouts.picture_size(PATHS.versatile_diffusion)
+    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
+
+
+def both_clips(wildcards):
+    """CLIP's text tower and its vision tower."""
+    return [*model_files("clip_text"), *model_files("clip_vision")]
 
 
 def clip_files(wildcards):
     """What CLIP is read from for a variant; Stable Diffusion has a text tower of its own."""
     features = layouts.CONDITIONS[backbone_of(wildcards)].values()
-    return sum((MODEL_FILES[each] for each in features if each in MODEL_FILES), [])
+    return sum((model_files(each) for each in features if each in MODEL_FILES), [])
 
 
 def diffusion_params():

@@ -13,11 +13,8 @@ MODELS = {
     "sd_text": PATHS.stable_diffusion,
 }
 MODEL_FILES = {
-    feature: local(files)
-    for feature, files in {
-        "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
-        **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
-    }.items()
+    "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
+    **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
 }
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
 AT_CODECS_SIZE = (
@@ -44,7 +41,7 @@ rule features_cached_shard:
             else to_be_hashed(model_files(wildcards.feature))
         ),
         sizes=lambda wildcards: (
-            to_be_hashed(layouts.picture_size(PATHS.versatile_diffusion))
+            to_be_hashed(picture_size(wildcards))
             if wildcards.feature in AT_CODECS_SIZE
             else []
         ),

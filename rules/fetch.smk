@@ -46,6 +46,7 @@ FETCHED = {
     ],
 }
 FETCHED = {key: paths for key, paths in FETCHED.items() if key in cfg.fetched}
+MADE.update(Path(path).as_posix() for paths in FETCHED.values() for path in paths)
 MISSING = {
     key: [path for path in paths if not Path(path).exists()]
     for key, paths in FETCHED.items()
@@ -106,7 +107,7 @@ if MISSING.get("nsd"):
             "../workflow_scripts/fetch.py"
 
 
-for name, source in FILES_MISSING.items():
+for name, published in FILES_MISSING.items():
 
     rule:
         name:
@@ -125,7 +126,7 @@ for name, source in FILES_MISSING.items():
             mem_mb=500,
             downloads=1,
         params:
-            source=source.located(SERVERS),
+            source=published.located(SERVERS),
         script:
             "../workflow_scripts/fetch.py"
 

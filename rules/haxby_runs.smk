@@ -42,7 +42,7 @@ rule held_out:
 use rule stage1_shard as held_out_stage1_shard with:
     input:
         latents=f"{HELD_OUT}vdvae.h5",
-        model=local(PATHS.vdvae),
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/held_out_{labels}_stage1/{span}.h5"),
@@ -81,8 +81,8 @@ use rule recon_shard as held_out_recon_shard with:
         manifest=f"{HELD_OUT}stage1_manifest.tsv",
         text=f"{HELD_OUT}clip_text.h5",
         vision=f"{HELD_OUT}clip_vision.h5",
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        clip=both_clips,
+        diffusion=versatile_diffusion,
     output:
         temp("<results>/{subject}/shards/held_out_{labels}_recon/{span}.h5"),
     log:

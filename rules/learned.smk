@@ -102,7 +102,7 @@ rule learned_predict:
 use rule stage1_shard as learned_stage1_shard with:
     input:
         latents="<results>/{subject}/learned/vdvae_test.h5",
-        model=local(PATHS.vdvae),
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/learned_stage1/{span}.h5"),

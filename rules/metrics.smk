@@ -210,6 +210,7 @@ rule contact_sheet:
         runtime=more(5),
     params:
         n_stimuli=24,
+        dataset=WORLD.name,
         code=code("contact_sheet.py"),
     script:
         "../workflow_scripts/contact_sheet.py"

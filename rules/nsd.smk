@@ -8,7 +8,7 @@ Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{spl
 
 rule nsd_design:
     input:
-        design=local(DESIGN),
+        design=source_of("nsd", DESIGN),
     output:
         "<results>/{subject}/nsd/stimuli.tsv",
     log:
@@ -37,9 +37,13 @@ rule nsd_design:
 rule nsd_betas:
     input:
         stimuli="<results>/{subject}/nsd/stimuli.tsv",
-        betas=lambda wildcards: local(SESSIONS[wildcards.subject]),
-        mask=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.mask)[0],
-        rois=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.rois),
+        betas=lambda wildcards: source("nsd.betas", SESSIONS[wildcards.subject]),
+        mask=lambda wildcards: source(
+            "nsd.mask", roi_files(wildcards.subject, cfg.nsd.mask)[0]
+        ),
+        rois=lambda wildcards: source(
+            "nsd.rois", roi_files(wildcards.subject, cfg.nsd.rois)
+        ),
     output:
         train="<results>/{subject}/nsd/betas_train.h5",
         test="<results>/{subject}/nsd/betas_test.h5",
@@ -63,7 +67,7 @@ rule nsd_betas:
 rule nsd_stimuli:
     input:
         stimuli="<results>/{subject}/nsd/stimuli.tsv",
-        brick=local(BRICK),
+        brick=source_of("nsd", BRICK),
     output:
         "<results>/{subject}/nsd/stimuli_{split}.h5",
     log:
@@ -84,7 +88,7 @@ rule nsd_stimuli:
 rule nsd_captions:
     input:
         stimuli="<results>/{subject}/nsd/stimuli.tsv",
-        captions=local(PATHS.captions),
+        captions=source_of("captions", PATHS.captions),
     output:
         "<results>/{subject}/nsd/captions.json",
     log:

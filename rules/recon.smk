@@ -11,8 +11,8 @@ rule recon_shard:
         manifest="<results>/{subject}/stage1_manifest.tsv",
         text="<results>/{subject}/ridge/clip_text_test.h5",
         vision="<results>/{subject}/ridge/clip_vision_test.h5",
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        clip=both_clips,
+        diffusion=versatile_diffusion,
     output:
         temp("<results>/{subject}/shards/recon/{span}.h5"),
     log:

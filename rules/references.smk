@@ -32,7 +32,7 @@ rule mean_image:
 use rule stage1_shard as vdvae_reference_shard with:
     input:
         latents="<results>/{subject}/features/vdvae_test.h5",
-        model=local(PATHS.vdvae),
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/vdvae_reference/{span}.h5"),
@@ -60,7 +60,7 @@ use rule stage1 as vdvae_reference with:
 rule autoencoder_reference_shard:
     input:
         stimuli="<results>/{subject}/nsd/stimuli_test.h5",
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        diffusion=versatile_diffusion,
     output:
         temp("<results>/{subject}/shards/autoencoder_reference/{span}.h5"),
     log:

@@ -8,7 +8,7 @@ Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
 rule stage1_shard:
     input:
         latents="<results>/{subject}/ridge/vdvae_test.h5",
-        model=local(PATHS.vdvae),
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/stage1/{span}.h5"),
