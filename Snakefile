@@ -46,17 +46,23 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand("results/{subject}/recon", subject=cfg.subjects),
-        expand("results/{subject}/metrics", subject=cfg.subjects),
-        expand("results/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
-        expand("results/{subject}/contact_sheet.png", subject=cfg.subjects),
-        "results/report.html",
-        "results/costs.csv",
+        expand("<results>/{subject}/recon", subject=cfg.subjects),
+        expand("<results>/{subject}/metrics", subject=cfg.subjects),
+        expand("<results>/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
+        expand("<results>/{subject}/contact_sheet.png", subject=cfg.subjects),
+        "<results>/report.html",
+        "<results>/costs.csv",
+
+
+onstart:
+    dataset_record.write(
+        Path(RESULTS), DATASET, {} if PATHS.simulated else NUMBERS, SETTLED
+    )
 
 
 onsuccess:
     if workflow.touch:
-        RESULTS.take_over()
+        MADE.take_over()
     for line in where_the_pictures_are():
         print(line, file=sys.stderr)
 

@@ -4,13 +4,13 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brain_diffuser import custom as plain
-from brain_diffuser import layouts, regions
+from brain_diffuser import layouts, regions, source_files
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
@@ -30,7 +30,10 @@ NSD_SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 NSD_FORM = "https://naturalscenesdataset.org"
+PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
+"""The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
 REPEAT = "seed_"
+RESULTS = "{results}"  # in paths of datasets: the folder of results
 REFERENCES = {
     "mean_image": "the mean of the training stimuli, for every stimulus",
     "vdvae": "first guesses from the stimuli's own latents",
@@ -349,6 +352,7 @@ class Fetch(Section):
 
 class Config(Section):
     dataset: Text
+    results: Text
     subjects: Annotated[list[Subject], Field(min_length=1)]
     datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
     demo: Demo
@@ -495,12 +499,23 @@ class Config(Section):
         return self.datasets[self.dataset]
 
     def check_target(self, target: str) -> None:
-        """Whether a file that is asked for belongs to a subject and a variant of the configuration; others pass.
+        """Check that a file that is asked for belongs to the root, a subject and a variant of the configuration.
+
+        Targets of another kind pass.
 
         Raises ValueError: it does not.
         """
-        results, subject, kind, name, *_ = (*Path(target).parts, "", "", "", "")
-        mine = results == "results" and kind and re.fullmatch(SUBJECT, subject) and subject not in NOT_SUBJECTS
+        root, path = Path(self.results), Path(target)
+        inside = path.relative_to(root).parts if path.is_relative_to(root) else ()
+        subject, kind, name, *_ = (*inside, "", "", "")
+        mine = kind and re.fullmatch(SUBJECT, subject) and subject not in NOT_SUBJECTS
+        first, second, *others = (*path.parts, "", "")
+        if not inside and first.startswith("results") and second in self.subjects:
+            meant = Path(self.results, second, *filter(None, others))
+            raise ValueError(
+                f"{target} does not lie in {self.results}, which is results in config.yaml; ask for {meant}, or give "
+                "the --configfile whose results are there"
+            )
         if mine and subject not in self.subjects:
             raise ValueError(
                 f"{target}: {subject} is not among the subjects of config.yaml, {', '.join(self.subjects)}; "
@@ -526,6 +541,7 @@ def read(config: dict, root: Path) -> Config:
     except ValidationError as error:
         problems = _reworded(error, config)
     else:
+        checked = _with_root(checked)
         problems = list(_disagreements(checked, root))
         if not problems:
             return checked
@@ -533,8 +549,34 @@ def read(config: dict, root: Path) -> Config:
     raise ValueError(f"config.yaml: {problems[0]}{others}")
 
 
+def _with_root(config: Config) -> Config:
+    """The configuration with the folder of results in place of `{results}` in the paths of datasets."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(each) for key, each in value.items()}
+        return value.replace(RESULTS, config.results) if isinstance(value, str) else value
+
+    datasets = {name: Dataset(**filled(each.model_dump(exclude_none=True))) for name, each in config.datasets.items()}
+    return config.model_copy(update={"datasets": datasets})
+
+
+def _of_results(results: str) -> Iterator[str]:
+    """What is wrong with the folder of results."""
+    expected = "expected a folder of its own, such as results_nsd or /scratch/lab/results_nsd"
+    path = PurePosixPath(results)
+    wrong = sorted({sign for sign in results if sign in "{}<>*?[]\\\"'" or not sign.isprintable()})
+    if wrong:
+        yield f"results is {json.dumps(results)}, which has {wrong[0]!r}; {expected}"
+    elif results.startswith("~") or ".." in path.parts or path.name == "" or results != results.strip():
+        yield f"results is {json.dumps(results)}; {expected}, without ~ and .."
+    elif str(path) != results:
+        yield f"results is {json.dumps(results)}; write {path}"
+
+
 def _disagreements(config: Config, root: Path) -> Iterator[str]:
     """Problems that no single key has by itself."""
+    yield from _of_results(config.results)
     repeated = [subject for subject in config.subjects if config.subjects.count(subject) > 1]
     if repeated:
         times = repeated.count(repeated[0])
@@ -586,10 +628,12 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
     }
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
+            mend = source_files.hint(root / path, otherwise="put it there or correct the path")
             yield (
-                f"datasets.{config.dataset}.{key} is {path}, which does not exist; put it there or correct the path "
+                f"datasets.{config.dataset}.{key} is {path}, which does not exist; {mend} "
                 "(docs/real_data.md says where it comes from and how to have it fetched)"
             )
+    yield from _of_checkpoints(config, root)
     diffusion = root / config.paths.versatile_diffusion
     autoencoder = diffusion.with_name(layouts.AUTOENCODER)
     if layouts.is_checkpoint(diffusion) and diffusion.is_file() and not autoencoder.is_file():
@@ -597,6 +641,21 @@ def _disagreements(config: Config, root: Path) -> Iterator[str]:
             f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
             f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
         )
+
+
+def _of_checkpoints(config: Config, root: Path) -> Iterator[str]:
+    """Files of networks that cannot be the published ones and have no description."""
+    for key, n_bytes in PUBLISHED_BYTES.items():
+        path = root / getattr(config.paths, key)
+        if key in config.fetched or not path.is_file() or layouts.description(path):
+            continue
+        size, name = path.stat().st_size, path.with_suffix(".json").name
+        if 0 < size < n_bytes:
+            yield (
+                f"datasets.{config.dataset}.{key} is {getattr(config.paths, key)}, which has {size:,} bytes, too few "
+                f"for the published network, and {name}, which describes another, is not beside it; put that there or "
+                "correct the path"
+            )
 
 
 def _written(paths: Dataset) -> tuple[str, ...]:
@@ -637,7 +696,8 @@ def _of_dataset(config: Config, root: Path) -> Iterator[str]:
     for key, template in files.items():
         for path in dict.fromkeys(regions.filled(template, subject) for subject in config.subjects):
             if path != plain.NONE and not plain.files(root / path):
-                yield f"{where}.custom.{key} is {path}, which does not exist; put it there or correct the path"
+                mend = source_files.hint(root / path, otherwise="put it there or correct the path")
+                yield f"{where}.custom.{key} is {path}, which does not exist; {mend}"
 
 
 def _of_regions(config: Config) -> Iterator[str]:

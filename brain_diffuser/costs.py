@@ -1,10 +1,12 @@
 """What a run took: time of processors and GPUs, peak memory, jobs and disk, of each subject's stages.
 
-    python -m brain_diffuser.costs > costs.csv
+    python -m brain_diffuser.costs [FOLDER] > costs.csv
 
-Sums the tables that Snakemake writes for every job (results/*/benchmarks), those of variants too.
+Sums the tables that Snakemake writes for every job (results/*/benchmarks), those of variants too. FOLDER is the folder
+of results, `results` if nothing is said.
 """
 
+import argparse
 import csv
 import re
 import sys
@@ -109,7 +111,7 @@ def _read(path: Path, name: str, span: str) -> Table:
     )  # fmt: skip
 
 
-def costs(results: str | Path = "results", subjects: Sequence[str] | None = None) -> list[Cost]:
+def costs(results: str | Path, subjects: Sequence[str] | None = None) -> list[Cost]:
     """What is known of a folder of results, stage by stage; of these subjects and what they share, or of all."""
     results = Path(results)
     found: dict[tuple[str, str], Cost] = {}
@@ -220,9 +222,15 @@ def _size(path: Path) -> int:
 
 
 def main() -> None:
-    if not Path("results").is_dir():
-        sys.exit("results is not here; run this in the folder that holds it, after a job has finished")
-    write_csv(sys.stdout, costs())
+    parser = argparse.ArgumentParser("python -m brain_diffuser.costs", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("results", nargs="?", default="results", metavar="FOLDER", help="of results; default: results")
+    results = Path(parser.parse_args().results)
+    if not results.is_dir():
+        sys.exit(
+            f"{results} is not here; run this in the folder that holds it, after a job has finished, or name "
+            "another folder of results"
+        )
+    write_csv(sys.stdout, costs(results))
 
 
 if __name__ == "__main__":

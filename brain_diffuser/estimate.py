@@ -1,6 +1,6 @@
 """What a run will take, before it starts: time of processors and GPUs, and disk, of the jobs that Snakemake plans.
 
-    python -m brain_diffuser.estimate [--configfile FILE ...] [other arguments of the run, as for snakemake]
+    python -m brain_diffuser.estimate [--configfile FILE ...] [--config KEY=VALUE ...] [other arguments of the run]
 
 Where the folder of results has tables of such jobs already, their own speed counts.
 """
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import yaml
 
 from brain_diffuser import config as configuration
-from brain_diffuser import costs, layouts, watch
+from brain_diffuser import costs, dataset_record, layouts, watch
 
 SHAPES, MEASURED, HERE, ESTIMATE = "shapes", "measured", "measured here", "estimate"
 
@@ -104,15 +104,14 @@ class Own(NamedTuple):
 
 
 class Estimate:
-    """Figures for the jobs of a configuration.
+    """Figures for the jobs of a configuration; tables in its folder of results, if there are any, count before ours."""
 
-    results: the folder whose tables, if there are any, count before ours.
-    """
-
-    def __init__(self, cfg: configuration.Config, plan: Sequence[watch.Job], results: Path = Path("results")):
-        self.cfg, self.results = cfg, results
+    def __init__(self, cfg: configuration.Config, plan: Sequence[watch.Job]):
+        self.cfg, self.results = cfg, Path(cfg.results)
         self.world = world_of(cfg)
-        self.own = own_speeds(results)
+        held = dataset_record.read(self.results)
+        is_own = held is None or dataset_record.is_same(held, dataset_record.of_config(cfg))
+        self.own = own_speeds(self.results) if is_own else {}
         self.guessed: set[str] = set()  # subjects whose stimuli nobody has counted yet
         self.sharded = {job.stage for job in plan if job.span}
         ends: dict[tuple[str, str, str], int] = {}
@@ -121,6 +120,12 @@ class Estimate:
                 key = job.subject, job.split, job.stage
                 ends[key] = max(ends.get(key, 0), job.span[1])
         self.bounds = {key[:2]: min(end for each, end in ends.items() if each[:2] == key[:2]) for key in ends}
+
+    def about(self) -> str:
+        """Which dataset this is for, and whose speeds count."""
+        own = f"speeds measured in {self.results}, which are of this dataset, count first"
+        none = f"{self.results} has no speeds of this dataset yet"
+        return f"Dataset {self.cfg.dataset}, results in {self.results}; {own if self.own else none}."
 
     def n_stimuli(self, subject: str, split: str) -> int:
         """How many there are; while nobody knows, what the planned shards have room for."""
@@ -254,7 +259,8 @@ def own_speeds(results: Path) -> dict[str, Own]:
         subject = folder.relative_to(results).as_posix()
         for table in costs.tables(folder / "benchmarks"):
             wildcards = f"subject={subject}, span={table.span}, split={_split(table.name)}"
-            n = watch.Job(table.name, wildcards, "", "", "").stimuli() if table.span else 1
+            log = f"{folder}/logs/{table.name}.log"
+            n = watch.Job(table.name, wildcards, log, "", "").stimuli() if table.span else 1
             if n:
                 key = name_of(f"{table.name}_{table.span}" if table.span else table.name)
                 sums[key] = [a + b for a, b in zip(sums[key], (table.seconds, table.cpu, n), strict=True)]
@@ -325,12 +331,15 @@ def _range(seconds: Sequence[float]) -> str:
     return "" if not any(seconds) else low if low == high else f"{low} to {high}"
 
 
-def read_config(files: Sequence[str]) -> configuration.Config:
-    """config.yaml with what these files change, as Snakemake reads them."""
+def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> configuration.Config:
+    """config.yaml with what these files and then changes (KEY=VALUE) say, as Snakemake reads them."""
     found: dict = {}
     for file in ("config.yaml", *files):
         with open(file, encoding="utf-8") as stream:
             _update(found, yaml.safe_load(stream) or {})
+    for change in changes:
+        key, _, value = change.partition("=")
+        _update(found, {key: yaml.safe_load(value)})
     return configuration.read(found, Path.cwd())
 
 
@@ -350,19 +359,22 @@ def main() -> None:
         allow_abbrev=False,
     )
     parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="as for snakemake")
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as for snakemake")
     parser.add_argument("--cores", default="all", help="for the shortest time there can be")
     options, others, targets = watch.parse(parser)
     files = ["--configfile", *options.configfile] if options.configfile else []
+    files += ["--config", *options.config] if options.config else []
     if options.cores != "all" and not options.cores.isdecimal():
         sys.exit(f"--cores is {options.cores}; expected all or a whole number")
     try:
         plan = watch.planned([*others, *files, *targets])  # Snakemake says what is wrong with the files
-        cfg = read_config(options.configfile)
+        cfg = read_config(options.configfile, options.config)
         estimate = Estimate(cfg, plan)
         found = needs(estimate, plan)
         fetches = any(job.rule.startswith("fetch") for job in plan)
         n_cores = (os.cpu_count() or 1) if options.cores == "all" else int(options.cores)
-        sys.stdout.write("\n".join(lines(found, n_cores, fetches, estimate.guessed)) + "\n")
+        table = lines(found, n_cores, fetches, estimate.guessed)
+        sys.stdout.write("\n".join([estimate.about(), "", *table]) + "\n")
     except (ValueError, OSError) as error:
         sys.exit(str(error))
 

@@ -52,9 +52,9 @@ def device(wanted: str) -> str:
     return "mps" if (platform.system(), platform.machine()) == ("Darwin", "arm64") else "cpu"
 
 
-def dtype(wanted: str, on_device: str) -> str:
+def dtype(on_device: str) -> str:
     """The precision that `compute.dtype: auto` stands for on a device."""
-    return layouts.PRECISIONS[on_device][0] if wanted == "auto" else wanted
+    return layouts.PRECISIONS[on_device][0]
 
 
 def _plain(value: Any) -> Any:

@@ -84,7 +84,7 @@ class Begun:
 
     root: str
     made: Receipt
-    outputs: list[str]
+    outputs: dict[str, str]  # by the names that receipts have for them
 
     @property
     def inputs_digest(self) -> str:
@@ -97,7 +97,7 @@ def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
 
     `code_now` turns the parameter `code`, which the main process computed, into what the program is now.
     """
-    root = snakemake.config.get("results", "results")
+    root, copies = snakemake.config.get("results", "results"), snakemake.config.get("copies", "")
     params = dict(snakemake.params.items())
     if "code" in params:
         params["code"] = code_now(params["code"])
@@ -105,19 +105,22 @@ def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
         output="",
         rule=snakemake.rule,
         dataset=str(snakemake.config.get("dataset", "")),
-        log=name_of(snakemake.log[0], root),
+        log=name_of(snakemake.log[0], root, copies),
         params=[[name, repr(value)] for name, value in params.items()],
-        inputs={name_of(path, root): note(path, root) for path in map(str, snakemake.input)},
+        inputs={},
         files={},
     )
-    return Begun(root, made, [str(path) for path in snakemake.output])
+    for path in map(str, snakemake.input):
+        name = name_of(path, root, copies)
+        made.inputs[name] = note(path, name, root)
+    return Begun(root, made, {name_of(path, root, copies): str(path) for path in snakemake.output})
 
 
 def finish(begun: Begun, *, embed: bool = False) -> None:
     """Write the receipt of every output, one after the other; `embed` writes it into the HDF5 file, too."""
     versions = {name: sys.modules[name].__version__ for name in VERSIONED if name in sys.modules}
-    for path in begun.outputs:
-        made = Receipt(**asdict(begun.made) | {"output": name_of(path, begun.root)})
+    for name, path in begun.outputs.items():
+        made = Receipt(**asdict(begun.made) | {"output": name})
         made.versions = {"python": platform.python_version(), **versions}
         if embed:
             _embed(path, made)
@@ -125,14 +128,14 @@ def finish(begun: Begun, *, embed: bool = False) -> None:
         write(made, begun.root)
 
 
-def name_of(path: str | Path, root: str | Path) -> str:
+def name_of(path: str | Path, root: str | Path, copies: str | Path = "") -> str:
     """A path as receipts name it: ROOT and what follows it in the folder of results, any other as it is.
 
-    A local copy of an object in a storage is named as the object would be without the storage.
+    A copy of what lies in a storage, in the folder `copies`, is named as it would be without the storage.
     """
     path, root = Path(path).as_posix(), Path(root).as_posix()
-    if path.startswith(".snakemake/storage/"):
-        path = path[path.find(f"/{root}/") + 1 :] if f"/{root}/" in path else path
+    if copies and path.startswith(f"{Path(copies).as_posix()}/") and f"/{root}/" in path:
+        path = path[path.index(f"/{root}/") + 1 :]
     return ROOT + path.removeprefix(f"{root}/") if path.startswith(f"{root}/") else path
 
 
@@ -163,9 +166,8 @@ def write(receipt: Receipt, root: str | Path) -> None:
         partial.write_text(json.dumps(asdict(receipt)), encoding="utf-8")
 
 
-def note(path: str, root: str | Path) -> dict[str, Any]:
+def note(path: str, name: str, root: str | Path) -> dict[str, Any]:
     """What a job keeps of an input: the digest of an artifact by its receipt, or what an outside path holds."""
-    name = name_of(path, root)
     receipt = _embedded(path, name, root) or read(place(name, root))
     if receipt and _may_be(receipt, path):
         return {"digest": receipt.digest}

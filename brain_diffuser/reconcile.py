@@ -38,13 +38,13 @@ class Results:
     root
         The folder, relative to where Snakemake runs or absolute.
     storage
-        What Snakemake's records have before a path of the folder when it lies in a storage; otherwise empty.
+        What Snakemake's records have before a path of the folder if it lies in a storage; None if it does not.
     versions
         Versions of software that receipts have to name, if these decide; otherwise empty.
     """
 
     root: str
-    storage: str = ""
+    storage: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     _listed: dict[str, dict[str, list]] = field(default_factory=dict, init=False, repr=False)
     _compared: dict[tuple, bool] = field(default_factory=dict, init=False, repr=False)
@@ -80,7 +80,7 @@ class Results:
         for name, version in self.versions.items():
             if receipt.versions.get(name, version) != version:
                 return f"made with {name} {receipt.versions[name]}, not with {version}"
-        if not self.storage and not self._is_held(receipt, record):
+        if self.storage is None and not self._is_held(receipt, record):
             return "altered since it was made"
         return ""
 
@@ -126,7 +126,7 @@ class Results:
             }
         wanted = record | {
             "params": [reason] if reason else receipt.values,
-            "input": record.get("input", inputs) if self.storage else inputs,
+            "input": inputs if self.storage is None else record.get("input", inputs),
             "record_format_version": RECORD_FORMAT,
         }
         if wanted != record:
@@ -196,12 +196,12 @@ class Results:
     def _note(self, name: str, noted: Mapping[str, Any]) -> dict[str, Any]:
         """What a job that ran now would note of an input; what is gone keeps its note."""
         path = receipts.path_of(name, self.root)
-        return receipts.note(str(path), self.root) if path.exists() else dict(noted)
+        return receipts.note(str(path), name, self.root) if path.exists() else dict(noted)
 
     def _key(self, name: str) -> str:
         """A path as Snakemake's records have it."""
         path = receipts.path_of(name, self.root).as_posix()
-        stored = f"{self.storage}{path}"
+        stored = f"{self.storage or ''}{path}"
         return stored if name.startswith(receipts.ROOT) and not _place(path).exists() else path
 
 
@@ -219,7 +219,7 @@ class Dates:
 
     def settle(self) -> None:
         """Set the dates."""
-        if not self.results.storage:
+        if self.results.storage is None:
             for name in self.agreeing:
                 self._of(name)
 

@@ -95,7 +95,7 @@ def markdown(scores: list[tuple[str, Path]], published: Path | None = None, worl
     columns = columns_of([score for _, rows in read for score in rows])
     lines = []
     for table in tables(read, columns, []):
-        lines += [f"**{prefix}{table['name']}**: {table['note']}", ""]
+        lines += [f"**{prefix or f'{world.name}, '}{table['name']}**: {table['note']}", ""]
         rows = [["pictures", *(f"{each.label}{' %' * each.percent}" for each in columns)]]
         for row in (row for group in table["groups"] for row in group["rows"]):
             for words, pick in (

@@ -67,6 +67,12 @@ class Job(NamedTuple):
         return self.values.get("subject", self.values.get("who", ""))
 
     @property
+    def table(self) -> Path:
+        """The table of its subject's stimuli, in the folder of results that its log lies in."""
+        root, found, _ = self.log.partition(f"/{self.subject}/logs/")
+        return Path(root if found else "results", self.subject, "nsd/stimuli.tsv")
+
+    @property
     def kind(self) -> tuple[str, ...]:
         """What stimuli of its stage take the same time."""
         return self.stage, *(self.values.get(key, "") for key in ("feature", "variant"))
@@ -93,7 +99,7 @@ class Job(NamedTuple):
         if self.span is None:
             return None
         start, end = self.span
-        known = splits(stimuli_of(self.subject))
+        known = splits(self.table)
         return max(0, (min(end, sum(map(known.count, self.split.split("+")))) if known else end) - start)
 
 
@@ -293,7 +299,7 @@ def _row(key: tuple[str, str], jobs: list[Job], states: dict, found: dict, pace:
         jobs=len(jobs),
         stimuli_done=sum(each.done for each in work) if total else None,
         stimuli=total or None,
-        is_bound=not splits(stimuli_of(key[0])),
+        is_bound=not splits(jobs[0].table),
         seconds_left=sum(left) / max(1, counts["running"]) if left and None not in left else None,
         now=lines[0] if lines else "",
     )
@@ -303,11 +309,6 @@ def _row(key: tuple[str, str], jobs: list[Job], states: dict, found: dict, pace:
 def _read_splits(table: Path, _: int) -> list[str]:
     with open(table, newline="", encoding="utf-8") as stream:
         return [row["split"] for row in csv.DictReader(stream, delimiter="\t")]
-
-
-def stimuli_of(subject: str) -> Path:
-    """The table of a subject's stimuli."""
-    return Path("results", subject, "nsd/stimuli.tsv")
 
 
 def splits(table: Path) -> list[str]:

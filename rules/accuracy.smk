@@ -7,26 +7,26 @@ Out: results/{subject}/{encoding/{kernel.h5, betas_test.h5}, accuracy/{decoding,
 
 use rule ridge_kernel as encoding_kernel with:
     input:
-        train="results/{subject}/features/clip_vision_train.h5",
-        test="results/{subject}/features/clip_vision_test.h5",
+        train="<results>/{subject}/features/clip_vision_train.h5",
+        test="<results>/{subject}/features/clip_vision_test.h5",
     output:
-        "results/{subject}/encoding/kernel.h5",
+        "<results>/{subject}/encoding/kernel.h5",
     log:
-        "results/{subject}/logs/encoding_kernel.log",
+        "<results>/{subject}/logs/encoding_kernel.log",
     benchmark:
-        "results/{subject}/benchmarks/encoding_kernel.tsv"
+        "<results>/{subject}/benchmarks/encoding_kernel.tsv"
 
 
 use rule ridge as encoding with:
     input:
-        kernel="results/{subject}/encoding/kernel.h5",
-        train="results/{subject}/nsd/betas_train.h5",
+        kernel="<results>/{subject}/encoding/kernel.h5",
+        train="<results>/{subject}/nsd/betas_train.h5",
     output:
-        "results/{subject}/encoding/betas_test.h5",
+        "<results>/{subject}/encoding/betas_test.h5",
     log:
-        "results/{subject}/logs/encoding.log",
+        "<results>/{subject}/logs/encoding.log",
     benchmark:
-        "results/{subject}/benchmarks/encoding.tsv"
+        "<results>/{subject}/benchmarks/encoding.tsv"
     params:
         cfg={"alpha": cfg.accuracy.encoding_alpha, "rescale": "none"},
         code=code("ridge.py"),
@@ -35,20 +35,22 @@ use rule ridge as encoding with:
 rule accuracy:
     input:
         predicted=expand(
-            "results/{{subject}}/ridge/{feature}_test.h5", feature=FEATURES
+            "<results>/{{subject}}/ridge/{feature}_test.h5", feature=FEATURES
         ),
-        true=expand("results/{{subject}}/features/{feature}_test.h5", feature=FEATURES),
-        predicted_betas="results/{subject}/encoding/betas_test.h5",
-        betas="results/{subject}/nsd/betas_test.h5",
-        rois="results/{subject}/nsd/rois.h5",
-        regions="results/{subject}/nsd/regions.h5",
-        trials="results/{subject}/nsd/stimuli.tsv",
+        true=expand(
+            "<results>/{{subject}}/features/{feature}_test.h5", feature=FEATURES
+        ),
+        predicted_betas="<results>/{subject}/encoding/betas_test.h5",
+        betas="<results>/{subject}/nsd/betas_test.h5",
+        rois="<results>/{subject}/nsd/rois.h5",
+        regions="<results>/{subject}/nsd/regions.h5",
+        trials="<results>/{subject}/nsd/stimuli.tsv",
     output:
-        directory("results/{subject}/accuracy"),
+        directory("<results>/{subject}/accuracy"),
     log:
-        "results/{subject}/logs/accuracy.log",
+        "<results>/{subject}/logs/accuracy.log",
     benchmark:
-        "results/{subject}/benchmarks/accuracy.tsv"
+        "<results>/{subject}/benchmarks/accuracy.tsv"
     conda:
         "../envs/core.yaml"
     resources:

@@ -12,17 +12,18 @@ def most_stimuli(subject, split):
 
 rule bold5000:
     input:
-        names=lambda wildcards: local(
-            Path(CUSTOM.betas).parent / f"{wildcards.subject}_imgnames.txt"
+        names=lambda wildcards: source(
+            f"datasets.{cfg.dataset}.custom.betas",
+            f"{Path(CUSTOM.betas).parent}/{wildcards.subject}_imgnames.txt",
         ),
         betas=lambda wildcards: custom_files("betas", wildcards.subject),
         mask=lambda wildcards: custom_files("mask", wildcards.subject),
     output:
         local(CUSTOM.trials.replace("{label}", "{subject}")),
     log:
-        "results/{subject}/logs/bold5000.log",
+        "<results>/{subject}/logs/bold5000.log",
     benchmark:
-        "results/{subject}/benchmarks/bold5000.tsv"
+        "<results>/{subject}/benchmarks/bold5000.tsv"
     conda:
         "../envs/core.yaml"
     resources:

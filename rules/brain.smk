@@ -11,14 +11,14 @@ rule brain_vision:
     input:
         pictures=lambda wildcards: folder(wildcards.pictures),
         manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
-        model=MODEL_FILES["clip_vision"],
-        sizes=local(layouts.picture_size(PATHS.versatile_diffusion)),
+        model=lambda wildcards: model_files("clip_vision"),
+        sizes=picture_size,
     output:
-        kept("results/{subject}/encoding/{pictures}_clip_vision.h5"),
+        kept("<results>/{subject}/encoding/{pictures}_clip_vision.h5"),
     log:
-        "results/{subject}/logs/brain_vision_{pictures}.log",
+        "<results>/{subject}/logs/brain_vision_{pictures}.log",
     benchmark:
-        "results/{subject}/benchmarks/brain_vision_{pictures}.tsv"
+        "<results>/{subject}/benchmarks/brain_vision_{pictures}.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
@@ -38,16 +38,16 @@ rule brain_vision:
 
 rule brain_betas:
     input:
-        kernel="results/{subject}/encoding/kernel.h5",
-        train="results/{subject}/features/clip_vision_train.h5",
-        pictures="results/{subject}/encoding/{pictures}_clip_vision.h5",
-        betas="results/{subject}/nsd/betas_train.h5",
+        kernel="<results>/{subject}/encoding/kernel.h5",
+        train="<results>/{subject}/features/clip_vision_train.h5",
+        pictures="<results>/{subject}/encoding/{pictures}_clip_vision.h5",
+        betas="<results>/{subject}/nsd/betas_train.h5",
     output:
-        "results/{subject}/encoding/{pictures}_betas.h5",
+        "<results>/{subject}/encoding/{pictures}_betas.h5",
     log:
-        "results/{subject}/logs/brain_betas_{pictures}.log",
+        "<results>/{subject}/logs/brain_betas_{pictures}.log",
     benchmark:
-        "results/{subject}/benchmarks/brain_betas_{pictures}.tsv"
+        "<results>/{subject}/benchmarks/brain_betas_{pictures}.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -65,18 +65,18 @@ rule brain_betas:
 rule brain:
     input:
         predicted=expand(
-            "results/{{subject}}/encoding/{file}.h5",
+            "<results>/{{subject}}/encoding/{file}.h5",
             file=["betas_test", *(f"{pictures}_betas" for pictures in BRAIN_SETS)],
         ),
-        betas="results/{subject}/nsd/betas_test.h5",
-        kernel="results/{subject}/ridge/kernel.h5",
-        regions="results/{subject}/nsd/regions.h5",
+        betas="<results>/{subject}/nsd/betas_test.h5",
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        regions="<results>/{subject}/nsd/regions.h5",
     output:
-        directory("results/{subject}/brain"),
+        directory("<results>/{subject}/brain"),
     log:
-        "results/{subject}/logs/brain.log",
+        "<results>/{subject}/logs/brain.log",
     benchmark:
-        "results/{subject}/benchmarks/brain.tsv"
+        "<results>/{subject}/benchmarks/brain.tsv"
     conda:
         "../envs/core.yaml"
     resources:

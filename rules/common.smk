@@ -1,5 +1,6 @@
 """Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
 
+import functools
 import hashlib
 import math
 import os
@@ -22,6 +23,7 @@ from brain_diffuser import config as configuration
 from brain_diffuser import (
     custom,
     custom_problems,
+    dataset_record,
     fetch,
     layouts,
     nsd,
@@ -31,6 +33,7 @@ from brain_diffuser import (
     score_tables,
     sessions,
     shards,
+    source_files,
     watch,
 )
 from brain_diffuser.provenance import code_key, stage_config
@@ -51,21 +54,60 @@ with one_sentence():
         config.update(plan.handed(config.pop(plan.KEY)))
     cfg = configuration.read(config, Path.cwd())
 
+RESULTS = cfg.results
+
+
+# In paths of rules, <results> is this folder. Parameters, and Python's own paths, name it themselves.
+pathvars:
+    results=RESULTS,
+
+
+if workflow.pathvars.get("results") != RESULTS:
+    sys.exit(
+        f"the module statement sets the pathvar results to {workflow.pathvars.get('results')}, config.yaml to {RESULTS}; "
+        "leave it out there, and set the key results of the configuration"
+    )
+
+PATHS = cfg.paths
+CUSTOM = PATHS.custom
+WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
+if CUSTOM:
+    about = CUSTOM.caution or "own data"
+    WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
+DATASET = dataset_record.of_config(cfg)
+
+# Where Snakemake keeps results, and where their local copies are, if a storage has them.
+STORAGE = None
+if workflow.storage_settings.default_storage_provider:
+    prefix = workflow.storage_settings.default_storage_prefix
+    STORAGE = prefix and f"{prefix.rstrip('/')}/"
+
 if workflow.is_main_process:
-    RESULTS = reconcile.Results("results")
-    RESULTS.agree()
+    with one_sentence():
+        dataset_record.check(
+            Path(RESULTS), DATASET, WORLD.name, is_local=STORAGE is None
+        )
+    MADE = reconcile.Results(RESULTS, STORAGE)
+    MADE.agree()
     if Path(workflow.main_snakefile).resolve() == ROOT / "Snakefile":
         with one_sentence():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
                 cfg.check_target(target)
 
+# Settled once for a folder of results: "auto" of another machine would make all of them again.
 DEVICE = plan.device(cfg.compute.device)
-config["compute"]["dtype"] = plan.dtype(cfg.compute.dtype, DEVICE)
+SETTLED = {}
+if cfg.compute.dtype == "auto":
+    begun = dataset_record.read(Path(RESULTS)) or {}
+    SETTLED = begun.get("auto") or {"compute.dtype": plan.dtype(DEVICE)}
+    config["compute"]["dtype"] = SETTLED["compute.dtype"]
 SETTINGS = cfg.model_dump()
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
 if workflow.is_main_process and not workflow.dryrun:
     told = workflow.config_settings.config_args
     workflow.config_settings.config_args = [*told, plan.hand_on(config)]
+if STORAGE is not None:
+    config["copies"] = str(workflow.storage_settings.local_storage_prefix)
 PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
 FEATURES = tuple(
     each for each in PREDICTED if each not in ("clip_taps", "sd_text")
@@ -113,22 +155,18 @@ def code(script):
 def where_the_pictures_are():
     """One line for each subject that has something to look at."""
     for subject in cfg.subjects:
-        folder = Path("results", subject)
+        folder = Path(RESULTS, subject)
         made = [
             folder / name
             for name in ("recon", "contact_sheet.png", "metrics/scores.md")
         ]
         if made[0].is_dir():
-            yield f"{subject}: pictures in {', '.join(str(path) for path in made if path.exists())}"
+            shown = ", ".join(str(path) for path in made if path.exists())
+            yield f"dataset {cfg.dataset}, {subject}: pictures in {shown}"
 
 
-PATHS = cfg.paths
-CUSTOM = PATHS.custom
-WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
 DATASET_RULES = ["demo", "nsd"] if PATHS.simulated else ["nsd"]
 if CUSTOM:
-    about = CUSTOM.caution or "own data"
-    WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
     DATASET_RULES = [name for name in (CUSTOM.adapter, "custom") if name != "none"]
 MORE_RULES = ["haxby_runs"] if "haxby" in DATASET_RULES else []
 NSD = Path(PATHS.nsd or "").as_posix()
@@ -136,6 +174,32 @@ DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
 BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
 BETAS = f"{NSD}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+MADE = set()  # files of datasets that rules write or fetch, which need not be there
+
+
+@functools.cache
+def look_for(key, path):
+    """Stop with one sentence if a file or folder is missing; each is looked for once."""
+    wrong = source_files.problem(key, Path(path).as_posix(), MADE)
+    if wrong:
+        sys.exit(wrong)
+
+
+def source(key, paths):
+    """What a rule reads and no rule makes: one path or several, of a key of the configuration.
+
+    For input functions alone. Snakemake drops a job whose input is missing if its output exists, and passes over errors
+    of input functions there, but not over the end of the process. Other targets never ask.
+    """
+    for path in [paths] if isinstance(paths, str) else paths:
+        look_for(key, path)
+    return local(paths)
+
+
+def source_of(key, paths):
+    """The input function of what a key of the chosen dataset leads to."""
+    return lambda wildcards: source(f"datasets.{cfg.dataset}.{key}", paths)
+
 
 with one_sentence():
     N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
@@ -173,9 +237,7 @@ def session_files(subject):
 
 def roi_files(subject, atlases):
     """The volumes of some atlases."""
-    return local(
-        expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
-    )
+    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
 
 
 def mask_files(subject):
@@ -185,9 +247,10 @@ def mask_files(subject):
         path = regions.mask_file(definition, subject)
         if path and not path.is_file():
             wrong = "is a folder" if path.is_dir() else "does not exist"
-            sys.exit(
-                f"roi.regions.{name} reads {path}, which {wrong}; put a volume there or correct the path"
+            mend = source_files.hint(
+                path, otherwise="put a volume there or correct the path"
             )
+            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {mend}")
         paths += [str(path)] if path else []
     return local(paths)
 
@@ -199,6 +262,11 @@ NUMBERS = {
     subject: [sessions.number(path) for path in paths]
     for subject, paths in SESSIONS.items()
 }
+
+
+if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulated:
+    with one_sentence():
+        dataset_record.check_sessions(Path(RESULTS), NUMBERS)
 
 
 def shared(subject):
@@ -247,7 +315,7 @@ def first_guesses(ending):
             return []
         guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
         own = variant.features == "own"
-        return f"results/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
+        return f"<results>/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
 
     return of
 
@@ -260,7 +328,9 @@ def embeddings(kind):
         feature = layouts.CONDITIONS[variant.backbone].get(kind)
         stage = "features" if variant.features == "own" else variant.decoder
         return (
-            f"results/{wildcards.subject}/{stage}/{feature}_test.h5" if feature else []
+            f"<results>/{wildcards.subject}/{stage}/{feature}_test.h5"
+            if feature
+            else []
         )
 
     return of
@@ -276,7 +346,8 @@ def model_files(feature):
     if feature == "sd_text":
         return stable_diffusion("text_encoder", "tokenizer")
     if feature != "clip_taps":
-        return MODEL_FILES[feature]
+        key = "vdvae" if feature == "vdvae" else "clip"
+        return source(f"datasets.{cfg.dataset}.{key}", MODEL_FILES[feature])
     files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
     missing = [path for path in files if not Path(path).exists()]
     if missing:
@@ -303,13 +374,30 @@ def diffusion_files(wildcards):
     """What a variant's diffusion model is read from."""
     if backbone_of(wildcards) == "stable_diffusion":
         return stable_diffusion(*layouts.STABLE_DIFFUSION)
-    return local(layouts.diffusion(PATHS.versatile_diffusion))
+    return versatile_diffusion(wildcards)
+
+
+def versatile_diffusion(wildcards):
+    """The UNets and the autoencoder of Versatile Diffusion."""
+    paths = layouts.diffusion(PATHS.versatile_diffusion)
+    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
+
+
+def picture_size(wildcards):
+    """What tells the size of Versatile Diffusion's pictures."""
+    paths = layouts.picture_size(PATHS.versatile_diffusion)
+    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
+
+
+def both_clips(wildcards):
+    """CLIP's text tower and its vision tower."""
+    return [*model_files("clip_text"), *model_files("clip_vision")]
 
 
 def clip_files(wildcards):
     """What CLIP is read from for a variant; Stable Diffusion has a text tower of its own."""
     features = layouts.CONDITIONS[backbone_of(wildcards)].values()
-    return sum((MODEL_FILES[each] for each in features if each in MODEL_FILES), [])
+    return sum((model_files(each) for each in features if each in MODEL_FILES), [])
 
 
 def diffusion_params():
@@ -337,14 +425,14 @@ def taps(wildcards):
     """The taps to come near."""
     variant, _ = cfg.variant(wildcards.variant)
     own = guidance_of(wildcards)["targets"] == "own"
-    return f"results/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
+    return f"<results>/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
 
 
 def reliability(wildcards):
     """How well the taps' dimensions are predicted, if that counts."""
     if guidance_of(wildcards)["reliability"] == "none":
         return []
-    return f"results/{wildcards.subject}/ridge/clip_taps_reliability.h5"
+    return f"<results>/{wildcards.subject}/ridge/clip_taps_reliability.h5"
 
 
 def other_subjects(wildcards):
@@ -364,16 +452,16 @@ def pretrained(wildcards):
     """What the other subjects have taught, if there are any and it is wanted."""
     if not cfg.learned.pretrain or not other_subjects(wildcards):
         return []
-    return "results/shared/learned/{feature}/without_{subject}/weights.safetensors"
+    return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
 
 
 def folder(pictures):
     """Where a set of pictures lies."""
     if pictures in configuration.REFERENCES:
-        return f"results/{{subject}}/references/{pictures}"
+        return f"<results>/{{subject}}/references/{pictures}"
     if pictures in ("stage1", "recon"):
-        return f"results/{{subject}}/{pictures}"
-    return f"results/{{subject}}/variants/{pictures}/recon"
+        return f"<results>/{{subject}}/{pictures}"
+    return f"<results>/{{subject}}/variants/{pictures}/recon"
 
 
 def judge_weights(judges):
@@ -405,7 +493,7 @@ def judge_weights(judges):
 def judged(sets):
     """The scores of some sets of pictures, set by set, by pixels and by every judge."""
     return expand(
-        "results/{{subject}}/judged/{pictures}/{judge}.csv",
+        "<results>/{{subject}}/judged/{pictures}/{judge}.csv",
         pictures=sets,
         judge=["pixels", *cfg.metrics.judges],
     )
@@ -440,8 +528,8 @@ def of_regions():
     """The folders of the section on regions: of every subject, and of their average."""
     if not cfg.report.regions:
         return []
-    average = ["results/average/roi"] if len(cfg.subjects) > 1 else []
-    return of_subjects("results/{subject}/roi") + average
+    average = ["<results>/average/roi"] if len(cfg.subjects) > 1 else []
+    return of_subjects("<results>/{subject}/roi") + average
 
 
 def most_stimuli(subject, split):
@@ -473,7 +561,7 @@ def parts_of_features(wildcards):
     """The shards of a split's features, or the one array that subjects share."""
     if wildcards.subject in SESSIONS and wildcards.split == "test":
         folder = shared(wildcards.subject)
-        return [f"results/{folder}/features/{wildcards.feature}_test.h5"]
+        return [f"<results>/{folder}/features/{wildcards.feature}_test.h5"]
     return of_shards("features", SHARD_OF_FEATURES)(wildcards)
 
 
@@ -503,4 +591,4 @@ def subject_files(subject):
 
 def of_guidance():
     """The folders of the section on guidance."""
-    return of_subjects("results/{subject}/guidance") if cfg.report.guidance else []
+    return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []

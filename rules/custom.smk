@@ -19,7 +19,7 @@ STATS = {name: Path(CUSTOM.stimuli, name).stat() for name in PICTURES}
 if CUSTOM.adapter == "none":
     with one_sentence():
         custom_problems.look_through(
-            Path("results/dataset/sound.txt"),
+            Path(RESULTS, "dataset/sound.txt"),
             [subject_files(subject) for subject in cfg.subjects],
             CUSTOM.stimuli,
             CAPTIONS[0] if CAPTIONS else None,
@@ -41,12 +41,12 @@ rule nsd_design:
         trials=lambda wildcards: custom_files("trials", wildcards.subject),
         pictures=STIMULI,
     output:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
-        stim_files="results/{subject}/nsd/stim_files.tsv",
+        stimuli="<results>/{subject}/nsd/stimuli.tsv",
+        stim_files="<results>/{subject}/nsd/stim_files.tsv",
     log:
-        "results/{subject}/logs/nsd_design.log",
+        "<results>/{subject}/logs/nsd_design.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_design.tsv"
+        "<results>/{subject}/benchmarks/nsd_design.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -62,18 +62,18 @@ rule nsd_design:
 
 rule nsd_betas:
     input:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
+        stimuli="<results>/{subject}/nsd/stimuli.tsv",
         trials=lambda wildcards: custom_files("trials", wildcards.subject),
         betas=lambda wildcards: custom_files("betas", wildcards.subject),
         mask=lambda wildcards: custom_files("mask", wildcards.subject),
     output:
-        train="results/{subject}/nsd/betas_train.h5",
-        test="results/{subject}/nsd/betas_test.h5",
-        rois="results/{subject}/nsd/rois.h5",
+        train="<results>/{subject}/nsd/betas_train.h5",
+        test="<results>/{subject}/nsd/betas_test.h5",
+        rois="<results>/{subject}/nsd/rois.h5",
     log:
-        "results/{subject}/logs/nsd_betas.log",
+        "<results>/{subject}/logs/nsd_betas.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_betas.tsv"
+        "<results>/{subject}/benchmarks/nsd_betas.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -89,15 +89,15 @@ rule nsd_betas:
 
 rule nsd_stimuli:
     input:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
-        stim_files="results/{subject}/nsd/stim_files.tsv",
+        stimuli="<results>/{subject}/nsd/stimuli.tsv",
+        stim_files="<results>/{subject}/nsd/stim_files.tsv",
         pictures=STIMULI,
     output:
-        "results/{subject}/nsd/stimuli_{split}.h5",
+        "<results>/{subject}/nsd/stimuli_{split}.h5",
     log:
-        "results/{subject}/logs/nsd_stimuli_{split}.log",
+        "<results>/{subject}/logs/nsd_stimuli_{split}.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_stimuli_{split}.tsv"
+        "<results>/{subject}/benchmarks/nsd_stimuli_{split}.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -113,15 +113,15 @@ rule nsd_stimuli:
 
 rule nsd_captions:
     input:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
-        stim_files="results/{subject}/nsd/stim_files.tsv",
+        stimuli="<results>/{subject}/nsd/stimuli.tsv",
+        stim_files="<results>/{subject}/nsd/stim_files.tsv",
         captions=CAPTIONS,
     output:
-        "results/{subject}/nsd/captions.json",
+        "<results>/{subject}/nsd/captions.json",
     log:
-        "results/{subject}/logs/nsd_captions.log",
+        "<results>/{subject}/logs/nsd_captions.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_captions.tsv"
+        "<results>/{subject}/benchmarks/nsd_captions.tsv"
     conda:
         "../envs/core.yaml"
     resources:

@@ -18,6 +18,17 @@ DEMO_ATLASES = [
 ]
 DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
 DEMO_BRICK = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+DEMO_NUMBERS = [f"{cfg.subject_number(subject):02d}" for subject in cfg.subjects]
+MADE.update(
+    Path(path).as_posix()
+    for path in (
+        *(DEMO_DESIGN, DEMO_BRICK, cfg.datasets["demo"].captions),
+        *sum(
+            (demo_sessions(DEMO_BETAS.format(number=each)) for each in DEMO_NUMBERS), []
+        ),
+        *expand(DEMO_ROI, number=DEMO_NUMBERS, atlas=DEMO_ATLASES),
+    )
+)
 
 
 rule demo_stimuli:
@@ -68,7 +79,8 @@ rule demo_brain:
 
 rule demo_stable_diffusion:
     input:
-        local(
+        lambda wildcards: source(
+            "datasets.demo.versatile_diffusion",
             expand(
                 "{folder}/{component}",
                 folder=cfg.datasets["demo"].versatile_diffusion,
@@ -79,7 +91,7 @@ rule demo_stable_diffusion:
                     "text_encoder",
                     "tokenizer",
                 ],
-            )
+            ),
         ),
     output:
         [

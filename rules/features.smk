@@ -13,11 +13,8 @@ MODELS = {
     "sd_text": PATHS.stable_diffusion,
 }
 MODEL_FILES = {
-    feature: local(files)
-    for feature, files in {
-        "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
-        **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
-    }.items()
+    "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
+    **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
 }
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
 AT_CODECS_SIZE = (
@@ -26,15 +23,15 @@ AT_CODECS_SIZE = (
 )  # pictures take the size of reconstructions first
 
 
-SHARD_OF_FEATURES = "results/{subject}/shards/features/{feature}_{split}/{span}.h5"
+SHARD_OF_FEATURES = "<results>/{subject}/shards/features/{feature}_{split}/{span}.h5"
 
 
 # With --cache the shards are taken from $SNAKEMAKE_OUTPUT_CACHE if they are there (docs/storage.md).
 rule features_cached_shard:
     input:
-        stimuli="results/{subject}/nsd/stimuli_{split}.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_{split}.h5",
         captions=lambda wildcards: (
-            ["results/{subject}/nsd/captions.json"]
+            ["<results>/{subject}/nsd/captions.json"]
             if wildcards.feature in ("clip_text", "sd_text")
             else []
         ),
@@ -44,14 +41,14 @@ rule features_cached_shard:
             else to_be_hashed(model_files(wildcards.feature))
         ),
         sizes=lambda wildcards: (
-            to_be_hashed(layouts.picture_size(PATHS.versatile_diffusion))
+            to_be_hashed(picture_size(wildcards))
             if wildcards.feature in AT_CODECS_SIZE
             else []
         ),
     output:
         temp(SHARD_OF_FEATURES),
     log:
-        "results/{subject}/logs/features_{feature}_{split}_{span}.log",
+        "<results>/{subject}/logs/features_{feature}_{split}_{span}.log",
     cache: workflow.enable_cache
     conda:
         "../envs/torch.yaml"
@@ -85,19 +82,19 @@ if not workflow.enable_cache:
 
     use rule features_cached_shard as features_shard with:
         benchmark:
-            "results/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
+            "<results>/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
 
 
 rule features:
     input:
         shards=parts_of_features,
-        like=["results/{subject}/nsd/stimuli_{split}.h5"],
+        like=["<results>/{subject}/nsd/stimuli_{split}.h5"],
     output:
-        kept("results/{subject}/features/{feature}_{split}.h5"),
+        kept("<results>/{subject}/features/{feature}_{split}.h5"),
     log:
-        "results/{subject}/logs/features_{feature}_{split}.log",
+        "<results>/{subject}/logs/features_{feature}_{split}.log",
     benchmark:
-        "results/{subject}/benchmarks/features_{feature}_{split}.tsv"
+        "<results>/{subject}/benchmarks/features_{feature}_{split}.tsv"
     wildcard_constraints:
         subject="|".join(cfg.subjects),
     conda:
@@ -115,7 +112,7 @@ if SHARED:
 
     use rule features as shared_features with:
         output:
-            "results/{subject}/features/{feature}_{split}.h5",
+            "<results>/{subject}/features/{feature}_{split}.h5",
         wildcard_constraints:
             subject="|".join(SHARED),
             split="test",

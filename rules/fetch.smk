@@ -46,6 +46,7 @@ FETCHED = {
     ],
 }
 FETCHED = {key: paths for key, paths in FETCHED.items() if key in cfg.fetched}
+MADE.update(Path(path).as_posix() for paths in FETCHED.values() for path in paths)
 MISSING = {
     key: [path for path in paths if not Path(path).exists()]
     for key, paths in FETCHED.items()
@@ -84,9 +85,9 @@ if MISSING.get("nsd"):
         output:
             local(f"{NSD}/{{file}}"),
         log:
-            "results/logs/fetch/{file}.log",
+            "<results>/logs/fetch/{file}.log",
         benchmark:
-            "results/benchmarks/fetch/{file}.tsv"
+            "<results>/benchmarks/fetch/{file}.tsv"
         wildcard_constraints:
             file="|".join(
                 re.escape(path.removeprefix(f"{NSD}/")) for path in MISSING["nsd"]
@@ -106,7 +107,7 @@ if MISSING.get("nsd"):
             "../workflow_scripts/fetch.py"
 
 
-for name, source in FILES_MISSING.items():
+for name, published in FILES_MISSING.items():
 
     rule:
         name:
@@ -114,9 +115,9 @@ for name, source in FILES_MISSING.items():
         output:
             local(getattr(PATHS, name)),
         log:
-            f"results/logs/fetch/{name}.log",
+            f"<results>/logs/fetch/{name}.log",
         benchmark:
-            f"results/benchmarks/fetch/{name}.tsv"
+            f"<results>/benchmarks/fetch/{name}.tsv"
         retries: 0
         localrule: True
         conda:
@@ -125,7 +126,7 @@ for name, source in FILES_MISSING.items():
             mem_mb=500,
             downloads=1,
         params:
-            source=source.located(SERVERS),
+            source=published.located(SERVERS),
         script:
             "../workflow_scripts/fetch.py"
 
@@ -139,9 +140,9 @@ for model in ("versatile_diffusion", "stable_diffusion"):
             output:
                 local(directory(f"{getattr(PATHS, model)}/{{component}}")),
             log:
-                f"results/logs/fetch/{model}_{{component}}.log",
+                f"<results>/logs/fetch/{model}_{{component}}.log",
             benchmark:
-                f"results/benchmarks/fetch/{model}_{{component}}.tsv"
+                f"<results>/benchmarks/fetch/{model}_{{component}}.tsv"
             wildcard_constraints:
                 component="|".join(Path(path).name for path in MISSING[model]),
             retries: 0
@@ -163,9 +164,9 @@ if MISSING.get("judges"):
         output:
             local(f"{PATHS.judges}/{{file}}"),
         log:
-            "results/logs/fetch/{file}.log",
+            "<results>/logs/fetch/{file}.log",
         benchmark:
-            "results/benchmarks/fetch/{file}.tsv"
+            "<results>/benchmarks/fetch/{file}.tsv"
         wildcard_constraints:
             file="|".join(re.escape(Path(path).name) for path in MISSING["judges"]),
         retries: 0

@@ -13,11 +13,16 @@ def most_stimuli(subject, split):
     return N_CATEGORIES * {"train": N_RUNS - n_test, "test": n_test}[split]
 
 
+def recording(name):
+    """A file of the recording, which ships with the project."""
+    return lambda wildcards: source("dataset", f"demo/haxby2001/{name}")
+
+
 rule haxby:
     input:
-        bold=local("demo/haxby2001/bold.nii.gz"),
-        mask=local("demo/haxby2001/mask.nii.gz"),
-        labels=local("demo/haxby2001/attributes_literal.txt"),
+        bold=recording("bold.nii.gz"),
+        mask=recording("mask.nii.gz"),
+        labels=recording("attributes_literal.txt"),
     output:
         trials=custom_files("trials", cfg.subjects[0])[0],
         betas=custom_files("betas", cfg.subjects[0])[0],
@@ -25,9 +30,9 @@ rule haxby:
         stimuli=local(directory(CUSTOM.stimuli)),
         captions=local(PATHS.captions),
     log:
-        "results/logs/haxby.log",
+        "<results>/logs/haxby.log",
     benchmark:
-        "results/benchmarks/haxby.tsv"
+        "<results>/benchmarks/haxby.tsv"
     conda:
         "../envs/core.yaml"
     resources:

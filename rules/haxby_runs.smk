@@ -5,25 +5,25 @@ Out: results/{subject}/held_out/{labels}/{{feature}.h5, stage1, recon}, results/
 """
 
 LABELS = ["true", "permuted"]
-HELD_OUT = "results/{subject}/held_out/{labels}/"
+HELD_OUT = "<results>/{subject}/held_out/{labels}/"
 
 
 rule held_out:
     input:
         betas=expand(
-            "results/{{subject}}/nsd/betas_{split}.h5", split=["train", "test"]
+            "<results>/{{subject}}/nsd/betas_{split}.h5", split=["train", "test"]
         ),
         features=expand(
-            "results/{{subject}}/features/{{feature}}_{split}.h5",
+            "<results>/{{subject}}/features/{{feature}}_{split}.h5",
             split=["train", "test"],
         ),
-        stim_files="results/{subject}/nsd/stim_files.tsv",
+        stim_files="<results>/{subject}/nsd/stim_files.tsv",
     output:
         f"{HELD_OUT}{{feature}}.h5",
     log:
-        "results/{subject}/logs/held_out_{labels}_{feature}.log",
+        "<results>/{subject}/logs/held_out_{labels}_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/held_out_{labels}_{feature}.tsv"
+        "<results>/{subject}/benchmarks/held_out_{labels}_{feature}.tsv"
     wildcard_constraints:
         labels="|".join(LABELS),
     conda:
@@ -42,14 +42,14 @@ rule held_out:
 use rule stage1_shard as held_out_stage1_shard with:
     input:
         latents=f"{HELD_OUT}vdvae.h5",
-        model=local(PATHS.vdvae),
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
-        temp("results/{subject}/shards/held_out_{labels}_stage1/{span}.h5"),
+        temp("<results>/{subject}/shards/held_out_{labels}_stage1/{span}.h5"),
     log:
-        "results/{subject}/logs/held_out_{labels}_stage1_{span}.log",
+        "<results>/{subject}/logs/held_out_{labels}_stage1_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/held_out_{labels}_stage1_{span}.tsv"
+        "<results>/{subject}/benchmarks/held_out_{labels}_stage1_{span}.tsv"
     wildcard_constraints:
         labels="|".join(LABELS),
 
@@ -58,19 +58,19 @@ use rule stage1 as held_out_stage1 with:
     input:
         shards=of_shards(
             "stage1",
-            "results/{subject}/shards/held_out_{labels}_stage1/{span}.h5",
+            "<results>/{subject}/shards/held_out_{labels}_stage1/{span}.h5",
             "both",
         ),
         like=expand(
-            "results/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
+            "<results>/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
         ),
     output:
         pictures=directory(f"{HELD_OUT}stage1"),
         manifest=f"{HELD_OUT}stage1_manifest.tsv",
     log:
-        "results/{subject}/logs/held_out_{labels}_stage1.log",
+        "<results>/{subject}/logs/held_out_{labels}_stage1.log",
     benchmark:
-        "results/{subject}/benchmarks/held_out_{labels}_stage1.tsv"
+        "<results>/{subject}/benchmarks/held_out_{labels}_stage1.tsv"
     wildcard_constraints:
         labels="|".join(LABELS),
 
@@ -81,14 +81,14 @@ use rule recon_shard as held_out_recon_shard with:
         manifest=f"{HELD_OUT}stage1_manifest.tsv",
         text=f"{HELD_OUT}clip_text.h5",
         vision=f"{HELD_OUT}clip_vision.h5",
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        clip=both_clips,
+        diffusion=versatile_diffusion,
     output:
-        temp("results/{subject}/shards/held_out_{labels}_recon/{span}.h5"),
+        temp("<results>/{subject}/shards/held_out_{labels}_recon/{span}.h5"),
     log:
-        "results/{subject}/logs/held_out_{labels}_recon_{span}.log",
+        "<results>/{subject}/logs/held_out_{labels}_recon_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/held_out_{labels}_recon_{span}.tsv"
+        "<results>/{subject}/benchmarks/held_out_{labels}_recon_{span}.tsv"
     wildcard_constraints:
         labels="|".join(LABELS),
 
@@ -97,19 +97,19 @@ use rule stage1 as held_out_recon with:
     input:
         shards=of_shards(
             "recon",
-            "results/{subject}/shards/held_out_{labels}_recon/{span}.h5",
+            "<results>/{subject}/shards/held_out_{labels}_recon/{span}.h5",
             "both",
         ),
         like=expand(
-            "results/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
+            "<results>/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
         ),
     output:
         pictures=directory(f"{HELD_OUT}recon"),
         manifest=f"{HELD_OUT}recon_manifest.tsv",
     log:
-        "results/{subject}/logs/held_out_{labels}_recon.log",
+        "<results>/{subject}/logs/held_out_{labels}_recon.log",
     benchmark:
-        "results/{subject}/benchmarks/held_out_{labels}_recon.tsv"
+        "<results>/{subject}/benchmarks/held_out_{labels}_recon.tsv"
     wildcard_constraints:
         labels="|".join(LABELS),
 
@@ -117,13 +117,13 @@ use rule stage1 as held_out_recon with:
 rule identification:
     input:
         betas=expand(
-            "results/{{subject}}/nsd/betas_{split}.h5", split=["train", "test"]
+            "<results>/{{subject}}/nsd/betas_{split}.h5", split=["train", "test"]
         ),
         stimuli=expand(
-            "results/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
+            "<results>/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
         ),
         features=expand(
-            "results/{{subject}}/features/{feature}_{split}.h5",
+            "<results>/{{subject}}/features/{feature}_{split}.h5",
             feature=FEATURES,
             split=["train", "test"],
         ),
@@ -145,14 +145,14 @@ rule identification:
             stage=["stage1", "recon"],
             allow_missing=True,
         ),
-        stim_files="results/{subject}/nsd/stim_files.tsv",
+        stim_files="<results>/{subject}/nsd/stim_files.tsv",
         weights=lambda wildcards: judge_weights(cfg.metrics.judges),
     output:
-        directory("results/{subject}/identification"),
+        directory("<results>/{subject}/identification"),
     log:
-        "results/{subject}/logs/identification.log",
+        "<results>/{subject}/logs/identification.log",
     benchmark:
-        "results/{subject}/benchmarks/identification.tsv"
+        "<results>/{subject}/benchmarks/identification.tsv"
     conda:
         "../envs/judges.yaml"
     resources:

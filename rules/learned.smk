@@ -13,17 +13,17 @@ RECIPE = {
 
 rule learned_pretrain:
     input:
-        betas=of_others("results/{subject}/nsd/betas_train.h5"),
-        features=of_others("results/{subject}/features/{feature}_train.h5"),
+        betas=of_others("<results>/{subject}/nsd/betas_train.h5"),
+        features=of_others("<results>/{subject}/features/{feature}_train.h5"),
         pretrained=[],
     output:
-        weights="results/shared/learned/{feature}/without_{subject}/weights.safetensors",
-        curve="results/shared/learned/{feature}/without_{subject}/curve.csv",
-        plot="results/shared/learned/{feature}/without_{subject}/curve.svg",
+        weights="<results>/shared/learned/{feature}/without_{subject}/weights.safetensors",
+        curve="<results>/shared/learned/{feature}/without_{subject}/curve.csv",
+        plot="<results>/shared/learned/{feature}/without_{subject}/curve.svg",
     log:
-        "results/shared/logs/learned_pretrain_{feature}_without_{subject}.log",
+        "<results>/shared/logs/learned_pretrain_{feature}_without_{subject}.log",
     benchmark:
-        "results/shared/benchmarks/learned_pretrain_{feature}_without_{subject}.tsv"
+        "<results>/shared/benchmarks/learned_pretrain_{feature}_without_{subject}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -37,7 +37,7 @@ rule learned_pretrain:
         cfg=RECIPE,
         subjects=other_subjects,
         pretrain=False,
-        checkpoint="results/shared/learned/{feature}/without_{subject}/checkpoint",
+        checkpoint=f"{RESULTS}/shared/learned/{{feature}}/without_{{subject}}/checkpoint",
         code=code("learned_train.py"),
     script:
         "../workflow_scripts/learned_train.py"
@@ -45,17 +45,17 @@ rule learned_pretrain:
 
 rule learned_train:
     input:
-        betas=["results/{subject}/nsd/betas_train.h5"],
-        features=["results/{subject}/features/{feature}_train.h5"],
+        betas=["<results>/{subject}/nsd/betas_train.h5"],
+        features=["<results>/{subject}/features/{feature}_train.h5"],
         pretrained=pretrained,
     output:
-        weights="results/{subject}/learned/{feature}/weights.safetensors",
-        curve="results/{subject}/learned/{feature}/curve.csv",
-        plot="results/{subject}/learned/{feature}/curve.svg",
+        weights="<results>/{subject}/learned/{feature}/weights.safetensors",
+        curve="<results>/{subject}/learned/{feature}/curve.csv",
+        plot="<results>/{subject}/learned/{feature}/curve.svg",
     log:
-        "results/{subject}/logs/learned_train_{feature}.log",
+        "<results>/{subject}/logs/learned_train_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/learned_train_{feature}.tsv"
+        "<results>/{subject}/benchmarks/learned_train_{feature}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -69,7 +69,7 @@ rule learned_train:
         cfg=RECIPE,
         subjects=lambda wildcards: [wildcards.subject],
         pretrain=cfg.learned.pretrain,
-        checkpoint="results/{subject}/learned/{feature}/checkpoint",
+        checkpoint=f"{RESULTS}/{{subject}}/learned/{{feature}}/checkpoint",
         code=code("learned_train.py"),
     script:
         "../workflow_scripts/learned_train.py"
@@ -77,14 +77,14 @@ rule learned_train:
 
 rule learned_predict:
     input:
-        weights="results/{subject}/learned/{feature}/weights.safetensors",
-        betas="results/{subject}/nsd/betas_test.h5",
+        weights="<results>/{subject}/learned/{feature}/weights.safetensors",
+        betas="<results>/{subject}/nsd/betas_test.h5",
     output:
-        "results/{subject}/learned/{feature}_test.h5",
+        "<results>/{subject}/learned/{feature}_test.h5",
     log:
-        "results/{subject}/logs/learned_predict_{feature}.log",
+        "<results>/{subject}/logs/learned_predict_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/learned_predict_{feature}.tsv"
+        "<results>/{subject}/benchmarks/learned_predict_{feature}.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
@@ -101,25 +101,27 @@ rule learned_predict:
 
 use rule stage1_shard as learned_stage1_shard with:
     input:
-        latents="results/{subject}/learned/vdvae_test.h5",
-        model=local(PATHS.vdvae),
+        latents="<results>/{subject}/learned/vdvae_test.h5",
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
-        temp("results/{subject}/shards/learned_stage1/{span}.h5"),
+        temp("<results>/{subject}/shards/learned_stage1/{span}.h5"),
     log:
-        "results/{subject}/logs/learned_stage1_{span}.log",
+        "<results>/{subject}/logs/learned_stage1_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/learned_stage1_{span}.tsv"
+        "<results>/{subject}/benchmarks/learned_stage1_{span}.tsv"
 
 
 use rule stage1 as learned_stage1 with:
     input:
-        shards=of_shards("stage1", "results/{subject}/shards/learned_stage1/{span}.h5"),
-        like=["results/{subject}/nsd/stimuli_test.h5"],
+        shards=of_shards(
+            "stage1", "<results>/{subject}/shards/learned_stage1/{span}.h5"
+        ),
+        like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("results/{subject}/learned/stage1"),
-        manifest="results/{subject}/learned/stage1_manifest.tsv",
+        pictures=directory("<results>/{subject}/learned/stage1"),
+        manifest="<results>/{subject}/learned/stage1_manifest.tsv",
     log:
-        "results/{subject}/logs/learned_stage1.log",
+        "<results>/{subject}/logs/learned_stage1.log",
     benchmark:
-        "results/{subject}/benchmarks/learned_stage1.tsv"
+        "<results>/{subject}/benchmarks/learned_stage1.tsv"

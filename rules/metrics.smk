@@ -14,15 +14,15 @@ REPEATS = [
 
 rule pixels:
     input:
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
         pictures=lambda wildcards: folder(wildcards.pictures),
         manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
     output:
-        "results/{subject}/judged/{pictures}/pixels.csv",
+        "<results>/{subject}/judged/{pictures}/pixels.csv",
     log:
-        "results/{subject}/logs/judged_{pictures}_pixels.log",
+        "<results>/{subject}/logs/judged_{pictures}_pixels.log",
     benchmark:
-        "results/{subject}/benchmarks/judged_{pictures}_pixels.tsv"
+        "<results>/{subject}/benchmarks/judged_{pictures}_pixels.tsv"
     conda:
         "../envs/judges.yaml"
     resources:
@@ -37,16 +37,16 @@ rule pixels:
 
 rule judged_shard:
     input:
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
         pictures=lambda wildcards: folder(wildcards.pictures),
         manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
         weights=lambda wildcards: judge_weights([wildcards.judge]),
     output:
-        temp("results/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"),
+        temp("<results>/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"),
     log:
-        "results/{subject}/logs/judged_{pictures}_{judge}_{span}.log",
+        "<results>/{subject}/logs/judged_{pictures}_{judge}_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/judged_{pictures}_{judge}_{span}.tsv"
+        "<results>/{subject}/benchmarks/judged_{pictures}_{judge}_{span}.tsv"
     conda:
         "../envs/judges.yaml"
     resources:
@@ -66,15 +66,15 @@ rule judged_shard:
 rule judged:
     input:
         shards=of_shards(
-            "judged", "results/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"
+            "judged", "<results>/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"
         ),
-        like=["results/{subject}/nsd/stimuli_test.h5"],
+        like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        "results/{subject}/judged/{pictures}/{judge}.csv",
+        "<results>/{subject}/judged/{pictures}/{judge}.csv",
     log:
-        "results/{subject}/logs/judged_{pictures}_{judge}.log",
+        "<results>/{subject}/logs/judged_{pictures}_{judge}.log",
     benchmark:
-        "results/{subject}/benchmarks/judged_{pictures}_{judge}.tsv"
+        "<results>/{subject}/benchmarks/judged_{pictures}_{judge}.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -92,14 +92,14 @@ rule metrics:
         judged(SHOWN),
     output:
         report(
-            directory("results/{subject}/metrics"),
+            directory("<results>/{subject}/metrics"),
             patterns=["scores.csv"],
             category="Scores",
         ),
     log:
-        "results/{subject}/logs/metrics.log",
+        "<results>/{subject}/logs/metrics.log",
     benchmark:
-        "results/{subject}/benchmarks/metrics.tsv"
+        "<results>/{subject}/benchmarks/metrics.tsv"
     conda:
         "../envs/judges.yaml"
     resources:
@@ -119,14 +119,14 @@ use rule metrics as ablations with:
         judged(ABLATIONS),
     output:
         report(
-            directory("results/{subject}/ablations"),
+            directory("<results>/{subject}/ablations"),
             patterns=["scores.csv"],
             category="Scores",
         ),
     log:
-        "results/{subject}/logs/ablations.log",
+        "<results>/{subject}/logs/ablations.log",
     benchmark:
-        "results/{subject}/benchmarks/ablations.tsv"
+        "<results>/{subject}/benchmarks/ablations.tsv"
     params:
         cfg=settings("metrics"),
         sets=ABLATIONS,
@@ -136,16 +136,16 @@ use rule metrics as ablations with:
 
 rule consistency:
     input:
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
         pictures=[folder(pictures) for pictures in REPEATS],
         manifests=[f"{folder(pictures)}_manifest.tsv" for pictures in REPEATS],
         weights=lambda wildcards: judge_weights(cfg.metrics.judges),
     output:
-        directory("results/{subject}/consistency"),
+        directory("<results>/{subject}/consistency"),
     log:
-        "results/{subject}/logs/consistency.log",
+        "<results>/{subject}/logs/consistency.log",
     benchmark:
-        "results/{subject}/benchmarks/consistency.tsv"
+        "<results>/{subject}/benchmarks/consistency.tsv"
     conda:
         "../envs/judges.yaml"
     resources:
@@ -164,18 +164,18 @@ rule consistency:
 
 rule retrieval:
     input:
-        vision="results/{subject}/features/clip_vision_test.h5",
-        predicted_vision="results/{subject}/ridge/clip_vision_test.h5",
-        text="results/{subject}/features/clip_text_train.h5",
-        predicted_text="results/{subject}/ridge/clip_text_test.h5",
-        captions="results/{subject}/nsd/captions.json",
+        vision="<results>/{subject}/features/clip_vision_test.h5",
+        predicted_vision="<results>/{subject}/ridge/clip_vision_test.h5",
+        text="<results>/{subject}/features/clip_text_train.h5",
+        predicted_text="<results>/{subject}/ridge/clip_text_test.h5",
+        captions="<results>/{subject}/nsd/captions.json",
     output:
-        scores="results/{subject}/retrieval/retrieval.csv",
-        captions="results/{subject}/retrieval/captions.json",
+        scores="<results>/{subject}/retrieval/retrieval.csv",
+        captions="<results>/{subject}/retrieval/captions.json",
     log:
-        "results/{subject}/logs/retrieval.log",
+        "<results>/{subject}/logs/retrieval.log",
     benchmark:
-        "results/{subject}/benchmarks/retrieval.tsv"
+        "<results>/{subject}/benchmarks/retrieval.tsv"
     conda:
         "../envs/core.yaml"
     threads: 4
@@ -191,18 +191,18 @@ rule retrieval:
 
 rule contact_sheet:
     input:
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
-        stage1="results/{subject}/stage1",
-        stage1_manifest="results/{subject}/stage1_manifest.tsv",
-        recon="results/{subject}/recon",
-        recon_manifest="results/{subject}/recon_manifest.tsv",
-        captions="results/{subject}/nsd/captions.json",
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
+        stage1="<results>/{subject}/stage1",
+        stage1_manifest="<results>/{subject}/stage1_manifest.tsv",
+        recon="<results>/{subject}/recon",
+        recon_manifest="<results>/{subject}/recon_manifest.tsv",
+        captions="<results>/{subject}/nsd/captions.json",
     output:
-        report("results/{subject}/contact_sheet.png", category="Pictures"),
+        report("<results>/{subject}/contact_sheet.png", category="Pictures"),
     log:
-        "results/{subject}/logs/contact_sheet.log",
+        "<results>/{subject}/logs/contact_sheet.log",
     benchmark:
-        "results/{subject}/benchmarks/contact_sheet.tsv"
+        "<results>/{subject}/benchmarks/contact_sheet.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -210,6 +210,7 @@ rule contact_sheet:
         runtime=more(5),
     params:
         n_stimuli=24,
+        dataset=WORLD.name,
         code=code("contact_sheet.py"),
     script:
         "../workflow_scripts/contact_sheet.py"

@@ -28,15 +28,15 @@ ruleorder: ridge_taps > ridge
 
 use rule ridge as ridge_taps with:
     input:
-        kernel="results/{subject}/ridge/kernel.h5",
-        train="results/{subject}/features/clip_taps_train.h5",
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        train="<results>/{subject}/features/clip_taps_train.h5",
     output:
-        predicted="results/{subject}/ridge/clip_taps_test.h5",
-        reliability="results/{subject}/ridge/clip_taps_reliability.h5",
+        predicted="<results>/{subject}/ridge/clip_taps_test.h5",
+        reliability="<results>/{subject}/ridge/clip_taps_reliability.h5",
     log:
-        "results/{subject}/logs/ridge_clip_taps.log",
+        "<results>/{subject}/logs/ridge_clip_taps.log",
     benchmark:
-        "results/{subject}/benchmarks/ridge_clip_taps.tsv"
+        "<results>/{subject}/benchmarks/ridge_clip_taps.tsv"
     params:
         cfg={"alpha": cfg.ridge.alpha.clip_taps, "rescale": cfg.ridge.rescale},
         code=code("ridge.py"),
@@ -54,11 +54,11 @@ rule guided_shard:
         tower=lambda wildcards: model_files("clip_taps"),
         diffusion=diffusion_files,
     output:
-        temp("results/{subject}/shards/variants/{variant}/{span}.h5"),
+        temp("<results>/{subject}/shards/variants/{variant}/{span}.h5"),
     log:
-        "results/{subject}/logs/variant_{variant}_{span}.log",
+        "<results>/{subject}/logs/variant_{variant}_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/variant_{variant}_{span}.tsv"
+        "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
         variant=configuration.names(cfg.guided),
     conda:
@@ -94,14 +94,14 @@ use rule metrics as neuraldiffuser with:
         judged(GUIDED),
     output:
         report(
-            directory("results/{subject}/neuraldiffuser"),
+            directory("<results>/{subject}/neuraldiffuser"),
             patterns=["scores.csv"],
             category="Scores",
         ),
     log:
-        "results/{subject}/logs/neuraldiffuser.log",
+        "<results>/{subject}/logs/neuraldiffuser.log",
     benchmark:
-        "results/{subject}/benchmarks/neuraldiffuser.tsv"
+        "<results>/{subject}/benchmarks/neuraldiffuser.tsv"
     params:
         cfg=settings("metrics"),
         sets=GUIDED,
@@ -111,16 +111,16 @@ use rule metrics as neuraldiffuser with:
 
 use rule consistency as variant_consistency with:
     input:
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
         pictures=repeats(""),
         manifests=repeats("_manifest.tsv"),
         weights=lambda wildcards: judge_weights(cfg.metrics.judges),
     output:
-        directory("results/{subject}/variants/{variant}/consistency"),
+        directory("<results>/{subject}/variants/{variant}/consistency"),
     log:
-        "results/{subject}/logs/consistency_{variant}.log",
+        "<results>/{subject}/logs/consistency_{variant}.log",
     benchmark:
-        "results/{subject}/benchmarks/consistency_{variant}.tsv"
+        "<results>/{subject}/benchmarks/consistency_{variant}.tsv"
 
 
 rule guidance_tables:
@@ -130,19 +130,19 @@ rule guidance_tables:
             f"{Path(folder(each)).parent.as_posix()}/consistency"
             for each in cfg.metrics.repeated
         ],
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
         pictures=[folder(each) for each in DISPLAYED],
         manifests=[f"{folder(each)}_manifest.tsv" for each in DISPLAYED],
     output:
         report(
-            directory("results/{subject}/guidance"),
+            directory("<results>/{subject}/guidance"),
             patterns=["comparison.csv"],
             category="Scores",
         ),
     log:
-        "results/{subject}/logs/guidance_tables.log",
+        "<results>/{subject}/logs/guidance_tables.log",
     benchmark:
-        "results/{subject}/benchmarks/guidance_tables.tsv"
+        "<results>/{subject}/benchmarks/guidance_tables.tsv"
     conda:
         "../envs/judges.yaml"
     resources:

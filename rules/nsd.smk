@@ -8,13 +8,13 @@ Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{spl
 
 rule nsd_design:
     input:
-        design=local(DESIGN),
+        design=source_of("nsd", DESIGN),
     output:
-        "results/{subject}/nsd/stimuli.tsv",
+        "<results>/{subject}/nsd/stimuli.tsv",
     log:
-        "results/{subject}/logs/nsd_design.log",
+        "<results>/{subject}/logs/nsd_design.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_design.tsv"
+        "<results>/{subject}/benchmarks/nsd_design.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -36,18 +36,22 @@ rule nsd_design:
 
 rule nsd_betas:
     input:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
-        betas=lambda wildcards: local(SESSIONS[wildcards.subject]),
-        mask=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.mask)[0],
-        rois=lambda wildcards: roi_files(wildcards.subject, cfg.nsd.rois),
+        stimuli="<results>/{subject}/nsd/stimuli.tsv",
+        betas=lambda wildcards: source("nsd.betas", SESSIONS[wildcards.subject]),
+        mask=lambda wildcards: source(
+            "nsd.mask", roi_files(wildcards.subject, cfg.nsd.mask)[0]
+        ),
+        rois=lambda wildcards: source(
+            "nsd.rois", roi_files(wildcards.subject, cfg.nsd.rois)
+        ),
     output:
-        train="results/{subject}/nsd/betas_train.h5",
-        test="results/{subject}/nsd/betas_test.h5",
-        rois="results/{subject}/nsd/rois.h5",
+        train="<results>/{subject}/nsd/betas_train.h5",
+        test="<results>/{subject}/nsd/betas_test.h5",
+        rois="<results>/{subject}/nsd/rois.h5",
     log:
-        "results/{subject}/logs/nsd_betas.log",
+        "<results>/{subject}/logs/nsd_betas.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_betas.tsv"
+        "<results>/{subject}/benchmarks/nsd_betas.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -62,14 +66,14 @@ rule nsd_betas:
 
 rule nsd_stimuli:
     input:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
-        brick=local(BRICK),
+        stimuli="<results>/{subject}/nsd/stimuli.tsv",
+        brick=source_of("nsd", BRICK),
     output:
-        "results/{subject}/nsd/stimuli_{split}.h5",
+        "<results>/{subject}/nsd/stimuli_{split}.h5",
     log:
-        "results/{subject}/logs/nsd_stimuli_{split}.log",
+        "<results>/{subject}/logs/nsd_stimuli_{split}.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_stimuli_{split}.tsv"
+        "<results>/{subject}/benchmarks/nsd_stimuli_{split}.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -83,14 +87,14 @@ rule nsd_stimuli:
 
 rule nsd_captions:
     input:
-        stimuli="results/{subject}/nsd/stimuli.tsv",
-        captions=local(PATHS.captions),
+        stimuli="<results>/{subject}/nsd/stimuli.tsv",
+        captions=source_of("captions", PATHS.captions),
     output:
-        "results/{subject}/nsd/captions.json",
+        "<results>/{subject}/nsd/captions.json",
     log:
-        "results/{subject}/logs/nsd_captions.log",
+        "<results>/{subject}/logs/nsd_captions.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_captions.tsv"
+        "<results>/{subject}/benchmarks/nsd_captions.tsv"
     conda:
         "../envs/core.yaml"
     resources:

@@ -7,18 +7,18 @@ Out: results/{subject}/{recon/nsd*.png, recon_manifest.tsv}
 
 rule recon_shard:
     input:
-        stage1="results/{subject}/stage1",
-        manifest="results/{subject}/stage1_manifest.tsv",
-        text="results/{subject}/ridge/clip_text_test.h5",
-        vision="results/{subject}/ridge/clip_vision_test.h5",
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        stage1="<results>/{subject}/stage1",
+        manifest="<results>/{subject}/stage1_manifest.tsv",
+        text="<results>/{subject}/ridge/clip_text_test.h5",
+        vision="<results>/{subject}/ridge/clip_vision_test.h5",
+        clip=both_clips,
+        diffusion=versatile_diffusion,
     output:
-        temp("results/{subject}/shards/recon/{span}.h5"),
+        temp("<results>/{subject}/shards/recon/{span}.h5"),
     log:
-        "results/{subject}/logs/recon_{span}.log",
+        "<results>/{subject}/logs/recon_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/recon_{span}.tsv"
+        "<results>/{subject}/benchmarks/recon_{span}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
@@ -40,12 +40,12 @@ rule recon_shard:
 
 use rule stage1 as recon with:
     input:
-        shards=of_shards("recon", "results/{subject}/shards/recon/{span}.h5"),
-        like=["results/{subject}/nsd/stimuli_test.h5"],
+        shards=of_shards("recon", "<results>/{subject}/shards/recon/{span}.h5"),
+        like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("results/{subject}/recon"),
-        manifest="results/{subject}/recon_manifest.tsv",
+        pictures=directory("<results>/{subject}/recon"),
+        manifest="<results>/{subject}/recon_manifest.tsv",
     log:
-        "results/{subject}/logs/recon.log",
+        "<results>/{subject}/logs/recon.log",
     benchmark:
-        "results/{subject}/benchmarks/recon.tsv"
+        "<results>/{subject}/benchmarks/recon.tsv"

@@ -4,20 +4,20 @@ In:  results/{subject}/nsd/stimuli_{split}.h5, results/{subject}/features/vdvae_
 Out: results/{subject}/references/{mean_image, vdvae, autoencoder} and their manifests
 """
 
-REFERENCE = "results/{subject}/references/"
+REFERENCE = "<results>/{subject}/references/"
 
 
 rule mean_image:
     input:
-        train="results/{subject}/nsd/stimuli_train.h5",
-        test="results/{subject}/nsd/stimuli_test.h5",
+        train="<results>/{subject}/nsd/stimuli_train.h5",
+        test="<results>/{subject}/nsd/stimuli_test.h5",
     output:
         pictures=directory(f"{REFERENCE}mean_image"),
         manifest=f"{REFERENCE}mean_image_manifest.tsv",
     log:
-        "results/{subject}/logs/mean_image.log",
+        "<results>/{subject}/logs/mean_image.log",
     benchmark:
-        "results/{subject}/benchmarks/mean_image.tsv"
+        "<results>/{subject}/benchmarks/mean_image.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -31,40 +31,42 @@ rule mean_image:
 
 use rule stage1_shard as vdvae_reference_shard with:
     input:
-        latents="results/{subject}/features/vdvae_test.h5",
-        model=local(PATHS.vdvae),
+        latents="<results>/{subject}/features/vdvae_test.h5",
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
-        temp("results/{subject}/shards/vdvae_reference/{span}.h5"),
+        temp("<results>/{subject}/shards/vdvae_reference/{span}.h5"),
     log:
-        "results/{subject}/logs/vdvae_reference_{span}.log",
+        "<results>/{subject}/logs/vdvae_reference_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/vdvae_reference_{span}.tsv"
+        "<results>/{subject}/benchmarks/vdvae_reference_{span}.tsv"
 
 
 use rule stage1 as vdvae_reference with:
     input:
-        shards=of_shards("stage1", "results/{subject}/shards/vdvae_reference/{span}.h5"),
-        like=["results/{subject}/nsd/stimuli_test.h5"],
+        shards=of_shards(
+            "stage1", "<results>/{subject}/shards/vdvae_reference/{span}.h5"
+        ),
+        like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
         pictures=directory(f"{REFERENCE}vdvae"),
         manifest=f"{REFERENCE}vdvae_manifest.tsv",
     log:
-        "results/{subject}/logs/vdvae_reference.log",
+        "<results>/{subject}/logs/vdvae_reference.log",
     benchmark:
-        "results/{subject}/benchmarks/vdvae_reference.tsv"
+        "<results>/{subject}/benchmarks/vdvae_reference.tsv"
 
 
 rule autoencoder_reference_shard:
     input:
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
+        diffusion=versatile_diffusion,
     output:
-        temp("results/{subject}/shards/autoencoder_reference/{span}.h5"),
+        temp("<results>/{subject}/shards/autoencoder_reference/{span}.h5"),
     log:
-        "results/{subject}/logs/autoencoder_reference_{span}.log",
+        "<results>/{subject}/logs/autoencoder_reference_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/autoencoder_reference_{span}.tsv"
+        "<results>/{subject}/benchmarks/autoencoder_reference_{span}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
@@ -85,13 +87,13 @@ rule autoencoder_reference_shard:
 use rule stage1 as autoencoder_reference with:
     input:
         shards=of_shards(
-            "recon", "results/{subject}/shards/autoencoder_reference/{span}.h5"
+            "recon", "<results>/{subject}/shards/autoencoder_reference/{span}.h5"
         ),
-        like=["results/{subject}/nsd/stimuli_test.h5"],
+        like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
         pictures=directory(f"{REFERENCE}autoencoder"),
         manifest=f"{REFERENCE}autoencoder_manifest.tsv",
     log:
-        "results/{subject}/logs/autoencoder_reference.log",
+        "<results>/{subject}/logs/autoencoder_reference.log",
     benchmark:
-        "results/{subject}/benchmarks/autoencoder_reference.tsv"
+        "<results>/{subject}/benchmarks/autoencoder_reference.tsv"

@@ -7,14 +7,14 @@ Out: results/{subject}/nsd/regions.h5
 
 rule nsd_regions:
     input:
-        rois="results/{subject}/nsd/rois.h5",
+        rois="<results>/{subject}/nsd/rois.h5",
         masks=lambda wildcards: mask_files(wildcards.subject),
     output:
-        "results/{subject}/nsd/regions.h5",
+        "<results>/{subject}/nsd/regions.h5",
     log:
-        "results/{subject}/logs/nsd_regions.log",
+        "<results>/{subject}/logs/nsd_regions.log",
     benchmark:
-        "results/{subject}/benchmarks/nsd_regions.tsv"
+        "<results>/{subject}/benchmarks/nsd_regions.tsv"
     conda:
         "../envs/core.yaml"
     resources:

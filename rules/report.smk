@@ -51,23 +51,23 @@ PAGE = ["report.html.j2", "report.css", "report.js", "published_scores.tsv"]
 
 rule report:
     input:
-        stimuli=of_subjects("results/{subject}/nsd/stimuli_test.h5"),
-        captions=of_subjects("results/{subject}/nsd/captions.json"),
-        retrieved=of_subjects("results/{subject}/retrieval/captions.json"),
-        retrieval=of_subjects("results/{subject}/retrieval/retrieval.csv"),
-        accuracy=of_subjects("results/{subject}/accuracy"),
-        tables=of_subjects(f"results/{{subject}}/{TABLES}"),
+        stimuli=of_subjects("<results>/{subject}/nsd/stimuli_test.h5"),
+        captions=of_subjects("<results>/{subject}/nsd/captions.json"),
+        retrieved=of_subjects("<results>/{subject}/retrieval/captions.json"),
+        retrieval=of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
+        accuracy=of_subjects("<results>/{subject}/accuracy"),
+        tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
         pictures=of_subjects(*map(folder, COLUMNS)),
         manifests=of_subjects(*(f"{folder(each)}_manifest.tsv" for each in COLUMNS)),
         regions=of_regions(),
         guidance=of_guidance(),
     output:
-        page=report("results/report.html", category="Report"),
-        costs="results/costs.csv",
+        page=report("<results>/report.html", category="Report"),
+        costs="<results>/costs.csv",
     log:
-        "results/logs/report.log",
+        "<results>/logs/report.log",
     benchmark:
-        "results/benchmarks/report.tsv"
+        "<results>/benchmarks/report.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -83,7 +83,7 @@ rule report:
         settings={
             key: value
             for key, value in SETTINGS.items()
-            if key not in ("demo", "compute", "fetch")
+            if key not in ("results", "demo", "compute", "fetch")
             and (key != "guidance" or cfg.report.guidance)
             and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },

@@ -7,14 +7,14 @@ Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}
 
 rule ridge_kernel:
     input:
-        train="results/{subject}/nsd/betas_train.h5",
-        test="results/{subject}/nsd/betas_test.h5",
+        train="<results>/{subject}/nsd/betas_train.h5",
+        test="<results>/{subject}/nsd/betas_test.h5",
     output:
-        "results/{subject}/ridge/kernel.h5",
+        "<results>/{subject}/ridge/kernel.h5",
     log:
-        "results/{subject}/logs/ridge_kernel.log",
+        "<results>/{subject}/logs/ridge_kernel.log",
     benchmark:
-        "results/{subject}/benchmarks/ridge_kernel.tsv"
+        "<results>/{subject}/benchmarks/ridge_kernel.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -30,14 +30,14 @@ rule ridge_kernel:
 
 rule ridge:
     input:
-        kernel="results/{subject}/ridge/kernel.h5",
-        train="results/{subject}/features/{feature}_train.h5",
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        train="<results>/{subject}/features/{feature}_train.h5",
     output:
-        "results/{subject}/ridge/{feature}_test.h5",
+        "<results>/{subject}/ridge/{feature}_test.h5",
     log:
-        "results/{subject}/logs/ridge_{feature}.log",
+        "<results>/{subject}/logs/ridge_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/ridge_{feature}.tsv"
+        "<results>/{subject}/benchmarks/ridge_{feature}.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8

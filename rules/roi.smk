@@ -7,17 +7,17 @@ Out: results/{subject}/{optimal, perturbed, contributions, weights, roi}, result
 
 rule optimal:
     input:
-        kernel="results/{subject}/ridge/kernel.h5",
-        betas="results/{subject}/nsd/betas_train.h5",
-        train="results/{subject}/features/{feature}_train.h5",
-        regions="results/{subject}/nsd/regions.h5",
-        rois="results/{subject}/nsd/rois.h5",
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        betas="<results>/{subject}/nsd/betas_train.h5",
+        train="<results>/{subject}/features/{feature}_train.h5",
+        regions="<results>/{subject}/nsd/regions.h5",
+        rois="<results>/{subject}/nsd/rois.h5",
     output:
-        "results/{subject}/optimal/{feature}.h5",
+        "<results>/{subject}/optimal/{feature}.h5",
     log:
-        "results/{subject}/logs/optimal_{feature}.log",
+        "<results>/{subject}/logs/optimal_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/optimal_{feature}.tsv"
+        "<results>/{subject}/benchmarks/optimal_{feature}.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -35,13 +35,13 @@ rule optimal:
 
 rule optimal_average:
     input:
-        of_subjects("results/{subject}/optimal/{{feature}}.h5"),
+        of_subjects("<results>/{subject}/optimal/{{feature}}.h5"),
     output:
-        "results/average/optimal/{feature}.h5",
+        "<results>/average/optimal/{feature}.h5",
     log:
-        "results/average/logs/optimal_{feature}.log",
+        "<results>/average/logs/optimal_{feature}.log",
     benchmark:
-        "results/average/benchmarks/optimal_{feature}.tsv"
+        "<results>/average/benchmarks/optimal_{feature}.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -55,22 +55,22 @@ rule optimal_average:
 
 rule optimal_pictures:
     input:
-        vdvae="results/{who}/optimal/vdvae.h5",
-        text="results/{who}/optimal/clip_text.h5",
-        vision="results/{who}/optimal/clip_vision.h5",
-        model=local(PATHS.vdvae),
+        vdvae="<results>/{who}/optimal/vdvae.h5",
+        text="<results>/{who}/optimal/clip_text.h5",
+        vision="<results>/{who}/optimal/clip_vision.h5",
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        clip=both_clips,
+        diffusion=versatile_diffusion,
     output:
-        stage1=directory("results/{who}/optimal/stage1"),
-        stage1_manifest="results/{who}/optimal/stage1_manifest.tsv",
-        pictures=directory("results/{who}/optimal/pictures"),
-        manifest="results/{who}/optimal/pictures_manifest.tsv",
+        stage1=directory("<results>/{who}/optimal/stage1"),
+        stage1_manifest="<results>/{who}/optimal/stage1_manifest.tsv",
+        pictures=directory("<results>/{who}/optimal/pictures"),
+        manifest="<results>/{who}/optimal/pictures_manifest.tsv",
     log:
-        "results/{who}/logs/optimal_pictures.log",
+        "<results>/{who}/logs/optimal_pictures.log",
     benchmark:
-        "results/{who}/benchmarks/optimal_pictures.tsv"
+        "<results>/{who}/benchmarks/optimal_pictures.tsv"
     conda:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
@@ -93,16 +93,16 @@ rule optimal_pictures:
 
 rule perturbed:
     input:
-        kernel="results/{subject}/ridge/kernel.h5",
-        betas="results/{subject}/nsd/betas_train.h5",
-        train="results/{subject}/features/{feature}_train.h5",
-        regions="results/{subject}/nsd/regions.h5",
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        betas="<results>/{subject}/nsd/betas_train.h5",
+        train="<results>/{subject}/features/{feature}_train.h5",
+        regions="<results>/{subject}/nsd/regions.h5",
     output:
-        "results/{subject}/perturbed/{feature}.h5",
+        "<results>/{subject}/perturbed/{feature}.h5",
     log:
-        "results/{subject}/logs/perturbed_{feature}.log",
+        "<results>/{subject}/logs/perturbed_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/perturbed_{feature}.tsv"
+        "<results>/{subject}/benchmarks/perturbed_{feature}.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -121,22 +121,22 @@ rule perturbed:
 
 use rule optimal_pictures as perturbed_pictures with:
     input:
-        vdvae="results/{subject}/perturbed/vdvae.h5",
-        text="results/{subject}/perturbed/clip_text.h5",
-        vision="results/{subject}/perturbed/clip_vision.h5",
-        model=local(PATHS.vdvae),
+        vdvae="<results>/{subject}/perturbed/vdvae.h5",
+        text="<results>/{subject}/perturbed/clip_text.h5",
+        vision="<results>/{subject}/perturbed/clip_vision.h5",
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
-        clip=MODEL_FILES["clip_text"] + MODEL_FILES["clip_vision"],
-        diffusion=local(layouts.diffusion(PATHS.versatile_diffusion)),
+        clip=both_clips,
+        diffusion=versatile_diffusion,
     output:
-        stage1=directory("results/{subject}/perturbed/stage1"),
-        stage1_manifest="results/{subject}/perturbed/stage1_manifest.tsv",
-        pictures=directory("results/{subject}/perturbed/pictures"),
-        manifest="results/{subject}/perturbed/pictures_manifest.tsv",
+        stage1=directory("<results>/{subject}/perturbed/stage1"),
+        stage1_manifest="<results>/{subject}/perturbed/stage1_manifest.tsv",
+        pictures=directory("<results>/{subject}/perturbed/pictures"),
+        manifest="<results>/{subject}/perturbed/pictures_manifest.tsv",
     log:
-        "results/{subject}/logs/perturbed_pictures.log",
+        "<results>/{subject}/logs/perturbed_pictures.log",
     benchmark:
-        "results/{subject}/benchmarks/perturbed_pictures.tsv"
+        "<results>/{subject}/benchmarks/perturbed_pictures.tsv"
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
         n_pictures=1,
@@ -148,20 +148,20 @@ use rule optimal_pictures as perturbed_pictures with:
 
 rule optimal_seen:
     input:
-        train="results/{subject}/nsd/stimuli_train.h5",
-        test="results/{subject}/nsd/stimuli_test.h5",
-        captions="results/{subject}/nsd/captions.json",
-        optimal="results/{subject}/optimal/pictures",
-        optimal_manifest="results/{subject}/optimal/pictures_manifest.tsv",
-        recon="results/{subject}/recon",
-        recon_manifest="results/{subject}/recon_manifest.tsv",
+        train="<results>/{subject}/nsd/stimuli_train.h5",
+        test="<results>/{subject}/nsd/stimuli_test.h5",
+        captions="<results>/{subject}/nsd/captions.json",
+        optimal="<results>/{subject}/optimal/pictures",
+        optimal_manifest="<results>/{subject}/optimal/pictures_manifest.tsv",
+        recon="<results>/{subject}/recon",
+        recon_manifest="<results>/{subject}/recon_manifest.tsv",
         weights=lambda wildcards: judge_weights([cfg.roi.judge]),
     output:
-        directory("results/{subject}/optimal/seen"),
+        directory("<results>/{subject}/optimal/seen"),
     log:
-        "results/{subject}/logs/optimal_seen.log",
+        "<results>/{subject}/logs/optimal_seen.log",
     benchmark:
-        "results/{subject}/benchmarks/optimal_seen.tsv"
+        "<results>/{subject}/benchmarks/optimal_seen.tsv"
     conda:
         "../envs/judges.yaml"
     threads: cfg.compute.threads
@@ -183,19 +183,19 @@ rule optimal_seen:
 
 rule contributions:
     input:
-        kernel="results/{subject}/ridge/kernel.h5",
-        betas_train="results/{subject}/nsd/betas_train.h5",
-        betas_test="results/{subject}/nsd/betas_test.h5",
-        train="results/{subject}/features/{feature}_train.h5",
-        test="results/{subject}/features/{feature}_test.h5",
-        regions="results/{subject}/nsd/regions.h5",
-        captions="results/{subject}/nsd/captions.json",
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        betas_train="<results>/{subject}/nsd/betas_train.h5",
+        betas_test="<results>/{subject}/nsd/betas_test.h5",
+        train="<results>/{subject}/features/{feature}_train.h5",
+        test="<results>/{subject}/features/{feature}_test.h5",
+        regions="<results>/{subject}/nsd/regions.h5",
+        captions="<results>/{subject}/nsd/captions.json",
     output:
-        directory("results/{subject}/contributions/{feature}"),
+        directory("<results>/{subject}/contributions/{feature}"),
     log:
-        "results/{subject}/logs/contributions_{feature}.log",
+        "<results>/{subject}/logs/contributions_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/contributions_{feature}.tsv"
+        "<results>/{subject}/benchmarks/contributions_{feature}.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -212,16 +212,16 @@ rule contributions:
 
 rule ridge_weights:
     input:
-        kernel="results/{subject}/ridge/kernel.h5",
-        betas="results/{subject}/nsd/betas_train.h5",
-        train="results/{subject}/features/{feature}_train.h5",
-        regions="results/{subject}/nsd/regions.h5",
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        betas="<results>/{subject}/nsd/betas_train.h5",
+        train="<results>/{subject}/features/{feature}_train.h5",
+        regions="<results>/{subject}/nsd/regions.h5",
     output:
-        "results/{subject}/weights/{feature}.h5",
+        "<results>/{subject}/weights/{feature}.h5",
     log:
-        "results/{subject}/logs/ridge_weights_{feature}.log",
+        "<results>/{subject}/logs/ridge_weights_{feature}.log",
     benchmark:
-        "results/{subject}/benchmarks/ridge_weights_{feature}.tsv"
+        "<results>/{subject}/benchmarks/ridge_weights_{feature}.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -238,26 +238,26 @@ rule ridge_weights:
 
 rule roi:
     input:
-        optimal="results/{subject}/optimal/pictures",
-        optimal_manifest="results/{subject}/optimal/pictures_manifest.tsv",
-        stage1="results/{subject}/optimal/stage1",
-        stage1_manifest="results/{subject}/optimal/stage1_manifest.tsv",
-        seen="results/{subject}/optimal/seen",
-        perturbed="results/{subject}/perturbed/pictures",
-        perturbed_manifest="results/{subject}/perturbed/pictures_manifest.tsv",
+        optimal="<results>/{subject}/optimal/pictures",
+        optimal_manifest="<results>/{subject}/optimal/pictures_manifest.tsv",
+        stage1="<results>/{subject}/optimal/stage1",
+        stage1_manifest="<results>/{subject}/optimal/stage1_manifest.tsv",
+        seen="<results>/{subject}/optimal/seen",
+        perturbed="<results>/{subject}/perturbed/pictures",
+        perturbed_manifest="<results>/{subject}/perturbed/pictures_manifest.tsv",
         contributions=expand(
-            "results/{{subject}}/contributions/{feature}", feature=FEATURES
+            "<results>/{{subject}}/contributions/{feature}", feature=FEATURES
         ),
-        regions="results/{subject}/nsd/regions.h5",
-        stimuli="results/{subject}/nsd/stimuli_test.h5",
-        brain="results/{subject}/brain",
-        volumes="results/{subject}/volumes",
+        regions="<results>/{subject}/nsd/regions.h5",
+        stimuli="<results>/{subject}/nsd/stimuli_test.h5",
+        brain="<results>/{subject}/brain",
+        volumes="<results>/{subject}/volumes",
     output:
-        directory("results/{subject}/roi"),
+        directory("<results>/{subject}/roi"),
     log:
-        "results/{subject}/logs/roi.log",
+        "<results>/{subject}/logs/roi.log",
     benchmark:
-        "results/{subject}/benchmarks/roi.tsv"
+        "<results>/{subject}/benchmarks/roi.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -274,17 +274,17 @@ rule roi:
 
 rule roi_average:
     input:
-        subjects=of_subjects("results/{subject}/roi"),
-        optimal="results/average/optimal/pictures",
-        optimal_manifest="results/average/optimal/pictures_manifest.tsv",
-        stage1="results/average/optimal/stage1",
-        stage1_manifest="results/average/optimal/stage1_manifest.tsv",
+        subjects=of_subjects("<results>/{subject}/roi"),
+        optimal="<results>/average/optimal/pictures",
+        optimal_manifest="<results>/average/optimal/pictures_manifest.tsv",
+        stage1="<results>/average/optimal/stage1",
+        stage1_manifest="<results>/average/optimal/stage1_manifest.tsv",
     output:
-        directory("results/average/roi"),
+        directory("<results>/average/roi"),
     log:
-        "results/average/logs/roi.log",
+        "<results>/average/logs/roi.log",
     benchmark:
-        "results/average/benchmarks/roi.tsv"
+        "<results>/average/benchmarks/roi.tsv"
     conda:
         "../envs/core.yaml"
     resources:

@@ -7,15 +7,15 @@ Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
 
 rule stage1_shard:
     input:
-        latents="results/{subject}/ridge/vdvae_test.h5",
-        model=local(PATHS.vdvae),
+        latents="<results>/{subject}/ridge/vdvae_test.h5",
+        model=source_of("vdvae", PATHS.vdvae),
         sizes=local(layouts.description(PATHS.vdvae)),
     output:
-        temp("results/{subject}/shards/stage1/{span}.h5"),
+        temp("<results>/{subject}/shards/stage1/{span}.h5"),
     log:
-        "results/{subject}/logs/stage1_{span}.log",
+        "<results>/{subject}/logs/stage1_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/stage1_{span}.tsv"
+        "<results>/{subject}/benchmarks/stage1_{span}.tsv"
     conda:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
@@ -34,15 +34,15 @@ rule stage1_shard:
 
 rule stage1:
     input:
-        shards=of_shards("stage1", "results/{subject}/shards/stage1/{span}.h5"),
-        like=["results/{subject}/nsd/stimuli_test.h5"],
+        shards=of_shards("stage1", "<results>/{subject}/shards/stage1/{span}.h5"),
+        like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("results/{subject}/stage1"),
-        manifest="results/{subject}/stage1_manifest.tsv",
+        pictures=directory("<results>/{subject}/stage1"),
+        manifest="<results>/{subject}/stage1_manifest.tsv",
     log:
-        "results/{subject}/logs/stage1.log",
+        "<results>/{subject}/logs/stage1.log",
     benchmark:
-        "results/{subject}/benchmarks/stage1.tsv"
+        "<results>/{subject}/benchmarks/stage1.tsv"
     conda:
         "../envs/core.yaml"
     resources:

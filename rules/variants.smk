@@ -19,11 +19,11 @@ use rule recon_shard as variant_shard with:
         clip=clip_files,
         diffusion=diffusion_files,
     output:
-        temp("results/{subject}/shards/variants/{variant}/{span}.h5"),
+        temp("<results>/{subject}/shards/variants/{variant}/{span}.h5"),
     log:
-        "results/{subject}/logs/variant_{variant}_{span}.log",
+        "<results>/{subject}/logs/variant_{variant}_{span}.log",
     benchmark:
-        "results/{subject}/benchmarks/variant_{variant}_{span}.tsv"
+        "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
         variant=configuration.names([*UNGUIDED, ""]),
     params:
@@ -39,13 +39,13 @@ use rule recon_shard as variant_shard with:
 use rule stage1 as variant with:
     input:
         shards=of_shards(
-            "recon", "results/{subject}/shards/variants/{variant}/{span}.h5"
+            "recon", "<results>/{subject}/shards/variants/{variant}/{span}.h5"
         ),
-        like=["results/{subject}/nsd/stimuli_test.h5"],
+        like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("results/{subject}/variants/{variant}/recon"),
-        manifest="results/{subject}/variants/{variant}/recon_manifest.tsv",
+        pictures=directory("<results>/{subject}/variants/{variant}/recon"),
+        manifest="<results>/{subject}/variants/{variant}/recon_manifest.tsv",
     log:
-        "results/{subject}/logs/variant_{variant}.log",
+        "<results>/{subject}/logs/variant_{variant}.log",
     benchmark:
-        "results/{subject}/benchmarks/variant_{variant}.tsv"
+        "<results>/{subject}/benchmarks/variant_{variant}.tsv"

@@ -7,17 +7,17 @@ Out: results/{subject}/volumes/{encoding_accuracy, noise_ceiling, region_{name}}
 
 rule volumes:
     input:
-        predicted_betas="results/{subject}/encoding/betas_test.h5",
-        betas="results/{subject}/nsd/betas_test.h5",
-        rois="results/{subject}/nsd/rois.h5",
-        regions="results/{subject}/nsd/regions.h5",
-        trials="results/{subject}/nsd/stimuli.tsv",
+        predicted_betas="<results>/{subject}/encoding/betas_test.h5",
+        betas="<results>/{subject}/nsd/betas_test.h5",
+        rois="<results>/{subject}/nsd/rois.h5",
+        regions="<results>/{subject}/nsd/regions.h5",
+        trials="<results>/{subject}/nsd/stimuli.tsv",
     output:
-        directory("results/{subject}/volumes"),
+        directory("<results>/{subject}/volumes"),
     log:
-        "results/{subject}/logs/volumes.log",
+        "<results>/{subject}/logs/volumes.log",
     benchmark:
-        "results/{subject}/benchmarks/volumes.tsv"
+        "<results>/{subject}/benchmarks/volumes.tsv"
     conda:
         "../envs/core.yaml"
     resources:

@@ -85,10 +85,10 @@ def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     (checkout / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"bold5000": mine}}))
     options = ["--configfile", "config.bold5000.yaml", "mine.yaml", "--"]
     files = [f"{each}_{split}.h5" for each in ("betas", "stimuli") for split in ("train", "test")]
-    asked = [f"results/CSI1/nsd/{file}" for file in (*files, "captions.json", "regions.h5")]
+    asked = [f"results_bold5000/CSI1/nsd/{file}" for file in (*files, "captions.json", "regions.h5")]
     run = snakemake(checkout, "--cores", "2", *options, *asked)
     assert run.returncode == 0, run.stderr
-    results = checkout / "results/CSI1/nsd"
+    results = checkout / "results_bold5000/CSI1/nsd"
     train, test = (arrays.load(results / f"betas_{split}.h5") for split in ("train", "test"))
     assert train.values.shape == (len(set(shown)) - 6, np.prod(SHAPE) - 1)
     assert (len(test.values), test.values.shape[1]) == (6, np.prod(SHAPE) - 1)
@@ -96,5 +96,5 @@ def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     assert repeats == [3] * 6
     again = snakemake(checkout, "-n", *options, *asked)
     assert "Nothing to be done" in again.stdout + again.stderr
-    whole = snakemake(checkout, "-n", *options, "results/CSI1/recon")
+    whole = snakemake(checkout, "-n", *options, "results_bold5000/CSI1/recon")
     assert whole.returncode == 0, whole.stderr

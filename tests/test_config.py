@@ -55,7 +55,8 @@ def sentence(config, root):
 def test_shipped_file_is_valid_and_mirrored(config, root):
     checked = read(config, root)
     mirrored = checked.model_dump(exclude_unset=True)
-    assert mirrored == config
+    filled = SHIPPED.read_text().replace("{results}/", "results/")
+    assert mirrored == yaml.safe_load(filled) | {"metrics": config["metrics"]}
     assert checked.paths == checked.datasets[config["dataset"]]
     assert checked.subject_number("sub03") == 3
 
@@ -302,6 +303,54 @@ def test_repeats_are_a_variant_with_another_seed(config, root):
     assert all(matches(name) for name in ("some", "some.seed_1", "seed_12", "a.b", "a.b.seed_0"))
     assert not any(matches(name) for name in ("some.seed_", "a_b", ".seed_1", "other", ""))
     assert names([]) == "none"
+
+
+def test_paths_of_datasets_follow_the_root(config, root):
+    config["results"] = "/scratch/lab/results_demo"
+    checked = read(config, root)
+    assert checked.paths.nsd == "/scratch/lab/results_demo/demo/nsd"
+    assert checked.datasets["haxby"].custom.stimuli == "/scratch/lab/results_demo/haxby/stimuli"
+    assert checked.datasets["nsd"].nsd == config["datasets"]["nsd"]["nsd"]
+
+
+FOLDER = "expected a folder of its own, such as results_nsd or /scratch/lab/results_nsd"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("../results", f'results is "../results"; {FOLDER}, without ~ and ..'),
+        ("a/../b", f'results is "a/../b"; {FOLDER}, without ~ and ..'),
+        ("~/results", f'results is "~/results"; {FOLDER}, without ~ and ..'),
+        (".", f'results is "."; {FOLDER}, without ~ and ..'),
+        ("/", f'results is "/"; {FOLDER}, without ~ and ..'),
+        (" ", f'results is " "; {FOLDER}, without ~ and ..'),
+        ("results_{subject}", f"results is \"results_{{subject}}\", which has '{{'; {FOLDER}"),
+        ("<results>", f"results is \"<results>\", which has '<'; {FOLDER}"),
+        ("results*", f"results is \"results*\", which has '*'; {FOLDER}"),
+        ("results/", 'results is "results/"; write results'),
+        ("./results_nsd", 'results is "./results_nsd"; write results_nsd'),
+        ("", 'results is ""; expected text'),
+        (7, "results is 7; expected text"),
+    ],
+)
+def test_roots_that_are_no_folder_of_their_own(config, root, value, expected):
+    config["results"] = value
+    assert sentence(config, root) == expected
+
+
+@pytest.mark.parametrize("value", ["results_nsd", "out/nsd", "/scratch/lab/results_nsd", "results of mine"])
+def test_roots(config, root, value):
+    config["results"] = value
+    checked = read(config, root)
+    assert checked.results == value
+    checked.check_target(f"{value}/sub01/recon")
+    with pytest.raises(ValueError, match="sub03 is not among the subjects"):
+        checked.check_target(f"{value}/sub03/recon")
+    elsewhere = f"^results/sub01/recon does not lie in {value}, .*; ask for {value}/sub01/recon, or"
+    with pytest.raises(ValueError, match=elsewhere):
+        checked.check_target("results/sub01/recon")
+    checked.check_target("results/elsewhere")
 
 
 @pytest.mark.parametrize(

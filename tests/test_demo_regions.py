@@ -14,7 +14,7 @@ from demo import brain
 
 CATEGORIES = {"face": "faces", "words": "words", "place": "places", "body": "bodies"}
 BANDS = ("ecc_0.5", "ecc_1", "ecc_2", "ecc_4", "ecc_beyond")
-LEFT_OUT = (".git", ".venv", ".snakemake", "results", "data", "docs", "*cache*", "*.egg-info")
+LEFT_OUT = (".git", ".venv", ".snakemake", "results*", "data", "docs", "*cache*", "*.egg-info")
 
 
 def link(source: str, target: str) -> str:

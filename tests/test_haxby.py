@@ -13,7 +13,7 @@ from demo import haxby, haxby_runs
 SHIPPED = ROOT / "demo/haxby2001"
 
 
-LEFT_OUT = (".git", ".venv", ".snakemake", "results", "data", "docs", "tests", "*cache*", "*.egg-info")
+LEFT_OUT = (".git", ".venv", ".snakemake", "results*", "data", "docs", "tests", "*cache*", "*.egg-info")
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +145,9 @@ def test_tables_say_what_they_are_about(labelled, tmp_path):
 def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     checkout = shutil.copytree(ROOT, tmp_path / "checkout", ignore=shutil.ignore_patterns(*LEFT_OUT))
     haxby_config = ["--configfile", "config.haxby.yaml", "--"]
-    asked = [f"results/haxby01/nsd/{name}_test.h5" for name in ("betas", "stimuli")]
-    asked += [f"results/haxby01/held_out/{labels}/clip_text.h5" for labels in ("true", "permuted")]
-    run = snakemake(checkout, "--cores", "2", *haxby_config, *asked, "results/haxby01/nsd/captions.json")
+    asked = [f"results_haxby/haxby01/nsd/{name}_test.h5" for name in ("betas", "stimuli")]
+    asked += [f"results_haxby/haxby01/held_out/{labels}/clip_text.h5" for labels in ("true", "permuted")]
+    run = snakemake(checkout, "--cores", "2", *haxby_config, *asked, "results_haxby/haxby01/nsd/captions.json")
     assert run.returncode == 0, run.stderr
     betas = arrays.load(checkout / asked[0])
     assert len(betas.values) == 32
@@ -158,6 +158,6 @@ def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     true, permuted = (arrays.load(checkout / path).values for path in asked[2:])
     assert len(true) == 96
     assert (true != permuted).any(axis=(1, 2)).all()
-    for target in ("results/haxby01/identification", "results/report.html"):
+    for target in ("results_haxby/haxby01/identification", "results_haxby/report.html"):
         planned = snakemake(checkout, "-n", *haxby_config, target)
         assert planned.returncode == 0, planned.stderr

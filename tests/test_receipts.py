@@ -102,7 +102,7 @@ def test_what_a_job_has_made_is_read_whole(large):
     ],
 )
 def test_names_do_not_hold_where_results_lie(path, root, expected):
-    name = receipts.name_of(path, root)
+    name = receipts.name_of(path, root, ".snakemake/storage")
     assert name == expected
     if not path.startswith(".snakemake"):
         assert str(receipts.path_of(name, root)) == path
@@ -131,12 +131,12 @@ def test_a_damaged_receipt_is_none(tmp_path, text):
 def test_an_input_is_noted_by_its_receipt_unless_it_is_another_file(tmp_path):
     path = tmp_path / "sub01/a.h5"
     arrays.save(path, np.zeros((2, 3)), np.arange(2))
-    assert "files" in receipts.note(str(path), tmp_path)
+    assert "files" in receipts.note(str(path), receipts.name_of(path, tmp_path), tmp_path)
     receipt = made("<results>/sub01/a.h5", receipts.contents(path, whole=True))
     receipts.write(receipt, tmp_path)
-    assert receipts.note(str(path), tmp_path) == {"digest": receipt.digest}
+    assert receipts.note(str(path), receipts.name_of(path, tmp_path), tmp_path) == {"digest": receipt.digest}
     arrays.save(path, np.zeros((3, 3)), np.arange(3))
-    assert "files" in receipts.note(str(path), tmp_path)
+    assert "files" in receipts.note(str(path), receipts.name_of(path, tmp_path), tmp_path)
 
 
 def test_a_receipt_inside_a_shard_counts_before_the_one_beside_it(tmp_path):
@@ -147,10 +147,10 @@ def test_a_receipt_inside_a_shard_counts_before_the_one_beside_it(tmp_path):
     for value in (0, 1):
         arrays.save(path, np.full((2, 3), value), np.arange(2))
         receipt = made(name, {}, params=[["a", str(value)]])
-        receipts.finish(receipts.Begun(str(tmp_path), receipt, [str(path)]), embed=True)
+        receipts.finish(receipts.Begun(str(tmp_path), receipt, {name: str(path)}), embed=True)
         if value:
             receipts.write(old, tmp_path)  # beside it lies the receipt of the first
-        noted = receipts.note(str(path), tmp_path)
+        noted = receipts.note(str(path), receipts.name_of(path, tmp_path), tmp_path)
         beside = receipts.read(receipts.place(name, tmp_path))
         assert beside and noted == {"digest": beside.digest}
         assert beside.values == [str(value)]

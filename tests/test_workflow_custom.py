@@ -46,7 +46,7 @@ def custom_checkout(finished_custom, tmp_path):
 
 
 def test_artifacts_without_captions(finished_custom):
-    results = finished_custom / "results/sub01"
+    results = finished_custom / "results_custom/sub01"
     betas = arrays.load(results / "nsd/betas_test.h5")
     ids, images = pictures.read_folder(results / "recon", results / "recon_manifest.tsv")
     assert ids.tolist() == betas.nsd_id.tolist()
@@ -55,7 +55,7 @@ def test_artifacts_without_captions(finished_custom):
     assert list(captions.values()) == [["no caption"]] * (N_TRAIN + N_TEST)
     predicted = arrays.load(results / "ridge/clip_text_test.h5").values
     np.testing.assert_array_equal(predicted, np.repeat(predicted[:1], N_TEST, 0))
-    page = (finished_custom / "results/report.html").read_text()
+    page = (finished_custom / "results_custom/report.html").read_text()
     assert "<dt>World</dt><dd>CUSTOM<small>own data</small>" in page
     assert "V1" in (results / "accuracy/encoding.csv").read_text()
 
@@ -91,7 +91,7 @@ def test_a_picture_more_numbers_them_anew(custom_checkout):
 
 
 def test_problems_are_reported_together_before_any_other_job(custom_checkout):
-    shutil.rmtree(custom_checkout / "results")
+    shutil.rmtree(custom_checkout / "results_custom")
     trials = custom_checkout / "data/custom/sub-01/sub-01_trials.tsv"
     trials.write_text(trials.read_text().replace("\ttrain", "\tvalidation", 1))
     Image.new("CMYK", (SIDE, SIDE)).save(custom_checkout / "data/custom/stimuli/set/00.png", format="JPEG")
@@ -101,7 +101,7 @@ def test_problems_are_reported_together_before_any_other_job(custom_checkout):
     assert "split is 'validation'; expected train, test or n/a\n2. " in run.stderr
     assert run.stderr.rstrip().endswith("set/00.png is CMYK; expected 8-bit RGB or grey (L), so convert it")
     assert "Traceback" not in run.stderr
-    assert not (custom_checkout / "results/sub01/nsd").exists()
+    assert not (custom_checkout / "results_custom/sub01/nsd").exists()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_wrong_configuration_stops_before_any_job(custom_checkout, key, value, s
 
 
 def test_a_variant_that_needs_captions_is_refused(custom_checkout):
-    run = snakemake(custom_checkout, "-n", "results/sub01/variants/without_vision/recon")
+    run = snakemake(custom_checkout, "-n", "results_custom/sub01/variants/without_vision/recon")
     assert run.returncode != 0
     assert "variant without_vision has text_weight 1.0, and dataset custom has no captions" in run.stdout + run.stderr
-    assert snakemake(custom_checkout, "-n", "results/sub01/variants/without_vdvae/recon").returncode == 0
+    assert snakemake(custom_checkout, "-n", "results_custom/sub01/variants/without_vdvae/recon").returncode == 0

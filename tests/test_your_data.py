@@ -16,7 +16,7 @@ from toy_workflow import ROOT
 from brain_diffuser import arrays, pictures
 
 TUTORIAL = ROOT / "docs/your_data.md"
-LEFT_OUT = (".git", ".venv", ".snakemake", "results", "data", "docs", "*cache*", "*.egg-info")
+LEFT_OUT = (".git", ".venv", ".snakemake", "results*", "data", "docs", "*cache*", "*.egg-info")
 N_TRAIN, N_TEST = 12, 4
 SHAPE = 5, 4, 3
 
@@ -52,7 +52,7 @@ def test_the_tutorial_to_the_letter(tmp_path):
         else:
             (name,) = re.findall(r"^# (\S+)\n", text)
             (checkout / name).write_text(text)
-    results = checkout / "results/sub01"
+    results = checkout / "results_custom/sub01"
     ids, images = pictures.read_folder(results / "recon", results / "recon_manifest.tsv")
     assert ids.tolist() == arrays.load(results / "nsd/betas_test.h5").nsd_id.tolist()
     assert len(images) == N_TEST

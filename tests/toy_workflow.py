@@ -25,7 +25,7 @@ from transformers import (
 
 ROOT = Path(__file__).resolve().parents[1]
 N_TRAIN, N_TEST = 16, 8
-LEFT_OUT = (".git", ".venv", ".snakemake", "results", "data", "models", "docs", "tests", "*cache*", "*.egg-info")
+LEFT_OUT = (".git", ".venv", ".snakemake", "results*", "data", "models", "docs", "tests", "*cache*", "*.egg-info")
 CLIP_DIM = tiny_diffusion.VISION_SHAPE[1]
 TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 

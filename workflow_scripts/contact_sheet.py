@@ -16,7 +16,7 @@ with job(snakemake):
         rows = [(stimuli[row], *(images[row] for _, images in made)) for row in shown]
     sheet = pictures.contact_sheet(
         rows,
-        ("stimulus", "stage 1", "reconstruction"),
+        (f"{snakemake.params.dataset}, {snakemake.wildcards.subject}: stimulus", "stage 1", "reconstruction"),
         [captions[str(nsd_id[row])][0] for row in shown],
     )
     with arrays.atomic(snakemake.output[0]) as part:

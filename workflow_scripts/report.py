@@ -86,9 +86,8 @@ with job(snakemake):
         )
         for place, name in enumerate(params.subjects)
     ]
-    spent = [
-        each for each in costs.costs(subjects=params.subjects) if each.stage != "report"
-    ]  # that of an earlier page
+    measured = costs.costs(Path(snakemake.output.page).parent, params.subjects)
+    spent = [each for each in measured if each.stage != "report"]  # that of an earlier page
     with arrays.atomic(snakemake.output.costs) as partial, open(partial, "w", encoding="utf-8") as file:
         costs.write_csv(file, spent)
     report.write(
