@@ -138,21 +138,24 @@ def reading(
 @contextmanager
 def opening(path: str | Path, mend: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
     """An HDF5 file open to read, or one sentence on why it cannot be, or is damaged, and how to mend it."""
-    mend = mend or rerun(path)
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {mend}")
+        raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {mend or rerun(path)}")
     try:
         file = h5py.File(path, rdcc_nbytes=CACHE_BYTES * by_columns)
     except OSError as error:
         reason = str(error).strip().rpartition("(")[2].rstrip(")")
-        raise ValueError(f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {mend}") from error
+        raise ValueError(
+            f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {mend or rerun(path)}"
+        ) from error
     with file:
         try:
             yield file
         except (OSError, KeyError, RuntimeError) as error:
             if not _is_damaged(file):
                 raise
-            raise ValueError(f"{path} is damaged: its content is not what was written ({error}). {mend}") from error
+            raise ValueError(
+                f"{path} is damaged: its content is not what was written ({error}). {mend or rerun(path)}"
+            ) from error
 
 
 def _is_damaged(file: h5py.File) -> bool:

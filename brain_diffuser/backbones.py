@@ -18,20 +18,23 @@ class Backbone(NamedTuple):
     unconditional: tuple[Float[Tensor, "1 tokens dim"], ...]
 
 
-def load(
-    name: str, folder: str | Path, clip_folder: str | Path, device: str | torch.device, dtype: torch.dtype
+def load_versatile_diffusion(
+    folder: str | Path, clip_folder: str | Path, device: str | torch.device, dtype: torch.dtype
 ) -> Backbone:
-    """One of `layouts.CONDITIONS`; the embeddings that condition it are float32, whatever the `dtype`.
+    """Versatile Diffusion, whose unguided pass sees the embeddings of CLIP. For the arguments see `load`."""
+    models = weights.load(folder, device, dtype)
+    read_text = clip.ClipText.load(clip_folder, device=device)
+    read_vision = clip.ClipVision.load(clip_folder, device=device)
+    return Backbone(models, clip.unconditional(read_text, read_vision, recon.picture_size(*models)))
 
-    Versatile Diffusion's unguided pass sees the embeddings of CLIP; Stable Diffusion's folder holds its own text tower.
 
-    Raises FileNotFoundError, ValueError: what the loaders raise; a UNet that reads another text tower.
+def load_stable_diffusion(
+    folder: str | Path, clip_folder: str | Path, device: str | torch.device, dtype: torch.dtype
+) -> Backbone:
+    """Stable Diffusion, whose folder holds its own text tower. For the arguments see `load`.
+
+    Raises ValueError: a UNet that reads another text tower.
     """
-    if name == "versatile_diffusion":
-        models = weights.load(folder, device, dtype)
-        read_text = clip.ClipText.load(clip_folder, device=device)
-        read_vision = clip.ClipVision.load(clip_folder, device=device)
-        return Backbone(models, clip.unconditional(read_text, read_vision, recon.picture_size(*models)))
     models = stable.load(folder, device, dtype)
     read_text = clip.HiddenText.load(folder, device=device)
     width = models[0].unet.config["cross_attention_dim"]
@@ -41,3 +44,29 @@ def load(
             "the same. Are both of one model?"
         )
     return Backbone(models, (read_text([""]),))
+
+
+BACKBONES = {"versatile_diffusion": load_versatile_diffusion, "stable_diffusion": load_stable_diffusion}
+
+
+def load(
+    name: str, folder: str | Path, clip_folder: str | Path, device: str | torch.device, dtype: torch.dtype
+) -> Backbone:
+    """One of `layouts.CONDITIONS` with what its unguided pass is told.
+
+    Parameters
+    ----------
+    name : str
+        The diffusion model.
+    folder : path
+        Its weights.
+    clip_folder : path
+        CLIP's towers; not read for Stable Diffusion.
+    device : device
+        Where the networks run.
+    dtype : dtype
+        Of the networks; the embeddings that condition them are float32 whatever it is.
+
+    Raises FileNotFoundError, ValueError: what the loaders raise.
+    """
+    return BACKBONES[name](folder, clip_folder, device, dtype)

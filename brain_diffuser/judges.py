@@ -135,10 +135,8 @@ def load(judge: str, protocol: str, folder: str | Path, clip: str | Path, device
                 f"the judge {judge} reads {path}, which does not exist; put it there (docs/real_data.md says where it "
                 f"comes from and how to have it fetched), or drop {judge} from metrics.judges in config.yaml"
             )
-    if judge == "efficientnet_lite0":
-        return _load_efficientnet_lite(device)
-    if judge == "clip":
-        return _load_clip(protocol, clip, device)
+    if judge in LOADERS:
+        return LOADERS[judge](protocol, clip, device)
     architecture = ARCHITECTURES[judge]
     (path,) = layouts.judge_files(judge, protocol, folder, clip)
     network = _build(judge, architecture)
@@ -148,7 +146,7 @@ def load(judge: str, protocol: str, folder: str | Path, clip: str | Path, device
     return Judge(architecture.layers, Preparation(protocol, size), _tap(network, architecture.layers.values(), device))
 
 
-def _load_efficientnet_lite(device: str | torch.device) -> Judge:
+def _load_efficientnet_lite(protocol: str, clip: str | Path, device: str | torch.device) -> Judge:
     network = networks.load_efficientnet_lite(networks.packaged_weights("lite0"), device)
     return Judge(
         dict.fromkeys(metrics("efficientnet_lite0"), "pooled"),
@@ -164,6 +162,10 @@ def _load_clip(protocol: str, clip: str | Path, device: str | torch.device) -> J
     vision = ClipVision.load(clip, device)
     prepare = Preparation(protocol, vision.preprocess.crop[0], vision.preprocess.mean, vision.preprocess.std)
     return Judge({"clip": "pooled"}, prepare, lambda pixels: {"pooled": vision.model(pixels.to(device)).image_embeds})
+
+
+LOADERS = {"efficientnet_lite0": _load_efficientnet_lite, "clip": _load_clip}
+"""Judges that are none of torchvision's networks."""
 
 
 def _build(judge: str, architecture: Architecture) -> nn.Module:

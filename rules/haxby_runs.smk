@@ -168,6 +168,6 @@ rule identification:
         world=list(WORLD),
         judges=lambda wildcards: PATHS.judges,
         clip=lambda wildcards: PATHS.clip,
-        code=code("identification.py"),
+        code=code("identification.py", judges=cfg.metrics.judges),
     script:
         "../workflow_scripts/identification.py"

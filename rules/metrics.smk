@@ -58,7 +58,7 @@ rule judged_shard:
         cfg=settings("metrics.protocol"),
         judges=lambda wildcards: PATHS.judges,
         clip=lambda wildcards: PATHS.clip if wildcards.judge == "clip" else None,
-        code=code("judged_shard.py"),
+        code=lambda wildcards: code("judged_shard.py", judges=wildcards.judge),
     script:
         "../workflow_scripts/judged_shard.py"
 
@@ -82,7 +82,9 @@ rule judged:
         runtime=more(30),
     params:
         cfg=settings("metrics.control_seed"),
-        code=code("judged.py"),
+        code=lambda wildcards: code(
+            "judged.py", judges=wildcards.judge, kinds=kinds_of(wildcards.judge)
+        ),
     script:
         "../workflow_scripts/judged.py"
 
@@ -157,7 +159,7 @@ rule consistency:
         cfg=settings("metrics"),
         judges=lambda wildcards: PATHS.judges,
         clip=lambda wildcards: PATHS.clip,
-        code=code("consistency.py"),
+        code=code("consistency.py", judges=cfg.metrics.judges),
     script:
         "../workflow_scripts/consistency.py"
 

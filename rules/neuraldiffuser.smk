@@ -84,7 +84,7 @@ rule guided_shard:
             "compute.dtype",
         ),
         tower=lambda wildcards: PATHS.clip_taps,
-        code=code("guided.py"),
+        code=lambda wildcards: code("guided.py", backbones=backbone_of(wildcards)),
     script:
         "../workflow_scripts/guided.py"
 

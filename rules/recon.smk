@@ -33,7 +33,7 @@ rule recon_shard:
         backbone="versatile_diffusion",
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("recon.py"),
+        code=code("recon.py", backbones="versatile_diffusion"),
     script:
         "../workflow_scripts/recon.py"
 

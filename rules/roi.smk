@@ -86,7 +86,7 @@ rule optimal_pictures:
         numbered=True,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("roi_pictures.py"),
+        code=code("roi_pictures.py", backbones="versatile_diffusion"),
     script:
         "../workflow_scripts/roi_pictures.py"
 
@@ -143,7 +143,7 @@ use rule optimal_pictures as perturbed_pictures with:
         numbered=False,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("roi_pictures.py"),
+        code=code("roi_pictures.py", backbones="versatile_diffusion"),
 
 
 rule optimal_seen:
@@ -176,7 +176,7 @@ rule optimal_seen:
         categories=list(cfg.roi.contributions.categories.items()),
         judges=lambda wildcards: PATHS.judges,
         clip=lambda wildcards: PATHS.clip,
-        code=code("roi_seen.py"),
+        code=code("roi_seen.py", judges=cfg.roi.judge),
     script:
         "../workflow_scripts/roi_seen.py"
 

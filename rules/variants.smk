@@ -33,7 +33,7 @@ use rule recon_shard as variant_shard with:
             "recon",
             "compute.dtype",
         ),
-        code=code("recon.py"),
+        code=lambda wildcards: code("recon.py", backbones=backbone_of(wildcards)),
 
 
 use rule stage1 as variant with:

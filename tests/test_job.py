@@ -21,7 +21,7 @@ def snakemake(tmp_path, monkeypatch):
         log=[str(tmp_path / "recon.log")],
         input=["text.h5"],
         output=["results/sub01/recon.h5"],
-        params=Namedlist(fromdict={"steps": 4, "code": "recon.py of the plan"}),
+        params=Namedlist(fromdict={"steps": 4, "code": '["workflow_scripts/recon.py", {}, "as planned"]'}),
         config={"dataset": "toy"},
         threads=torch.get_num_threads(),
     )
@@ -38,15 +38,15 @@ def test_only_a_job_that_ends_well_leaves_receipts(snakemake, error):
     found = receipts.read(place)
     assert found and found.digest == receipts.digest(receipts.contents(snakemake.output[0]))
     assert found.rule == "recon"
-    assert dict(found.params) == {"steps": "4", "code": f"'recon.py {key_of_recon()}'"}
+    assert dict(found.params) == {"steps": "4", "code": repr(code_now())}
     assert begun and begun.inputs_digest
     with pytest.raises((error, SystemExit)), job(snakemake):
         raise error
     assert receipts.read(place) == found
 
 
-def key_of_recon():
-    return provenance.code_key(jobs.ROOT / "workflow_scripts/recon.py", jobs.ROOT)
+def code_now():
+    return provenance.told(provenance.Code(jobs.ROOT), "workflow_scripts/recon.py", {})
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ AFTER_KERNEL = {"encoding_kernel", "encoding", "accuracy", "retrieval"}
 AFTER_RECON = {*judged("recon"), "contact_sheet"}
 AFTER_STAGE1 = {"recon", *judged("stage1"), *AFTER_RECON}
 AFTER_VDVAE_RIDGE = {"stage1", *AFTER_STAGE1}
+AFTER_RIDGE = {"encoding", "accuracy", "retrieval"} | RIDGE | AFTER_VDVAE_RIDGE
 ALL_JUDGED = {rule for each in ("stage1", "recon", "mean_image", "vdvae", "autoencoder") for rule in judged(each)}
 
 
@@ -117,19 +118,36 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
 
 
 @pytest.mark.parametrize(
-    ("module", "expected"),
+    ("module", "old", "new", "expected"),
     [
-        ("brain_diffuser/diffusion/ddim.py", {"recon", "autoencoder_reference", *judged("autoencoder")} | AFTER_RECON),
-        ("brain_diffuser/metrics.py", ALL_JUDGED),
-        ("brain_diffuser/stage1.py", {"vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE),
-        ("brain_diffuser/ridge.py", {"ridge_kernel", *AFTER_KERNEL} | RIDGE | AFTER_VDVAE_RIDGE),
-        ("workflow_scripts/contact_sheet.py", {"contact_sheet"}),
-        ("demo/brain.py", set()),
+        (
+            "brain_diffuser/diffusion/ddim.py",
+            "    for t, t_below in zip",
+            "    x = x * 1.0\n    for t, t_below in zip",
+            {"recon", "autoencoder_reference", *judged("autoencoder")} | AFTER_RECON,
+        ),
+        ("brain_diffuser/metrics.py", "BLOCK_ITEMS = 2**24", "BLOCK_ITEMS = 2**23", ALL_JUDGED),
+        (
+            "brain_diffuser/stage1.py",
+            "U_RANGE = 1e-5",
+            "U_RANGE = 1e-6",
+            {"vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE,
+        ),
+        ("brain_diffuser/ridge.py", "WIDEST_BLOCK = 2048", "WIDEST_BLOCK = 1024", AFTER_RIDGE),
+        (
+            "brain_diffuser/ridge.py",
+            "of_train = add_gram(1.0",
+            "of_train = add_gram(2.0",
+            {"ridge_kernel", *AFTER_KERNEL} | RIDGE | AFTER_VDVAE_RIDGE,
+        ),
+        ("workflow_scripts/contact_sheet.py", '"stimulus",', '"seen",', {"contact_sheet"}),
+        ("demo/brain.py", "N_OTHER = 4240", "N_OTHER = 4241", set()),
     ],
 )
-def test_edited_module_reruns_the_rules_that_import_it(checkout, module, expected):
-    with open(checkout / module, "a") as file:
-        file.write("\nEDITED = True\n")
+def test_edited_definition_reruns_the_rules_that_reach_it(checkout, module, old, new, expected):
+    text = (checkout / module).read_text()
+    assert old in text
+    (checkout / module).write_text(text.replace(old, new, 1))
     assert planned(checkout) == expected
 
 
@@ -137,7 +155,7 @@ def test_edits_without_meaning_rerun_nothing(checkout):
     for path in [*checkout.rglob("*.py"), *checkout.rglob("*.smk")]:
         path.touch()
     ddim = checkout / "brain_diffuser/diffusion/ddim.py"
-    ddim.write_text("# a comment\n" + ddim.read_text())
+    ddim.write_text("# a comment\n" + ddim.read_text() + "\nUNUSED = True\n")
     config = checkout / "config.yaml"
     sections = config.read_text().split("\nrecon:")
     config.write_text(sections[0] + "\n# another comment\nrecon:" + sections[1])

@@ -1,0 +1,79 @@
+"""What an edit of the code runs again in a finished workflow: everything that it can change, and nothing else."""
+
+import re
+
+import pytest
+from toy_workflow import planned, snakemake
+
+CODE = "brain_diffuser"
+
+MEANINGLESS = {
+    "version": (f"{CODE}/__init__.py", '"0.1.0"', '"0.1.1"'),
+    "error_in_arrays": (
+        f"{CODE}/arrays.py",
+        "is missing; expected an HDF5 file",
+        "is not there; expected an HDF5 file",
+    ),
+    "advice_in_arrays": (f"{CODE}/arrays.py", "Delete it and run again", "Remove it and run again"),
+    "seconds_between_progress_lines": (
+        f"{CODE}/job.py",
+        "SECONDS_BETWEEN_LINES = 10.0",
+        "SECONDS_BETWEEN_LINES = 20.0",
+    ),
+    "one_more_judge": (
+        f"{CODE}/layouts.py",
+        "JUDGES = {\n",
+        'JUDGES = {\n    "sharper": PublishedJudge({"sharper": "two_way"}, {}),\n',
+    ),
+    "one_more_architecture": (
+        f"{CODE}/judges.py",
+        "ARCHITECTURES = {\n",
+        'ARCHITECTURES = {\n    "sharper": Architecture("resnet101", {"sharper": "avgpool"}, 224, {}),\n',
+    ),
+    "one_more_kind_of_metric": (f"{CODE}/metrics.py", "KINDS = {", 'KINDS = {"two_way_of_all": two_way, '),
+    "one_more_feature": (
+        f"{CODE}/features.py",
+        "FEATURES = {\n",
+        'FEATURES = {\n    "clip_pooled": Feature(load_clip_vision, clip_vision, "images", ("dim",)),\n',
+    ),
+    "one_more_backbone": (f"{CODE}/backbones.py", "BACKBONES = {", 'BACKBONES = {"flux": load_stable_diffusion, '),
+    "error_in_devices": (f"{CODE}/devices.py", "not enough memory; lower", "too little memory; lower"),
+    "error_in_ridge": (f"{CODE}/ridge.py", "expected one mask", "expected the same mask"),
+    "docstring": (f"{CODE}/ridge.py", "The kernels X X^T and", "The two kernels X X^T and"),
+    "unused_definition": (f"{CODE}/arrays.py", "CHUNK_BYTES = 2**20\n", "CHUNK_BYTES = 2**20\nEDITED = True\n"),
+    "unused_method_of_reading": (f"{CODE}/fetch.py", 'f"{path.name}.part.json"', 'f"{path.name}.part.yaml"'),
+}
+FEW = {
+    "gap_of_contact_sheet": (f"{CODE}/pictures.py", "max(2, cell // 32)", "max(3, cell // 32)", {"contact_sheet"}),
+    "axis_label": (f"{CODE}/accuracy.py", 'ylabel="features, %"', 'ylabel="features in %"', {"accuracy"}),
+    "style_of_report": (f"{CODE}/report.css", "{", "{ ", {"report"}),
+    "labels_of_atlas": (f"{CODE}/atlas_labels.tsv", "\n", "\n\n", {"nsd_regions", "accuracy", "report"}),
+    "published_scores": (f"{CODE}/published_scores.tsv", "\n", "\n\n", {"metrics", "report"}),
+}
+
+
+def edit(root, name, old, new):
+    text = (root / name).read_text(encoding="utf-8")
+    assert old in text
+    (root / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_edits_that_change_no_result_run_nothing_again(checkout):
+    """All at once; if this fails, one of them counts."""
+    for name, old, new in MEANINGLESS.values():
+        edit(checkout, name, old, new)
+    assert planned(checkout) == set()
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_edits_of_what_few_jobs_write_run_few_again(checkout, name):
+    *what, expected = FEW[name]
+    edit(checkout, *what)
+    assert planned(checkout) == expected
+    assert n_jobs(checkout) <= 4
+
+
+def n_jobs(checkout):
+    """How many jobs a dry run has, the target apart."""
+    found = re.search(r"^total +(\d+)$", snakemake(checkout, "-n").stdout, re.M)
+    return int(found[1]) - 1 if found else 0
