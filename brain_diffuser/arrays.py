@@ -99,7 +99,7 @@ def _describe(values: h5py.Dataset, name: str, text: str) -> None:
 
 @contextmanager
 def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
-    """An HDF5 file to be filled, in a format whose own structure has checksums; it has its name once the block ends well.
+    """An HDF5 file to be filled, in a format with checksums of its structure; it has its name once the block ends well.
 
     `options` are h5py's.
     """

@@ -350,6 +350,10 @@ class Fetch(Section):
     servers: Servers
 
 
+class Provenance(Section):
+    strict_versions: bool
+
+
 class Config(Section):
     dataset: Text
     results: Text
@@ -372,6 +376,7 @@ class Config(Section):
     report: Report
     shards: Shards
     compute: Compute
+    provenance: Provenance
     fetch: Fetch
 
     @property

@@ -11,7 +11,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype of the networks; "auto" is the GPU if there is one, and the first precision of layouts.PRECISIONS.
+    """Device and dtype of the networks; "auto" is the GPU if there is one, and the first of layouts.PRECISIONS.
 
     "mps" is the GPU of an Apple computer.
 
@@ -26,7 +26,8 @@ def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
         dtype = layouts.PRECISIONS[device][0]
     if dtype not in layouts.PRECISIONS[device]:
         raise ValueError(
-            f"compute.dtype is {dtype}, which is not for {device}; choose one of {', '.join(layouts.PRECISIONS[device])}"
+            f"compute.dtype is {dtype}, which is not for {device}; choose one of "
+            f"{', '.join(layouts.PRECISIONS[device])} (auto keeps the precision in which a folder of results was begun)"
         )
     return torch.device(device), getattr(torch, dtype)
 

@@ -24,9 +24,10 @@ log = logging.getLogger(__name__)
 def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterator[receipts.Begun | None]:
     """Run the body as a job of a rule: log to its file and to stderr, and leave a receipt of every output.
 
-    Yields what the job saw when it began. `embed` writes receipts into HDF5 outputs as well. What a killed predecessor
-    left is removed. Wrong input or files (ValueError, OSError) end the job with one sentence on stderr and the traceback in the
-    log file; any other exception is a fault of the code and shows its traceback in both.
+    Yields what the job saw when it began, or None without `receipt`. `embed` writes receipts into HDF5 outputs as well.
+    What a killed predecessor left is removed. Wrong input or files (ValueError, OSError) end the job with one sentence
+    on stderr and the traceback in the log file; any other exception is a fault of the code and shows its traceback in
+    both.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
     terminal = logging.StreamHandler(sys.stderr)

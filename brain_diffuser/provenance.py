@@ -41,7 +41,7 @@ def code_key(script: str | Path, root: str | Path, entries: Entries | None = Non
 
 
 def told(code: "Code", script: str, entries: Entries) -> str:
-    """A key that says of which script below the root, and of which entries of dicts, it is; the job computes it again."""
+    """A key that says of which script and of which entries of dicts it is, so that the job can compute it again."""
     return json.dumps([script, dict(entries), code.key(code.root / script, entries)], sort_keys=True)
 
 

@@ -1,9 +1,9 @@
 """Receipts: what made an artifact, in a file beside it that its own job writes.
 
-The receipt of `results/sub01/ridge/vdvae_test.h5` is `results/sub01/ridge/.receipts/vdvae_test.h5.json`. It holds the rule,
-its parameters and code as the job itself saw them, the digest of every input, and the digest of the artifact. It lies
-outside of folders that are artifacts, outlives temporary shards, and travels with the folder of results. How Snakemake's
-own records are made to agree with receipts is told in reconcile.py, which no job imports.
+The receipt of `results/sub01/ridge/vdvae_test.h5` is `results/sub01/ridge/.receipts/vdvae_test.h5.json`. It holds the
+rule, its parameters and code as the job itself saw them, the digest of every input, and the digest of the artifact. It
+lies outside of folders that are artifacts, outlives temporary shards, and travels with the folder of results. How
+Snakemake's own records are made to agree with receipts is told in reconcile.py, which no job imports.
 """
 
 import hashlib
@@ -11,8 +11,10 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,11 @@ TIMESTAMP = ".snakemake_timestamp"  # Snakemake's, in every folder that is an ar
 EMBEDDED = "receipt"  # attribute of an HDF5 file that Snakemake's cache may hand on without its neighbours
 LARGE = 64 * 2**20  # bytes; an input above is known by size, date and samples, not by all of its content
 SAMPLES, SAMPLE = 64, 64 * 2**10  # so many of so many bytes, evenly spread, the first and the last included
-VERSIONED = ("numpy", "h5py", "torch", "diffusers", "transformers", "sklearn", "scipy", "skimage", "PIL", "nibabel")
+SOFTWARE = {
+    **{name: name for name in ("numpy", "h5py", "torch", "diffusers", "transformers", "scipy", "nibabel")},
+    **{"sklearn": "scikit-learn", "skimage": "scikit-image", "PIL": "pillow", "torchvision": "torchvision"},
+}
+"""Modules whose versions are recorded, and the packages that they come from."""
 
 Entry = list  # size in bytes, date in nanoseconds, digest
 Files = dict[str, Entry]
@@ -118,14 +124,23 @@ def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
 
 def finish(begun: Begun, *, embed: bool = False) -> None:
     """Write the receipt of every output, one after the other; `embed` writes it into the HDF5 file, too."""
-    versions = {name: sys.modules[name].__version__ for name in VERSIONED if name in sys.modules}
+    versions = software_versions(each for module, each in SOFTWARE.items() if module in sys.modules)
     for name, path in begun.outputs.items():
         made = Receipt(**asdict(begun.made) | {"output": name})
-        made.versions = {"python": platform.python_version(), **versions}
+        made.versions = versions
         if embed:
             _embed(path, made)
         made.files = contents(path, whole=True)
         write(made, begun.root)
+
+
+def software_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of packages, of those that are installed."""
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def name_of(path: str | Path, root: str | Path, copies: str | Path = "") -> str:

@@ -1,9 +1,9 @@
 """Snakemake's records, made to say what receipts say, once per start and before Snakemake reads them.
 
-Snakemake decides by records below .snakemake what has to run again. They hold what the main process believed: it records
-a job that fails as if it had ended well, and it knows nothing of what a job has really read. Here each record is
-rewritten from the receipt (receipts.py) that the job itself has left, so that Snakemake compares what was with what is
-wanted now and gives its own reason. No job imports this module: an edit of it reruns nothing.
+Snakemake decides by records below .snakemake what has to run again. They hold what the main process believed: it
+records a job that fails as if it had ended well, and it knows nothing of what a job has really read. Here each record
+is rewritten from the receipt (receipts.py) that the job itself has left, so that Snakemake compares what was with what
+is wanted now and gives its own reason. No job imports this module: an edit of it reruns nothing.
 
 What Snakemake 9.27 does, and why records are rewritten instead of deleted: docs/decisions.md, 2026-11-29.
 """

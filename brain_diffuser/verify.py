@@ -2,9 +2,10 @@
 
     python -m brain_diffuser.verify [FOLDER]
 
-Changes nothing. Ends with 0 if all agrees, else with 1 after a sentence for each difference: the artifact, its stage, and
-the command that makes it again (with the arguments of your runs, such as --configfile). A run of snakemake compares sizes and dates, and content only where these differ; this
-command reads everything. A folder that was copied elsewhere is verified where it is.
+Changes nothing. Ends with 0 if all agrees, else with 1 after a sentence for each difference: the artifact, its stage,
+and the command that makes it again, to which the arguments of your runs belong, such as --configfile. A run of
+snakemake compares sizes and dates, and content only where these differ; this command reads everything. A folder that
+was copied elsewhere is verified where it is.
 """
 
 import argparse

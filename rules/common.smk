@@ -29,6 +29,7 @@ from brain_diffuser import (
     nsd,
     plan,
     provenance,
+    receipts,
     reconcile,
     regions,
     score_tables,
@@ -88,7 +89,9 @@ if workflow.is_main_process:
         dataset_record.check(
             Path(RESULTS), DATASET, WORLD.name, is_local=STORAGE is None
         )
-    MADE = reconcile.Results(RESULTS, STORAGE)
+    strict = cfg.provenance.strict_versions
+    versions = receipts.software_versions(receipts.SOFTWARE.values()) if strict else {}
+    MADE = reconcile.Results(RESULTS, STORAGE, versions)
     MADE.agree()
     if Path(workflow.main_snakefile).resolve() == ROOT / "Snakefile":
         with one_sentence():

@@ -83,7 +83,7 @@ rule report:
         settings={
             key: value
             for key, value in SETTINGS.items()
-            if key not in ("results", "demo", "compute", "fetch")
+            if key not in ("results", "demo", "compute", "provenance", "fetch")
             and (key != "guidance" or cfg.report.guidance)
             and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },

@@ -143,17 +143,19 @@ def test_a_receipt_inside_a_shard_counts_before_the_one_beside_it(tmp_path):
     """As where a cache brings another shard of the same size."""
     path = tmp_path / "sub01/shards/features/00000-00002.h5"
     name = "<results>/sub01/shards/features/00000-00002.h5"
-    digests = set()
-    for value in (0, 1):
-        arrays.save(path, np.full((2, 3), value), np.arange(2))
-        receipt = made(name, {}, params=[["a", str(value)]])
-        receipts.finish(receipts.Begun(str(tmp_path), receipt, {name: str(path)}), embed=True)
-        if value:
-            receipts.write(old, tmp_path)  # beside it lies the receipt of the first
-        noted = receipts.note(str(path), receipts.name_of(path, tmp_path), tmp_path)
-        beside = receipts.read(receipts.place(name, tmp_path))
-        assert beside and noted == {"digest": beside.digest}
-        assert beside.values == [str(value)]
-        old = beside
-        digests.add(beside.digest)
-    assert len(digests) == 2
+    first, second = (made(name, {}, params=[["a", value]]) for value in "12")
+    arrays.save(path, np.full((2, 3), 1), np.arange(2))
+    receipts.finish(receipts.Begun(str(tmp_path), first, {name: str(path)}), embed=True)
+    place = receipts.place(name, tmp_path)
+    old = place.read_bytes()
+    arrays.save(path, np.full((2, 3), 2), np.arange(2))
+    receipts.finish(receipts.Begun(str(tmp_path), second, {name: str(path)}), embed=True)
+    new = place.read_bytes()
+    assert new != old
+    place.write_bytes(old)
+    noted = receipts.note(str(path), name, tmp_path)
+    assert place.read_bytes() == new
+    found = receipts.read(place)
+    assert found
+    assert noted == {"digest": found.digest}
+    assert found.values == ["2"]

@@ -1,4 +1,4 @@
-"""What the next run does after something went wrong, was edited, replaced, copied or damaged: jobs are counted by name."""
+"""What the next run does after something went wrong or was edited, replaced, copied or damaged: jobs are counted."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ def alter(path):
 
 
 def copy(source, target, *, dates):
-    """A copy of a checkout as somebody takes it elsewhere, without Snakemake's folder, with new dates or with the old."""
+    """A checkout as somebody copies it elsewhere: without Snakemake's folder, with new dates or with the old ones."""
     ignored = shutil.ignore_patterns(".snakemake")
     return shutil.copytree(source, target, ignore=ignored, copy_function=shutil.copy2 if dates else shutil.copy)
 
