@@ -31,7 +31,7 @@ def main() -> None:
     subjects = [f"sub{number:02d}" for number in range(1, options.subjects + 1)]
     with tempfile.TemporaryDirectory() as folder:
         checkout = write(Path(folder), subjects)
-        targets = ["all", *(f"results/{each}/ablations" for each in subjects)]
+        targets = ["all", *(f"results_nsd/{each}/ablations" for each in subjects)]
         profile = ["--workflow-profile", f"profiles/{options.profile}"] if options.profile else []
         command = [sys.executable, "-m", "snakemake", "-n", *profile, "--configfile", "config.paper.yaml", "all.yaml"]
         for _ in range(options.times):

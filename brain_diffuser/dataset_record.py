@@ -127,10 +127,9 @@ def _has_results(results: Path) -> bool:
 
 
 def _described(dataset: Mapping[str, Any]) -> str:
-    """A dataset's name; with how it comes about where that is not to be expected."""
-    words = ["simulated" * bool(dataset.get("simulated")), str(dataset.get("adapter", "none")).replace("none", "")]
-    about = ", ".join(filter(None, words))
-    return f"{dataset['dataset']} ({about})" if about else str(dataset["dataset"])
+    """A dataset's name and how it comes about, where the name alone does not tell two apart."""
+    words = ["simulated" if dataset.get("simulated") else "", str(dataset.get("layout")), str(dataset.get("adapter"))]
+    return f"{dataset['dataset']} ({', '.join(word for word in words if word not in ('', 'none', 'None'))})"
 
 
 def _inferred(results: Path, name: str, label: str) -> str | None:

@@ -212,7 +212,7 @@ def look_for(key, path):
 
 
 def source(key, paths):
-    """What a rule reads and no rule makes: one path or several, of a key of the configuration.
+    """One path or several that a key of the configuration leads to, read by a job and made by none.
 
     For input functions alone. Snakemake drops a job whose input is missing if its output exists, and passes over errors
     of input functions there, but not over the end of the process. Other targets never ask.

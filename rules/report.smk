@@ -80,8 +80,9 @@ rule report:
         page=hashlib.sha256(
             b"".join((ROOT / "brain_diffuser" / name).read_bytes() for name in PAGE)
         ).hexdigest(),
+        # paths of datasets as they are written, {results} in them: the same page wherever the folder lies
         settings={
-            key: value
+            key: config["datasets"] if key == "datasets" else value
             for key, value in SETTINGS.items()
             if key not in ("results", "demo", "compute", "provenance", "fetch")
             and (key != "guidance" or cfg.report.guidance)

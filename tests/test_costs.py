@@ -3,6 +3,8 @@
 import csv
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 from toy_workflow import ROOT
@@ -86,6 +88,13 @@ def test_a_table_that_is_cut_short(results):
     (results / "sub01/benchmarks/x.tsv").write_text("")
     with pytest.raises(ValueError, match=r"x\.tsv is no table of Snakemake's benchmarks; delete it"):
         costs.costs(results)
+
+
+def test_the_command_names_the_folder_that_is_not_there(tmp_path):
+    command = [sys.executable, "-m", "brain_diffuser.costs", "results_nsd"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("results_nsd is not here; run this in the folder that holds it")
 
 
 def test_every_job_of_the_workflow_has_a_stage():

@@ -54,11 +54,12 @@ def test_another_dataset_is_one_sentence_with_both_names_and_the_remedies(result
         dataset_record.check(results, DEMO, "DEMO")
     assert str(caught.value) == (
         f"{results} has the results of dataset toy, and this run is of dataset demo (nothing was changed); give it "
-        f"another folder, such as results: results_demo, or go back to toy with its --configfile, or move {results} away"
+        f"another folder, such as results: results_demo, or go back to toy with its --configfile, or move {results} "
+        "away"
     )
-    with pytest.raises(ValueError, match=r"of dataset toy, and this run is of dataset toy \(simulated\)"):
+    with pytest.raises(ValueError, match=r"dataset toy \(nsd\), and this run is of dataset toy \(simulated, nsd\)"):
         dataset_record.check(results, TOY | {"simulated": True}, "DEMO")
-    with pytest.raises(ValueError, match=r"dataset toy, and this run is of dataset toy \(custom, haxby\)"):
+    with pytest.raises(ValueError, match=r"dataset toy \(nsd\), and this run is of dataset toy \(custom, haxby\)"):
         dataset_record.check(results, TOY | {"layout": "custom", "adapter": "haxby"}, "TOY")
 
 
@@ -132,9 +133,8 @@ def test_a_run_of_another_dataset_stops_and_one_in_a_folder_of_its_own_does_not(
     assert run.returncode == 0, run.stderr
     assert "results_other/sub01/recon" in run.stdout
     assert not (checkout / "results_other").exists()
-    said = subprocess.run(
-        [*estimate, "results=results_other"], cwd=checkout, capture_output=True, text=True, check=False
-    )
+    elsewhere = [*estimate, "results=results_other"]
+    said = subprocess.run(elsewhere, cwd=checkout, capture_output=True, text=True, check=False)
     assert "Dataset other, results in results_other; results_other has no speeds of this dataset yet." in said.stdout
     assert "measured here" not in said.stdout
     mine = subprocess.run([*estimate[:3], "--forceall"], cwd=checkout, capture_output=True, text=True, check=False)
@@ -153,9 +153,7 @@ def test_a_run_of_another_dataset_stops_and_one_in_a_folder_of_its_own_does_not(
 def test_a_target_in_another_folder_is_one_sentence(checkout):
     run = snakemake(checkout, "-n", "results/sub01/recon", "--config", "results=results_other")
     assert run.returncode == 1
-    assert (
-        "results/sub01/recon does not lie in results_other, which is results in config.yaml" in run.stdout + run.stderr
-    )
+    assert "results/sub01/recon does not lie in results_other, which is results in" in run.stdout + run.stderr
 
 
 def test_tables_and_the_closing_line_name_the_dataset(finished):
@@ -163,9 +161,9 @@ def test_tables_and_the_closing_line_name_the_dataset(finished):
 
 
 def test_a_folder_moves_with_its_results(checkout):
-    """Under another name in another place: nothing is done again but what reads the folder itself."""
+    """Under another name: nothing is done again."""
     (checkout / "results").rename(checkout / "results_toy")
     edit_config(checkout, "results", "results_toy")
-    run = snakemake(checkout, "-n", "--rerun-triggers", "mtime")
+    run = snakemake(checkout, "-n")
     assert run.returncode == 0, run.stderr
     assert "Nothing to be done" in run.stdout + run.stderr

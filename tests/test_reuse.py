@@ -42,6 +42,15 @@ def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     other = snakemake(lab, "-n", *profile, "--forceall", "results/sub01/recon")
     assert other.returncode == 0, other.stderr
     assert "decoding_features_shard" in other.stdout
+    elsewhere = snakemake(lab, "-n", *profile, "results_lab/sub01/recon", "--config", "results=results_lab")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "results_lab/my_captions.json" in elsewhere.stdout
+    assert "results/" not in elsewhere.stdout
+    config = "    config: config\n"
+    (lab / "Snakefile").write_text(snakefile.replace(config, f'{config}    pathvars: results="mine"\n'))
+    refused = snakemake(lab, "-n", *profile)
+    assert refused.returncode == 1
+    assert "the module statement sets the pathvar results to mine, config.yaml to results; leave" in refused.stderr
 
 
 def test_the_catalog_is_told_what_holds():

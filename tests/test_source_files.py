@@ -111,8 +111,8 @@ def turn(path):
         (remove(STIMULI), f"datasets.toy.nsd leads to {STIMULI}, {NOT_THERE}", "nsd/regions.h5"),
         (turn(STIMULI), f"datasets.toy.nsd leads to {STIMULI}, which is a link to another, which", "ridge/kernel.h5"),
         (
-            lambda root: edit_config(root, "datasets.toy.captions", "toy/nsd/COCO_73k_anots_curated.npy"),
-            "datasets.toy.captions is toy/nsd/COCO_73k_anots_curated.npy, which does not exist; did you mean",
+            lambda root: edit_config(root, "datasets.toy.captions", "toy/nsd/annots/COCO_73k_anots_curated.json"),
+            "datasets.toy.captions is toy/nsd/annots/COCO_73k_anots_curated.json, which does not exist; did you mean",
             None,
         ),
         (remove("toy/vdvae/vdvae.safetensors"), "datasets.toy.vdvae is toy/vdvae/vdvae.safetensors, which does", None),

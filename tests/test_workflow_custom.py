@@ -1,7 +1,10 @@
 """The whole workflow on a toy lab's data in the plain layout: no stage after nsd knows."""
 
+import csv
 import json
 import shutil
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -66,6 +69,28 @@ def test_second_run_does_nothing_and_the_drawn_graph_is_snakemakes(finished_cust
     without_judges = {pair for pair in drawn if "judged" not in pair}
     assert without_judges <= edges | {("nsd_captions", "features")}
     assert {a for a, b in edges if b in ALONE} == {"nsd_design"}
+
+
+def test_results_lie_in_their_own_folder(finished_custom):
+    """That of config.custom.yaml; what reads results by itself finds them there."""
+    assert not (finished_custom / "results").exists()
+    assert json.loads((finished_custom / "results_custom/.dataset.json").read_text())["dataset"] == "custom"
+    with open(finished_custom / "results_custom/costs.csv", newline="") as stream:
+        assert ("sub01", "recon") in {(row["subject"], row["stage"]) for row in csv.DictReader(stream)}
+
+    def said(command, *arguments):
+        called = [sys.executable, "-m", f"brain_diffuser.{command}", *arguments]
+        run = subprocess.run(called, cwd=finished_custom, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    rows = {(row["subject"], row["stage"]): row for row in json.loads(said("watch", "--json"))["rows"]}
+    assert rows["sub01", "recon"]["stimuli"] == N_TEST
+    assert not rows["sub01", "recon"]["is_bound"]
+    estimate = said("estimate", "--forceall")
+    assert "Dataset custom, results in results_custom; speeds measured in results_custom" in estimate
+    assert "measured here" in estimate
+    assert "sub01,recon," in said("costs", "results_custom")
 
 
 def test_an_edited_picture_runs_what_sees_it(custom_checkout):
