@@ -55,9 +55,7 @@ rule all:
 
 
 onstart:
-    dataset_record.write(
-        Path(RESULTS), DATASET, {} if PATHS.simulated else NUMBERS, SETTLED
-    )
+    write_dataset()
 
 
 onsuccess:

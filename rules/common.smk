@@ -78,6 +78,8 @@ if CUSTOM:
     WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
 DATASET = dataset_record.of_config(cfg)
 
+IS_MODULE = Path(workflow.main_snakefile).resolve() != ROOT / "Snakefile"
+
 # Where Snakemake keeps results, and where their local copies are, if a storage has them.
 STORAGE = None
 if workflow.storage_settings.default_storage_provider:
@@ -93,7 +95,7 @@ if workflow.is_main_process:
     versions = receipts.software_versions(receipts.SOFTWARE.values()) if strict else {}
     MADE = reconcile.Results(RESULTS, STORAGE, versions)
     MADE.agree()
-    if Path(workflow.main_snakefile).resolve() == ROOT / "Snakefile":
+    if not IS_MODULE:
         with one_sentence():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
                 cfg.check_target(target)
@@ -293,6 +295,17 @@ NUMBERS = {
 if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulated:
     with one_sentence():
         dataset_record.check_sessions(Path(RESULTS), NUMBERS)
+
+
+def write_dataset():
+    """Write into the folder of results whose it is, and what later runs have to agree with."""
+    numbers = {} if PATHS.simulated else NUMBERS
+    dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED)
+
+
+# Of a module Snakemake runs no onstart.
+if IS_MODULE and workflow.is_main_process and not workflow.dryrun:
+    write_dataset()
 
 
 def shared(subject):

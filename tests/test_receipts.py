@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from snakemake.iocontainers import Namedlist
 
 from brain_diffuser import arrays, receipts
 
@@ -159,3 +161,26 @@ def test_a_receipt_inside_a_shard_counts_before_the_one_beside_it(tmp_path):
     assert found
     assert noted == {"digest": found.digest}
     assert found.values == ["2"]
+
+
+def test_the_key_of_all_inputs_follows_their_content_alone(tmp_path, monkeypatch):
+    """It tells a training whether what it left when it was killed was learned from the same data."""
+    monkeypatch.chdir(tmp_path)
+    betas = dated(tmp_path / "betas.h5", b"1")
+    job = SimpleNamespace(
+        rule="learned_train",
+        config={"dataset": "toy"},
+        params=Namedlist(fromdict={"seed": 0}),
+        input=["betas.h5"],
+        output=["results/sub01/learned/vdvae/weights.safetensors"],
+        log=["results/sub01/logs/learned_train.log"],
+    )
+
+    def key():
+        return receipts.begin(job, str).inputs_digest
+
+    first = key()
+    betas.touch()
+    assert key() == first
+    dated(betas, b"2")
+    assert key() != first

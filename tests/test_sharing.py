@@ -28,7 +28,7 @@ def checkout(tmp_path, monkeypatch):
     return checkout
 
 
-def test_a_feature_is_extracted_once(checkout, tmp_path):
+def test_a_feature_is_extracted_once(checkout, tmp_path, monkeypatch):
     def run(checkout, *arguments):
         found = snakemake(checkout, "--cores", "2", "--cache", *arguments)
         assert found.returncode == 0, found.stderr
@@ -57,6 +57,21 @@ def test_a_feature_is_extracted_once(checkout, tmp_path):
     assert "to cache" not in again.stderr
     assert sorted((tmp_path / "cache").iterdir()) == cached
     assert features(other, "sub02") == features(checkout, "sub02")
+
+    # A hit brings the receipt of what it brings, so nothing is planned for ever; and a job that dies has made nothing.
+    unchanged = snakemake(other, "-n", "--cache", "--", *asked("sub02"))
+    assert "Nothing to be done" in unchanged.stdout + unchanged.stderr
+    (receipt,) = other.glob("results/shared/*/shards/features/vdvae_test/.receipts/*.json")
+    assert "'features.storage': 'float16'" in receipt.read_text()
+    edit_config(other, "features.storage", "float32")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/torch.py").write_text("raise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    assert snakemake(other, "--cores", "2", "--cache", "--", *asked("sub02")).returncode != 0
+    monkeypatch.delenv("PYTHONPATH")
+    unchanged = snakemake(other, "-n", "--cache", "--", *asked("sub02"))
+    assert jobs(unchanged) == {"features_cached_shard": 2, "features": 2, "shared_features": 2, "total": 6}
+    edit_config(other, "features.storage", "float16")
 
     # Without the cache nothing runs again, where the network is a file.
     plain = snakemake(checkout, "-n", *(f"results/{subject}/features/vdvae_test.h5" for subject in ("sub01", "sub02")))

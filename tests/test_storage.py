@@ -1,9 +1,11 @@
 """docs/storage.md: results in an S3 storage on this machine, data and networks in their folders."""
 
+import os
 import re
 
+import h5py
 import pytest
-from toy_workflow import N_TEST, ROOT, snakemake, write_checkout
+from toy_workflow import N_TEST, ROOT, edit_config, snakemake, write_checkout
 
 pytest.importorskip("snakemake_storage_plugin_s3", reason="needs requirements-s3.txt")
 boto3 = pytest.importorskip("boto3", reason="needs requirements-s3.txt")
@@ -44,3 +46,13 @@ def test_results_in_s3(bucket, tmp_path):
     assert "Nothing to be done" in again.stdout + again.stderr
     other = snakemake(checkout, "-n", target, *storage, "--config", "dataset=demo")
     assert other.returncode == 1
+    edit_config(checkout, "metrics.control_seed", 3)
+    edited = snakemake(checkout, "-n", target, *storage)
+    assert dict(re.findall(r"^(\w+) +(\d+)$", edited.stdout, re.M)) == {"pixels": "1", "total": "1"}
+    edit_config(checkout, "metrics.control_seed", 0)
+    (brick,) = checkout.glob("toy/nsd/**/nsd_stimuli.hdf5")
+    with h5py.File(brick, "r+") as file:
+        file["imgBrick"][0] = 255 - file["imgBrick"][0]
+    os.utime(brick, (1_000_000_000, 1_000_000_000))
+    older = snakemake(checkout, "-n", target, *storage)
+    assert {"nsd_stimuli", "mean_image", "pixels"} <= set(re.findall(r"^(\w+) +\d+$", older.stdout, re.M))
