@@ -70,7 +70,7 @@ def check_sessions(results: Path, sessions: Mapping[str, Sequence[int]]) -> None
 
     Raises ValueError: one is gone.
     """
-    recorded = (read(results) or {}).get("sessions", {})
+    recorded = (read(results) or {}).get("sessions", {}) if _has_results(results) else {}
     for subject, numbers in sessions.items():
         gone = sorted(set(recorded.get(subject, ())) - set(numbers))
         if gone:
@@ -97,7 +97,7 @@ def is_same(recorded: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> bool
 def write(results: Path, mine: Mapping[str, Any], sessions: Mapping[str, Sequence[int]]) -> None:
     """Write the dataset into its folder of results, and which sessions of its subjects are read, if there are any."""
     recorded = read(results) or {}
-    known = recorded.get("sessions", {}) if is_same(recorded, mine) else {}
+    known = recorded.get("sessions", {}) if is_same(recorded, mine) and _has_results(results) else {}
     content = {**mine, "sessions": {**known, **{subject: list(numbers) for subject, numbers in sessions.items()}}}
     if recorded != content:
         results.mkdir(parents=True, exist_ok=True)
