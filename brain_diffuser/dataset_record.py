@@ -70,7 +70,7 @@ def check_sessions(results: Path, sessions: Mapping[str, Sequence[int]]) -> None
 
     Raises ValueError: one is gone.
     """
-    recorded = (read(results) or {}).get("sessions", {})
+    recorded = (read(results) or {}).get("sessions", {}) if _has_results(results) else {}
     for subject, numbers in sessions.items():
         gone = sorted(set(recorded.get(subject, ())) - set(numbers))
         if gone:
@@ -111,7 +111,7 @@ def write(
         Values that "auto" stands for in all runs of this folder, by the keys of config.yaml.
     """
     recorded = read(results) or {}
-    known = recorded.get("sessions", {}) if is_same(recorded, mine) else {}
+    known = recorded.get("sessions", {}) if is_same(recorded, mine) and _has_results(results) else {}
     content = {**mine, "sessions": {**known, **{subject: list(numbers) for subject, numbers in sessions.items()}}}
     content["auto"] = {**recorded.get("auto", {}), **settled}
     if recorded != content:

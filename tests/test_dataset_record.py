@@ -108,6 +108,10 @@ def test_sessions_that_are_gone(results):
     with pytest.raises(ValueError, match=r"nsd\.sessions is all, and session 2 of sub01, which an earlier"):
         dataset_record.check_sessions(results, {"sub01": [1]})
     dataset_record.check_sessions(results.parent, {"sub01": [1]})
+    (results / "sub01").rmdir()
+    dataset_record.check_sessions(results, {"sub01": [1]})
+    dataset_record.write(results, TOY, {"sub02": [1]})
+    assert dataset_record.read(results) == TOY | {"sessions": {"sub02": [1]}}
 
 
 def test_a_run_of_another_dataset_stops_and_one_in_a_folder_of_its_own_does_not(finished, checkout):
