@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ def of_config(cfg: configuration.Config) -> dict[str, Any]:
     }
 
 
-def check(results: Path, mine: Mapping[str, Any], label: str, is_local: bool = True) -> None:
+def check(
+    results: Path, mine: Mapping[str, Any], label: str, receipts: Collection[str] = (), is_local: bool = True
+) -> None:
     """Refuse a folder with the results of another dataset; one without results, or of which nothing is known, passes.
 
     Parameters
@@ -37,6 +39,8 @@ def check(results: Path, mine: Mapping[str, Any], label: str, is_local: bool = T
         The dataset of this run, as `of_config` gives it.
     label
         How tables call it.
+    receipts
+        Datasets that receipts in the folder name.
     is_local
         False if results lie elsewhere, such as in S3, and only the record is in the folder.
 
@@ -45,7 +49,10 @@ def check(results: Path, mine: Mapping[str, Any], label: str, is_local: bool = T
     recorded = read(results)
     if is_same(recorded, mine) or (is_local and not _has_results(results)):
         return
-    other, ours = recorded["dataset"] if recorded else _inferred(results, mine["dataset"], label), mine["dataset"]
+    other, ours = (
+        recorded["dataset"] if recorded else _inferred(results, mine["dataset"], label, receipts),
+        mine["dataset"],
+    )
     if other is None:
         return
     suggested = f"results: results_{ours}"
@@ -132,8 +139,10 @@ def _described(dataset: Mapping[str, Any]) -> str:
     return f"{dataset['dataset']} ({', '.join(word for word in words if word not in ('', 'none', 'None'))})"
 
 
-def _inferred(results: Path, name: str, label: str) -> str | None:
-    """The other dataset that the report or the tables of a folder without a record name, if they do."""
+def _inferred(results: Path, name: str, label: str, receipts: Collection[str]) -> str | None:
+    """The other dataset that receipts, the report or the tables of a folder without a record name, if they do."""
+    if receipts:
+        return next((other for other in sorted(receipts) if other != name), None)
     report = results / "report.html"
     if report.is_file():
         found = IN_REPORT.search(report.read_bytes())

@@ -464,7 +464,7 @@ class _Reader:
                 imported = scope[root.id]
                 break
         first = imported[0]
-        if first is None or len(imported) > 1 or first.level:
+        if first is None or len(set(imported)) > 1 or first.level:
             return None
         return ".".join(filter(None, (first.module, first.name, *attributes)))
 

@@ -288,7 +288,7 @@ class Code:
         if not module or not statement.alias or statement.is_noisy or len(statement.names) > 1:
             return None
         root, before, after = statement.alias.root, module.statements[:place], module.statements[place + 1 :]
-        is_moved = any(each.is_noisy or each.calls for each in before) or any(each.imports for each in after)
+        is_moved = any(each.is_noisy or each.calls for each in before) or any(self.runs(where, each) for each in after)
         is_moved = is_moved or (isinstance(root, str) and len(self.places(where, root)) > 1)
         return None if is_moved else statement.alias
 

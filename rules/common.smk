@@ -87,13 +87,17 @@ if workflow.storage_settings.default_storage_provider:
     STORAGE = prefix and f"{prefix.rstrip('/')}/"
 
 if workflow.is_main_process:
-    with one_sentence():
-        dataset_record.check(
-            Path(RESULTS), DATASET, WORLD.name, is_local=STORAGE is None
-        )
     strict = cfg.provenance.strict_versions
     versions = receipts.software_versions(receipts.SOFTWARE.values()) if strict else {}
     MADE = reconcile.Results(RESULTS, STORAGE, versions)
+    with one_sentence():
+        dataset_record.check(
+            Path(RESULTS),
+            DATASET,
+            WORLD.name,
+            {receipt.dataset for receipt in MADE.by_name.values()},
+            is_local=STORAGE is None,
+        )
     MADE.agree()
     if not IS_MODULE:
         with one_sentence():
@@ -304,7 +308,7 @@ def write_dataset():
 
 
 # Of a module Snakemake runs no onstart.
-if IS_MODULE and workflow.is_main_process and not workflow.dryrun:
+if IS_MODULE and workflow.is_main_process and MADE.by_name:
     write_dataset()
 
 

@@ -45,7 +45,7 @@ MEANINGLESS = {
 }
 FEW = {
     "gap_of_contact_sheet": (f"{CODE}/pictures.py", "max(2, cell // 32)", "max(3, cell // 32)", {"contact_sheet"}),
-    "axis_label": (f"{CODE}/accuracy.py", 'ylabel="features, %"', 'ylabel="features in %"', {"accuracy"}),
+    "axis_label": (f"{CODE}/accuracy.py", 'ylabel="features, %"', 'ylabel="features in %"', {"accuracy", "report"}),
     "style_of_report": (f"{CODE}/report.css", "{", "{ ", {"report"}),
     "labels_of_atlas": (f"{CODE}/atlas_labels.tsv", "\n", "\n\n", {"nsd_regions", "accuracy", "report"}),
     "published_scores": (f"{CODE}/published_scores.tsv", "\n", "\n\n", {"metrics", "report"}),

@@ -1,10 +1,15 @@
 """Keys of code and configuration: what changes them and, as important, what does not."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from brain_diffuser import provenance
+from brain_diffuser.job import job, progress
 
 ROOT = Path(provenance.__file__).parents[1]
 SCRIPT = "from brain_diffuser import stage\n\nwith open('x') as file:\n    stage.run(file)\n"
@@ -250,6 +255,132 @@ def test_a_dict_that_is_changed_counts_whole(registry, more):
 def test_entries_of_no_dict_are_named(registry, name):
     with pytest.raises(ValueError, match=f"{name} is no dict at the top of a module whose keys are texts"):
         key(registry, entries={name: "one"})
+
+
+@pytest.fixture
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("start") / ".snakemake/code_keys.json"
+
+
+def cached(root, cache, monkeypatch=None):
+    """The key by a new start; with `monkeypatch` it fails unless the cache has it."""
+    code = provenance.Code(root, cache)
+    if monkeypatch:
+        monkeypatch.setattr(code, "_key", None)
+    return code.key(root / "workflow_scripts/stage.py")
+
+
+def test_the_cache_has_the_keys_of_unchanged_code(root, cache, monkeypatch):
+    assert cached(root, cache) == key(root) == cached(root, cache, monkeypatch)
+    (root / "brain_diffuser/unrelated.py").write_text("")
+    assert cached(root, cache, monkeypatch) == key(root)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("brain_diffuser/nets/parts.py", "SIZE = 2\n"),
+        ("brain_diffuser/nets/parts/__init__.py", "SIZE = 2\n"),
+        ("workflow_scripts/stage.py", "print(1)\n"),
+        ("numpy.py", "print(1)\n"),
+        ("brain_diffuser/nets/__init__.py", "print(1)\n"),
+    ],
+)
+def test_the_cache_notices_what_a_key_is_made_of(root, cache, name, text):
+    before = cached(root, cache)
+    write(root, {name: text})
+    assert cached(root, cache) == key(root) != before
+
+
+def test_the_cache_notices_data_and_what_is_deleted(tmp_path, cache):
+    files = {"a.py": "X = 't.tsv'\nfrom . import b", "b.py": "print(1)"}
+    root = trap(tmp_path, files, "X")
+    found = [cached(root, cache)]
+    for name, text in (("t.tsv", "1"), ("t.tsv", "2")):
+        (root / "p" / name).write_text(text)
+        found.append(cached(root, cache))
+    (root / "p/b.py").unlink()
+    found.append(cached(root, cache))
+    assert len(set(found)) == 4
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"made_by": 1}', "\x00", '{"facts": {"nothing.py": "1"}}'])
+def test_a_damaged_cache_is_none(root, cache, content):
+    cached(root, cache)
+    cache.write_text(content)
+    assert cached(root, cache) == key(root)
+    assert json.loads(cache.read_text())["keys"]
+
+
+def test_a_cache_that_names_a_file_that_is_gone_is_none(root, cache):
+    cached(root, cache)
+    kept = json.loads(cache.read_text())
+    kept["facts"] |= {"gone.py": "1", "gone/": "1"}
+    cache.write_text(json.dumps(kept))
+    assert cached(root, cache) == key(root)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(root, cache):
+    cache.parent.write_text("a file where the folder should be")
+    assert cached(root, cache) == key(root)
+
+
+def test_two_that_write_the_cache_at_once_leave_a_whole_one(root, cache):
+    starts = [provenance.Code(root, cache) for _ in range(2)]
+    for name in ("stage.py", "other.py"):
+        (root / "workflow_scripts" / name).write_text(SCRIPT + f"\nprint({name!r})\n")
+        for code in starts:
+            code.key(root / "workflow_scripts" / name)
+    assert len(json.loads(cache.read_text())["keys"]) == 2
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
+
+
+SPEED = """
+import sys, time
+from pathlib import Path
+from brain_diffuser import provenance
+start = time.process_time()
+code = provenance.Code(".", sys.argv[1])
+for script in sorted(Path("workflow_scripts").glob("*.py")):
+    code.key(script)
+print(time.process_time() - start)
+"""
+
+
+def test_keys_are_made_and_looked_up_in_time(cache):
+    """All keys of the project in seconds of a processor; a start with unchanged code costs next to nothing."""
+    command = [sys.executable, "-c", SPEED, str(cache)]
+    cold, warm = (
+        float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout) for _ in range(2)
+    )
+    assert cold < 3
+    assert warm < 0.05
+
+
+def test_values_pass_unchanged_through_what_surrounds_a_job(tmp_path, monkeypatch):
+    """What is reached of these modules may be left out of keys: they neither compute nor reach what does."""
+    monkeypatch.chdir(tmp_path)
+    items = [object() for _ in range(5)]
+    assert [*progress(iter(items), len(items), "items")] == items
+    made = tmp_path / "made.txt"
+    snakemake = SimpleNamespace(rule="made", log=[str(tmp_path / "made.log")], output=[str(made)], threads=1)
+    with job(snakemake) as given:
+        made.write_text("as the script writes it")
+        assert given is None
+    assert made.read_text() == "as the script writes it"
+    assert [path.name for path in tmp_path.glob("made.txt*")] == ["made.txt"]
+
+
+@pytest.mark.parametrize("name", provenance.SURROUNDINGS)
+def test_what_surrounds_a_job_imports_no_stage_network_or_subject(name):
+    code = provenance.Code(ROOT)
+    module = code.module(name)
+    for each in module.imports if module else ():
+        imported = f"{code.absolute(name, each)}.{each.name}"
+        known = ("brain_diffuser.arrays", "brain_diffuser.provenance", "brain_diffuser.definitions")
+        assert not imported.startswith(("brain_diffuser", "demo")) or imported.startswith(
+            (*known, *provenance.SURROUNDINGS)
+        )
 
 
 def test_key_belongs_to_the_code_not_to_its_place(root, tmp_path_factory):
