@@ -13,7 +13,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -126,8 +126,7 @@ def finish(begun: Begun, *, embed: bool = False) -> None:
     """Write the receipt of every output, one after the other; `embed` writes it into the HDF5 file, too."""
     versions = software_versions(each for module, each in SOFTWARE.items() if module in sys.modules)
     for name, path in begun.outputs.items():
-        made = Receipt(**asdict(begun.made) | {"output": name})
-        made.versions = versions
+        made = replace(begun.made, output=name, versions=versions)
         if embed:
             _embed(path, made)
         made.files = contents(path, whole=True)

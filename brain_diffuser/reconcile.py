@@ -91,7 +91,7 @@ class Results:
             there = path.exists()
             if record is None or (there and record["endtime"] != _date(path)):
                 continue
-            known = dict(map(reversed, receipt.params))
+            known = {value: key for key, value in receipt.params}
             taken = replace(
                 receipt,
                 params=[[known.get(value, ""), value] for value in record["params"]],

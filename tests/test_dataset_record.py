@@ -21,7 +21,7 @@ def results(tmp_path):
     """A folder with something of the toy dataset in it, and its record."""
     folder = tmp_path / "results_of_mine"
     (folder / "sub01").mkdir(parents=True)
-    dataset_record.write(folder, TOY, {"sub01": [1, 2]})
+    dataset_record.write(folder, TOY, {"sub01": [1, 2]}, {"compute.dtype": "float32"})
     return folder
 
 
@@ -39,12 +39,13 @@ def test_what_identifies_a_dataset(name, expected):
 
 
 def test_record(results):
-    assert dataset_record.read(results) == TOY | {"sessions": {"sub01": [1, 2]}}
+    settled = {"auto": {"compute.dtype": "float32"}}
+    assert dataset_record.read(results) == TOY | settled | {"sessions": {"sub01": [1, 2]}}
     dataset_record.check(results, TOY, "NSD")
-    dataset_record.write(results, TOY, {"sub02": [1]})
-    assert dataset_record.read(results) == TOY | {"sessions": {"sub01": [1, 2], "sub02": [1]}}
+    dataset_record.write(results, TOY, {"sub02": [1]}, {})
+    assert dataset_record.read(results) == TOY | settled | {"sessions": {"sub01": [1, 2], "sub02": [1]}}
     written = (results / ".dataset.json").stat().st_mtime_ns
-    dataset_record.write(results, TOY, {"sub01": [1, 2]})
+    dataset_record.write(results, TOY, {"sub01": [1, 2]}, {})
     assert (results / ".dataset.json").stat().st_mtime_ns == written
     assert [path.name for path in results.iterdir() if path.name != "sub01"] == [".dataset.json"]
 
@@ -70,7 +71,7 @@ def test_a_folder_without_results_is_anybodys(results):
     dataset_record.check(results, DEMO, "DEMO")
     with pytest.raises(ValueError, match=r"move \S+/\.dataset\.json away$"):
         dataset_record.check(results, DEMO, "DEMO", is_local=False)
-    dataset_record.write(results, DEMO, {})
+    dataset_record.write(results, DEMO, {}, {})
     assert dataset_record.read(results) == DEMO | {"sessions": {}}
     dataset_record.check(results.parent / "not_there", DEMO, "DEMO")
 
@@ -110,7 +111,7 @@ def test_sessions_that_are_gone(results):
     dataset_record.check_sessions(results.parent, {"sub01": [1]})
     (results / "sub01").rmdir()
     dataset_record.check_sessions(results, {"sub01": [1]})
-    dataset_record.write(results, TOY, {"sub02": [1]})
+    dataset_record.write(results, TOY, {"sub02": [1]}, {})
     assert dataset_record.read(results) == TOY | {"sessions": {"sub02": [1]}}
 
 
