@@ -65,7 +65,7 @@ def test_artifacts_without_captions(finished_custom):
 
 def test_second_run_does_nothing_and_the_drawn_graph_is_snakemakes(finished_custom):
     assert planned(finished_custom) == set()
-    drawn, edges = graphs(finished_custom)
+    drawn, edges = graphs(finished_custom, "results_custom")
     without_judges = {pair for pair in drawn if "judged" not in pair}
     assert without_judges <= edges | {("nsd_captions", "features")}
     assert {a for a, b in edges if b in ALONE} == {"nsd_design"}

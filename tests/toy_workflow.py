@@ -125,10 +125,10 @@ def planned(checkout: Path, *targets: str) -> set[str]:
     return {":".join(parts) for parts in named} - {"all"}
 
 
-def graphs(checkout: Path) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+def graphs(checkout: Path, results: str = "results") -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """What feeds what, as the report draws it and as Snakemake has it; a stage and its shards are one."""
     (drawn,) = re.findall(r"STAGES = (\[.*?\n\])", (checkout / "rules/report.smk").read_text(), re.S)
-    found = snakemake(checkout, "results/report.html", "--rulegraph").stdout
+    found = snakemake(checkout, f"{results}/report.html", "--rulegraph").stdout
     names = dict(re.findall(r'(\d+)\[label = "(?:shared_)?(\w+?)(?:_shard)?"', found))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found)}
     return set(ast.literal_eval(drawn)), {(a, b) for a, b in edges if a != b}
