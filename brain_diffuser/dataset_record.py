@@ -101,8 +101,17 @@ def is_same(recorded: Mapping[str, Any] | None, mine: Mapping[str, Any]) -> bool
     return recorded is not None and all(recorded.get(key) == value for key, value in mine.items())
 
 
+def settled(results: Path, mine: Mapping[str, Any], is_local: bool = True) -> dict[str, str]:
+    """What "auto" stands for in a folder of results that has been begun, by the keys of config.yaml."""
+    return _known(results, mine, is_local).get("auto", {})
+
+
 def write(
-    results: Path, mine: Mapping[str, Any], sessions: Mapping[str, Sequence[int]], settled: Mapping[str, str]
+    results: Path,
+    mine: Mapping[str, Any],
+    sessions: Mapping[str, Sequence[int]],
+    settled: Mapping[str, str],
+    is_local: bool = True,
 ) -> None:
     """Write the dataset into its folder of results, with what later runs have to agree with.
 
@@ -116,15 +125,26 @@ def write(
         Numbers of the sessions that are read, of each subject, if there are any.
     settled
         Values that "auto" stands for in all runs of this folder, by the keys of config.yaml.
+    is_local
+        False if results lie elsewhere, as in `check`.
     """
-    recorded = read(results) or {}
-    known = recorded.get("sessions", {}) if is_same(recorded, mine) and _has_results(results) else {}
-    content = {**mine, "sessions": {**known, **{subject: list(numbers) for subject, numbers in sessions.items()}}}
-    content["auto"] = {**recorded.get("auto", {}), **settled}
-    if recorded != content:
+    known = _known(results, mine, is_local)
+    numbers = {subject: list(each) for subject, each in sessions.items()}
+    content = {
+        **mine,
+        "sessions": {**known.get("sessions", {}), **numbers},
+        "auto": {**known.get("auto", {}), **settled},
+    }
+    if read(results) != content:
         results.mkdir(parents=True, exist_ok=True)
         with arrays.atomic(results / RECORD) as partial:
             partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+
+
+def _known(results: Path, mine: Mapping[str, Any], is_local: bool) -> dict[str, Any]:
+    """The record of a folder with results of this dataset; empty if there is none or if the folder was emptied."""
+    recorded = read(results)
+    return recorded or {} if is_same(recorded, mine) and (not is_local or _has_results(results)) else {}
 
 
 def _has_results(results: Path) -> bool:

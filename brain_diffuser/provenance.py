@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -512,9 +511,8 @@ class _Cache:
         kept = {"made_by": self.made_by, "facts": self.facts | self.code.facts, "keys": self.keys}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(dir=self.path.parent, prefix=f"{self.path.name}.")
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(kept, file)
+            partial = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+            partial.write_text(json.dumps(kept), encoding="utf-8")
             os.replace(partial, self.path)
         except OSError:
             return

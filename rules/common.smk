@@ -108,8 +108,8 @@ if workflow.is_main_process:
 DEVICE = plan.device(cfg.compute.device)
 SETTLED = {}
 if cfg.compute.dtype == "auto":
-    begun = dataset_record.read(Path(RESULTS)) or {}
-    SETTLED = begun.get("auto") or {"compute.dtype": plan.dtype(DEVICE)}
+    begun = dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
+    SETTLED = begun or {"compute.dtype": plan.dtype(DEVICE)}
     config["compute"]["dtype"] = SETTLED["compute.dtype"]
 SETTINGS = cfg.model_dump()
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
@@ -304,7 +304,7 @@ if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulate
 def write_dataset():
     """Write into the folder of results whose it is, and what later runs have to agree with."""
     numbers = {} if PATHS.simulated else NUMBERS
-    dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED)
+    dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
 
 
 # Of a module Snakemake runs no onstart.

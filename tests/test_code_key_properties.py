@@ -262,7 +262,7 @@ def test_a_change_of_a_definition_reaches_exactly_the_scripts_that_reach_it(proj
     drawn = random.Random(0)
     possible = [(module, path, each) for module, path, tree in modules(project) for each in definitions(tree)]
     whole = (*provenance.SURROUNDINGS, "demo.scenes")  # the last looks into its globals
-    some = drawn.sample([each for each in possible if each[0] not in whole], 40)
+    some = drawn.sample([each for each in possible if each[0] not in whole], 20)
     for module, path, (name, place, n_nodes) in some:
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)

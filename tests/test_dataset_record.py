@@ -72,7 +72,7 @@ def test_a_folder_without_results_is_anybodys(results):
     with pytest.raises(ValueError, match=r"move \S+/\.dataset\.json away$"):
         dataset_record.check(results, DEMO, "DEMO", is_local=False)
     dataset_record.write(results, DEMO, {}, {})
-    assert dataset_record.read(results) == DEMO | {"sessions": {}}
+    assert dataset_record.read(results) == DEMO | {"sessions": {}, "auto": {}}
     dataset_record.check(results.parent / "not_there", DEMO, "DEMO")
 
 
@@ -112,13 +112,13 @@ def test_sessions_that_are_gone(results):
     (results / "sub01").rmdir()
     dataset_record.check_sessions(results, {"sub01": [1]})
     dataset_record.write(results, TOY, {"sub02": [1]}, {})
-    assert dataset_record.read(results) == TOY | {"sessions": {"sub02": [1]}}
+    assert dataset_record.read(results) == TOY | {"sessions": {"sub02": [1]}, "auto": {}}
 
 
 def test_a_run_of_another_dataset_stops_and_one_in_a_folder_of_its_own_does_not(finished, checkout):
     results = checkout / "results"
     recorded = json.loads((finished / "results/.dataset.json").read_text())
-    assert recorded == TOY | {"sessions": {"sub01": [1, 2]}}
+    assert recorded == TOY | {"sessions": {"sub01": [1, 2]}, "auto": {"compute.dtype": "float32"}}
     before = digests(results)
     config = yaml.safe_load((checkout / "config.yaml").read_text())
     (checkout / "other.yaml").write_text(yaml.safe_dump({"datasets": {"other": config["datasets"]["toy"]}}))
