@@ -100,7 +100,7 @@ def test_hidden_files_are_no_results(results):
 def test_the_command_names_the_folder_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["costs", "results_nsd"])
-    with pytest.raises(SystemExit, match="^results_nsd is not here; run this in the folder that holds it"):
+    with pytest.raises(SystemExit, match=r"^results_nsd is not here; run this in the folder that holds it"):
         costs.main()
 
 
