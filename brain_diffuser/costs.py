@@ -122,7 +122,7 @@ def costs(results: str | Path, subjects: Sequence[str] | None = None) -> list[Co
 
     measured = folders(results)
     nested = [folder for folder in measured if folder.parent.parent == results]
-    places = [path for path in results.iterdir() if path.is_dir() and path.name not in ("benchmarks", "logs")]
+    places = [path for path in results.iterdir() if path.is_dir() and not _is_aside(path)]
     for folder in sorted({*measured, *places, results}):
         place = "" if folder == results else folder.relative_to(results).parts[0]
         if subjects is not None and _other(results / place, subjects):
@@ -130,7 +130,7 @@ def costs(results: str | Path, subjects: Sequence[str] | None = None) -> list[Co
         for table in tables(folder / "benchmarks"):
             _add(of(place, table.name), table)
         for child in sorted(folder.iterdir()):
-            if child.name in ("benchmarks", "logs") or child in nested or (folder == results and child.is_dir()):
+            if _is_aside(child) or child in nested or (folder == results and child.is_dir()):
                 continue
             for path in sorted(child.iterdir()) if child.name == "shards" else [child]:
                 of(place, path.name).disk_bytes += _size(path)
@@ -143,6 +143,11 @@ def folders(results: Path) -> list[Path]:
     """Those with tables: subjects' and others', and below them of what subjects share and of the demo's data."""
     found = [path for pattern in ("*/benchmarks", "*/*/benchmarks") for path in results.glob(pattern)]
     return sorted(path.parent for path in found)
+
+
+def _is_aside(path: Path) -> bool:
+    """Whether a folder or file is about results rather than one of them."""
+    return path.name in ("benchmarks", "logs") or path.name.startswith(".")
 
 
 def _other(folder: Path, subjects: Sequence[str]) -> bool:

@@ -3,7 +3,6 @@
 import csv
 import os
 import re
-import subprocess
 import sys
 
 import pytest
@@ -90,11 +89,19 @@ def test_a_table_that_is_cut_short(results):
         costs.costs(results)
 
 
-def test_the_command_names_the_folder_that_is_not_there(tmp_path):
-    command = [sys.executable, "-m", "brain_diffuser.costs", "results_nsd"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert run.stderr.startswith("results_nsd is not here; run this in the folder that holds it")
+def test_hidden_files_are_no_results(results):
+    before = costs.costs(results)
+    (results / ".dataset.json").write_text("{}")
+    (results / ".receipts").mkdir()
+    (results / ".receipts/stage1.json").write_text("{}")
+    assert costs.costs(results) == before
+
+
+def test_the_command_names_the_folder_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["costs", "results_nsd"])
+    with pytest.raises(SystemExit, match=r"^results_nsd is not here; run this in the folder that holds it"):
+        costs.main()
 
 
 def test_every_job_of_the_workflow_has_a_stage():
