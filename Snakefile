@@ -60,7 +60,7 @@ onstart:
 
 onsuccess:
     if workflow.touch:
-        MADE.take_over()
+        ARTIFACTS.take_over()
     for line in where_the_pictures_are():
         print(line, file=sys.stderr)
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Receipt:
     versions: dict[str, str] = field(default_factory=dict)
     touched: bool = False
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A key of the artifact's content."""
         return digest(self.files)
@@ -153,15 +154,15 @@ def name_of(path: str | Path, root: str | Path, copies: str | Path = "") -> str:
     return ROOT + path.removeprefix(f"{root}/") if path.startswith(f"{root}/") else path
 
 
-def path_of(name: str, root: str | Path) -> Path:
-    """Where what receipts name lies."""
-    return Path(root, name.removeprefix(ROOT)) if name.startswith(ROOT) else Path(name)
+def path_of(name: str, root: str | Path) -> str:
+    """Where what receipts name lies. A text, for a plan asks for tens of thousands."""
+    return f"{root}/{name.removeprefix(ROOT)}" if name.startswith(ROOT) else name
 
 
 def place(name: str, root: str | Path) -> Path:
     """Where the receipt of an artifact lies."""
     if name.startswith(ROOT):
-        path = path_of(name, root)
+        path = Path(path_of(name, root))
         return path.parent / FOLDER / f"{path.name}.json"
     return Path(root, FOLDER, OUTSIDE, f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json")
 
@@ -199,7 +200,7 @@ def contents(path: str | Path, *, whole: bool = False) -> Files:
     Files above LARGE are sampled unless `whole`: betas and networks take gigabytes, and a job reads what it needs of
     them.
     """
-    return {name: [size, date, _digest(file, size, whole)] for name, file, size, date in listing(path)}
+    return {name: [size, date, _digest(file, size, whole)] for name, file, size, date in sorted(listing(path))}
 
 
 def listing(path: str | Path) -> Iterator[tuple[str, str, int, int]]:
@@ -209,7 +210,7 @@ def listing(path: str | Path) -> Iterator[tuple[str, str, int, int]]:
         found = os.stat(path)
         yield "", path, found.st_size, found.st_mtime_ns
     elif os.path.isdir(path):
-        yield from sorted(_below(path, ""))
+        yield from _below(path, "")
 
 
 def same(file: str, size: int, date: int, entry: Entry, *, trust_dates: bool = True) -> bool:

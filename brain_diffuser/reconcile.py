@@ -11,9 +11,11 @@ What Snakemake 9.27 does, and why records are rewritten instead of deleted: docs
 import json
 import math
 import os
+import stat
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 from brain_diffuser import arrays, receipts
 from brain_diffuser.receipts import Receipt
 
-METADATA = Path(".snakemake/metadata")  # of the folder in which Snakemake runs
+METADATA = ".snakemake/metadata"  # of the folder in which Snakemake runs
 RECORD_FORMAT = 6  # of Snakemake 9; it compares parameters of no other
 LONGEST_NAME = 254  # Snakemake parts longer ones into folders that begin with @
 
@@ -88,7 +90,7 @@ class Results:
         """After `snakemake --touch`: receipts hold the recorded parameters and the present inputs and artifacts."""
         for name, receipt in self.by_name.items():
             record, path = self.record(name), receipts.path_of(name, self.root)
-            there = path.exists()
+            there = os.path.exists(path)
             if record is None or (there and record["endtime"] != _date(path)):
                 continue
             known = {value: key for key, value in receipt.params}
@@ -104,7 +106,8 @@ class Results:
     def record(self, name: str) -> Record | None:
         """Snakemake's record of an artifact; None where there is none that can be read."""
         try:
-            found = json.loads(_place(self._key(name)).read_bytes())
+            with open(_place(self._key(name)), "rb") as file:
+                found = json.loads(file.read())
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) and isinstance(found.get("params"), list) else None
@@ -121,7 +124,7 @@ class Results:
             record = {
                 "rule": receipt.rule,
                 "log": [self._key(receipt.log)],
-                "endtime": _date(path) if path.exists() else time.time(),
+                "endtime": _date(path) if os.path.exists(path) else time.time(),
                 "input_checksums": {},
             }
         wanted = record | {
@@ -139,15 +142,14 @@ class Results:
             return known.digest == noted["digest"]
         path = receipts.path_of(name, self.root)
         if "digest" in noted:  # of an artifact whose receipt is lost
-            return path.exists() and receipts.digest(receipts.contents(path, whole=True)) == noted["digest"]
+            return os.path.exists(path) and receipts.digest(receipts.contents(path, whole=True)) == noted["digest"]
         return self._is_same(path, noted["files"], copied)
 
-    def _is_same(self, path: Path, noted: receipts.Files, copied: bool) -> bool:
+    def _is_same(self, path: str, noted: receipts.Files, copied: bool) -> bool:
         """Whether an outside path holds what was noted; one that is missing is not for receipts to judge."""
-        key = str(path)
-        if key not in self._listed:
-            self._listed[key] = {name: rest for name, *rest in receipts.listing(path)}
-        present = self._listed[key]
+        if path not in self._listed:
+            self._listed[path] = {name: rest for name, *rest in receipts.listing(path)}
+        present = self._listed[path]
         if not present:
             return True
         return present.keys() == noted.keys() and all(
@@ -177,7 +179,7 @@ class Results:
                 return False
             os.utime(path, (record["endtime"], record["endtime"]))
             return True
-        if not path.is_dir():
+        if not os.path.isdir(path):
             return True
         present = {name: (file, size, date) for name, file, size, date in receipts.listing(path)}
         if present.keys() != receipt.files.keys():
@@ -196,13 +198,14 @@ class Results:
     def _note(self, name: str, noted: Mapping[str, Any]) -> dict[str, Any]:
         """What a job that ran now would note of an input; what is gone keeps its note."""
         path = receipts.path_of(name, self.root)
-        return receipts.note(str(path), name, self.root) if path.exists() else dict(noted)
+        return receipts.note(path, name, self.root) if os.path.exists(path) else dict(noted)
 
     def _key(self, name: str) -> str:
         """A path as Snakemake's records have it."""
-        path = receipts.path_of(name, self.root).as_posix()
-        stored = f"{self.storage or ''}{path}"
-        return stored if name.startswith(receipts.ROOT) and not _place(path).exists() else path
+        path = receipts.path_of(name, self.root)
+        if self.storage is None or not name.startswith(receipts.ROOT) or os.path.exists(_place(path)):
+            return path
+        return f"{self.storage}{path}"
 
 
 class Dates:
@@ -227,19 +230,19 @@ class Dates:
         """The date that an artifact or an outside path has, once it is settled; 0 if it is not there."""
         if name not in self._settled:
             path, receipt = receipts.path_of(name, self.results.root), self.results.by_name.get(name)
-            self._settled[name] = _date(path) if path.exists() else 0.0
+            self._settled[name] = _date(path) if os.path.exists(path) else 0.0
             if receipt and name in self.agreeing:
                 # Snakemake goes by the older of an artifact and its benchmark; of a used-up one, by the benchmark.
-                dated = [each for each in (path, self._benchmark(receipt)) if each.exists()]
+                dated = [each for each in (path, self._benchmark(receipt)) if os.path.exists(each)]
                 known = [each for each in receipt.inputs if each in self.agreeing or each not in self.results.by_name]
                 if dated and max(map(self._of, known), default=0.0) > min(map(_date, dated)):
                     self._renew(name, dated)
         return self._settled[name]
 
-    def _renew(self, name: str, paths: list[Path]) -> None:
+    def _renew(self, name: str, paths: list[str]) -> None:
         for path in paths:
-            dated = path / receipts.TIMESTAMP if path.is_dir() else path
-            dated.touch()
+            dated = os.path.join(path, receipts.TIMESTAMP) if os.path.isdir(path) else path
+            Path(dated).touch()
             os.utime(dated, (self._now, self._now))
         record = self.results.record(name)
         if record:
@@ -247,11 +250,11 @@ class Dates:
         if self._settled[name]:
             self._settled[name] = self._now
 
-    def _benchmark(self, receipt: Receipt) -> Path:
+    def _benchmark(self, receipt: Receipt) -> str:
         """The table of what a job took, which is named as its log is."""
-        log = receipts.path_of(receipt.log, self.results.root).with_suffix(".tsv").as_posix()
-        before, _, after = log.rpartition("/logs/")
-        return Path(f"{before}/benchmarks/{after}")
+        log = receipts.path_of(receipt.log, self.results.root)
+        before, _, after = log.removesuffix(".log").rpartition("/logs/")
+        return f"{before}/benchmarks/{after}.tsv"
 
 
 def _receipt_files(folder: str | Path) -> Iterator[str]:
@@ -276,17 +279,17 @@ def _date(path: str | Path) -> float:
     """The date that Snakemake goes by: of a folder that it made, that of a file inside; of a link, the newer one."""
     found = os.stat(path, follow_symlinks=False)
     dates = [found.st_mtime]
-    if os.path.islink(path):
+    if stat.S_ISLNK(found.st_mode):
         found = os.stat(path)
         dates.append(found.st_mtime)
-    stamp = os.path.join(path, receipts.TIMESTAMP)
-    if os.path.isdir(path) and os.path.exists(stamp):
-        dates[-1] = os.stat(stamp).st_mtime
+    if stat.S_ISDIR(found.st_mode):
+        with suppress(FileNotFoundError):
+            dates[-1] = os.stat(os.path.join(path, receipts.TIMESTAMP)).st_mtime
     return max(dates)
 
 
-def _place(key: str) -> Path:
+def _place(key: str) -> str:
     """Where Snakemake keeps the record of an artifact."""
     encoded = urlsafe_b64encode(key.encode()).decode()
     parts = [encoded[start : start + LONGEST_NAME] for start in range(0, len(encoded), LONGEST_NAME)]
-    return METADATA.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
+    return "/".join((METADATA, *(f"@{part}" for part in parts[:-1]), parts[-1]))

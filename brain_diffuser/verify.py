@@ -39,7 +39,7 @@ def differences(root: str) -> Iterator[Difference]:
     """What differs in a folder of results, artifact by artifact."""
     results = reconcile.Results(root)
     for name, receipt in sorted(results.by_name.items()):
-        path = receipts.path_of(name, root)
+        path = Path(receipts.path_of(name, root))
         quoted = shlex.quote(str(path))
         for what in _of_content(path, receipt):
             yield Difference(str(path), receipt.rule, what, f"snakemake --cores all --forcerun {quoted} -- {quoted}")
@@ -68,7 +68,7 @@ def _of_content(path: Path, receipt: Receipt) -> Iterator[str]:
 
 def _of_inputs(results: reconcile.Results, receipt: Receipt) -> Iterator[str]:
     """Which inputs are no longer those that an artifact was made from."""
-    if not receipts.path_of(receipt.output, results.root).exists():
+    if not os.path.exists(receipts.path_of(receipt.output, results.root)):
         return
     for name, noted in receipt.inputs.items():
         known = results.by_name.get(name)

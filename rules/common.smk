@@ -89,16 +89,16 @@ if workflow.storage_settings.default_storage_provider:
 if workflow.is_main_process:
     strict = cfg.provenance.strict_versions
     versions = receipts.software_versions(receipts.SOFTWARE.values()) if strict else {}
-    MADE = reconcile.Results(RESULTS, STORAGE, versions)
+    ARTIFACTS = reconcile.Results(RESULTS, STORAGE, versions)
     with one_sentence():
         dataset_record.check(
             Path(RESULTS),
             DATASET,
             WORLD.name,
-            {receipt.dataset for receipt in MADE.by_name.values()},
+            {receipt.dataset for receipt in ARTIFACTS.by_name.values()},
             is_local=STORAGE is None,
         )
-    MADE.agree()
+    ARTIFACTS.agree()
     if not IS_MODULE:
         with one_sentence():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
@@ -308,7 +308,7 @@ def write_dataset():
 
 
 # Of a module Snakemake runs no onstart.
-if IS_MODULE and workflow.is_main_process and MADE.by_name:
+if IS_MODULE and workflow.is_main_process and ARTIFACTS.by_name:
     write_dataset()
 
 
