@@ -93,8 +93,8 @@ def test_edited_key_reruns_what_depends_on_it(checkout):
     edit_config(checkout, "learned.pretrain", False)
     assert planned(checkout, RECON) == AFTER_TRAINING
     edit_config(checkout, "learned.pretrain", True)
-    with open(checkout / "brain_diffuser/losses.py", "a") as file:
-        file.write("\nEDITED = True\n")
+    code = checkout / "brain_diffuser/losses.py"
+    code.write_text(code.read_text().replace("MIXUP_SHARE = 0.15, 0.5", "MIXUP_SHARE = 0.15, 0.6"))
     assert planned(checkout, RECON) == everything
 
 
