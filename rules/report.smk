@@ -45,10 +45,6 @@ STAGES = [
 ]
 
 
-# Read by report.py, not imported; their content decides when the page is made again.
-PAGE = ["report.html.j2", "report.css", "report.js", "published_scores.tsv"]
-
-
 rule report:
     input:
         stimuli=of_subjects("<results>/{subject}/nsd/stimuli_test.h5"),
@@ -77,9 +73,6 @@ rule report:
         subjects=cfg.subjects,
         columns=COLUMNS,
         world=list(WORLD),
-        page=hashlib.sha256(
-            b"".join((ROOT / "brain_diffuser" / name).read_bytes() for name in PAGE)
-        ).hexdigest(),
         # paths of datasets as they are written, {results} in them: the same page wherever the folder lies
         settings={
             key: config["datasets"] if key == "datasets" else value

@@ -140,7 +140,7 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
             "of_train = add_gram(2.0",
             {"ridge_kernel", *AFTER_KERNEL} | RIDGE | AFTER_VDVAE_RIDGE,
         ),
-        ("workflow_scripts/contact_sheet.py", '"stimulus",', '"seen",', {"contact_sheet"}),
+        ("workflow_scripts/contact_sheet.py", '"stage 1",', '"first",', {"contact_sheet"}),
         ("demo/brain.py", "N_OTHER = 4240", "N_OTHER = 4241", set()),
     ],
 )

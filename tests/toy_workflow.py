@@ -147,6 +147,7 @@ def edit_config(checkout: Path, path: str, value: object) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder, but for logs and benchmarks."""
-    files = (path for path in folder.rglob("*") if path.is_file() and "benchmarks" not in path.parts)
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if "logs" not in path.parts}
+    """sha256 of every file below a folder, but for what has dates in it: logs, benchmarks and receipts."""
+    dated = {"logs", "benchmarks", ".receipts"}
+    files = (path for path in folder.rglob("*") if path.is_file() and not dated & set(path.parts))
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
