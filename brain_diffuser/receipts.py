@@ -54,7 +54,8 @@ class Receipt:
     params
         Names and values of the rule's parameters, values as Snakemake keeps them (`repr`).
     inputs
-        For every input either {"digest": ...}, of an artifact with a receipt, or {"files": ...} of an outside path.
+        For every input either {"digest": ...}, of an artifact with a receipt, or {"files": ...} of an outside path; with
+        {"chosen": True} these are not all files of a folder.
     files
         What the artifact is.
     versions
@@ -92,6 +93,10 @@ class Begun:
     root: str
     made: Receipt
     outputs: dict[str, str]  # by the names that receipts have for them
+
+    def note_files(self, folder: str | Path, names: Iterable[str]) -> None:
+        """Note some files of an outside folder that is no input; other files may come and go there."""
+        self.made.inputs[name_of(folder, self.root)] = chosen(folder, names)
 
     @property
     def inputs_digest(self) -> str:
@@ -187,6 +192,12 @@ def note(path: str, name: str, root: str | Path) -> dict[str, Any]:
     if receipt and _may_be(receipt, path):
         return {"digest": receipt.digest}
     return {"files": contents(path)}
+
+
+def chosen(folder: str | Path, names: Iterable[str]) -> dict[str, Any]:
+    """What a job keeps of some files of a folder; of one that is missing, nothing."""
+    found = {name: contents(os.path.join(folder, name)) for name in sorted(names)}
+    return {"files": {name: files[""] for name, files in found.items() if "" in files}, "chosen": True}
 
 
 def of_note(noted: Mapping[str, Any]) -> str:

@@ -118,7 +118,7 @@ class Results:
             partial.write_text(json.dumps(record), encoding="utf-8")
 
     def _correct(self, name: str, receipt: Receipt, record: Record | None, reason: str) -> None:
-        inputs = sorted(self._key(each) for each in receipt.inputs)
+        inputs = sorted(self._key(each) for each, noted in receipt.inputs.items() if "chosen" not in noted)
         if record is None:
             path = receipts.path_of(name, self.root)
             record = {
@@ -143,15 +143,17 @@ class Results:
         path = receipts.path_of(name, self.root)
         if "digest" in noted:  # of an artifact whose receipt is lost
             return os.path.exists(path) and receipts.digest(receipts.contents(path, whole=True)) == noted["digest"]
-        return self._is_same(path, noted["files"], copied)
+        return self._is_same(path, noted["files"], copied, "chosen" in noted)
 
-    def _is_same(self, path: str, noted: receipts.Files, copied: bool) -> bool:
+    def _is_same(self, path: str, noted: receipts.Files, copied: bool, is_chosen: bool) -> bool:
         """Whether an outside path holds what was noted; one that is missing is not for receipts to judge."""
         if path not in self._listed:
             self._listed[path] = {name: rest for name, *rest in receipts.listing(path)}
         present = self._listed[path]
         if not present:
             return True
+        if is_chosen:
+            present = {name: rest for name, rest in present.items() if name in noted}
         return present.keys() == noted.keys() and all(
             self._same(file, size, date, noted[name], copied) for name, (file, size, date) in present.items()
         )
@@ -198,7 +200,11 @@ class Results:
     def _note(self, name: str, noted: Mapping[str, Any]) -> dict[str, Any]:
         """What a job that ran now would note of an input; what is gone keeps its note."""
         path = receipts.path_of(name, self.root)
-        return receipts.note(path, name, self.root) if os.path.exists(path) else dict(noted)
+        if not os.path.exists(path):
+            return dict(noted)
+        if "chosen" in noted:
+            return receipts.chosen(path, noted["files"])
+        return receipts.note(path, name, self.root)
 
     def _key(self, name: str) -> str:
         """A path as Snakemake's records have it."""
@@ -234,10 +240,14 @@ class Dates:
             if receipt and name in self.agreeing:
                 # Snakemake goes by the older of an artifact and its benchmark; of a used-up one, by the benchmark.
                 dated = [each for each in (path, self._benchmark(receipt)) if os.path.exists(each)]
-                known = [each for each in receipt.inputs if each in self.agreeing or each not in self.results.by_name]
+                known = [each for each, noted in receipt.inputs.items() if self._counts(each, noted)]
                 if dated and max(map(self._of, known), default=0.0) > min(map(_date, dated)):
                     self._renew(name, dated)
         return self._settled[name]
+
+    def _counts(self, name: str, noted: Mapping[str, Any]) -> bool:
+        """Whether Snakemake goes by the date of an input, and the input agrees or is an outside path."""
+        return "chosen" not in noted and (name in self.agreeing or name not in self.results.by_name)
 
     def _renew(self, name: str, paths: list[str]) -> None:
         for path in paths:

@@ -76,7 +76,9 @@ def _of_inputs(results: reconcile.Results, receipt: Receipt) -> Iterator[str]:
             if known.digest != noted["digest"]:
                 yield f"it was made from another {receipts.path_of(name, results.root)}"
         elif "files" in noted:
-            present = receipts.contents(receipts.path_of(name, results.root))
+            path = receipts.path_of(name, results.root)
+            is_chosen = "chosen" in noted
+            present = receipts.chosen(path, noted["files"])["files"] if is_chosen else receipts.contents(path)
             if present and receipts.digest(present) != receipts.digest(noted["files"]):
                 yield f"it was made from another {receipts.path_of(name, results.root)}"
 

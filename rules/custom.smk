@@ -5,14 +5,13 @@ Out: results/{subject}/nsd/{stimuli.tsv, stim_files.tsv, betas_{split}.h5, rois.
 """
 
 CAPTIONS = [] if PATHS.captions == custom.NONE else local([PATHS.captions])
-# Where an adapter writes pictures, a rule's output says when; else their names, sizes and dates do.
+# Where an adapter writes pictures, a rule's output says when; else receipts note those that were read.
 STIMULI = (
     local([CUSTOM.stimuli])
     if "stimuli" in configuration.WRITTEN[CUSTOM.adapter]
     else []
 )
 PICTURES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
-STATS = {name: Path(CUSTOM.stimuli, name).stat() for name in PICTURES}
 
 
 # An adapter looks through what it has written; all else is looked through here, before any job.
@@ -54,7 +53,7 @@ rule nsd_design:
         runtime=more(5),
     params:
         folder=lambda wildcards: CUSTOM.stimuli,
-        names=digest(sorted(STATS)),
+        names=digest(sorted(PICTURES)),
         code=code("custom_design.py"),
     script:
         "../workflow_scripts/custom_design.py"
@@ -105,7 +104,6 @@ rule nsd_stimuli:
         runtime=more(60),
     params:
         folder=lambda wildcards: CUSTOM.stimuli,
-        pictures=digest([(name, s.st_size, s.st_mtime_ns) for name, s in STATS.items()]),
         code=code("custom_stimuli.py"),
     script:
         "../workflow_scripts/custom_stimuli.py"
