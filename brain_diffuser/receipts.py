@@ -54,8 +54,8 @@ class Receipt:
     params
         Names and values of the rule's parameters, values as Snakemake keeps them (`repr`).
     inputs
-        For every input either {"digest": ...}, of an artifact with a receipt, or {"files": ...} of an outside path; with
-        {"chosen": True} these are not all files of a folder.
+        For every input either {"digest": ...}, of an artifact with a receipt, or {"files": ...} of an outside path;
+        with {"chosen": True} these are not all files of a folder.
     files
         What the artifact is.
     versions
