@@ -79,7 +79,7 @@ def reconcile_all(checkout: Path, planned: str) -> None:
             held = receipts.contents(file) if file.exists() else {"": [0, 0, f"sha256:{'0' * 64}"]}
             params = [[str(place), repr({"cfg": f"{place}" * 80})] for place in range(4)]
             log = receipts.name_of(fields.get("log", ""), root)
-            made[name] = receipts.Receipt(name, "rule", "nsd", log, params, noted, held)
+            made[name] = receipts.Receipt(name, "rule", "nsd", log, params, names, noted, held)
     for receipt in made.values():
         for name, note in receipt.inputs.items():
             if name in made:

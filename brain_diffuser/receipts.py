@@ -53,6 +53,8 @@ class Receipt:
         The rule, the dataset that config.yaml names, and the log file.
     params
         Names and values of the rule's parameters, values as Snakemake keeps them (`repr`).
+    given
+        The inputs of the rule in order; one that is given twice stands here twice.
     inputs
         For every input either {"digest": ...}, of an artifact with a receipt, or {"files": ...} of an outside path;
         with {"chosen": True} these are not all files of a folder.
@@ -70,6 +72,7 @@ class Receipt:
     dataset: str
     log: str
     params: list[list[str]]
+    given: list[str]
     inputs: dict[str, dict[str, Any]]
     files: Files
     versions: dict[str, str] = field(default_factory=dict)
@@ -119,12 +122,12 @@ def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
         dataset=str(snakemake.config.get("dataset", "")),
         log=name_of(snakemake.log[0], root, copies),
         params=[[name, repr(value)] for name, value in params.items()],
+        given=[name_of(path, root, copies) for path in map(str, snakemake.input)],
         inputs={},
         files={},
     )
-    for path in map(str, snakemake.input):
-        name = name_of(path, root, copies)
-        made.inputs[name] = note(path, name, root)
+    for path, name in zip(map(str, snakemake.input), made.given, strict=True):
+        made.inputs[name] = made.inputs.get(name) or note(path, name, root)
     return Begun(root, made, {name_of(path, root, copies): str(path) for path in snakemake.output})
 
 

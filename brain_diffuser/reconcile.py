@@ -118,7 +118,7 @@ class Results:
             partial.write_text(json.dumps(record), encoding="utf-8")
 
     def _correct(self, name: str, receipt: Receipt, record: Record | None, reason: str) -> None:
-        inputs = sorted(self._key(each) for each, noted in receipt.inputs.items() if "chosen" not in noted)
+        inputs = sorted(map(self._key, receipt.given))
         if record is None:
             path = receipts.path_of(name, self.root)
             record = {

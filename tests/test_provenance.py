@@ -363,10 +363,10 @@ def test_values_pass_unchanged_through_what_surrounds_a_job(tmp_path, monkeypatc
     items = [object() for _ in range(5)]
     assert [*progress(iter(items), len(items), "items")] == items
     made = tmp_path / "made.txt"
-    snakemake = SimpleNamespace(rule="made", log=[str(tmp_path / "made.log")], output=[str(made)], threads=1)
-    with job(snakemake) as given:
+    about = {"config": {"dataset": "toy"}, "params": {"steps": 4}, "input": ["betas.h5"], "threads": 1}
+    snakemake = SimpleNamespace(rule="made", log=[str(tmp_path / "made.log")], output=[str(made)], **about)
+    with job(snakemake):
         made.write_text("as the script writes it")
-        assert given is None
     assert made.read_text() == "as the script writes it"
     assert [path.name for path in tmp_path.glob("made.txt*")] == ["made.txt"]
 

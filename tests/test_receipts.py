@@ -111,7 +111,7 @@ def test_names_do_not_hold_where_results_lie(path, root, expected):
 
 
 def made(output, files, **changes):
-    about = {"rule": "r", "dataset": "toy", "log": "l", "params": [["a", "1"]], "inputs": {}}
+    about = {"rule": "r", "dataset": "toy", "log": "l", "params": [["a", "1"]], "given": [], "inputs": {}}
     return receipts.Receipt(output=output, files=files, **(about | changes))
 
 
