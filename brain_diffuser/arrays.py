@@ -79,8 +79,8 @@ def create(
         versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
         record = {"shape": row_shape, "axes": list(axes), "made_by": dict(attrs or {}), "versions": versions}
         for name, each in record.items():
-            _describe(values, name, json.dumps(each, default=str))
-        _describe(values, "unit", unit)
+            describe(values, name, json.dumps(each, default=str))
+        describe(values, "unit", unit)
         yield values
 
 
@@ -91,7 +91,7 @@ def about(values: h5py.Dataset) -> dict[str, Any]:
     return {name: text if name == "unit" else json.loads(text) for name, text in texts.items()}
 
 
-def _describe(values: h5py.Dataset, name: str, text: str) -> None:
+def describe(values: h5py.Dataset | h5py.Group, name: str, text: str) -> None:
     """Write an attribute as a text of its own length: HDF5 has checksums for these and none for texts of any length."""
     content = text.encode()
     values.attrs.create(name, np.array(content, h5py.string_dtype("utf-8", max(1, len(content)))))

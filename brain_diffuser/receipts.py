@@ -27,6 +27,7 @@ FOLDER = ".receipts"
 OUTSIDE = "outside"  # below it, receipts of artifacts that do not lie in the folder of results
 ROOT = "<results>/"  # stands for that folder, so that receipts hold in a copy of another name
 TIMESTAMP = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
+NO_CONTENT = ("Thumbs.db", "desktop.ini")  # and hidden files: what systems leave in folders that are looked at
 EMBEDDED = "receipt"  # attribute of an HDF5 file that Snakemake's cache may hand on without its neighbours
 LARGE = 64 * 2**20  # bytes; an input above is known by size, date and samples, not by all of its content
 SAMPLES, SAMPLE = 64, 64 * 2**10  # so many of so many bytes, evenly spread, the first and the last included
@@ -97,6 +98,11 @@ class Begun:
     made: Receipt
     outputs: dict[str, str]  # by the names that receipts have for them
 
+    @property
+    def code(self) -> str:
+        """The code key that the job itself has computed."""
+        return dict(self.made.params)["code"]
+
     def note_files(self, folder: str | Path, names: Iterable[str]) -> None:
         """Note some files of an outside folder that is no input; other files may come and go there."""
         self.made.inputs[name_of(folder, self.root)] = chosen(folder, names)
@@ -158,7 +164,7 @@ def name_of(path: str | Path, root: str | Path, copies: str | Path = "") -> str:
     """
     path, root = Path(path).as_posix(), Path(root).as_posix()
     if copies and path.startswith(f"{Path(copies).as_posix()}/") and f"/{root}/" in path:
-        path = path[path.index(f"/{root}/") + 1 :]
+        path = path[path.rindex(f"/{root}/") + 1 :]
     return ROOT + path.removeprefix(f"{root}/") if path.startswith(f"{root}/") else path
 
 
@@ -179,7 +185,7 @@ def read(path: str | Path) -> Receipt | None:
     """A receipt; None where there is none, or one that is damaged: what it was of then counts as without receipt."""
     try:
         return Receipt(**json.loads(Path(path).read_bytes()))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
 
 
@@ -218,7 +224,7 @@ def contents(path: str | Path, *, whole: bool = False) -> Files:
 
 
 def listing(path: str | Path) -> Iterator[tuple[str, str, int, int]]:
-    """(name, path, size in bytes, date in nanoseconds) of a file, or of every file of a folder but Snakemake's."""
+    """(name, path, size in bytes, date in nanoseconds) of a file, or of every file of a folder that is not hidden."""
     path = os.fspath(path)
     if os.path.isfile(path):
         found = os.stat(path)
@@ -248,10 +254,11 @@ def digest(files: Files) -> str:
 def _below(folder: str, prefix: str) -> Iterator[tuple[str, str, int, int]]:
     with os.scandir(folder) as entries:
         for entry in entries:
+            if entry.name.startswith(".") or entry.name in NO_CONTENT:
+                continue
             if entry.is_dir():
-                if entry.name != FOLDER:
-                    yield from _below(entry.path, f"{prefix}{entry.name}/")
-            elif entry.name != TIMESTAMP and entry.is_file():
+                yield from _below(entry.path, f"{prefix}{entry.name}/")
+            elif entry.is_file():
                 found = entry.stat()
                 yield f"{prefix}{entry.name}", entry.path, found.st_size, found.st_mtime_ns
 
@@ -281,7 +288,7 @@ def _may_be(receipt: Receipt, path: str) -> bool:
 
 def _embed(path: str, receipt: Receipt) -> None:
     with h5py.File(path, "r+") as file:
-        file.attrs[EMBEDDED] = json.dumps(asdict(receipt))
+        arrays.describe(file, EMBEDDED, json.dumps(asdict(receipt)))
 
 
 def _embedded(path: str, name: str, root: str | Path) -> Receipt | None:
@@ -292,7 +299,20 @@ def _embedded(path: str, name: str, root: str | Path) -> Receipt | None:
         found = file.attrs.get(EMBEDDED)
     if found is None:
         return None
-    receipt = Receipt(**json.loads(found) | {"output": name, "files": contents(path, whole=True)})
+    about = json.loads(found)
+    # The cache may bring a shard that another subject has made: what it names lies in this subject's folder, too.
+    theirs, ours = (each.partition("/shards/")[0] + "/" for each in (about["output"], name))
+    own = {key: key.replace(theirs, ours, 1) for key in (*about["given"], *about["inputs"], about["log"])}
+    receipt = Receipt(
+        **about
+        | {
+            "output": name,
+            "log": own[about["log"]],
+            "given": [own[each] for each in about["given"]],
+            "inputs": {own[each]: noted for each, noted in about["inputs"].items()},
+            "files": contents(path, whole=True),
+        }
+    )
     beside = read(place(name, root))
     if beside is None or beside.digest != receipt.digest or beside.values != receipt.values:
         write(receipt, root)

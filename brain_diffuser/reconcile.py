@@ -17,16 +17,15 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from brain_diffuser import arrays, receipts
+from brain_diffuser import receipts
 from brain_diffuser.receipts import Receipt
 
 METADATA = ".snakemake/metadata"  # of the folder in which Snakemake runs
 RECORD_FORMAT = 6  # of Snakemake 9; it compares parameters of no other
-LONGEST_NAME = 254  # Snakemake parts longer ones into folders that begin with @
 
 Record = dict[str, Any]
 
@@ -50,12 +49,17 @@ class Results:
     versions: Mapping[str, str] = field(default_factory=dict)
     _listed: dict[str, dict[str, list]] = field(default_factory=dict, init=False, repr=False)
     _compared: dict[tuple, bool] = field(default_factory=dict, init=False, repr=False)
+    _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _reasons: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def by_name(self) -> dict[str, Receipt]:
         """All receipts that can be read, by the names of their artifacts."""
-        found = (receipts.read(path) for path in _receipt_files(self.root))
-        return {each.output: each for each in found if each}
+        found = ((path, receipts.read(path)) for path in _receipt_files(self.root))
+        # One that lies elsewhere, as in a copy of a subject's folder under another name, says nothing of what it names.
+        return {
+            each.output: each for path, each in found if each and path == str(receipts.place(each.output, self.root))
+        }
 
     def agree(self) -> None:
         """Make Snakemake's records agree with the receipts.
@@ -69,7 +73,9 @@ class Results:
             record = self.record(name)
             reason = self.why_not(receipt, record)
             self._correct(name, receipt, record, reason)
-            if not reason:
+            if reason:
+                self._reasons[name] = reason
+            else:
                 later.agreeing.add(name)
         later.settle()
 
@@ -93,6 +99,8 @@ class Results:
             there = os.path.exists(path)
             if record is None or (there and record["endtime"] != _date(path)):
                 continue
+            if record["params"] == [self._reasons.get(name)]:  # it was not touched
+                continue
             known = {value: key for key, value in receipt.params}
             taken = replace(
                 receipt,
@@ -108,14 +116,20 @@ class Results:
         try:
             with open(_place(self._key(name)), "rb") as file:
                 found = json.loads(file.read())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and isinstance(found.get("params"), list) else None
 
     def write_record(self, name: str, record: Record) -> None:
-        """Write a record, whole or not at all."""
-        with arrays.atomic(_place(self._key(name))) as partial:
-            partial.write_text(json.dumps(record), encoding="utf-8")
+        """Write a record, whole or not at all, with Snakemake's permissions; its name may be as long as names can be."""
+        place = _place(self._key(name))
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        mode = stat.S_IMODE(os.stat(place).st_mode) if os.path.exists(place) else 0o664
+        partial = f"{METADATA}/part-{os.getpid()}"
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(record, file)
+        os.chmod(partial, mode)
+        os.replace(partial, place)
 
     def _correct(self, name: str, receipt: Receipt, record: Record | None, reason: str) -> None:
         inputs = sorted(map(self._key, receipt.given))
@@ -142,18 +156,22 @@ class Results:
             return known.digest == noted["digest"]
         path = receipts.path_of(name, self.root)
         if "digest" in noted:  # of an artifact whose receipt is lost
-            return os.path.exists(path) and receipts.digest(receipts.contents(path, whole=True)) == noted["digest"]
+            if path not in self._digests:
+                self._digests[path] = receipts.digest(receipts.contents(path, whole=True))
+            return self._digests[path] == noted["digest"]
         return self._is_same(path, noted["files"], copied, "chosen" in noted)
 
     def _is_same(self, path: str, noted: receipts.Files, copied: bool, is_chosen: bool) -> bool:
         """Whether an outside path holds what was noted; one that is missing is not for receipts to judge."""
-        if path not in self._listed:
-            self._listed[path] = {name: rest for name, *rest in receipts.listing(path)}
-        present = self._listed[path]
+        if is_chosen:
+            found = ((name, next(receipts.listing(f"{path}/{name}"), None)) for name in noted)
+            present = {name: entry[1:] for name, entry in found if entry}
+        else:
+            if path not in self._listed:
+                self._listed[path] = {name: rest for name, *rest in receipts.listing(path)}
+            present = self._listed[path]
         if not present:
             return True
-        if is_chosen:
-            present = {name: rest for name, rest in present.items() if name in noted}
         return present.keys() == noted.keys() and all(
             self._same(file, size, date, noted[name], copied) for name, (file, size, date) in present.items()
         )
@@ -175,11 +193,12 @@ class Results:
             size, _, key = receipt.files[""]
             if found.st_size != size:
                 return False
-            if record is None or found.st_mtime == record.get("endtime"):
+            if record and found.st_mtime == record.get("endtime"):
                 return True
-            if receipts.contents(path, whole=True)[""][2] != key:
+            if [each[2] for each in receipts.contents(path, whole=True).values()] != [key]:
                 return False
-            os.utime(path, (record["endtime"], record["endtime"]))
+            if record:
+                _set_date(path, record["endtime"])
             return True
         if not os.path.isdir(path):
             return True
@@ -190,7 +209,7 @@ class Results:
         if any(size != entry[0] for _, size, _, entry in entries):
             return False
         others = [(file, size, date, entry) for file, size, date, entry in entries if date != entry[1]]
-        if record is not None and not all(receipts.same(*each) for each in others):
+        if not all(receipts.same(*each) for each in others):
             return False
         if others:  # the same content under new dates
             receipt.files = {name: [size, date, receipt.files[name][2]] for name, (_, size, date) in present.items()}
@@ -209,9 +228,10 @@ class Results:
     def _key(self, name: str) -> str:
         """A path as Snakemake's records have it."""
         path = receipts.path_of(name, self.root)
-        if self.storage is None or not name.startswith(receipts.ROOT) or os.path.exists(_place(path)):
+        if self.storage is None or not name.startswith(receipts.ROOT):
             return path
-        return f"{self.storage}{path}"
+        stored = f"{self.storage}{path}"  # but for what the workflow writes beside the storage, such as the demo's data
+        return stored if os.path.exists(_place(stored)) or not os.path.exists(_place(path)) else path
 
 
 class Dates:
@@ -252,8 +272,9 @@ class Dates:
     def _renew(self, name: str, paths: list[str]) -> None:
         for path in paths:
             dated = os.path.join(path, receipts.TIMESTAMP) if os.path.isdir(path) else path
-            Path(dated).touch()
-            os.utime(dated, (self._now, self._now))
+            with suppress(PermissionError):
+                Path(dated).touch()
+            _set_date(dated, self._now)
         record = self.results.record(name)
         if record:
             self.results.write_record(name, record | {"endtime": self._now})
@@ -267,12 +288,15 @@ class Dates:
         return f"{before}/benchmarks/{after}.tsv"
 
 
-def _receipt_files(folder: str | Path) -> Iterator[str]:
-    """The files of all receipts below a folder; folders that are artifacts are not looked into."""
+def _receipt_files(folder: str, above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """The files of all receipts below a folder; folders that are artifacts are not looked into, links are followed."""
+    here = os.path.realpath(folder)
     try:
         with os.scandir(folder) as entries:
-            folders = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except (FileNotFoundError, NotADirectoryError):
+            folders = [entry.path for entry in entries if entry.is_dir()]
+    except OSError:
+        return
+    if here in above:
         return
     made = set[str]()
     for each in folders:
@@ -282,7 +306,7 @@ def _receipt_files(folder: str | Path) -> Iterator[str]:
                 yield from (os.path.join(path, name) for name in files if name.endswith(".json"))
     for each in folders:
         if os.path.basename(each) not in made | {receipts.FOLDER}:
-            yield from _receipt_files(each)
+            yield from _receipt_files(each, above | {here})
 
 
 def _date(path: str | Path) -> float:
@@ -298,8 +322,20 @@ def _date(path: str | Path) -> float:
     return max(dates)
 
 
+def _set_date(path: str, date: float) -> None:
+    """Set a date; who may not, as with the results of somebody else, leaves it."""
+    with suppress(PermissionError):
+        os.utime(path, (date, date))
+
+
+@cache
+def _longest_name() -> int:
+    """How long Snakemake lets a file's name be; it parts longer ones into folders that begin with @."""
+    return (os.pathconf(METADATA, "PC_NAME_MAX") or 255) - 1 if os.path.isdir(METADATA) else 254
+
+
 def _place(key: str) -> str:
     """Where Snakemake keeps the record of an artifact."""
-    encoded = urlsafe_b64encode(key.encode()).decode()
-    parts = [encoded[start : start + LONGEST_NAME] for start in range(0, len(encoded), LONGEST_NAME)]
+    encoded, longest = urlsafe_b64encode(key.encode()).decode(), _longest_name()
+    parts = [encoded[start : start + longest] for start in range(0, len(encoded), longest)]
     return "/".join((METADATA, *(f"@{part}" for part in parts[:-1]), parts[-1]))

@@ -111,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds = (f"{name} {', '.join(sorted(each))}" for name, each in versions(found.values()).items())
     datasets = ", ".join(sorted({each.dataset for each in found.values()}))
     touched = sum(each.touched for each in found.values())
-    told = f"{len(found)} artifacts of dataset {datasets}, made with {'; '.join(kinds)}"
+    there = sum(os.path.exists(receipts.path_of(name, folder)) for name in found)
+    gone = f" ({len(found) - there} others are gone, as temporary ones are)" if there < len(found) else ""
+    told = f"{there} artifacts of dataset {datasets} were read{gone}, made with {'; '.join(kinds)}"
     told += f"; {touched} declared valid by snakemake --touch" if touched else ""
     sys.stdout.write(f"{told}. {n_different or 'No'} difference{'s' * (n_different != 1)}.\n")
     return int(n_different > 0)

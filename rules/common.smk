@@ -53,7 +53,9 @@ def one_sentence():
 
 with one_sentence():
     if not workflow.is_main_process and plan.KEY in config:
-        config.update(plan.handed(config.pop(plan.KEY)))
+        planned = plan.handed(config.pop(plan.KEY))
+        config.clear()
+        config.update(planned)
     cfg = configuration.read(config, Path.cwd())
 
 RESULTS = cfg.results
@@ -98,7 +100,7 @@ if workflow.is_main_process:
             {receipt.dataset for receipt in ARTIFACTS.by_name.values()},
             is_local=STORAGE is None,
         )
-    ARTIFACTS.agree()
+        ARTIFACTS.agree()
     if not IS_MODULE:
         with one_sentence():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
@@ -302,7 +304,7 @@ if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulate
 
 
 def write_dataset():
-    """Write into the folder of results whose it is, and what later runs have to agree with."""
+    """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
     numbers = {} if PATHS.simulated else NUMBERS
     dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
 

@@ -25,6 +25,6 @@ with job(snakemake) as begun:
         holdout=holdout,
         device=device,
         dtype=dtype,
-        key=f"{params.code} {begun.inputs_digest}",
+        key=f"{begun.code} {begun.inputs_digest}",
         progress=progress,
     )
