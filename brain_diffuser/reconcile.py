@@ -121,7 +121,7 @@ class Results:
         return found if isinstance(found, dict) and isinstance(found.get("params"), list) else None
 
     def write_record(self, name: str, record: Record) -> None:
-        """Write a record, whole or not at all, with Snakemake's permissions; its name may be as long as names can be."""
+        """Write a record, whole or not at all, with Snakemake's permissions; its name may be as long as one can be."""
         place = _place(self._key(name))
         os.makedirs(os.path.dirname(place), exist_ok=True)
         mode = stat.S_IMODE(os.stat(place).st_mode) if os.path.exists(place) else 0o664

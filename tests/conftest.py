@@ -12,7 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Files that take a minute or more, to begin with: a process works through a file alone.
-LONG = ("slurm", "demo_regions", "workflow", "workflow_analyses", "guided_workflow", "learned_workflow")
+LONG = (
+    *("slurm", "demo_regions", "workflow", "workflow_analyses", "guided_workflow", "learned_workflow"),
+    *("receipts_workflow", "source_files", "kills", "workflow_custom", "queue", "code_key_properties", "fetch"),
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from toy_workflow import N_TEST, command, digests, edit_config, planned, snakemake
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 RECON = "results/sub01/recon"
 
 
