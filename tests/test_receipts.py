@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from snakemake.iocontainers import Namedlist
 
-from brain_diffuser import arrays, receipts
+from brain_diffuser import arrays, receipts, reconcile
 
 DATE = 1_700_000_000_000_000_000
 
@@ -184,3 +184,48 @@ def test_the_key_of_all_inputs_follows_their_content_alone(tmp_path, monkeypatch
     assert key() == first
     dated(betas, b"2")
     assert key() != first
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder with one artifact, a folder of two images, and the receipt of it."""
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        dated(tmp_path / f"results/sub01/recon/{name}.png", name.encode())
+    files = receipts.contents("results/sub01/recon", whole=True)
+    receipts.write(made("<results>/sub01/recon", files, log="<results>/sub01/logs/recon.log"), "results")
+    return tmp_path / "results"
+
+
+def reasons():
+    """Why artifacts would be made again, after what every start does."""
+    found = reconcile.Results("results")
+    found.agree()
+    return {name: found.record(name)["params"] for name in found.by_name}
+
+
+def test_a_receipt_in_a_copy_of_its_folder_says_nothing(results):
+    shutil.copytree(results / "sub01", results / "sub01_old")
+    (results / "sub01_old/recon/a.png").unlink()
+    assert reasons() == {"<results>/sub01/recon": ["1"]}
+
+
+def test_a_hidden_file_alters_nothing_and_an_image_does(results):
+    for name in (".DS_Store", "Thumbs.db"):
+        (results / "sub01/recon" / name).touch()
+    assert reasons() == {"<results>/sub01/recon": ["1"]}
+    (results / "sub01/recon/b.png").unlink()
+    assert reasons() == {"<results>/sub01/recon": ["altered since it was made"]}
+
+
+def test_a_subject_that_lies_on_another_disk_is_known(results):
+    (results / "sub01").rename(results.parent / "disk")
+    (results / "sub01").symlink_to(results.parent / "disk")
+    assert reasons() == {"<results>/sub01/recon": ["1"]}
+
+
+@pytest.mark.parametrize("length", [60, 120, 170, 182, 189, 191, 220])
+def test_a_record_may_have_a_name_of_any_length(results, length):
+    name = "<results>/sub01/" + "v" * (length - len("results/sub01/"))
+    receipts.write(made(name, {"": [0, 0, "sha256:0"]}), "results")
+    assert reasons()[name] == ["1"]
