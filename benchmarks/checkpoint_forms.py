@@ -24,8 +24,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from brain_diffuser.diffusion import weights
-from brain_diffuser.diffusion.versatile import DualDenoiser
+from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser
 
 GIB = 2**30
 FORMS = ("folder", "old", "new")

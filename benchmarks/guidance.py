@@ -16,9 +16,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from brain_diffuser import checkpoints
-from brain_diffuser.diffusion.versatile import DualDenoiser
-from brain_diffuser.diffusion.weights import PUBLISHED
+from brain_diffuser.models import checkpoints
+from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser
+from brain_diffuser.models.diffusion.weights import PUBLISHED
 
 
 class Fused(torch.autograd.Function):

@@ -27,7 +27,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 
-from brain_diffuser import nsd, sessions
+from brain_diffuser.data import nifti, nsd_betas, nsd_design, nsd_sessions
 
 logger = logging.getLogger("nsd_betas")
 
@@ -44,27 +44,27 @@ def write_sessions(folder: Path, n_sessions: int, shape: tuple[int, int, int], g
     posterior_shell = np.where(brain, radius - 0.5 * grid[1], -np.inf)  # thin and at one side, like visual cortex
     general = posterior_shell > np.quantile(posterior_shell, 1 - MASKED)
     nib.Nifti1Image(general.astype(np.int16), np.eye(4)).to_filename(folder / "nsdgeneral.nii.gz")
-    n_trials = n_sessions * sessions.N_TRIALS
+    n_trials = n_sessions * nsd_sessions.N_TRIALS
     np.save(folder / "nsd_id.npy", rng.permutation(np.arange(n_trials, dtype=np.int32) // 3))
     nib.openers.Opener.default_compresslevel = gz_level
     for number in range(1, n_sessions + 1):
-        volume = np.zeros((sessions.N_TRIALS, *shape[::-1]), np.int16)
+        volume = np.zeros((nsd_sessions.N_TRIALS, *shape[::-1]), np.int16)
         for trial in volume:
             trial[brain.T] = rng.normal(0, 600, np.count_nonzero(brain))
         stem = folder / f"betas_session{number:02d}"
         nib.Nifti1Image(volume.T, np.eye(4)).to_filename(f"{stem}.nii.gz")
         with h5py.File(f"{stem}.hdf5", "w") as file:
-            betas = file.create_dataset("betas", volume.shape, np.int16, chunks=(sessions.N_TRIALS, 1, 1, 1))
+            betas = file.create_dataset("betas", volume.shape, np.int16, chunks=(nsd_sessions.N_TRIALS, 1, 1, 1))
             for z, y, x in np.argwhere(brain.T):  # elsewhere the file reads as 0
                 betas[:, z, y, x] = volume[:, z, y, x]
 
 
 def measure(way: str, folder: Path) -> None:
     """Run one way in this process; write its seconds, peak MiB and the hash of the means to stdout."""
-    mask = nsd.read_mask(folder / "nsdgeneral.nii.gz")
+    mask = nifti.read_mask(folder / "nsdgeneral.nii.gz")
     nsd_id = np.load(folder / "nsd_id.npy")
-    splits = nsd.split_stimuli(nsd_id, np.where(nsd_id % 10 == 0, 1, 1001).astype(np.int32))
-    paths = sessions.find(folder, "all", "hdf5" if way == "hdf5" else "nifti")
+    splits = nsd_design.split_stimuli(nsd_id, np.where(nsd_id % 10 == 0, 1, 1001).astype(np.int32))
+    paths = nsd_sessions.find(folder, "all", "hdf5" if way == "hdf5" else "nifti")
     start = time.perf_counter()
     if way == "decompress":
         for path in paths:
@@ -79,7 +79,7 @@ def measure(way: str, folder: Path) -> None:
             for stimuli in splits.values()
         ]
     else:
-        means = [rows.values for rows in nsd.average_betas(paths, mask, splits)[0].values()]
+        means = [rows.values for rows in nsd_betas.average_betas(paths, mask, splits)[0].values()]
     seconds = time.perf_counter() - start
     peak_kib = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
     digest = hashlib.sha256(b"".join(each.tobytes() for each in means)).hexdigest()

@@ -17,7 +17,8 @@ import numpy as np
 import yaml
 from scipy.io import savemat
 
-from brain_diffuser import receipts, reconcile, sessions
+from brain_diffuser.data import nsd_sessions
+from brain_diffuser.workflow import receipts, reconcile
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -101,7 +102,7 @@ def write(folder: Path, subjects: list[str]) -> Path:
     nsd = {"atlases": CONFIG["nsd"]["rois"], "betas": CONFIG["nsd"]["betas"]}
     root = folder / "data/nsd"
     paths = [root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5", root / "COCO_73k_annots_curated.npy"]
-    for number, n_sessions in zip(range(1, len(subjects) + 1), sessions.PUBLISHED, strict=False):
+    for number, n_sessions in zip(range(1, len(subjects) + 1), nsd_sessions.PUBLISHED, strict=False):
         rois = root / f"nsddata/ppdata/subj{number:02d}/func1pt8mm/roi"
         paths += [rois / f"{atlas}.nii.gz" for atlas in ("nsdgeneral", *nsd["atlases"])]
         betas = root / f"nsddata_betas/ppdata/subj{number:02d}/func1pt8mm/{nsd['betas']}"

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import Ridge
 
-from brain_diffuser import arrays, ridge
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.decoding import ridge
 
 N_TRAIN, N_TEST, N_VOXELS = 8859, 982, 15724
 FEATURES = {"vdvae": (91168, 50_000.0), "clip_text": (77 * 768, 100_000.0), "clip_vision": (257 * 768, 60_000.0)}
@@ -90,10 +91,10 @@ def write_inputs(folder: Path, n_train: int, n_test: int, n_voxels: int, sizes: 
     ids = np.arange(n_train + n_test, dtype=np.int32)
     for split, rows in (("train", slice(0, n_train)), ("test", slice(n_train, None))):
         betas = rng.standard_normal((len(ids[rows]), n_voxels), np.float32)
-        arrays.save(folder / f"betas_{split}.h5", betas, ids[rows], axes=("voxels",))
+        hdf5.save(folder / f"betas_{split}.h5", betas, ids[rows], axes=("voxels",))
     for name, columns in sizes.items():
-        chunk = arrays.feature_chunks(n_train, columns, np.dtype(dtype).itemsize)
-        with arrays.create(
+        chunk = hdf5.feature_chunks(n_train, columns, np.dtype(dtype).itemsize)
+        with hdf5.create(
             folder / f"{name}.h5", (n_train, columns), dtype, ids[:n_train], chunk=chunk, by_columns=True
         ) as values:
             for start in range(0, columns, 4096):
@@ -102,7 +103,7 @@ def write_inputs(folder: Path, n_train: int, n_test: int, n_voxels: int, sizes: 
 
 
 def make_kernel(folder: Path, precision: str) -> None:
-    betas = (arrays.load(folder / f"betas_{split}.h5") for split in ("train", "test"))
+    betas = (hdf5.load(folder / f"betas_{split}.h5") for split in ("train", "test"))
     ridge.save_kernel(folder / "kernel.h5", ridge.kernel(*betas, precision=precision))
 
 
@@ -120,14 +121,14 @@ def predict(folder: Path, name: str, rescale: str, memory_gib: float) -> None:
 
 def fit_one_token(folder: Path, columns: int, options: argparse.Namespace) -> float | None:
     """One token as the paper fits it, on z-scored float64 betas; the relative error of ours against it."""
-    train, test = (arrays.load(folder / f"betas_{split}.h5").values.astype(np.float64) for split in ("train", "test"))
+    train, test = (hdf5.load(folder / f"betas_{split}.h5").values.astype(np.float64) for split in ("train", "test"))
     mean, std = train.mean(0), train.std(0, ddof=1)
-    with arrays.reading(folder / "clip_vision.h5") as (values, _):
+    with hdf5.reading(folder / "clip_vision.h5") as (values, _):
         targets = values[:, :columns].astype(np.float64)
     expected = Ridge(alpha=FEATURES["clip_vision"][1]).fit((train - mean) / std, targets).predict((test - mean) / std)
     if options.rescale == "test":
         expected = (expected - expected.mean(0)) / expected.std(0) * targets.std(0) + targets.mean(0)
-    with arrays.reading(folder / "clip_vision_test.h5") as (values, _):
+    with hdf5.reading(folder / "clip_vision_test.h5") as (values, _):
         found = values[:, :columns]
     if options.rescale == "train_oof":
         return None

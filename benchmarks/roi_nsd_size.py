@@ -28,7 +28,8 @@ from benchmarks.ridge_nsd_size import (
     make_kernel,
     write_inputs,
 )  # fmt: skip
-from brain_diffuser import arrays, ridge
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.decoding import ridge
 
 N_PATTERNS, REGION = 13, 900  # voxels of a region
 
@@ -78,8 +79,8 @@ def patterns(n_voxels: int) -> np.ndarray:
 
 def predict(folder: Path, name: str, rescale: str) -> None:
     kernel = ridge.load_kernel(folder / "kernel.h5")
-    with arrays.reading(folder / "betas_train.h5", by_columns=True) as train:
-        rows = ridge.rows(kernel, arrays.Rows(*train), patterns(train[0].shape[1]), standardised=True)
+    with hdf5.reading(folder / "betas_train.h5", by_columns=True) as train:
+        rows = ridge.rows(kernel, hdf5.Rows(*train), patterns(train[0].shape[1]), standardised=True)
     ridge.predict(
         kernel._replace(test=rows, test_id=np.zeros(N_PATTERNS, np.int32)),
         folder / f"{name}.h5",
@@ -92,13 +93,13 @@ def predict(folder: Path, name: str, rescale: str) -> None:
 
 def fit_one_token(folder: Path, columns: int) -> float:
     """The relative error of what the patterns change, ours against a pattern times weights."""
-    train = arrays.load(folder / "betas_train.h5").values.astype(np.float64)
+    train = hdf5.load(folder / "betas_train.h5").values.astype(np.float64)
     train = (train - train.mean(0)) / train.std(0, ddof=1)
-    with arrays.reading(folder / "clip_vision.h5") as (values, _):
+    with hdf5.reading(folder / "clip_vision.h5") as (values, _):
         targets = values[:, :columns].astype(np.float64)
     weights = Ridge(alpha=FEATURES["clip_vision"][1]).fit(train, targets).coef_
     expected = patterns(train.shape[1]) @ weights.T
-    with arrays.reading(folder / "clip_vision_none.h5") as (values, _):
+    with hdf5.reading(folder / "clip_vision_none.h5") as (values, _):
         found = values[:, :columns] - targets.mean(0)
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
 

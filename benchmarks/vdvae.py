@@ -18,8 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import torch
 
-from brain_diffuser.stage1 import decode_batch
-from brain_diffuser.vdvae.model import VDVAE, VDVAEConfig
+from brain_diffuser.generation.vdvae_stage import decode_batch
+from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
 N_BLOCKS = 75
 WAYS = {

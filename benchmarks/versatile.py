@@ -20,7 +20,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
 
-from brain_diffuser.diffusion.versatile import Codec, DualDenoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Codec, DualDenoiser
 
 
 def main() -> None:

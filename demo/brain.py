@@ -26,9 +26,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from brain_diffuser import pictures
-from brain_diffuser.arrays import atomic
-from brain_diffuser.networks import EfficientNetLite
+from brain_diffuser.artifacts import image_files
+from brain_diffuser.artifacts.hdf5 import atomic
+from brain_diffuser.models.efficientnet_lite import EfficientNetLite
 from demo import scenes
 
 SHAPE = (30, 28, 22)  # voxels of 1.8 mm
@@ -146,7 +146,7 @@ def high_level_features(images: np.ndarray, network: EfficientNetLite) -> dict[s
     with ExitStack() as hooks:
         for name, module in layers.items():
             hooks.enter_context(module.register_forward_hook(partial(keep, name)))
-        x = torch.from_numpy(pictures.resize(images, 4 * MAP)).permute(0, 3, 1, 2)  # (n, 3, 128, 128)
+        x = torch.from_numpy(image_files.resize(images, 4 * MAP)).permute(0, 3, 1, 2)  # (n, 3, 128, 128)
         network((x.float() - 127) / 128)
     return seen
 

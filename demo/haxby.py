@@ -16,7 +16,8 @@ from jaxtyping import Float, Float32, UInt8
 from nilearn import signal
 from PIL import Image, ImageDraw
 
-from brain_diffuser import arrays, custom
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import custom
 from demo import scenes
 
 TR = 2.5  # seconds
@@ -143,7 +144,7 @@ def of_stim_file(name: str) -> tuple[str, int]:
 
 def write_pictures(folder: str | Path, blocks: Blocks, size: int = PICTURE) -> None:
     """A picture for each block."""
-    with arrays.atomic(folder) as partial:
+    with hdf5.atomic(folder) as partial:
         for category, run in zip(blocks.category, blocks.run, strict=True):
             path = partial / stim_file(category, run)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,7 @@ def write_tables(trials: str | Path, captions: str | Path, blocks: Blocks, test_
     ]
     texts = [(row[0], caption(category)) for row, category in zip(rows, blocks.category, strict=True)]
     for path, header, lines in ((trials, custom.TRIALS, rows), (captions, custom.CAPTIONS, texts)):
-        with arrays.atomic(path) as partial:
+        with hdf5.atomic(path) as partial:
             text = "\n".join("\t".join(map(str, line)) for line in (header, *lines))
             partial.write_text(f"{text}\n", encoding="utf-8")
 
@@ -168,5 +169,5 @@ def write_betas(path: str | Path, blocks: Blocks, mask: nib.Nifti1Image) -> None
     selected = np.asarray(mask.dataobj) > 0
     volumes = np.zeros((*selected.shape, len(blocks.run)), np.float32)
     volumes[selected] = blocks.values.T
-    with arrays.atomic(path) as partial:
+    with hdf5.atomic(path) as partial:
         partial.write_bytes(gzip.compress(nib.Nifti1Image(volumes, mask.affine).to_bytes(), mtime=0))

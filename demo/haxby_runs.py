@@ -11,29 +11,30 @@ from jaxtyping import Float, Float32, Int
 from matplotlib.figure import Figure
 from sklearn.linear_model import RidgeClassifier
 
-from brain_diffuser import accuracy, arrays, ridge
+from brain_diffuser.artifacts import figures, hdf5
+from brain_diffuser.decoding import ridge
 from demo import haxby
 
 
 class Labelled(NamedTuple):
     """Betas of all blocks, and what each block showed in which run."""
 
-    betas: arrays.Rows
+    betas: hdf5.Rows
     category: np.ndarray
     run: np.ndarray
 
 
-def labelled(betas: arrays.Rows, ids: dict[str, int]) -> Labelled:
+def labelled(betas: hdf5.Rows, ids: dict[str, int]) -> Labelled:
     """Blocks with the category and run that their pictures' names tell."""
     names = {number: name for name, number in ids.items()}
     category, run = zip(*(haxby.of_stim_file(names[number]) for number in betas.nsd_id.tolist()), strict=True)
     return Labelled(betas, np.array(category), np.array(run))
 
 
-def together(train: str | Path, test: str | Path) -> arrays.Rows:
+def together(train: str | Path, test: str | Path) -> hdf5.Rows:
     """Both splits of an array, train first."""
-    parts = arrays.load(train), arrays.load(test)
-    return arrays.Rows(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    parts = hdf5.load(train), hdf5.load(test)
+    return hdf5.Rows(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def shuffled(run: Int[np.ndarray, " blocks"], random: np.random.Generator) -> Int[np.ndarray, " blocks"]:
@@ -48,27 +49,27 @@ def folds(blocks: Labelled) -> Iterator[tuple[np.ndarray, np.ndarray, ridge.Kern
     """For each run in turn: the other blocks, its own, and the kernel of the one from the other."""
     for each in np.unique(blocks.run):
         kept, left = np.flatnonzero(blocks.run != each), np.flatnonzero(blocks.run == each)
-        parts = (arrays.Rows(blocks.betas.values[rows], blocks.betas.nsd_id[rows]) for rows in (kept, left))
+        parts = (hdf5.Rows(blocks.betas.values[rows], blocks.betas.nsd_id[rows]) for rows in (kept, left))
         yield kept, left, ridge.kernel(*parts)
 
 
 def held_out(
     blocks: Labelled,
-    features: arrays.Rows,
+    features: hdf5.Rows,
     order: Int[np.ndarray, " blocks"],
     *,
     alpha: float,
     rescale: str,
 ) -> Float[np.ndarray, "blocks ..."]:
     """Features of each run's blocks, as the other runs' ridge predicts them; block i learns from row order[i]."""
-    arrays.check_aligned("betas", blocks.betas.nsd_id, "features", features.nsd_id)
+    hdf5.check_aligned("betas", blocks.betas.nsd_id, "features", features.nsd_id)
     predicted = np.empty(features.values.shape, np.float32)
     with TemporaryDirectory() as folder:
         learnt, told = Path(folder, "learnt.h5"), Path(folder, "predicted.h5")
         for kept, left, kernel in folds(blocks):
-            arrays.save(learnt, features.values[order[kept]], blocks.betas.nsd_id[kept])
+            hdf5.save(learnt, features.values[order[kept]], blocks.betas.nsd_id[kept])
             ridge.predict(kernel, learnt, told, alpha=alpha, rescale=rescale)
-            predicted[left] = arrays.load(told).values
+            predicted[left] = hdf5.load(told).values
     return predicted
 
 
@@ -151,10 +152,10 @@ def plot_runs(hits: dict[str, np.ndarray], run: np.ndarray, control_shares: np.n
     axes.set(xlabel="run left out", ylabel="blocks identified among 8, %", ylim=(-3, 103), xticks=runs)
     axes.set_title(title, fontsize=9)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    return accuracy.svg(figure)
+    return figures.svg(figure)
 
 
-def flat(rows: arrays.Rows) -> Float32[np.ndarray, "blocks features"]:
+def flat(rows: hdf5.Rows) -> Float32[np.ndarray, "blocks features"]:
     """An array with one row per block, float32."""
     return rows.values.reshape(len(rows.values), -1).astype(np.float32)
 

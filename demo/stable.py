@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from brain_diffuser import checkpoints
-from brain_diffuser.clip import ClipText
-from brain_diffuser.diffusion import weights
-from brain_diffuser.diffusion.stable import SCHEDULE
+from brain_diffuser.models import checkpoints
+from brain_diffuser.models.clip import ClipText
+from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion.stable_diffusion import SCHEDULE
 from demo import scenes
 
 LENGTH_SCENES = 200

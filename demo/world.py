@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import scipy.io
 
-from brain_diffuser.arrays import atomic
+from brain_diffuser.artifacts.hdf5 import atomic
 from demo import scenes
 
 N_IDS, N_SHARED, N_OWN, N_SUBJECTS, SIDE = 73_000, 1_000, 9_000, 8, 425

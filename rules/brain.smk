@@ -11,7 +11,7 @@ rule brain_vision:
     input:
         pictures=lambda wildcards: folder(wildcards.pictures),
         manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
-        model=lambda wildcards: model_files("clip_vision"),
+        model=lambda wildcards: files_of_model("clip_vision"),
         sizes=picture_size,
     output:
         kept("<results>/{subject}/encoding/{pictures}_clip_vision.h5"),

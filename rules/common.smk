@@ -19,26 +19,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
-from brain_diffuser import config as configuration
-from brain_diffuser import (
-    custom,
-    custom_problems,
+from brain_diffuser.artifacts import shards
+from brain_diffuser.data import custom, custom_checks, nsd_design, nsd_sessions, rois
+from brain_diffuser.evaluation import registry as evaluation_registry
+from brain_diffuser.features import registry as feature_registry
+from brain_diffuser.models import model_files
+from brain_diffuser.reporting import score_tables
+from brain_diffuser.workflow import (
     dataset_record,
     fetch,
-    layouts,
-    nsd,
     plan,
     provenance,
     receipts,
     reconcile,
-    regions,
-    score_tables,
-    sessions,
-    shards,
     source_files,
     watch,
 )
-from brain_diffuser.provenance import stage_config
+from brain_diffuser.workflow.config import checks, schema
+from brain_diffuser.workflow.provenance import stage_config
 from demo import world
 
 
@@ -56,7 +54,7 @@ with one_sentence():
         planned = plan.handed(config.pop(plan.KEY))
         config.clear()
         config.update(planned)
-    cfg = configuration.read(config, Path.cwd())
+    cfg = checks.read(config, Path.cwd())
 
 RESULTS = cfg.results
 
@@ -148,8 +146,8 @@ wildcard_constraints:
     number=r"0[1-8]",
     feature="|".join(PREDICTED),
     split="train|test",
-    pictures="|".join(map(re.escape, (*configuration.RESERVED, *cfg.variants))),
-    variant=configuration.names([*cfg.variants, ""]),
+    pictures="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
+    variant=schema.names([*cfg.variants, ""]),
     judge="|".join(cfg.metrics.judges) or "none",
     span=shards.SPAN,
 
@@ -168,10 +166,14 @@ def code(script, **entries):
     Which entries are whose: features, backbones, judges, kinds (of metrics); one or a list of each.
     """
     dicts = {
-        "features": ["features.FEATURES"],
-        "backbones": ["backbones.BACKBONES"],
-        "judges": ["layouts.JUDGES", "judges.ARCHITECTURES", "judges.LOADERS"],
-        "kinds": ["metrics.KINDS"],
+        "features": ["features.extract.FEATURES"],
+        "backbones": ["generation.backbones.BACKBONES"],
+        "judges": [
+            "evaluation.registry.JUDGES",
+            "evaluation.perceptual.ARCHITECTURES",
+            "evaluation.perceptual.LOADERS",
+        ],
+        "kinds": ["evaluation.metrics.KINDS"],
     }
     used = {
         f"brain_diffuser.{name}": keys
@@ -183,7 +185,7 @@ def code(script, **entries):
 
 def kinds_of(judge):
     """How a judge's metrics are computed."""
-    return list(layouts.JUDGES[judge].metrics.values())
+    return list(evaluation_registry.JUDGES[judge].metrics.values())
 
 
 def where_the_pictures_are():
@@ -253,9 +255,11 @@ def session_files(subject):
     folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
     if not PATHS.simulated:
         published = (
-            sessions.PUBLISHED[cfg.subject_number(subject) - 1] if cfg.fetch.nsd else 0
+            nsd_sessions.PUBLISHED[cfg.subject_number(subject) - 1]
+            if cfg.fetch.nsd
+            else 0
         )
-        found = sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format, published)
+        found = nsd_sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format, published)
         return [str(path) for path in found]
     files = demo_sessions(folder)
     asked = {"all": range(1, len(files) + 1)}.get(
@@ -278,7 +282,7 @@ def mask_files(subject):
     """The masks of one's own that a subject's regions are made of."""
     paths = []
     for name, definition in cfg.regions.items():
-        path = regions.mask_file(definition, subject)
+        path = rois.mask_file(definition, subject)
         if path and not path.is_file():
             wrong = "is a folder" if path.is_dir() else "does not exist"
             mend = source_files.hint(
@@ -293,7 +297,7 @@ with one_sentence():
     SESSIONS = {} if CUSTOM else {each: session_files(each) for each in cfg.subjects}
 
 NUMBERS = {
-    subject: [sessions.number(path) for path in paths]
+    subject: [nsd_sessions.number(path) for path in paths]
     for subject, paths in SESSIONS.items()
 }
 
@@ -342,7 +346,7 @@ def subject_number(subject):
 
 def custom_files(key, subject):
     """A subject's files of a custom dataset: none, one, or one for each session."""
-    path = regions.filled(getattr(CUSTOM, key), subject)
+    path = rois.filled(getattr(CUSTOM, key), subject)
     if path == custom.NONE:
         return []
     return local(custom.files(path) if "{session}" in path else [path])
@@ -370,7 +374,7 @@ def embeddings(kind):
 
     def of(wildcards):
         variant, _ = cfg.variant(wildcards.variant)
-        feature = layouts.CONDITIONS[variant.backbone].get(kind)
+        feature = feature_registry.CONDITIONS[variant.backbone].get(kind)
         stage = "features" if variant.features == "own" else variant.decoder
         return (
             f"<results>/{wildcards.subject}/{stage}/{feature}_test.h5"
@@ -386,14 +390,14 @@ def backbone_of(wildcards):
     return cfg.variant(wildcards.variant)[0].backbone
 
 
-def model_files(feature):
+def files_of_model(feature):
     """What a feature's network is read from; some need not exist before they are asked for."""
     if feature == "sd_text":
         return stable_diffusion("text_encoder", "tokenizer")
     if feature != "clip_taps":
         key = "vdvae" if feature == "vdvae" else "clip"
         return source(f"datasets.{cfg.dataset}.{key}", MODEL_FILES[feature])
-    files = layouts.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
+    files = model_files.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
     missing = [path for path in files if not Path(path).exists()]
     if missing:
         sys.exit(
@@ -418,31 +422,31 @@ def stable_diffusion(*components):
 def diffusion_files(wildcards):
     """What a variant's diffusion model is read from."""
     if backbone_of(wildcards) == "stable_diffusion":
-        return stable_diffusion(*layouts.STABLE_DIFFUSION)
+        return stable_diffusion(*model_files.STABLE_DIFFUSION)
     return versatile_diffusion(wildcards)
 
 
 def versatile_diffusion(wildcards):
     """The UNets and the autoencoder of Versatile Diffusion."""
-    paths = layouts.diffusion(PATHS.versatile_diffusion)
+    paths = model_files.diffusion(PATHS.versatile_diffusion)
     return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
 
 
 def picture_size(wildcards):
     """What tells the size of Versatile Diffusion's pictures."""
-    paths = layouts.picture_size(PATHS.versatile_diffusion)
+    paths = model_files.picture_size(PATHS.versatile_diffusion)
     return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
 
 
 def both_clips(wildcards):
     """CLIP's text tower and its vision tower."""
-    return [*model_files("clip_text"), *model_files("clip_vision")]
+    return [*files_of_model("clip_text"), *files_of_model("clip_vision")]
 
 
 def clip_files(wildcards):
     """What CLIP is read from for a variant; Stable Diffusion has a text tower of its own."""
-    features = layouts.CONDITIONS[backbone_of(wildcards)].values()
-    return sum((model_files(each) for each in features if each in MODEL_FILES), [])
+    features = feature_registry.CONDITIONS[backbone_of(wildcards)].values()
+    return sum((files_of_model(each) for each in features if each in MODEL_FILES), [])
 
 
 def diffusion_params():
@@ -502,7 +506,7 @@ def pretrained(wildcards):
 
 def folder(pictures):
     """Where a set of pictures lies."""
-    if pictures in configuration.REFERENCES:
+    if pictures in schema.REFERENCES:
         return f"<results>/{{subject}}/references/{pictures}"
     if pictures in ("stage1", "recon"):
         return f"<results>/{{subject}}/{pictures}"
@@ -514,7 +518,7 @@ def judge_weights(judges):
     paths = []
     for judge in judges:
         if (
-            layouts.judge_checkpoints([judge], cfg.metrics.protocol)
+            evaluation_registry.judge_checkpoints([judge], cfg.metrics.protocol)
             and not CONDA
             and find_spec("torchvision") is None
         ):
@@ -522,7 +526,7 @@ def judge_weights(judges):
                 f"judge {judge} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
                 f"Snakemake make its environments (--sdm conda), or leave {judge} out of metrics.judges"
             )
-        of_judge = layouts.judge_files(
+        of_judge = evaluation_registry.judge_files(
             judge, cfg.metrics.protocol, PATHS.judges, PATHS.clip
         )
         missing = [path for path in of_judge if not Path(path).exists()]
@@ -555,7 +559,7 @@ def repeats(ending):
     def of(wildcards):
         first = folder(wildcards.variant).format(subject=wildcards.subject)
         others = (
-            folder(f"{wildcards.variant}.{configuration.REPEAT}{number}")
+            folder(f"{wildcards.variant}.{schema.REPEAT}{number}")
             for number in range(1, cfg.metrics.repeats)
         )
         made = [first, *(each.format(subject=wildcards.subject) for each in others)]
@@ -584,10 +588,12 @@ def most_stimuli(subject, split):
     elif Path(DESIGN).is_file():
         numbers = tuple(session_numbers(subject))
         with one_sentence():
-            return nsd.count_stimuli(DESIGN, subject_number(subject), numbers)[split]
+            return nsd_design.count_stimuli(DESIGN, subject_number(subject), numbers)[
+                split
+            ]
     else:
-        known = sessions.PUBLISHED_STIMULI[split][subject_number(subject) - 1]
-    return min(known, sessions.N_TRIALS * len(session_numbers(subject)))
+        known = nsd_sessions.PUBLISHED_STIMULI[split][subject_number(subject) - 1]
+    return min(known, nsd_sessions.N_TRIALS * len(session_numbers(subject)))
 
 
 def of_shards(stage, path, split="test"):

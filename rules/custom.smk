@@ -6,18 +6,14 @@ Out: results/{subject}/nsd/{stimuli.tsv, stim_files.tsv, betas_{split}.h5, rois.
 
 CAPTIONS = [] if PATHS.captions == custom.NONE else local([PATHS.captions])
 # Where an adapter writes pictures, a rule's output says when; else receipts note those that were read.
-STIMULI = (
-    local([CUSTOM.stimuli])
-    if "stimuli" in configuration.WRITTEN[CUSTOM.adapter]
-    else []
-)
+STIMULI = local([CUSTOM.stimuli]) if "stimuli" in schema.WRITTEN[CUSTOM.adapter] else []
 PICTURES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
 
 
 # An adapter looks through what it has written; all else is looked through here, before any job.
 if CUSTOM.adapter == "none":
     with one_sentence():
-        custom_problems.look_through(
+        custom_checks.look_through(
             Path(RESULTS, "dataset/sound.txt"),
             [subject_files(subject) for subject in cfg.subjects],
             CUSTOM.stimuli,

@@ -96,7 +96,7 @@ rule demo_stable_diffusion:
     output:
         [
             local(directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}"))
-            for component in layouts.STABLE_DIFFUSION
+            for component in model_files.STABLE_DIFFUSION
         ],
     log:
         f"{DEMO}/logs/demo_stable_diffusion.log",

@@ -13,8 +13,8 @@ MODELS = {
     "sd_text": PATHS.stable_diffusion,
 }
 MODEL_FILES = {
-    "vdvae": [PATHS.vdvae, *layouts.description(PATHS.vdvae)],
-    **layouts.clip(PATHS.clip, PATHS.versatile_diffusion),
+    "vdvae": [PATHS.vdvae, *model_files.description(PATHS.vdvae)],
+    **model_files.clip(PATHS.clip, PATHS.versatile_diffusion),
 }
 FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
 AT_CODECS_SIZE = (
@@ -36,9 +36,9 @@ rule features_cached_shard:
             else []
         ),
         model=lambda wildcards: (
-            model_files(wildcards.feature)
+            files_of_model(wildcards.feature)
             if wildcards.feature == "sd_text" and PATHS.simulated
-            else to_be_hashed(model_files(wildcards.feature))
+            else to_be_hashed(files_of_model(wildcards.feature))
         ),
         sizes=lambda wildcards: (
             to_be_hashed(picture_size(wildcards))

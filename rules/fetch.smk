@@ -1,6 +1,6 @@
 """Fetch, off by default: what the configured run needs, is missing and is published (docs/real_data.md).
 
-In:  fetch.servers, brain_diffuser/published.tsv
+In:  fetch.servers, brain_diffuser/workflow/published.tsv
 Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, {versatile_diffusion, stable_diffusion}/{component}, judges/{file}}
 
 A rule is there only for what is missing when Snakemake starts: no setting, date or --forceall can then make Snakemake
@@ -38,11 +38,13 @@ FETCHED = {
     ],
     "stable_diffusion": [
         f"{PATHS.stable_diffusion}/{component}"
-        for component in layouts.STABLE_DIFFUSION
+        for component in model_files.STABLE_DIFFUSION
     ],
     "judges": [
         f"{PATHS.judges}/{file}"
-        for file in layouts.judge_checkpoints(cfg.metrics.judges, cfg.metrics.protocol)
+        for file in evaluation_registry.judge_checkpoints(
+            cfg.metrics.judges, cfg.metrics.protocol
+        )
     ],
 }
 FETCHED = {key: paths for key, paths in FETCHED.items() if key in cfg.fetched}

@@ -43,7 +43,7 @@ use rule stage1_shard as held_out_stage1_shard with:
     input:
         latents=f"{HELD_OUT}vdvae.h5",
         model=source_of("vdvae", PATHS.vdvae),
-        sizes=local(layouts.description(PATHS.vdvae)),
+        sizes=local(model_files.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/held_out_{labels}_stage1/{span}.h5"),
     log:

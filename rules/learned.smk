@@ -103,7 +103,7 @@ use rule stage1_shard as learned_stage1_shard with:
     input:
         latents="<results>/{subject}/learned/vdvae_test.h5",
         model=source_of("vdvae", PATHS.vdvae),
-        sizes=local(layouts.description(PATHS.vdvae)),
+        sizes=local(model_files.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/learned_stage1/{span}.h5"),
     log:

@@ -4,11 +4,11 @@ In:  results/{subject}/nsd/{stimuli_test.h5, captions.json}, folders of pictures
 Out: results/{subject}/{judged/{pictures}/{judge}.csv, metrics, ablations, consistency, retrieval, contact_sheet.png}
 """
 
-SHOWN = ["stage1", "recon", *configuration.REFERENCES]
+SHOWN = ["stage1", "recon", *schema.REFERENCES]
 ABLATIONS = [*SHOWN, *ABLATED]
 REPEATS = [
     "recon",
-    *(f"{configuration.REPEAT}{number}" for number in range(1, cfg.metrics.repeats)),
+    *(f"{schema.REPEAT}{number}" for number in range(1, cfg.metrics.repeats)),
 ]
 
 

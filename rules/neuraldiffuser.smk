@@ -51,7 +51,7 @@ rule guided_shard:
         taps=taps,
         reliability=reliability,
         clip=clip_files,
-        tower=lambda wildcards: model_files("clip_taps"),
+        tower=lambda wildcards: files_of_model("clip_taps"),
         diffusion=diffusion_files,
     output:
         temp("<results>/{subject}/shards/variants/{variant}/{span}.h5"),
@@ -60,7 +60,7 @@ rule guided_shard:
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
-        variant=configuration.names(cfg.guided),
+        variant=schema.names(cfg.guided),
     conda:
         "../envs/torch.yaml"
     threads: cfg.compute.threads

@@ -33,7 +33,7 @@ use rule stage1_shard as vdvae_reference_shard with:
     input:
         latents="<results>/{subject}/features/vdvae_test.h5",
         model=source_of("vdvae", PATHS.vdvae),
-        sizes=local(layouts.description(PATHS.vdvae)),
+        sizes=local(model_files.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/vdvae_reference/{span}.h5"),
     log:

@@ -59,7 +59,7 @@ rule optimal_pictures:
         text="<results>/{who}/optimal/clip_text.h5",
         vision="<results>/{who}/optimal/clip_vision.h5",
         model=source_of("vdvae", PATHS.vdvae),
-        sizes=local(layouts.description(PATHS.vdvae)),
+        sizes=local(model_files.description(PATHS.vdvae)),
         clip=both_clips,
         diffusion=versatile_diffusion,
     output:
@@ -125,7 +125,7 @@ use rule optimal_pictures as perturbed_pictures with:
         text="<results>/{subject}/perturbed/clip_text.h5",
         vision="<results>/{subject}/perturbed/clip_vision.h5",
         model=source_of("vdvae", PATHS.vdvae),
-        sizes=local(layouts.description(PATHS.vdvae)),
+        sizes=local(model_files.description(PATHS.vdvae)),
         clip=both_clips,
         diffusion=versatile_diffusion,
     output:

@@ -9,7 +9,7 @@ rule stage1_shard:
     input:
         latents="<results>/{subject}/ridge/vdvae_test.h5",
         model=source_of("vdvae", PATHS.vdvae),
-        sizes=local(layouts.description(PATHS.vdvae)),
+        sizes=local(model_files.description(PATHS.vdvae)),
     output:
         temp("<results>/{subject}/shards/stage1/{span}.h5"),
     log:

@@ -10,11 +10,11 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 
-from brain_diffuser.diffusion import weights
-from brain_diffuser.diffusion.stable import TextDenoiser
-from brain_diffuser.diffusion.versatile import Codec, DualDenoiser
+from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Codec, DualDenoiser
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "fixtures"
 SEED = 11
 GOLDEN_UNET = {
     "sample_size": 16,

@@ -8,9 +8,9 @@ import golden_inputs
 import numpy as np
 import torch
 
-from brain_diffuser.vdvae.model import VDVAE, VDVAEConfig
+from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "fixtures"
 SEED, N_LATENTS = 1, 7
 
 

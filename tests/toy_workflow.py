@@ -25,14 +25,25 @@ from transformers import (
 
 ROOT = Path(__file__).resolve().parents[1]
 N_TRAIN, N_TEST = 16, 8
-LEFT_OUT = (".git", ".venv", ".snakemake", "results*", "data", "models", "docs", "tests", "*cache*", "*.egg-info")
+LEFT_OUT = (".git", ".venv", ".snakemake", "*cache*", "*.egg-info")
+LEFT_OUT_AT_TOP = ("results*", "data", "docs")
 CLIP_DIM = tiny_diffusion.VISION_SHAPE[1]
 TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
+def copy_project(folder: Path, *left_out: str) -> Path:
+    """The project's files but for those that no run needs, and others at its top or in demo/."""
+    rules = {ROOT: (*LEFT_OUT, *LEFT_OUT_AT_TOP, *left_out), ROOT / "demo": (*LEFT_OUT, *left_out)}
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        return shutil.ignore_patterns(*rules.get(Path(place), LEFT_OUT))(place, names)
+
+    return Path(shutil.copytree(ROOT, folder, ignore=ignored))
+
+
 def write_checkout(folder: Path) -> Path:
     """The project's files, a toy subject below `toy/`, and a config.yaml that names it."""
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    copy_project(folder, "tests", "models")
     tree = write_tree(folder / "toy/nsd", sessions=2, n_train=N_TRAIN, n_test=N_TEST, formats=("nii.gz",))
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["dataset"] = "toy"

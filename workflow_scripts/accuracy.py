@@ -4,30 +4,32 @@ import csv
 
 import numpy as np
 
-from brain_diffuser import accuracy, arrays, nsd, regions
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import nsd_betas, rois
+from brain_diffuser.evaluation import decoding_accuracy
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     inputs, features = snakemake.input, snakemake.params.features
     decoding = {
-        feature: accuracy.column_correlations(predicted, true)
+        feature: decoding_accuracy.column_correlations(predicted, true)
         for feature, predicted, true in zip(features, inputs.predicted, inputs.true, strict=True)
     }
-    encoding = accuracy.column_correlations(inputs.predicted_betas, inputs.betas)
-    ceiling, repeats = nsd.ceiling_of_test(inputs.rois, inputs.trials)
-    by_feature = [(name, len(each), *accuracy.quartiles(each)) for name, each in decoding.items()]
+    encoding = decoding_accuracy.column_correlations(inputs.predicted_betas, inputs.betas)
+    ceiling, repeats = nsd_betas.ceiling_of_test(inputs.rois, inputs.trials)
+    by_feature = [(name, len(each), *decoding_accuracy.quartiles(each)) for name, each in decoding.items()]
     by_region = []
-    for region, voxels in regions.load(inputs.regions).items():
+    for region, voxels in rois.load(inputs.regions).items():
         allowed = round(float(np.median(np.sqrt(ceiling[voxels]))), 4)
-        by_region.append((region, int(voxels.sum()), *accuracy.quartiles(encoding[voxels]), allowed))
+        by_region.append((region, int(voxels.sum()), *decoding_accuracy.quartiles(encoding[voxels]), allowed))
     spread = ("quartile_1", "median", "quartile_3")
     columns = ("region", "voxels", *spread, "ceiling")
     plots = {
-        "decoding": accuracy.plot_decoding(decoding),
-        "encoding": accuracy.plot_regions([dict(zip(columns, row, strict=True)) for row in by_region]),
-        "noise_ceiling": accuracy.plot_ceiling(ceiling, repeats),
+        "decoding": decoding_accuracy.plot_decoding(decoding),
+        "encoding": decoding_accuracy.plot_regions([dict(zip(columns, row, strict=True)) for row in by_region]),
+        "noise_ceiling": decoding_accuracy.plot_ceiling(ceiling, repeats),
     }
-    with arrays.atomic(snakemake.output[0]) as folder:
+    with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         for name, header, rows in (
             ("decoding", ("feature", "columns", *spread), by_feature),

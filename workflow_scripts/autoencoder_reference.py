@@ -1,18 +1,20 @@
 """Stage 6: a shard of the test stimuli through the autoencoder and back."""
 
-from brain_diffuser import arrays, devices, recon, shards
-from brain_diffuser.diffusion import weights
-from brain_diffuser.job import job, progress
+from brain_diffuser.artifacts import hdf5, shards
+from brain_diffuser.generation import img2img
+from brain_diffuser.models import devices
+from brain_diffuser.models.diffusion import weights
+from brain_diffuser.workflow.job import job, progress
 
 
 def autoencode(rows: slice) -> None:
     cfg = snakemake.params.cfg
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     models = weights.load(snakemake.params.diffusion, device, dtype)
-    with arrays.reading(snakemake.input.stimuli) as (stimuli, nsd_id):
+    with hdf5.reading(snakemake.input.stimuli) as (stimuli, nsd_id):
         images, nsd_id = stimuli[rows], nsd_id[rows]
     batch_size, seed = snakemake.resources.batch_size, cfg["recon.seed"]
-    returned = recon.autoencode(images, models, nsd_id=nsd_id, seed=seed, batch_size=batch_size)
+    returned = img2img.autoencode(images, models, nsd_id=nsd_id, seed=seed, batch_size=batch_size)
     shards.save_pictures(snakemake.output[0], progress(returned, len(nsd_id), "pictures"), nsd_id)
 
 

@@ -1,7 +1,7 @@
 """BOLD5000: the trials table of a subject, and a look through all of its files."""
 
-from brain_diffuser import bold5000, custom, custom_problems
-from brain_diffuser.job import job
+from brain_diffuser.data import bold5000, custom, custom_checks
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     inputs, params, (trials,) = snakemake.input, snakemake.params, snakemake.output
@@ -9,4 +9,4 @@ with job(snakemake):
     bold5000.write_trials(trials, rows)
     subject = custom.Files.of(snakemake.wildcards.subject, trials, inputs.betas, inputs.mask, {})
     constant = params.cfg["nsd.constant_voxels"]
-    custom_problems.refuse(list(custom_problems.problems([subject], params.stimuli, None, constant)))
+    custom_checks.refuse(list(custom_checks.problems([subject], params.stimuli, None, constant)))

@@ -1,12 +1,14 @@
 """Stage 6: brain correlation of sets of pictures, region by region, as a table and a plot."""
 
-from brain_diffuser import arrays, brain_correlation, regions
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import rois
+from brain_diffuser.evaluation import brain_correlation
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     inputs, cfg = snakemake.input, snakemake.params.cfg
-    masks = regions.load(inputs.regions)
-    with arrays.opening(inputs.kernel) as kernel:
+    masks = rois.load(inputs.regions)
+    with hdf5.opening(inputs.kernel) as kernel:
         mean, std = kernel["betas_mean"][...], kernel["betas_std"][...]
     found = {
         pictures: brain_correlation.compare(
@@ -20,6 +22,6 @@ with job(snakemake):
         )
         for pictures, predicted in zip(snakemake.params.sets, inputs.predicted, strict=True)
     }
-    with arrays.atomic(snakemake.output[0]) as folder:
+    with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         brain_correlation.write(folder, found)

@@ -1,16 +1,18 @@
 """Stage 6: CLIP-vision of a folder of pictures, as of the stimuli."""
 
-from brain_diffuser import devices, features, pictures
-from brain_diffuser.diffusion import weights
-from brain_diffuser.job import job, progress
+from brain_diffuser.artifacts import image_files
+from brain_diffuser.features import extract
+from brain_diffuser.models import devices
+from brain_diffuser.models.diffusion import weights
+from brain_diffuser.workflow.job import job, progress
 
 with job(snakemake), devices.enough_memory("features"):
     cfg, params = snakemake.params.cfg, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    ids, made = pictures.read_folder(snakemake.input.pictures, snakemake.input.manifest)
-    features.store(
+    ids, made = image_files.read_folder(snakemake.input.pictures, snakemake.input.manifest)
+    extract.store(
         "clip_vision",
-        features.load_clip_vision(params.model, device=device, dtype=dtype),
+        extract.load_clip_vision(params.model, device=device, dtype=dtype),
         made,
         ids,
         snakemake.output[0],

@@ -2,31 +2,33 @@
 
 import csv
 
-from brain_diffuser import arrays, consistency, devices, judges, metrics, pictures
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.evaluation import perceptual, seed_consistency, statistics
+from brain_diffuser.models import devices
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     cfg, inputs, params = snakemake.params.cfg["metrics"], snakemake.input, snakemake.params
     device, _ = devices.choose(snakemake.resources.device, "float32")
-    repeats = [pictures.read_folder(*pair) for pair in zip(inputs.pictures, inputs.manifests, strict=True)]
-    with arrays.reading(inputs.stimuli) as (stimuli, nsd_id):
+    repeats = [image_files.read_folder(*pair) for pair in zip(inputs.pictures, inputs.manifests, strict=True)]
+    with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
         for path, (ids, _) in zip(inputs.pictures, repeats, strict=True):
-            arrays.check_aligned(inputs.stimuli, nsd_id, path, ids)
+            hdf5.check_aligned(inputs.stimuli, nsd_id, path, ids)
         seen = stimuli[:]
     made = [images for _, images in repeats]
-    found = consistency.of_pixels(made, seen, cfg["protocol"])
+    found = seed_consistency.of_pixels(made, seen, cfg["protocol"])
     for name in cfg["judges"]:
-        judge = judges.load(name, cfg["protocol"], params.judges, params.clip, device)
+        judge = perceptual.load(name, cfg["protocol"], params.judges, params.clip, device)
         true, predicted = judge.features(seen), [judge.features(images) for images in made]
         for layer in true:
-            found[layer] = consistency.of_features([each[layer] for each in predicted], true[layer])
+            found[layer] = seed_consistency.of_features([each[layer] for each in predicted], true[layer])
     rows = []
     for layer, measures in found.items():
         for measure, scores in measures.items():
-            low, high = metrics.interval(scores, cfg["bootstrap"], cfg["control_seed"])
+            low, high = statistics.interval(scores, cfg["bootstrap"], cfg["control_seed"])
             numbers = (f"{number:.4f}" for number in (scores.mean(), low, high))
             rows.append((layer, measure, *numbers, len(made), len(scores)))
-    with arrays.atomic(snakemake.output[0]) as folder:
+    with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         with open(folder / "consistency.csv", "w", newline="") as stream:
             header = ("features", "measure", "mean", "low", "high", "repeats", "n")

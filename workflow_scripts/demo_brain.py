@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
-from brain_diffuser import networks
-from brain_diffuser.job import job, progress
+from brain_diffuser.models import efficientnet_lite
+from brain_diffuser.workflow.job import job, progress
 from demo import brain, world
 
 with job(snakemake):
@@ -23,7 +23,7 @@ with job(snakemake):
             ids,
             images=lambda batch: np.stack([file["imgBrick"][int(i)] for i in batch]),
             scene_of=partial(world.scene_of, seed=demo["demo.seed"]),
-            network=networks.load_efficientnet_lite(networks.packaged_weights("lite1")),
+            network=efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite1")),
             progress=partial(progress, total=-(-len(ids) // 64), what="batches of pictures seen"),
         )
     brain.write_rois({Path(path).name.removesuffix(".nii.gz"): path for path in snakemake.output.rois}, places)

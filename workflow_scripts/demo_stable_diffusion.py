@@ -1,6 +1,6 @@
 """Demo: its Versatile Diffusion as a Stable Diffusion that reads text alone."""
 
-from brain_diffuser.job import job
+from brain_diffuser.workflow.job import job
 from demo import stable
 
 with job(snakemake):

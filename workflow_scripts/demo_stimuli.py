@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from brain_diffuser.job import job, progress
+from brain_diffuser.workflow.job import job, progress
 from demo import world
 
 with job(snakemake):

@@ -1,7 +1,9 @@
 """Stage 2: one feature of a shard of one split's stimuli."""
 
-from brain_diffuser import devices, features, shards
-from brain_diffuser.job import job, progress
+from brain_diffuser.artifacts import shards
+from brain_diffuser.features import extract as features_extract
+from brain_diffuser.models import devices
+from brain_diffuser.workflow.job import job, progress
 
 
 def extract(rows: slice) -> None:
@@ -9,12 +11,12 @@ def extract(rows: slice) -> None:
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     options = dict(cfg.get(f"features.{feature}", {}))
     if snakemake.params.diffusion:
-        from brain_diffuser.diffusion import weights
+        from brain_diffuser.models.diffusion import weights
 
         options["picture_size"] = weights.picture_size(snakemake.params.diffusion)
-    features.extract(
+    features_extract.extract(
         feature,
-        features.FEATURES[feature].load(snakemake.params.model, device=device, dtype=dtype),
+        features_extract.FEATURES[feature].load(snakemake.params.model, device=device, dtype=dtype),
         snakemake.input.stimuli,
         snakemake.input.captions[0] if snakemake.input.captions else None,
         snakemake.output[0],

@@ -2,20 +2,23 @@
 
 import numpy as np
 
-from brain_diffuser import arrays, backbones, clip, devices, guidance, recon, ridge, shards
-from brain_diffuser.job import job, progress
+from brain_diffuser.artifacts import hdf5, shards
+from brain_diffuser.decoding import ridge
+from brain_diffuser.generation import backbones, guidance, img2img
+from brain_diffuser.models import clip, devices
+from brain_diffuser.workflow.job import job, progress
 
 
 def reconstruct(rows: slice) -> None:
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    decoded = recon.load(inputs.text, inputs.vision, inputs.stage1, inputs.manifest, rows)
+    decoded = img2img.load(inputs.text, inputs.vision, inputs.stage1, inputs.manifest, rows)
     blocks, options = cfg["features.clip_taps"]["blocks"], dict(cfg["guidance"])
     targets, factors, kind = (options.pop(key) for key in ("targets", "layer_weights", "reliability"))
     if targets == "shuffled":
-        taps = np.roll(arrays.load_aligned(inputs.text, inputs.taps)[1].values, 1, 0)[rows]
+        taps = np.roll(hdf5.load_aligned(inputs.text, inputs.taps)[1].values, 1, 0)[rows]
     else:
-        taps = arrays.load_aligned(inputs.text, inputs.taps, rows)[1].values
+        taps = hdf5.load_aligned(inputs.text, inputs.taps, rows)[1].values
     models, unconditional = backbones.load(params.backbone, params.diffusion, params.clip, device, dtype)
     denoiser, codec = models
     tower = clip.ClipTaps.load(params.tower, device, dtype)
@@ -26,7 +29,7 @@ def reconstruct(rows: slice) -> None:
         mid_block=denoiser.unet.mid_block,
         **options,
     )
-    made = recon.reconstruct(
+    made = img2img.reconstruct(
         decoded.guesses,
         decoded.text,
         decoded.vision,

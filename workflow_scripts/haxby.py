@@ -5,8 +5,9 @@ import shutil
 import nibabel as nib
 import numpy as np
 
-from brain_diffuser import arrays, custom, custom_problems
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import custom, custom_checks
+from brain_diffuser.workflow.job import job
 from demo import haxby
 
 with job(snakemake):
@@ -17,7 +18,7 @@ with job(snakemake):
     haxby.write_betas(made.betas, blocks, mask)
     haxby.write_pictures(made.stimuli, blocks)
     haxby.write_tables(made.trials, made.captions, blocks, cfg["haxby.test_runs"])
-    with arrays.atomic(made.mask) as partial:
+    with hdf5.atomic(made.mask) as partial:
         shutil.copyfile(inputs.mask, partial)
     subject = custom.Files.of(snakemake.params.subject, made.trials, [made.betas], [made.mask], {})
-    custom_problems.refuse(list(custom_problems.problems([subject], made.stimuli, made.captions)))
+    custom_checks.refuse(list(custom_checks.problems([subject], made.stimuli, made.captions)))

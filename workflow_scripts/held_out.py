@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from brain_diffuser import arrays, custom
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import custom
+from brain_diffuser.workflow.job import job
 from demo import haxby_runs
 
 with job(snakemake):
@@ -14,4 +15,4 @@ with job(snakemake):
         order = haxby_runs.shuffled(blocks.run, np.random.default_rng([params.cfg["haxby.seed"], 0]))
     features = haxby_runs.together(*inputs.features)
     predicted = haxby_runs.held_out(blocks, features, order, alpha=params.alpha, rescale=params.cfg["ridge.rescale"])
-    arrays.save(snakemake.output[0], predicted, features.nsd_id)
+    hdf5.save(snakemake.output[0], predicted, features.nsd_id)

@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from brain_diffuser import arrays, custom, devices, judges, pictures
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.data import custom
+from brain_diffuser.evaluation import perceptual
+from brain_diffuser.models import devices
+from brain_diffuser.workflow.job import job
 from demo import haxby_runs
 
 with job(snakemake):
@@ -17,7 +20,7 @@ with job(snakemake):
     seen = haxby_runs.together(*inputs.stimuli)
     device, _ = devices.choose(snakemake.resources.device, "float32")
     known = {
-        name: judges.load(name, cfg["metrics.protocol"], params.judges, params.clip, device)
+        name: perceptual.load(name, cfg["metrics.protocol"], params.judges, params.clip, device)
         for name in cfg["metrics.judges"]
     }
     judged = {name: haxby_runs.only(judge.features(seen.values)) for name, judge in known.items()}
@@ -27,13 +30,13 @@ with job(snakemake):
         order = haxby_runs.shuffled(blocks.run, random) if labels == "permuted" else np.arange(len(blocks.run))
         named["plain classifier of betas", labels] = haxby_runs.classify(blocks, order)
         for place, feature in enumerate(params.features):
-            predicted = arrays.load(inputs.predicted[at * n_features + place])
+            predicted = hdf5.load(inputs.predicted[at * n_features + place])
             named[f"predicted {feature}", labels] = haxby_runs.identify(
                 blocks, true[feature], haxby_runs.flat(predicted)
             )
         for place, stage in enumerate(("first guesses", "reconstructions")):
-            ids, images = pictures.read_folder(inputs.pictures[2 * at + place], inputs.manifests[2 * at + place])
-            arrays.check_aligned(inputs.betas[0], blocks.betas.nsd_id, inputs.pictures[2 * at + place], ids)
+            ids, images = image_files.read_folder(inputs.pictures[2 * at + place], inputs.manifests[2 * at + place])
+            hdf5.check_aligned(inputs.betas[0], blocks.betas.nsd_id, inputs.pictures[2 * at + place], ids)
             for name, judge in known.items():
                 made = haxby_runs.only(judge.features(images))
                 named[f"{stage}, by {name}", labels] = haxby_runs.identify(blocks, judged[name], made)
@@ -44,6 +47,6 @@ with job(snakemake):
         permutations=haxby_cfg["permutations"],
         seed=haxby_cfg["seed"],
     )
-    with arrays.atomic(snakemake.output[0]) as folder:
+    with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         haxby_runs.write_identification(folder, blocks, named, shares, f"{params.world[0]}: {params.world[1]}")

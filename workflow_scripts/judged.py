@@ -1,14 +1,15 @@
 """Stage 6: the metrics of one judge for a folder of pictures, and what they are worth without the brain."""
 
-from brain_diffuser import layouts, metrics, scores, shards
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import shards
+from brain_diffuser.evaluation import metrics, registry, scores, statistics
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     cfg, inputs = snakemake.params.cfg, snakemake.input
     nsd_id, (seen, made) = shards.load_parts(inputs.shards, inputs.like)
-    assigned = metrics.circle(len(nsd_id), cfg["metrics.control_seed"])
+    assigned = statistics.circle(len(nsd_id), cfg["metrics.control_seed"])
     found = [
         scores.PerImage(name, kind, *metrics.compare(seen[name], made[name], kind, assigned))
-        for name, kind in layouts.JUDGES[snakemake.wildcards.judge].metrics.items()
+        for name, kind in registry.JUDGES[snakemake.wildcards.judge].metrics.items()
     ]
     scores.write_per_image(snakemake.output[0], nsd_id, found)

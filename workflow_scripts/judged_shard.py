@@ -1,16 +1,20 @@
 """Stage 6: a judge's features of a shard of pictures, and of the stimuli that they were made of."""
 
-from brain_diffuser import arrays, devices, judges, pictures, shards
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5, image_files, shards
+from brain_diffuser.evaluation import perceptual
+from brain_diffuser.models import devices
+from brain_diffuser.workflow.job import job
 
 
 def look(rows: slice) -> None:
     inputs, params = snakemake.input, snakemake.params
     device, _ = devices.choose(snakemake.resources.device, "float32")
-    judge = judges.load(snakemake.wildcards.judge, params.cfg["metrics.protocol"], params.judges, params.clip, device)
-    ids, made = pictures.read_folder(inputs.pictures, inputs.manifest, rows)
-    with arrays.reading(inputs.stimuli) as (stimuli, nsd_id):
-        arrays.check_aligned(inputs.stimuli, nsd_id[rows], inputs.pictures, ids)
+    judge = perceptual.load(
+        snakemake.wildcards.judge, params.cfg["metrics.protocol"], params.judges, params.clip, device
+    )
+    ids, made = image_files.read_folder(inputs.pictures, inputs.manifest, rows)
+    with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
+        hdf5.check_aligned(inputs.stimuli, nsd_id[rows], inputs.pictures, ids)
         seen = stimuli[rows]
     shards.save_parts(snakemake.output[0], [judge.features(seen), judge.features(made)], ids)
 

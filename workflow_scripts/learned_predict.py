@@ -1,11 +1,12 @@
 """Stage 3, learned: the features that a decoder predicts from the test betas."""
 
-from brain_diffuser import devices, learned
-from brain_diffuser.job import job
+from brain_diffuser.decoding import network
+from brain_diffuser.models import devices
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
-    learned.predict(
-        learned.load(snakemake.input.weights),
+    network.predict(
+        network.load(snakemake.input.weights),
         snakemake.wildcards.subject,
         snakemake.input.betas,
         snakemake.output[0],

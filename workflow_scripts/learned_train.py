@@ -2,8 +2,9 @@
 
 import logging
 
-from brain_diffuser import devices, training
-from brain_diffuser.job import job, progress
+from brain_diffuser.decoding import training
+from brain_diffuser.models import devices
+from brain_diffuser.workflow.job import job, progress
 
 with job(snakemake) as begun:
     inputs, params = snakemake.input, snakemake.params

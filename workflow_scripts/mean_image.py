@@ -1,12 +1,12 @@
 """Stage 6: the mean of the training stimuli, once for every test stimulus."""
 
-from brain_diffuser import arrays, pictures
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
-    with arrays.reading(snakemake.input.train) as (images, _):
-        mean = pictures.mean(images)
-    with arrays.reading(snakemake.input.test) as (_, nsd_id):
-        pictures.write_folder(
+    with hdf5.reading(snakemake.input.train) as (images, _):
+        mean = image_files.mean(images)
+    with hdf5.reading(snakemake.input.test) as (_, nsd_id):
+        image_files.write_folder(
             snakemake.output.pictures, snakemake.output.manifest, ((each, mean) for each in nsd_id.tolist())
         )

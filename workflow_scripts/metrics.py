@@ -1,7 +1,9 @@
 """Stage 6: the tables of some sets of pictures."""
 
-from brain_diffuser import arrays, score_tables, scores
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.evaluation import scores
+from brain_diffuser.reporting import score_tables
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     sets, cfg = snakemake.params.sets, snakemake.params.cfg["metrics"]
@@ -11,7 +13,7 @@ with job(snakemake):
         for place, name in enumerate(sets)
     }
     rows = scores.summarise(found, protocol=cfg["protocol"], n_resamples=cfg["bootstrap"], seed=cfg["control_seed"])
-    with arrays.atomic(snakemake.output[0]) as folder:
+    with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         scores.write_tables(folder, rows, found)
         named = [(snakemake.wildcards.subject, folder / "scores.csv")]

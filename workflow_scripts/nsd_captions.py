@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from brain_diffuser import nsd
-from brain_diffuser.job import job
+from brain_diffuser.data import captions, nsd_design
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
-    splits = nsd.read_stimuli(snakemake.input.stimuli)
+    splits = nsd_design.read_stimuli(snakemake.input.stimuli)
     ids = np.concatenate([stimuli.nsd_id for stimuli in splits.values()])
-    nsd.write_captions(snakemake.output[0], nsd.read_captions(snakemake.input.captions, ids))
+    captions.write_captions(snakemake.output[0], captions.read_captions(snakemake.input.captions, ids))

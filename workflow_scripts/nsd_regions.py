@@ -1,8 +1,8 @@
 """Stage 1: which voxels belong to which region."""
 
-from brain_diffuser import regions
-from brain_diffuser.job import job
+from brain_diffuser.data import rois
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     subject = snakemake.wildcards.subject
-    regions.save(snakemake.output[0], regions.masks(snakemake.params.regions, snakemake.input.rois, subject))
+    rois.save(snakemake.output[0], rois.masks(snakemake.params.regions, snakemake.input.rois, subject))

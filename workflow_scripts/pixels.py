@@ -1,15 +1,16 @@
 """Stage 6: the pixel metrics of a folder of pictures, and what they are worth without the brain."""
 
-from brain_diffuser import arrays, metrics, pictures, scores
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.evaluation import metrics, scores, statistics
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     cfg, inputs = snakemake.params.cfg, snakemake.input
-    ids, made = pictures.read_folder(inputs.pictures, inputs.manifest)
-    with arrays.reading(inputs.stimuli) as (stimuli, nsd_id):
-        arrays.check_aligned(inputs.stimuli, nsd_id, inputs.pictures, ids)
+    ids, made = image_files.read_folder(inputs.pictures, inputs.manifest)
+    with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
+        hdf5.check_aligned(inputs.stimuli, nsd_id, inputs.pictures, ids)
         seen = stimuli[:]
-    assigned = metrics.circle(len(ids), cfg["metrics.control_seed"])
+    assigned = statistics.circle(len(ids), cfg["metrics.control_seed"])
     own, control = (
         metrics.pixel_metrics(seen, made[rows], cfg["metrics.protocol"]) for rows in (range(len(ids)), assigned)
     )

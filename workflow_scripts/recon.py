@@ -1,15 +1,17 @@
 """Stage 5: reconstructions of a shard of the test stimuli."""
 
-from brain_diffuser import backbones, devices, recon, shards
-from brain_diffuser.job import job, progress
+from brain_diffuser.artifacts import shards
+from brain_diffuser.generation import backbones, img2img
+from brain_diffuser.models import devices
+from brain_diffuser.workflow.job import job, progress
 
 
 def reconstruct(rows: slice) -> None:
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    decoded = recon.load(inputs.text, inputs.vision, inputs.stage1, inputs.manifest, rows)
+    decoded = img2img.load(inputs.text, inputs.vision, inputs.stage1, inputs.manifest, rows)
     models, unconditional = backbones.load(params.backbone, params.diffusion, params.clip, device, dtype)
-    made = recon.reconstruct(
+    made = img2img.reconstruct(
         decoded.guesses,
         decoded.text,
         decoded.vision,

@@ -4,8 +4,11 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from brain_diffuser import __version__, arrays, costs, report, score_tables
-from brain_diffuser.job import job
+from brain_diffuser import __version__
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.reporting import page, score_tables
+from brain_diffuser.workflow import resource_usage
+from brain_diffuser.workflow.job import job
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "h5py", "pillow", "snakemake")
 
@@ -63,7 +66,7 @@ with job(snakemake):
     inputs, params = snakemake.input, snakemake.params
     n_columns = len(params.columns)
     subjects = [
-        report.Subject(
+        page.Subject(
             name=name,
             stimuli=Path(inputs.stimuli[place]),
             captions=Path(inputs.captions[place]),
@@ -86,11 +89,11 @@ with job(snakemake):
         )
         for place, name in enumerate(params.subjects)
     ]
-    measured = costs.costs(Path(snakemake.output.page).parent, params.subjects)
+    measured = resource_usage.costs(Path(snakemake.output.page).parent, params.subjects)
     spent = [each for each in measured if each.stage != "report"]  # that of an earlier page
-    with arrays.atomic(snakemake.output.costs) as partial, open(partial, "w", encoding="utf-8") as file:
-        costs.write_csv(file, spent)
-    report.write(
+    with hdf5.atomic(snakemake.output.costs) as partial, open(partial, "w", encoding="utf-8") as file:
+        resource_usage.write_csv(file, spent)
+    page.write(
         snakemake.output.page,
         world=score_tables.World(*params.world),
         subjects=subjects,

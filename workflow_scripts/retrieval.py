@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_diffuser import arrays, retrieval
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.evaluation import retrieval
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     cfg, inputs = snakemake.params.cfg["retrieval"], snakemake.input
     similarity, brains, images = retrieval.cosine(inputs.predicted_vision, inputs.vision)
-    arrays.check_aligned(inputs.predicted_vision, brains, inputs.vision, images)
+    hdf5.check_aligned(inputs.predicted_vision, brains, inputs.vision, images)
     pool = min(cfg["pool"], len(brains))
     found = retrieval.top_1(similarity, pool, cfg["draws"], cfg["seed"])
     rows = [
@@ -33,8 +34,8 @@ with job(snakemake):
         ]
         for row, columns in enumerate(nearest)
     }
-    with arrays.atomic(snakemake.output.scores) as part, open(part, "w", newline="") as stream:
+    with hdf5.atomic(snakemake.output.scores) as part, open(part, "w", newline="") as stream:
         header = ("retrieved", "pool", "draws", "top_1", "sd_over_draws", "chance")
         csv.writer(stream, lineterminator="\n").writerows((header, *rows))
-    with arrays.atomic(snakemake.output.captions) as part:
+    with hdf5.atomic(snakemake.output.captions) as part:
         part.write_text(json.dumps(retrieved, ensure_ascii=False, indent=1), encoding="utf-8")

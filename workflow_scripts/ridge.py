@@ -1,7 +1,7 @@
 """Stage 3: what a kernel predicts for the test stimuli: one feature from betas, or betas from a feature."""
 
-from brain_diffuser import ridge
-from brain_diffuser.job import job
+from brain_diffuser.decoding import ridge
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     ridge.predict(

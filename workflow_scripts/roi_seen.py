@@ -5,37 +5,40 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_diffuser import arrays, contributions, devices, judges, pictures, scores, seen
-from brain_diffuser.job import job
+from brain_diffuser.artifacts import hdf5, image_files, tables
+from brain_diffuser.evaluation import perceptual
+from brain_diffuser.models import devices
+from brain_diffuser.regions import category_probe, lesions
+from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, _ = devices.choose(snakemake.resources.device, "float32")
-    judge = judges.load(params.judge, cfg["metrics.protocol"], params.judges, params.clip, device)
+    judge = perceptual.load(params.judge, cfg["metrics.protocol"], params.judges, params.clip, device)
     captions = {int(key): each for key, each in json.loads(Path(inputs.captions).read_text(encoding="utf-8")).items()}
-    metric = next(iter(judges.metrics(params.judge)))
+    metric = next(iter(perceptual.metrics(params.judge)))
     features, label = {}, {}
     for split in ("train", "test"):
-        with arrays.reading(inputs[split]) as (images, nsd_id):
-            features[split] = seen.embed(images, lambda batch: judge.features(batch)[metric])
-            shown = [contributions.shows(captions, words) for _, words in params.categories]
-            label[split] = seen.labels(
+        with hdf5.reading(inputs[split]) as (images, nsd_id):
+            features[split] = category_probe.embed(images, lambda batch: judge.features(batch)[metric])
+            shown = [lesions.shows(captions, words) for _, words in params.categories]
+            label[split] = category_probe.labels(
                 {at: np.array([each[i] for i in nsd_id.tolist()]) for at, each in enumerate(shown)}
             )
     for name in ("optimal", "recon"):
-        _, made = pictures.read_folder(inputs[name], inputs[f"{name}_manifest"])
+        _, made = image_files.read_folder(inputs[name], inputs[f"{name}_manifest"])
         features[name] = judge.features(made)[metric]
     named = (*(name for name, _ in params.categories), "none")
-    train, made = (seen.Examples(features[a], label[b]) for a, b in (("train", "train"), ("recon", "test")))
-    classify = seen.classifier([train, made], len(named))
-    judged = seen.held_out(train, made, [features["test"], features["recon"]], len(named))
-    files = [file for file, _, _ in pictures.read_manifest(inputs.optimal_manifest)]
+    train, made = (category_probe.Examples(features[a], label[b]) for a, b in (("train", "train"), ("recon", "test")))
+    classify = category_probe.classifier([train, made], len(named))
+    judged = category_probe.held_out(train, made, [features["test"], features["recon"]], len(named))
+    files = [file for file, _, _ in image_files.read_manifest(inputs.optimal_manifest)]
     counts = np.bincount(label["test"], minlength=len(named)).tolist()
-    recalled = [seen.recall(each, label["test"]) for each in judged]
-    with arrays.atomic(snakemake.output[0]) as folder:
+    recalled = [category_probe.recall(each, label["test"]) for each in judged]
+    with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         header = ("category", "test_stimuli", "recognised_in_stimuli", "recognised_in_reconstructions")
         rows = zip(named, counts, *(np.round(each, 3).tolist() for each in recalled), strict=True)
-        scores.write_csv(folder / "judge.csv", header, rows)
+        tables.write_csv(folder / "judge.csv", header, rows)
         rows = ((file, *row) for file, row in zip(files, classify(features["optimal"]).round(4).tolist(), strict=True))
-        scores.write_csv(folder / "seen.csv", ("picture", *named), rows)
+        tables.write_csv(folder / "seen.csv", ("picture", *named), rows)

@@ -25,9 +25,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
 
-from brain_diffuser.clip import ClipText, ClipVision
-from brain_diffuser.diffusion import ddim, weights
-from brain_diffuser.diffusion.versatile import DualDenoiser, DualTransformer
+from brain_diffuser.generation import ddim
+from brain_diffuser.models.clip import ClipText, ClipVision
+from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser, DualTransformer
 from demo import scenes
 from demo.training import autoencoder, clip, corpus
 from demo.training.loop import fit

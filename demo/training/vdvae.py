@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from brain_diffuser.vdvae.model import VDVAE, VDVAEConfig
+from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 from demo.training import corpus
 from demo.training.loop import fit
 

@@ -1,0 +1,116 @@
+"""Stages 2, 4 and 5 in shards: spans of a split's stimuli, a job for each, whose results are then gathered in order."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int32, UInt8
+
+from brain_diffuser.artifacts import hdf5
+
+SPAN = r"\d{5}-\d{5}"
+COLUMNS = 1024  # of features that are gathered at a time
+
+
+def spans(n_stimuli: int, size: int) -> list[str]:
+    """Names of the shards of so many stimuli, such as 00000-00064, 00064-00128; the last may reach beyond them."""
+    return [f"{start:05d}-{start + size:05d}" for start in range(0, n_stimuli, size)]
+
+
+def make(span: str, like: str | Path, out_path: str | Path, write: Callable[[slice], None]) -> None:
+    """Have `write` make the shard of these rows; if the array `like` ends before them, the shard is empty."""
+    rows = slice(*map(int, span.split("-")))
+    if len(_ids(like)[rows]):
+        write(rows)
+    else:
+        hdf5.save(out_path, np.empty((0, 1), np.uint8), np.empty(0, np.int32))
+
+
+def save_pictures(
+    path: str | Path,
+    made: Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]],
+    nsd_id: Int32[np.ndarray, " stimuli"],
+) -> None:
+    """Write a shard of pictures, which come in the order of `nsd_id`, at least one."""
+    _, first = next(made)
+    with hdf5.create(path, (len(nsd_id), *first.shape), np.uint8, nsd_id, flatten=False) as images:
+        images[0] = first
+        for row, (_, picture) in enumerate(made, 1):
+            images[row] = picture
+
+
+Parts = Mapping[str, Float[np.ndarray, "stimuli _"]]
+"""Features of the same stimuli, by name."""
+
+
+def save_parts(path: str | Path, sets: Sequence[Parts], nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
+    """Write a shard of several sets of features, side by side; all sets have the same names and dimensions."""
+    widths = {name: part.shape[1] for name, part in sets[0].items()}
+    together = np.concatenate([part for parts in sets for part in parts.values()], axis=1)
+    hdf5.save(path, together, nsd_id, attrs=widths)
+
+
+def load_parts(
+    paths: Sequence[str | Path], like: Sequence[str | Path]
+) -> tuple[Int32[np.ndarray, " stimuli"], list[Parts]]:
+    """The ids of all shards in order, and the sets of features that `save_parts` wrote.
+
+    Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
+    """
+    nsd_id = _check(paths, like)
+    found, widths = [], {}
+    for path in paths:
+        with hdf5.reading(path) as (values, ids):
+            if len(ids):
+                found.append(values[...])
+                widths = hdf5.about(values).get("made_by", {})
+    together, ends = np.concatenate(found), np.cumsum([*widths.values()])
+    sets = np.split(together, together.shape[1] // ends[-1], axis=1)
+    return nsd_id, [dict(zip(widths, np.split(each, ends[:-1], axis=1), strict=True)) for each in sets]
+
+
+def pictures(
+    paths: Sequence[str | Path], like: Sequence[str | Path]
+) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
+    """(nsd_id, picture) of all shards in order.
+
+    Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
+    """
+    _check(paths, like)
+    for path in paths:
+        with hdf5.reading(path) as (images, nsd_id):
+            yield from zip(nsd_id.tolist(), images, strict=True)
+
+
+def gather(paths: Sequence[str | Path], like: Sequence[str | Path], out_path: str | Path) -> None:
+    """Write features of all shards as one array, the same to the byte however many shards there were.
+
+    Memory: some columns of all stimuli.
+
+    Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
+    """
+    nsd_id = _check(paths, like)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(hdf5.reading(path, by_columns=True)) for path in paths]
+        parts = [values for values, ids in opened if len(ids)]
+        first, n_columns = parts[0], parts[0].shape[1]
+        with hdf5.create(out_path, (len(nsd_id), n_columns), first.dtype, nsd_id, by_columns=True) as stored:
+            stored.attrs.update(first.attrs)
+            chunk = (stored.chunks or stored.shape)[1]
+            width = max(1, COLUMNS // chunk) * chunk
+            for start in range(0, n_columns, width):
+                columns = slice(start, start + width)
+                stored[:, columns] = np.concatenate([part[:, columns] for part in parts])
+
+
+def _check(paths: Sequence[str | Path], like: Sequence[str | Path]) -> Int32[np.ndarray, " stimuli"]:
+    """The ids of all shards, if they are those of the arrays `like`."""
+    found, expected = (np.concatenate([_ids(path) for path in some]) for some in (paths, like))
+    hdf5.check_aligned(like[-1], expected, paths[-1], found)
+    return found
+
+
+def _ids(path: str | Path) -> Int32[np.ndarray, " stimuli"]:
+    with hdf5.reading(path) as (_, nsd_id):
+        return nsd_id

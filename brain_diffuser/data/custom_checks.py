@@ -1,0 +1,368 @@
+"""Stage 1: all that is wrong with a dataset in the plain layout, one sentence each, before anything is computed."""
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TypeVar
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import custom, nifti
+
+logger = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
+
+VERSION = 1  # of what is looked for; a sound dataset of an earlier one is looked through again
+SHOWN = 5  # places that a sentence names
+MODES = ("RGB", "L")
+PNG_DEPTH = 24  # byte of a PNG file that has its bits per channel
+
+
+def problems(
+    subjects: Sequence[custom.Files], stimuli: str | Path, captions: str | Path | None, constant_voxels: str = "error"
+) -> Iterator[str]:
+    """A sentence for every problem of a dataset; betas and pictures are read from end to end."""
+    ids = custom.stimulus_ids(stimuli)
+    if not ids:
+        yield f"{stimuli} has no picture; expected files that end in {', '.join(custom.PICTURES)}"
+    used: dict[str, None] = {}
+    splits: dict[tuple[str, str], set[str]] = {}
+    for files in subjects:
+        trials, found = _attempt(lambda files=files: custom.read_trials(files.trials))
+        yield from found
+        if trials is not None:
+            yield from _of_trials(files.trials, trials, ids)
+            used |= dict.fromkeys(trial.stim_file for trial in trials if trial.split in custom.SPLITS)
+            for trial in trials:
+                splits.setdefault((files.subject, trial.split), set()).add(trial.stim_file)
+        mask, found = _attempt(lambda files=files: _mask(files))
+        yield from found
+        if mask is not None:
+            yield from _of_betas(files, trials, mask, constant_voxels)
+            for name, path in files.rois.items():
+                yield from _of_roi(name, path, mask, files.subject)
+    yield from _of_pictures(Path(stimuli), [name for name in used if name in ids])
+    yield from _of_copies(Path(stimuli), ids, splits)
+    if captions is not None:
+        yield from _of_captions(captions, list(used))
+
+
+def look_through(
+    record: Path,
+    subjects: Sequence[custom.Files],
+    stimuli: str | Path,
+    captions: str | Path | None,
+    constant_voxels: str = "error",
+) -> None:
+    """Refuse a dataset with problems, all of them in one message.
+
+    A sound one is remembered in `record`, by the names, sizes and dates of its files, and not looked through again.
+
+    Raises ValueError: there are problems.
+    """
+    files = [path for each in subjects for path in (each.trials, *each.betas, each.mask, *each.rois.values()) if path]
+    files += [Path(stimuli, name) for name in custom.stimulus_ids(stimuli)] + ([Path(captions)] if captions else [])
+    there = [(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    key = hashlib.sha256(repr((VERSION, constant_voxels, there)).encode()).hexdigest()
+    if record.is_file() and record.read_text(encoding="utf-8") == key:
+        return
+    logger.warning("looking through the dataset: %d files", len(files))
+    refuse(list(problems(subjects, stimuli, captions, constant_voxels)))
+    with hdf5.atomic(record) as partial:
+        partial.write_text(key, encoding="utf-8")
+
+
+def refuse(found: Sequence[str]) -> None:
+    """Raises ValueError, with all problems one below the other, if there are any."""
+    if found:
+        listed = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1))
+        raise ValueError(
+            f"The dataset has {len(found)} problem{'s' * (len(found) > 1)}; nothing was computed.\n{listed}"
+        )
+
+
+def _attempt(read: Callable[[], Found]) -> tuple[Found | None, list[str]]:
+    """What is read, or the sentence on why it cannot be."""
+    try:
+        return read(), []
+    except (ValueError, OSError) as error:
+        return None, [str(error)]
+
+
+def _listed(places: Sequence[object]) -> str:
+    """3, 7, 9 (and 12 more)."""
+    more = f" (and {len(places) - SHOWN} more)" if len(places) > SHOWN else ""
+    return ", ".join(map(str, places[:SHOWN])) + more
+
+
+def _of_trials(path: Path, trials: Sequence[custom.Trial], ids: Mapping[str, int]) -> Iterator[str]:
+    """Cells, repeats, sessions and splits of a trials table."""
+    if not trials:
+        yield f"{path} has no trial below its first line; expected one for each row of the betas"
+        return
+    shown = [(line, trial) for line, trial in enumerate(trials, 2) if trial.split != custom.UNUSED]
+
+    def lines(wrong: Callable[[custom.Trial], bool]) -> list[int]:
+        return [line for line, trial in shown if wrong(trial)]
+
+    for name, accepts, expected in (
+        ("session", _is_label, "letters and digits"),
+        ("run", _is_label, "letters and digits"),
+        ("repeat", lambda cell: cell.isdecimal() and int(cell) > 0, "a whole number from 1"),
+        ("split", custom.SPLITS.__contains__, "train, test or n/a"),
+    ):
+        wrong = lines(lambda trial, name=name, accepts=accepts: not accepts(getattr(trial, name)))
+        if wrong:
+            cell = getattr(trials[wrong[0] - 2], name)
+            yield f"{path} line {_listed(wrong)}: {name} is {cell!r}; expected {expected}"
+    outside = lines(lambda trial: _is_outside(trial.stim_file))
+    if outside:
+        yield (
+            f"{path} line {_listed(outside)}: stim_file is {trials[outside[0] - 2].stim_file!r}; expected a path below "
+            "the folder of pictures, without .., drive or leading slash"
+        )
+    unknown = lines(lambda trial: not _is_outside(trial.stim_file) and trial.stim_file not in ids)
+    if unknown and ids:
+        name = trials[unknown[0] - 2].stim_file
+        similar = get_close_matches(name, ids, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else "put it there or correct the name"
+        yield f"{path} line {_listed(unknown)}: stim_file {name!r} is not in the folder of pictures; {hint}"
+    times = Counter((trial.stim_file, trial.repeat) for _, trial in shown)
+    doubled = lines(lambda trial: times[trial.stim_file, trial.repeat] > 1)
+    if doubled:
+        trial = trials[doubled[0] - 2]
+        yield (
+            f"{path} line {_listed(doubled)}: repeat {trial.repeat} of {trial.stim_file} comes "
+            f"{times[trial.stim_file, trial.repeat]} times; expected once, so count its repeats 1, 2, 3"
+        )
+    parted = [name for name, n in Counter(session for session, _ in custom.sessions(trials)).items() if n > 1]
+    if parted:
+        yield f"{path}: the rows of session {_listed(parted)} do not stand together; sort the table and the betas by it"
+    of_split = {split: {trial.stim_file for _, trial in shown if trial.split == split} for split in custom.SPLITS}
+    leaking = sorted(of_split["train"] & of_split["test"])
+    if leaking:
+        yield (
+            f"{path}: {_listed(leaking)} is in train and in test; expected one of them, for a stimulus of the training "
+            "is no test"
+        )
+    for split, least in (("train", 2), ("test", 1)):
+        if len(of_split[split]) < least:
+            yield f"{path} has {len(of_split[split])} {split} stimuli; expected at least {least}"
+
+
+def _is_label(cell: str) -> bool:
+    """Whether a cell is a label as BIDS has it."""
+    return cell.isascii() and cell.isalnum()
+
+
+def _is_outside(name: str) -> bool:
+    """Whether a path is empty, absolute, or leaves its folder."""
+    return (
+        not name
+        or "\\" in name
+        or PurePosixPath(name).is_absolute()
+        or bool(PureWindowsPath(name).drive)
+        or (".." in PurePosixPath(name).parts)
+    )
+
+
+def _mask(files: custom.Files) -> nifti.Mask:
+    """The voxels of a subject, or why there are none."""
+    first = files.betas[0]
+    in_volumes = first.name.endswith(custom.VOLUMES)
+    if files.mask is None and in_volumes:
+        raise ValueError(f"{first} has volumes, and mask is none; expected a mask on the same grid")
+    mask = custom.read_mask(files.mask, custom.n_voxels(first))
+    if not mask.selected.any():
+        raise ValueError(f"{files.mask} selects 0 voxels; expected at least 1 above 0")
+    return mask
+
+
+def _of_betas(
+    files: custom.Files, trials: Sequence[custom.Trial] | None, mask: nifti.Mask, constant_voxels: str
+) -> Iterator[str]:
+    """Trials, grid and values of a subject's betas."""
+    first = files.betas[0]
+    found = custom.sessions(trials) if trials else []
+    if len(files.betas) > 1 and trials and len(found) != len(files.betas):
+        yield (
+            f"{files.trials} has sessions {_listed([name for name, _ in found])}, and there are {len(files.betas)} "
+            f"files of betas, such as {first}; expected one for each session"
+        )
+        found = []
+    expected = {path: len(rows) for path, (_, rows) in zip(files.betas, found, strict=False)}
+    if len(files.betas) == 1 and trials:
+        expected = {first: len(trials)}
+    lowest = highest = None
+    whole = True
+    for path in files.betas:
+        sentences, low, high = _of_file(path, expected.get(path), mask)
+        yield from sentences
+        whole = whole and low is not None
+        if low is not None and high is not None:
+            lowest = low if lowest is None else np.minimum(lowest, low)
+            highest = high if highest is None else np.maximum(highest, high)
+    if whole and lowest is not None and highest is not None and constant_voxels == "error":
+        constant = np.flatnonzero(lowest == highest)
+        if len(constant):
+            yield (
+                f"{first}: {len(constant)} of {len(lowest)} voxels never change, the first is "
+                f"{_voxel(mask, int(constant[0]))}; mend the mask, or set nsd.constant_voxels: drop"
+            )
+
+
+def _of_file(
+    path: Path, n_trials: int | None, mask: nifti.Mask
+) -> tuple[list[str], np.ndarray | None, np.ndarray | None]:
+    """The problems of one file of betas, and, if all is finite, the lowest and highest value of each voxel."""
+    sentences = []
+    try:
+        with custom.opening(path) as betas:
+            if n_trials is not None and betas.n_trials != n_trials:
+                sentences.append(
+                    f"{path} has {betas.n_trials} trials, its trials table {n_trials} rows; expected as many"
+                )
+            n_selected = int(mask.selected.sum())
+            if betas.affine is None and betas.values.shape[1] != n_selected:
+                sentences.append(
+                    f"{path} has {betas.values.shape[1]} voxels, {mask.path} selects {n_selected}; expected as many, "
+                    "in C order of the mask"
+                )
+                return sentences, None, None
+            if betas.affine is not None:
+                grid = _of_grid(path, tuple(betas.values.shape[:3]), betas.affine, mask)
+                if grid:
+                    return [*sentences, *grid], None, None
+            lowest, highest = np.full(n_selected, np.inf), np.full(n_selected, -np.inf)
+            unfit, first, row = 0, "", 0
+            for block in betas.blocks(range(betas.n_trials), mask.selected):
+                wrong = np.argwhere(~np.isfinite(block))
+                if len(wrong) and not unfit:
+                    trial, column = wrong[0]
+                    first = f"{block[trial, column]} in trial {row + trial} (from 0), {_voxel(mask, int(column))}"
+                unfit, row = unfit + len(wrong), row + len(block)
+                lowest, highest = np.minimum(lowest, block.min(0)), np.maximum(highest, block.max(0))
+            if unfit:
+                sentences.append(
+                    f"{path} has {unfit} values inside the mask that are no number, the first {first}; mend the betas "
+                    "or take these voxels out of the mask"
+                )
+                return sentences, None, None
+            return sentences, lowest, highest
+    except nifti.UNREADABLE as error:
+        reason = str(error) if str(error).startswith(str(path)) else f"{path} cannot be read ({error}); write it again"
+        return [*sentences, reason], None, None
+
+
+def _voxel(mask: nifti.Mask, column: int) -> str:
+    return f"voxel {tuple(np.argwhere(mask.selected)[column].tolist())}"
+
+
+def _of_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray, mask: nifti.Mask) -> list[str]:
+    """Whether a volume lies where the mask does."""
+    if shape != mask.selected.shape:
+        return [f"{path} has volumes of {shape}, {mask.path} {mask.selected.shape}; expected one grid, so resample one"]
+    if not np.allclose(affine, mask.affine, atol=1e-3):
+        return [
+            f"{path} and {mask.path} have other affines (their voxel 0 0 0 lies at {affine[:3, 3].round(2).tolist()} "
+            f"and {mask.affine[:3, 3].round(2).tolist()} mm); expected one grid, so resample one or correct its header"
+        ]
+    return []
+
+
+def _of_roi(name: str, path: Path, mask: nifti.Mask, subject: str) -> Iterator[str]:
+    """Whether a region has voxels among those of the mask."""
+    read, found = _attempt(lambda: nifti.read_volume(path))
+    yield from found
+    if read is None:
+        return
+    volume, affine = read
+    off = _of_grid(path, volume.shape, affine, mask)
+    yield from off
+    if not off and not (mask.selected & (volume > 0)).any():
+        yield f"{path}: region {name} has no voxel inside the mask of {subject}; mend it, or leave it out of rois"
+
+
+def _of_pictures(folder: Path, names: Sequence[str]) -> Iterator[str]:
+    """Modes, sizes and soundness of pictures."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for name in names:
+        sentence = None
+        try:
+            with Image.open(folder / name) as image:
+                sentence = _of_picture(folder / name, image)
+                sizes[name] = image.size
+                image.load()
+        except UnidentifiedImageError:
+            sentence = f"{folder / name} is no picture that can be read; expected 8-bit RGB or grey, so save it again"
+        except (OSError, SyntaxError, ValueError) as error:
+            sentence = f"{folder / name} cannot be read to its end ({error}); copy or save it again"
+        if sentence:
+            yield sentence
+    if not sizes:
+        return
+    usual, _ = Counter(sizes.values()).most_common(1)[0]
+    odd = [name for name, size in sizes.items() if size != usual]
+    if odd:
+        width, height = sizes[odd[0]]
+        yield (
+            f"{folder}: {_listed(odd)} has another size than the other pictures, {width} x {height} pixels, not "
+            f"{usual[0]} x {usual[1]}; expected one size, so crop or pad to what was on the screen"
+        )
+    if usual[0] != usual[1]:
+        yield f"{folder} has pictures of {usual[0]} x {usual[1]} pixels; expected squares, so crop or pad them"
+
+
+def _of_copies(folder: Path, ids: Mapping[str, int], splits: Mapping[tuple[str, str], set[str]]) -> Iterator[str]:
+    """Pictures of a subject's test that are, under another name, among its training."""
+    content = {
+        name: hashlib.sha256((folder / name).read_bytes()).digest()
+        for names in splits.values()
+        for name in names & set(ids)
+    }
+    for subject in dict.fromkeys(subject for subject, _ in splits):
+        train, test = (splits.get((subject, split), set()) & set(ids) for split in custom.SPLITS)
+        known = {content[name]: name for name in sorted(train)}
+        copies = sorted(name for name in test - train if content[name] in known)
+        if copies:
+            yield (
+                f"{folder}: {_listed(copies)} is in the test of {subject} and the same file as "
+                f"{known[content[copies[0]]]}, which is in train; expected one of them, so name it once"
+            )
+
+
+def _of_picture(path: Path, image: Image.Image) -> str | None:
+    """Why an open picture would not be shown as it was seen."""
+    depth = 8
+    if image.format == "PNG":
+        with open(path, "rb") as stream:
+            depth = stream.read(PNG_DEPTH + 1)[PNG_DEPTH]
+    if depth == 16 or image.mode.startswith("I"):
+        return f"{path} has 16 bits per channel; expected 8, so convert it"
+    if image.mode not in MODES:
+        return f"{path} is {image.mode}; expected 8-bit RGB or grey (L), so convert it"
+    if getattr(image, "n_frames", 1) > 1:
+        return f"{path} has {image.n_frames} frames; expected a still picture, so save the frame that was shown"  # pyright: ignore[reportAttributeAccessIssue]
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        return f"{path} is stored rotated (EXIF orientation); turn its pixels and delete the tag"
+    return None
+
+
+def _of_captions(path: str | Path, used: Sequence[str]) -> Iterator[str]:
+    """Whether every stimulus has a caption."""
+    captions, found = _attempt(lambda: custom.read_captions(path))
+    yield from found
+    if captions is None:
+        return
+    without = [name for name in used if name not in captions]
+    if without:
+        yield f"{path} has no caption for {_listed(without)}; add one or more, or set captions: none"
+    empty = [name for name in used if name in captions and not captions[name]]
+    if empty:
+        yield f"{path}: every caption of {_listed(empty)} is empty; write one, or set captions: none"

@@ -1,0 +1,137 @@
+"""Betas of NSD subjects: averaged over the repeats of a stimulus, with their noise ceiling."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int, Shaped
+
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import nifti, nsd_design, nsd_sessions
+
+STORED_PER_PERCENT = 300  # betas are stored as int16, 300 times percent signal change
+
+
+def average_betas(
+    session_paths: Sequence[str | Path], mask: nifti.Mask, splits: Mapping[str, nsd_design.Stimuli]
+) -> tuple[dict[str, hdf5.Rows], Float32[np.ndarray, " voxels"]]:
+    """Betas of each split, averaged over repeats (float32, percent signal change), and ncsnr: see `average_trials`.
+
+    Raises ValueError: see `sessions.read`.
+    Differs from the reference: divided by 300; float32, never all voxels of a session.
+    """
+
+    def read() -> Iterator[np.ndarray]:
+        for number, path in enumerate(session_paths, 1):
+            yield nsd_sessions.read(path, mask.selected, mask.path)
+            nsd_design.logger.info("session %d of %d: %s", number, len(session_paths), Path(path).name)
+
+    n_trials = len(session_paths) * nsd_sessions.N_TRIALS
+    return average_trials(read(), n_trials, int(mask.selected.sum()), splits, STORED_PER_PERCENT)
+
+
+def average_trials(
+    blocks: Iterable[Shaped[np.ndarray, "block voxels"]],
+    n_trials: int,
+    n_voxels: int,
+    splits: Mapping[str, nsd_design.Stimuli],
+    stored_per_unit: int = 1,
+) -> tuple[dict[str, hdf5.Rows], Float32[np.ndarray, " voxels"]]:
+    """Betas of each split, averaged over the repeats of a stimulus (float32), and ncsnr, from blocks of all trials.
+
+    ncsnr is each voxel's signal-to-noise ratio: the standard deviation of what repeats share over that of what they do
+    not, 0 if they share nothing, NaN if nothing was repeated. Trials of no stimulus count for nothing.
+    One pass over the blocks. Sums of stored integers are exact, as are those of floats in float64 for three repeats,
+    and each is divided once, so a mean does not depend on file format or order of blocks.
+    Memory: a block; sums of 4 bytes (8 if stored as floats) per stimulus and voxel, which become the means in place.
+    """
+    trials = [trials for stimuli in splits.values() for trials in stimuli.trials]
+    stimulus = np.full(n_trials, -1, np.intp)
+    for row, each in enumerate(trials):
+        stimulus[each] = row
+    sums = np.zeros((len(trials), n_voxels), np.int32)
+    squares = np.zeros(n_voxels)
+    done = 0
+    for betas in blocks:
+        if betas.dtype.kind == "f" and sums.dtype.kind == "i":
+            sums = sums.astype(np.float64)
+        for trial, row in enumerate(stimulus[done : done + len(betas)]):
+            if row >= 0:
+                sums[row] += betas[trial]
+                squares += np.square(betas[trial], dtype=np.float64)
+        done += len(betas)
+    assert done == n_trials
+    ncsnr = _signal_to_noise(sums, squares, np.array([len(each) for each in trials]))
+    means = sums.view(np.float32)[:, :n_voxels]  # the same memory: a row of means overwrites its own sums only
+    for row, each in enumerate(trials):
+        means[row] = sums[row] / (stored_per_unit * len(each))
+    ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
+    betas_of = {
+        split: hdf5.Rows(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)
+        for (split, stimuli), end in zip(splits.items(), ends, strict=True)
+    }
+    return betas_of, ncsnr
+
+
+def noise_ceiling(ncsnr: Float32[np.ndarray, " voxels"], repeats: float) -> Float32[np.ndarray, " voxels"]:
+    """Share of the variance of betas averaged over `repeats` that a perfect model would explain.
+
+    Source: Allen et al. 2022, Nature Neuroscience 25, 116-126, methods.
+    """
+    return ncsnr**2 / (ncsnr**2 + np.float32(1 / repeats))
+
+
+def ceiling_of_test(rois: str | Path, stimuli: str | Path) -> tuple[Float32[np.ndarray, " voxels"], float]:
+    """Each voxel's noise ceiling for the averaged betas of the test stimuli, a share of variance, and mean repeats."""
+    repeats = float(np.mean([len(trials) for trials in nsd_design.read_stimuli(stimuli)["test"].trials]))
+    with hdf5.opening(rois) as file:
+        return noise_ceiling(np.asarray(file["ncsnr"]), repeats), repeats
+
+
+def _signal_to_noise(
+    sums: np.ndarray, squares: Float64[np.ndarray, " voxels"], n_repeats: Int[np.ndarray, " stimuli"]
+) -> Float32[np.ndarray, " voxels"]:
+    """ncsnr from sums over the repeats of each stimulus and sums of squares over all trials.
+
+    Differs from NSD's own: betas are not z-scored within sessions first, so drift counts as noise, and stimuli with
+    fewer than three repeats count too.
+    """
+    n_trials, n_stimuli = int(n_repeats.sum()), len(n_repeats)
+    between, total = np.zeros(len(squares)), np.zeros(len(squares))
+    for row, n in zip(sums, n_repeats, strict=True):
+        between += np.square(row, dtype=np.float64) / n
+        total += row
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = (squares - between) / np.float64(n_trials - n_stimuli)
+        signal = (squares - total**2 / n_trials) / (n_trials - 1) - noise
+        return np.sqrt(np.maximum(signal, 0) / noise).astype(np.float32)
+
+
+def settle_constant_voxels(
+    betas: Mapping[str, hdf5.Rows], mask: nifti.Mask, constant_voxels: str = "error"
+) -> tuple[dict[str, hdf5.Rows], nifti.Mask]:
+    """Betas and mask with only voxels that vary over train stimuli, since no z-score exists for the others.
+
+    `constant_voxels` is "error", to raise if there is one, or "drop".
+
+    Raises ValueError: there is one, or none varies, or another word.
+    """
+    if constant_voxels not in ("error", "drop"):
+        raise ValueError(f'nsd.constant_voxels must be "error" or "drop", got {constant_voxels!r}')
+    train = betas["train"].values
+    varies = train.max(0) > train.min(0)
+    constant = np.flatnonzero(~varies)
+    if not len(constant):
+        return dict(betas), mask
+    voxel = tuple(int(index) for index in np.argwhere(mask.selected)[constant[0]])
+    found = (
+        f"{mask.path} selects {len(constant)} of {len(varies)} voxels whose betas are constant over {len(train)} train "
+        f"stimuli; the first is column {constant[0]}, voxel {voxel}"
+    )
+    if constant_voxels == "error" or not varies.any():
+        raise ValueError(f"{found}. Set nsd.constant_voxels: drop to leave such voxels out, or check the mask.")
+    nsd_design.logger.warning("%s; dropped", found)
+    selected = mask.selected.copy()
+    selected[mask.selected] = varies
+    kept = {split: rows._replace(values=rows.values[:, varies]) for split, rows in betas.items()}
+    return kept, mask._replace(selected=selected)

@@ -1,0 +1,148 @@
+"""Stage 1: the published NSD files -> betas, stimuli, captions and regions of one subject, split into train and test.
+
+Ids are 1-based in nsd_expdesign.mat and 0-based (rows of the picture brick) in everything this module returns.
+"""
+
+import csv
+import functools
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32
+from scipy.io import loadmat
+
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import nifti, nsd_sessions
+
+logger = logging.getLogger(__name__)
+
+
+N_SHARED = 1000  # the first pictures of every subject's list; the same ones for all, and the test split
+
+
+class Stimuli(NamedTuple):
+    """Pictures of a split in the order in which the subject first saw them, with all their 0-based trials."""
+
+    nsd_id: Int32[np.ndarray, " stimuli"]
+    trials: tuple[Int[np.ndarray, " repeats"], ...]
+
+
+def read_design(
+    path: str | Path, subject_number: int, session_numbers: Sequence[int]
+) -> tuple[Int32[np.ndarray, " trials"], Int32[np.ndarray, " trials"]]:
+    """For each trial of these sessions: the picture's nsd_id, and its 1-based rank in the subject's list.
+
+    Raises FileNotFoundError, ValueError: not a MAT file, a variable is missing or misshapen, too few trials.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; expected NSD's experimental design. Download it.")
+    try:
+        design = loadmat(path, variable_names=("masterordering", "subjectim"))
+    except nifti.UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as a MAT file ({error}). Download it again.") from error
+    for name, expected in (("masterordering", (1, 30000)), ("subjectim", (8, 10000))):
+        found = design[name].shape if name in design else "no such variable"
+        if found != expected:
+            raise ValueError(f"{path}: {name} has shape {found}; expected {expected}. Is this nsd_expdesign.mat?")
+    ordering, images = design["masterordering"][0].astype(np.int32), design["subjectim"].astype(np.int32)
+    trials = np.concatenate(
+        [np.arange(nsd_sessions.N_TRIALS) + (n - 1) * nsd_sessions.N_TRIALS for n in session_numbers]
+    )
+    if not 1 <= subject_number <= len(images):
+        raise ValueError(f"{path} has subjects 1 to {len(images)}, got subject {subject_number}.")
+    if trials.max() >= len(ordering):
+        raise ValueError(
+            f"{path} has {len(ordering)} trials; session {max(session_numbers)} would need {trials.max() + 1}. Ask for "
+            "fewer."
+        )
+    rank = ordering[trials]
+    if rank.min() < 1 or rank.max() > images.shape[1]:
+        raise ValueError(f"{path}: masterordering has values {rank.min()} to {rank.max()}; expected 1 to 10000.")
+    return images[subject_number - 1, rank - 1] - 1, rank
+
+
+def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, " trials"]) -> dict[str, Stimuli]:
+    """The `train` and `test` stimuli; test are the shared pictures (rank <= 1000).
+
+    Order of first presentation, so that the test order is the same for every subject.
+
+    Raises ValueError: a split without stimuli.
+    """
+    shared = rank <= N_SHARED
+    splits = {}
+    for split, trials in (("train", np.flatnonzero(~shared)), ("test", np.flatnonzero(shared))):
+        if not len(trials):
+            raise ValueError(f"0 of {len(rank)} trials show a {split} stimulus; expected at least 1. Add sessions.")
+        splits[split] = group_trials(nsd_id, trials)
+    return splits
+
+
+@functools.cache
+def count_stimuli(path: str | Path, subject_number: int, session_numbers: tuple[int, ...]) -> dict[str, int]:
+    """How many stimuli of each split these sessions show. Raises: see `read_design`, `split_stimuli`."""
+    splits = split_stimuli(*read_design(path, subject_number, session_numbers))
+    return {split: len(stimuli.nsd_id) for split, stimuli in splits.items()}
+
+
+def group_trials(nsd_id: Int32[np.ndarray, " trials"], chosen: Int[np.ndarray, " chosen"]) -> Stimuli:
+    """The stimuli of some trials in the order of first presentation, each with all of these trials."""
+    ids, first, stimulus = np.unique(nsd_id[chosen], return_index=True, return_inverse=True)
+    by_stimulus = np.split(chosen[np.argsort(stimulus, kind="stable")], np.cumsum(np.bincount(stimulus))[:-1])
+    order = np.argsort(first)
+    return Stimuli(ids[order], tuple(by_stimulus[each] for each in order))
+
+
+def write_stimuli(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
+    """A table of nsd_id, split, n_repeats and trials: the row order of every array, split by split.
+
+    Trials are numbered from 0 through the sessions that are read.
+    """
+    with hdf5.atomic(path) as partial, open(partial, "w", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        writer.writerow(("nsd_id", "split", "n_repeats", "trials"))
+        for split, stimuli in splits.items():
+            for nsd_id, trials in zip(stimuli.nsd_id, stimuli.trials, strict=True):
+                writer.writerow((nsd_id, split, len(trials), ",".join(map(str, trials))))
+
+
+def read_stimuli(path: str | Path) -> dict[str, Stimuli]:
+    """The table that `write_stimuli` wrote."""
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    return {
+        split: Stimuli(
+            np.array([row["nsd_id"] for row in rows if row["split"] == split], np.int32),
+            tuple(np.array(row["trials"].split(","), np.int64) for row in rows if row["split"] == split),
+        )
+        for split in dict.fromkeys(row["split"] for row in rows)
+    }
+
+
+def copy_stimuli(brick_path: str | Path, path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
+    """Copy the pictures of some stimuli from the brick to an artifact, one at a time.
+
+    Raises FileNotFoundError, ValueError: not HDF5, no `imgBrick` of RGB pictures, a picture that is not in it.
+    """
+    mend = "Download nsd_stimuli.hdf5 again."
+    with hdf5.opening(brick_path, mend) as file:
+        brick = hdf5.dataset(file, "imgBrick")
+        found = "no such dataset" if brick is None else f"{brick.dtype} {brick.shape}"
+        if brick is None or brick.dtype != np.uint8 or brick.ndim != 4 or brick.shape[3] != 3:
+            raise ValueError(f"{brick_path}: imgBrick is {found}; expected uint8 (73000, 425, 425, 3). {mend}")
+        with hdf5.create(
+            path, (len(nsd_id), *brick.shape[1:]), np.uint8, nsd_id, axes=("height", "width", "rgb"), flatten=False
+        ) as images:
+            for row in np.argsort(nsd_id):  # the brick is read front to back
+                source = int(nsd_id[row])
+                if not 0 <= source < len(brick) or not nifti.is_stored(brick, source):
+                    raise ValueError(
+                        f"{brick_path}: imgBrick is {found} and lacks the picture of nsd_id {source}. {mend}"
+                    )
+                try:
+                    images[row] = brick[source]
+                except OSError as error:
+                    raise ValueError(f"{brick_path}: imgBrick row {source} cannot be read ({error}). {mend}") from error

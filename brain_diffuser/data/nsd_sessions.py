@@ -1,0 +1,182 @@
+"""The betas of one scan session, of all voxels on disk (1 GB) but of masked voxels only in memory (24 MB)."""
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from jaxtyping import Bool, Shaped
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
+
+from brain_diffuser.artifacts import hdf5
+
+N_TRIALS = 750  # per session
+SUFFIXES = {"hdf5": (".hdf5",), "nifti": (".nii.gz",), "auto": (".hdf5", ".nii.gz")}
+PUBLISHED = (40, 40, 32, 30, 40, 32, 40, 30)  # sessions of subjects 1 to 8
+PUBLISHED_STIMULI = {  # in all of these sessions
+    "train": (9000, 9000, 8481, 8302, 9000, 8481, 9000, 8302),
+    "test": (1000, 1000, 930, 907, 1000, 930, 1000, 907),
+}
+DTYPES = ("int16", "float32", "float64")
+BLOCK_BYTES = 2**25
+UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
+
+
+def find(
+    folder: str | Path,
+    sessions: int | str | Sequence[int] = "all",
+    file_format: str = "auto",
+    published: int = 0,
+) -> list[Path]:
+    """The files of sessions 1..n, or of the numbers listed; "all" is as many as there are.
+
+    `file_format` is "hdf5" (faster: stored by voxel), "nifti", or "auto", the first of these that a session has.
+    With `published` sessions to fetch from, "all" is that many, and those not there are named as they will be, as
+    HDF5 if the format is "auto".
+
+    Raises FileNotFoundError: one of these sessions is missing, the first one is named. ValueError: an unknown word.
+    """
+    if file_format not in SUFFIXES:
+        raise ValueError(f"nsd.format must be one of {', '.join(SUFFIXES)}, got {file_format!r}")
+    if isinstance(sessions, int):
+        listed = [sessions]
+    else:
+        listed = [] if sessions == "all" or isinstance(sessions, str) else list(sessions)
+    if sessions != "all" and (not listed or min(listed) < 1):
+        raise ValueError(f'nsd.sessions must be "all", a number from 1 or a list of them, got {sessions!r}')
+    folder, suffixes = Path(folder), SUFFIXES[file_format]
+    there = {path.name for path in folder.glob("betas_session*")}
+    numbers = [number for number in range(1, 100) for suffix in suffixes if _name(number, suffix) in there]
+    up_to = max(published, 1, *numbers) if sessions == "all" else sessions
+    wanted = range(1, up_to + 1) if isinstance(up_to, int) else sorted(set(listed))
+    paths = []
+    for number in wanted:
+        found = [folder / _name(number, suffix) for suffix in suffixes if _name(number, suffix) in there]
+        if not found and number <= published:
+            found = [folder / _name(number, suffixes[0])]
+        if not found:
+            names = " or ".join(_name(number, suffix) for suffix in suffixes)
+            mend = f"NSD publishes {published}: set nsd.sessions" if published else "Download it, or set nsd.sessions"
+            expected = f"every session from 1 to {wanted[-1]}" if isinstance(wanted, range) else "all that are listed"
+            raise FileNotFoundError(f"{folder} lacks {names}; expected {expected}. {mend}.")
+        paths.append(found[0])
+    return paths
+
+
+def number(path: str | Path) -> int:
+    """The session that a file of betas is of, from 1."""
+    return int(Path(path).name.removeprefix("betas_session")[:2])
+
+
+def read(
+    path: str | Path, selected: Bool[np.ndarray, "x y z"], mask_path: str | Path = "the mask"
+) -> Shaped[np.ndarray, "trials voxels"]:
+    """What a session stores for each trial and masked voxel, in the stored type.
+
+    Voxels are in C order of (x, y, z), whichever the file's order. A NIfTI header's own scaling is applied, and makes
+    float64. Both formats of a session give the same bits.
+
+    Raises ValueError: unreadable, cut short, not 750 trials, another grid than the mask's, another type, values not
+    finite.
+    """
+    path = Path(path)
+    reader = _read_hdf5 if path.suffix == ".hdf5" else _read_nifti
+    betas = reader(path, selected, Path(mask_path))
+    unfit = np.argwhere(~np.isfinite(betas))
+    if len(unfit):
+        trial, column = unfit[0]
+        voxel = tuple(int(index) for index in np.argwhere(selected)[column])
+        raise ValueError(
+            f"{path} has {len(unfit)} masked values that are not finite; the first is {betas[trial, column]} in trial "
+            f"{trial}, voxel {voxel}. Download it again, or check the mask."
+        )
+    return betas
+
+
+def _read_nifti(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
+    """One pass over the gzip stream; a trial is one block of it, with x running fastest."""
+    try:
+        image = nib.load(path)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as NIfTI ({error}). Download it again.") from error
+    assert isinstance(image, SpatialImage)
+    stored = image.dataobj
+    assert isinstance(stored, ArrayProxy)
+    if len(stored.shape) != 4:
+        raise ValueError(f"{path} has shape {stored.shape}; expected (x, y, z, trials). Download it again.")
+    *shape, n_trials = stored.shape
+    _check(path, stored.dtype, n_trials, tuple(shape), selected, mask_path)
+    voxels = np.ravel_multi_index(np.nonzero(selected), selected.shape, order="F")
+    scaled = (stored.slope, stored.inter) != (1, 0)
+    betas = np.empty((n_trials, len(voxels)), np.float64 if scaled else stored.dtype.newbyteorder("="))
+    buffer = bytearray(selected.size * stored.dtype.itemsize)
+    volume = np.frombuffer(buffer, stored.dtype)
+    try:
+        with gzip.open(path) as stream:
+            stream.read(stored.offset)
+            for trial in range(n_trials):
+                if stream.readinto(buffer) < len(buffer):
+                    raise EOFError(f"it ends within trial {trial} of {n_trials}")
+                betas[trial] = volume[voxels]
+            if stream.read(1):  # at the end gzip compares its checksum
+                raise ValueError(f"it goes on after {n_trials} trials")
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read ({error}). Download it again.") from error
+    return betas * stored.slope + stored.inter if scaled else betas
+
+
+def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
+    """Chunk by chunk, only chunks with masked voxels; as published a chunk is one voxel of all trials."""
+    mend = "Download it again."
+    with hdf5.opening(path, mend) as file:
+        stored = hdf5.dataset(file, "betas")
+        if stored is None or stored.ndim != 4:
+            raise ValueError(f"{path} lacks a dataset betas of (trials, z, y, x). {mend}")
+        n_trials, *shape = stored.shape
+        _check(path, stored.dtype, n_trials, tuple(shape[::-1]), selected, mask_path)
+        betas = np.empty((n_trials, np.count_nonzero(selected)), stored.dtype.newbyteorder("="))
+        depth, *cell = stored.chunks or (1, *shape)
+        step = depth * max(1, BLOCK_BYTES // (depth * math.prod(cell) * stored.dtype.itemsize))  # trials per read
+        try:
+            for columns, z_y_x, inside in _cells(selected, cell):
+                for first in range(0, n_trials, step):
+                    trials = slice(first, first + step)
+                    betas[trials, columns] = stored[(trials, *z_y_x)][(slice(None), *inside)]
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read ({error}). {mend}") from error
+    return betas
+
+
+def _cells(selected: np.ndarray, cell: list[int]) -> Iterator[tuple[np.ndarray, tuple[slice, ...], np.ndarray]]:
+    """For each cell of a (z, y, x) grid that has masked voxels: their columns, the cell's place, their places in it."""
+    z_y_x = np.stack(np.nonzero(selected)[::-1])
+    cells, member = np.unique(z_y_x // np.reshape(cell, (3, 1)), axis=1, return_inverse=True)
+    by_cell = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+    for corner, columns in zip(cells.T * cell, by_cell, strict=True):
+        place = tuple(slice(start, start + length) for start, length in zip(corner.tolist(), cell, strict=True))
+        yield columns, place, z_y_x[:, columns] - corner[:, None]
+
+
+def _check(
+    path: Path, dtype: np.dtype, n_trials: int, shape: tuple[int, ...], selected: np.ndarray, mask_path: Path
+) -> None:
+    """Refuse a session that is not what its mask and the design expect."""
+    if n_trials != N_TRIALS:
+        raise ValueError(f"{path} has {n_trials} trials; expected {N_TRIALS} per session. Download it again.")
+    if shape != selected.shape:
+        raise ValueError(
+            f"{path} has volumes of {shape}, {mask_path} {selected.shape}; expected one grid. "
+            f"Is the mask another subject's or resolution's?"
+        )
+    if dtype.name not in DTYPES:
+        raise ValueError(f"{path} stores {dtype.name}; expected one of {', '.join(DTYPES)}.")
+
+
+def _name(number: int, suffix: str) -> str:
+    """A session's file name, as published."""
+    return f"betas_session{number:02d}{suffix}"

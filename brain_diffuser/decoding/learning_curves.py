@@ -1,0 +1,44 @@
+"""Learning curves of learned decoders: which epoch was best, a table, a plot."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from brain_diffuser.artifacts import figures, hdf5
+
+COLUMNS = ("epoch", "rate", "loss", "regression", "contrast", "held_out_regression", "held_out_correlation")
+
+
+def best_epoch(curve: Sequence[Mapping[str, float]]) -> int:
+    """The first of the best epochs, from 0; -1 before any."""
+    found = [each["held_out_correlation"] for each in curve]
+    return found.index(max(found)) if found else -1
+
+
+def write(curve: Sequence[Mapping[str, float]], table: str | Path, plot: str | Path) -> None:
+    """The losses of all epochs as CSV and as SVG."""
+    with hdf5.atomic(table) as partial, open(partial, "w", newline="") as stream:
+        rows = ([f"{row[name]:.6g}" for name in COLUMNS] for row in curve)
+        csv.writer(stream, lineterminator="\n").writerows((COLUMNS, *rows))
+    with hdf5.atomic(plot) as partial:
+        partial.write_text(plot_svg(curve), encoding="utf-8")
+
+
+def plot_svg(curve: Sequence[Mapping[str, float]]) -> str:
+    """SVG: regression loss of stimuli that are learned from and of those held out, and the latters' correlation."""
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs, best = [row["epoch"] for row in curve], best_epoch(curve)
+    for axes, name, label in (
+        (left, "regression", "learned from, with dropout"),
+        (left, "held_out_regression", "held out"),
+        (right, "held_out_correlation", f"held out, best {curve[best]['held_out_correlation']:.3f}"),
+    ):
+        axes.plot(epochs, [row[name] for row in curve], label=label)
+    for axes, label in ((left, "regression loss"), (right, "correlation of predicted and true feature")):
+        axes.axvline(best + 1, color="k", linestyle=":")
+        axes.set(xlabel="epoch (dotted: the best)", ylabel=label)
+        axes.legend(frameon=False)
+    return figures.svg(figure)

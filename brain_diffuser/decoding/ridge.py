@@ -1,0 +1,428 @@
+"""Stage 3: one linear map from betas to every feature, solved in stimulus space and streamed over features."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import h5py
+import numpy as np
+from jaxtyping import Bool, Float, Int32, Shaped
+from scipy import linalg
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from brain_diffuser.artifacts import hdf5
+
+logger = logging.getLogger(__name__)
+
+RESCALES = ("none", "test", "train_oof")
+MIRRORED = 1024  # rows at a time
+WIDEST_BLOCK = 2048  # columns; beyond it a matrix product gets no faster
+PROCESS_BYTES = 300 * 2**20  # the interpreter with its libraries
+
+
+class Kernel(NamedTuple):
+    """What every target and alpha share: products of z-scored betas, stimulus by stimulus."""
+
+    train: Float[np.ndarray, "train train"]
+    test: Float[np.ndarray, "test train"]
+    train_id: Int32[np.ndarray, " train"]
+    test_id: Int32[np.ndarray, " test"]
+    betas_mean: Float[np.ndarray, " voxels"]
+    betas_std: Float[np.ndarray, " voxels"]
+
+
+def kernel(
+    betas_train: hdf5.Rows, betas_test: hdf5.Rows, *, precision: str = "float64", voxel_block: int = 2048
+) -> Kernel:
+    """The kernels X X^T and X_test X^T; X are betas, z-scored.
+
+    The z-score uses the train stimuli's mean and std (ddof 1) in both splits. The kernels serve every target and every
+    alpha, for they know neither; `precision` is theirs and that of what is solved with them.
+    Memory: betas stay as they are, voxels pass in blocks; the kernels.
+
+    Raises ValueError: splits with different voxels; a voxel that is constant or not finite.
+    Source: Ozcelik and VanRullen 2023, arXiv 2303.05334 (z-score).
+    """
+    train, test = betas_train.values, betas_test.values
+    if train.shape[1] != test.shape[1]:
+        raise ValueError(
+            f"betas_train has {train.shape[1]} voxels, betas_test has {test.shape[1]}; expected one mask. Rerun nsd."
+        )
+    n_voxels = train.shape[1]
+    of_train = np.zeros((len(train), len(train)), precision, order="F")  # its lower triangle, until the end
+    of_test = np.zeros((len(test), len(train)), precision)
+    betas_mean, betas_std = np.empty(n_voxels), np.empty(n_voxels)
+    (add_gram,) = linalg.get_blas_funcs(("syrk",), (of_train,))
+    product = np.empty_like(of_test)
+    for voxels, z_train, z_test, moments in _blocks(train, test, precision, voxel_block):
+        betas_mean[voxels], betas_std[voxels] = moments
+        of_train = add_gram(1.0, z_train.T, beta=1.0, c=of_train, trans=1, lower=1, overwrite_c=1)
+        of_test += np.matmul(z_test, z_train.T, out=product)
+    _mirror(of_train)
+    return Kernel(of_train.T, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
+
+
+def rows(
+    kernel: Kernel,
+    betas_train: hdf5.Rows,
+    new: Shaped[np.ndarray, "new voxels"] | h5py.Dataset,
+    *,
+    standardised: bool = False,
+    voxel_block: int = 2048,
+) -> Float[np.ndarray, "new train"]:
+    """X_new X^T, `kernel.test` for other patterns; `kernel._replace(test=..., test_id=...)` predicts from them.
+
+    The z-score is the kernel's. Patterns that are `standardised`, in units of it (a mask of voxels), are taken as such.
+    Memory: patterns and train betas stay as they are, voxels pass in blocks; the rows, twice.
+
+    Raises ValueError: train betas of other stimuli than the kernel's; other voxels.
+    """
+    train = betas_train.values
+    hdf5.check_aligned("the ridge kernel", kernel.train_id, "betas_train", betas_train.nsd_id)
+    for name, n_voxels in (("betas_train", train.shape[1]), ("a new pattern", new.shape[1])):
+        if n_voxels != len(kernel.betas_mean):
+            raise ValueError(
+                f"the ridge kernel has {len(kernel.betas_mean)} voxels, {name} has {n_voxels}; expected the same. "
+                "Rerun both."
+            )
+    found = np.zeros((len(new), len(train)), kernel.train.dtype)
+    product = np.empty_like(found)
+    for _, z_train, z_new, _ in _blocks(train, new, found.dtype, voxel_block, kernel, standardised):
+        found += np.matmul(z_new, z_train.T, out=product)
+    return found
+
+
+def _blocks(
+    train: Any, other: Any, precision: Any, voxel_block: int, known: Kernel | None = None, standardised: bool = False
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
+    """Voxels in turn: which, z-scored train and, unless `standardised`, other betas (until the next), and mean and std.
+
+    Mean and std are those of a known kernel, or else of the train betas.
+    """
+    n_voxels = train.shape[1]
+    buffers = [np.empty((len(split), min(voxel_block, n_voxels)), precision) for split in (train, other)]
+    for start in range(0, n_voxels, voxel_block):
+        voxels = slice(start, min(start + voxel_block, n_voxels))
+        z_train, z_other = (each[:, : voxels.stop - start] for each in buffers)
+        z_train[...] = train[:, voxels]
+        if known is None:
+            mean, std = _centre_in_place(z_train, ddof=1)
+            _check_voxels(mean, std, len(train), start)
+        else:
+            mean, std = (each[voxels].astype(precision) for each in (known.betas_mean, known.betas_std))
+            z_train -= mean
+        z_train /= std
+        if standardised:
+            z_other[...] = other[:, voxels]
+        else:
+            np.subtract(other[:, voxels], mean, out=z_other, casting="same_kind")
+            z_other /= std
+        yield voxels, z_train, z_other, (mean, std)
+
+
+def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -> None:
+    """That the train betas of voxels from `start` on are fit to be z-scored."""
+    unfit = np.flatnonzero(~(std > 1e-12 * np.abs(mean)))  # a rounding residue is no variance; NaN is unfit too
+    if len(unfit):
+        raise ValueError(
+            f"betas_train: voxel column {start + unfit[0]} has std {std[unfit[0]]} over {n_train} stimuli (and "
+            f"{len(unfit) - 1} more like it); a z-score needs std > 0. Check the mask of stage nsd."
+        )
+
+
+def save_kernel(path: str | Path, kernel: Kernel) -> None:
+    """Write a kernel to HDF5, one dataset per field; the file appears whole or not at all."""
+    with hdf5.writing(path) as file:
+        for name, values in kernel._asdict().items():
+            hdf5.store(file, name, values)
+
+
+def load_kernel(path: str | Path) -> Kernel:
+    """The kernel that `save_kernel` wrote."""
+    return _load(path, Kernel, "ridge kernel")
+
+
+class Reliability(NamedTuple):
+    """What leave-one-out predictions say of every feature, in the shape of one stimulus' features."""
+
+    correlation: Float[np.ndarray, "..."]
+    """of predictions and train targets; 0 where one of both is constant"""
+    std: Float[np.ndarray, "..."]
+    """of the train targets (ddof 0)"""
+
+
+Stored = TypeVar("Stored", Kernel, Reliability)
+
+
+def load_reliability(path: str | Path) -> Reliability:
+    """What `predict` wrote beside its predictions."""
+    return _load(path, Reliability, "reliability")
+
+
+def _load(path: str | Path, form: type[Stored], what: str) -> Stored:
+    """The datasets of a file, one for each field."""
+    with hdf5.opening(path) as file:
+        missing = sorted(set(form._fields) - set(file))
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(missing)}; expected a {what}. {hdf5.rerun(path)}")
+        return form(*(np.asarray(file[name]) for name in form._fields))
+
+
+def predict(
+    kernel: Kernel,
+    features_train: str | Path,
+    predicted_test: str | Path,
+    reliability: str | Path | None = None,
+    *,
+    alpha: float,
+    rescale: str = "test",
+    memory_gib: float = 4.0,
+    overwrite_kernel: bool = False,
+) -> None:
+    """Write the features that the test betas predict: H (Y - mean Y) + mean Y, H = K_test (K + alpha I)^-1.
+
+    `alpha` > 0 penalises the weights of z-scored betas. Ridge shrinks predictions; `rescale` gives every feature the
+    mean and std (ddof 0) of its train targets back, after a z-score by the mean and std of
+    - "test": these test predictions themselves, as the paper's code does (transductive: no single image can be done);
+    - "train_oof": the leave-one-out predictions of the train stimuli (inductive; one more stimuli x stimuli product);
+    - "none": no rescaling.
+    A feature that is constant over the train stimuli predicts that constant. Targets pass in blocks of columns, in
+    their own precision (float16 as float32); every core reads, centres, multiplies and writes blocks of its own.
+    Memory: `memory_gib` for the whole process, kernel included, decides the width of a block, then how many at a time.
+    `overwrite_kernel` spares a copy of the kernel, which is worthless afterwards. `reliability` is a file for what the
+    leave-one-out predictions say of every feature; unless they rescale already, they cost their product.
+
+    Raises ValueError: alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too
+    little memory; targets that are not finite, or of other stimuli than the kernel's.
+    Differs from the reference: one solve, not one per token; weights are never formed.
+    """
+    n_test = len(kernel.test_id)
+    if alpha <= 0:
+        raise ValueError(f"alpha must be > 0, got {alpha}")
+    if rescale not in RESCALES:
+        raise ValueError(f"rescale must be one of {', '.join(RESCALES)}, got {rescale}")
+    if rescale == "test" and n_test == 1:
+        raise ValueError('rescale "test" z-scores over test stimuli and there is 1; use "train_oof" or "none"')
+    started = time.perf_counter()
+    with hdf5.reading(features_train, by_columns=True) as (values, nsd_id):
+        hdf5.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
+        dtype = np.result_type(values.dtype, np.float32)
+        operator = _operator(kernel, alpha, "train_oof" if reliability else rescale, dtype, overwrite_kernel)
+        found = Reliability(*np.zeros((2, values.shape[1]), dtype)) if reliability else None
+        workers, width = _workers_and_width(values, kernel, operator, memory_gib)
+        own = threading.local()  # buffers of each worker, for fresh memory would take longer than the product
+
+        def make_buffers() -> None:
+            own.stored = np.empty((_rows_of_chunk(values), width), values.dtype)
+            own.targets, own.product = (np.empty((rows, width), dtype) for rows in (len(values), len(operator)))
+
+        def predict_block(start: int) -> None:
+            columns = slice(start, min(start + width, values.shape[1]))
+            here = slice(0, columns.stop - start)
+            targets, product = own.targets[:, here], own.product[:, here]
+            for top in range(0, len(targets), len(own.stored)):  # a band of chunks stays in the processor's cache
+                band = targets[top : top + len(own.stored)]
+                values.read_direct(own.stored, np.s_[top : top + len(band), columns], np.s_[: len(band), here])
+                band[...] = own.stored[: len(band), here]
+            with np.errstate(invalid="ignore"):
+                mean, std = _centre_in_place(targets)
+            if not np.isfinite(std).all():
+                column = start + np.flatnonzero(~np.isfinite(std))[0]
+                raise ValueError(f"{features_train} has a value in feature column {column} that is not finite.")
+            np.matmul(operator, targets, out=product)
+            out_of_fold = product[n_test:]
+            _rescale(product[:n_test], out_of_fold, mean, std, rescale)
+            predicted[:, columns] = product[:n_test]
+            if found:
+                spread = _centre_in_place(out_of_fold)[1] * std * len(targets)
+                found.correlation[columns] = _ratio(np.einsum("ij,ij->j", targets, out_of_fold), spread)
+                found.std[columns] = std
+
+        with (
+            hdf5.create(
+                predicted_test,
+                (n_test, *hdf5.about(values)["shape"]),
+                dtype,
+                kernel.test_id,
+                axes=hdf5.about(values)["axes"],
+                unit=hdf5.about(values)["unit"],
+                attrs={"alpha": alpha, "rescale": rescale},
+                chunk=hdf5.feature_chunks(n_test, values.shape[1], dtype.itemsize),
+                by_columns=True,
+            ) as predicted,
+            threadpool_limits(1, "blas"),  # a product on each core keeps all busier than one product on all
+            ThreadPoolExecutor(workers, initializer=make_buffers) as pool,
+        ):
+            for _ in pool.map(predict_block, range(0, values.shape[1], width)):
+                pass
+        n_features, row_shape = values.shape[1], hdf5.about(values)["shape"]
+    if reliability and found:
+        with hdf5.writing(reliability) as file:
+            for name, each in found._asdict().items():
+                hdf5.store(file, name, each.reshape(row_shape))
+    seconds = time.perf_counter() - started
+    logger.info(
+        "%s: %d features in %.1f s, %.0f GFLOP/s",
+        Path(predicted_test).name,
+        n_features,
+        seconds,
+        2e-9 * operator.size * n_features / seconds,
+    )
+
+
+def save_weights(
+    path: str | Path,
+    kernel: Kernel,
+    betas_train: hdf5.Rows,
+    features_train: str | Path,
+    *,
+    alpha: float,
+    voxels: Bool[np.ndarray, " voxels"],
+    columns: Sequence[int] | None = None,
+    column_block: int = 512,
+) -> None:
+    """Write the weights of some voxels for some features (None: all) to HDF5, (chosen voxels, chosen columns).
+
+    A prediction is ((betas - betas_mean) / betas_std) @ weights + intercept, with the file's own arrays, if all voxels
+    were chosen. Nothing else needs weights: `predict` goes without.
+    Memory: the factor of the kernel, the chosen voxels' betas, and a block of columns.
+
+    Raises ValueError: alpha <= 0; a column that is not there; features of other stimuli than the kernel's.
+    """
+    if alpha <= 0:
+        raise ValueError(f"alpha must be > 0, got {alpha}")
+    (solve,) = linalg.get_lapack_funcs(("potrs",), (kernel.train,))
+    with hdf5.reading(features_train, by_columns=True) as (values, nsd_id):
+        hdf5.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
+        hdf5.check_aligned("the ridge kernel", kernel.train_id, "betas_train", betas_train.nsd_id)
+        chosen = np.arange(values.shape[1]) if columns is None else np.unique(columns)
+        if chosen[-1] >= values.shape[1]:
+            raise ValueError(f"{features_train} has {values.shape[1]} columns, got column {chosen[-1]}; choose fewer.")
+        system = _cholesky(kernel, alpha)
+        z = (betas_train.values[:, voxels] - kernel.betas_mean[voxels]) / kernel.betas_std[voxels]
+        with hdf5.writing(path) as file:
+            shape = (int(voxels.sum()), len(chosen))
+            weights = file.create_dataset("weights", shape, np.float32, chunks=True, fletcher32=True)
+            intercept = np.empty(len(chosen), np.float32)
+            for name, each in (
+                ("betas_mean", kernel.betas_mean[voxels]),
+                ("betas_std", kernel.betas_std[voxels]),
+                ("column", chosen),
+                ("voxel_column", np.flatnonzero(voxels)),
+            ):
+                hdf5.store(file, name, each)
+            file.attrs["alpha"] = alpha
+            for start in range(0, len(chosen), column_block):
+                block = slice(start, start + column_block)
+                wanted = chosen[block]
+                together = wanted[-1] - wanted[0] == len(wanted) - 1  # HDF5 is slow at lists
+                targets = values[:, slice(wanted[0], wanted[-1] + 1) if together else wanted].astype(kernel.train.dtype)
+                mean = targets.mean(0)
+                dual = solve(system, np.asfortranarray(targets - mean), lower=1)[0]
+                weights[:, block], intercept[block] = z.T @ dual, mean
+            hdf5.store(file, "intercept", intercept)
+
+
+def _operator(
+    kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype, overwrite_kernel: bool = False
+) -> np.ndarray:
+    """The rows that turn centred targets into centred test predictions, then for "train_oof" leave-one-out predictions.
+
+    With M = (K + alpha I)^-1, by Cholesky, test predictions are K_test M y. The hat matrix of a ridge with intercept is
+    1/n + I - alpha M, and a fit without stimulus i predicts y_i - (M y)_i / (M_ii - 1 / (n alpha)) for it, the z-score
+    of the betas held fixed.
+    """
+    n_test, n_train = kernel.test.shape
+    solve, invert = linalg.get_lapack_funcs(("potrs", "potri"), (kernel.train,))
+    system = _cholesky(kernel, alpha, overwrite_kernel)
+    operator = np.empty((n_test + n_train if rescale == "train_oof" else n_test, n_train), dtype)
+    operator[:n_test] = solve(system, kernel.test.T, lower=1)[0].T
+    if rescale == "train_oof":
+        inverse = invert(system, lower=1, overwrite_c=1)[0]
+        _mirror(inverse)
+        remaining = np.diagonal(inverse) - 1 / (n_train * alpha)
+        for start in range(0, n_train, MIRRORED):
+            stimuli = slice(start, start + MIRRORED)
+            operator[n_test:][stimuli] = -inverse[stimuli] / remaining[stimuli, None]
+        operator[n_test + np.arange(n_train), np.arange(n_train)] += 1
+    return operator
+
+
+def _cholesky(kernel: Kernel, alpha: float, overwrite_kernel: bool = False) -> np.ndarray:
+    """The lower factor of K + alpha I; above the diagonal is what was there."""
+    (factor,) = linalg.get_lapack_funcs(("potrf",), (kernel.train,))
+    system = np.array(kernel.train.T, order="F", copy=None if overwrite_kernel else True)  # symmetric, so T is the same
+    system[np.diag_indices(len(system))] += alpha
+    system, problem = factor(system, lower=1, overwrite_a=1, clean=0)
+    if problem:
+        raise ValueError(
+            f"alpha {alpha} is lost in the rounding of a {kernel.train.dtype} kernel; raise it, or set ridge.precision "
+            "to float64"
+        )
+    return system
+
+
+def _mirror(lower: np.ndarray) -> None:
+    """Copy a square matrix' lower triangle to its upper, in place."""
+    for start in range(0, len(lower), MIRRORED):
+        stop = start + MIRRORED
+        corner = np.tril(lower[start:stop, start:stop])
+        lower[start:stop, start:stop] = corner + np.tril(corner, -1).T
+        lower[start:stop, stop:] = lower[stop:, start:stop].T
+
+
+def _workers_and_width(
+    values: h5py.Dataset, kernel: Kernel, operator: np.ndarray, memory_gib: float
+) -> tuple[int, int]:
+    """Blocks at a time, one for each thread of BLAS, and the feature columns of a block, whole HDF5 chunks.
+
+    Of each column a chunk is held as stored, and all of it as centred and as multiplied.
+    """
+    chunk = values.chunks[1] if values.chunks else 1
+    rows, n_train = operator.shape
+    per_chunk = chunk * (_rows_of_chunk(values) * values.dtype.itemsize + (n_train + rows) * operator.itemsize)
+    fixed = PROCESS_BYTES + operator.nbytes + sum(field.nbytes for field in kernel)
+    chunks = int(memory_gib * 2**30 - fixed) // per_chunk
+    if chunks < 1:
+        raise ValueError(
+            f"memory_gib {memory_gib} is too little for {rows} x {n_train} stimuli; expected at least "
+            f"{(fixed + per_chunk) / 2**30:.2f}."
+        )
+    threads = max((each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"), default=1)
+    workers = min(threads, chunks)
+    return workers, chunk * max(1, min(chunks // workers, WIDEST_BLOCK // chunk))
+
+
+def _rows_of_chunk(values: h5py.Dataset) -> int:
+    return values.chunks[0] if values.chunks else len(values)
+
+
+def _centre_in_place(columns: np.ndarray, ddof: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and std of every column, which are centred; a std within rounding of a constant is 0."""
+    mean = columns.mean(0, dtype=np.float64).astype(columns.dtype)
+    squares = np.zeros(columns.shape[1])
+    for start in range(0, len(columns), 256):  # short float32 sums, added up in float64
+        part = columns[start : start + 256]
+        part -= mean
+        squares += np.einsum("ij,ij->j", part, part)
+    std = np.sqrt(squares / (len(columns) - ddof)).astype(columns.dtype)
+    return mean, np.where(std <= 4 * np.finfo(columns.dtype).eps * np.abs(mean), 0, std)
+
+
+def _rescale(predicted: np.ndarray, out_of_fold: np.ndarray, mean: np.ndarray, std: np.ndarray, rescale: str) -> None:
+    """Bring predictions of centred targets, in place, to the targets' mean and, unless "none", to their std."""
+    if rescale != "none":
+        predicted_mean, predicted_std = _centre_in_place(predicted if rescale == "test" else out_of_fold)
+        if rescale == "train_oof":
+            predicted -= predicted_mean
+        predicted *= _ratio(std, predicted_std)
+    predicted += mean
+
+
+def _ratio(numerator: np.ndarray | float, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, 0 where the denominator is 0: what does not vary stays at its mean."""
+    return np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)

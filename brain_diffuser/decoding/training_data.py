@@ -1,0 +1,111 @@
+"""What a learned decoder is trained on: betas and features of subjects, which stimuli are held out, and batches."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, Int32, Shaped
+
+from brain_diffuser.artifacts import hdf5, seeds
+
+BAND = 64  # rows of features at a time
+ROUNDING = 1e-12  # a variance of this share of the mean square is none
+
+
+class Source(NamedTuple):
+    """What one subject has seen in training; `fit` are the rows learned from, `held_out` all others."""
+
+    betas: Float32[np.ndarray, "stimuli voxels"]
+    features: Shaped[np.ndarray, "stimuli features"]
+    nsd_id: Int32[np.ndarray, " stimuli"]
+    fit: Int[np.ndarray, " fit"]
+    held_out: Int[np.ndarray, " held_out"]
+
+
+class Target(NamedTuple):
+    """The feature that is learned, as its file describes it."""
+
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    unit: str
+
+
+def read_source(
+    betas_path: str | Path, features_path: str | Path, scratch: str | Path, *, holdout: float, seed: int
+) -> tuple[Source, Target]:
+    """One subject's repeat-averaged betas, in memory, and features, in their own precision in a file without a name.
+
+    Stored chunks are whole columns; the copy has whole rows, so a batch is read 20 times faster, and the system may
+    keep it in memory or not. Memory: the betas.
+
+    Raises ValueError: other stimuli in the second file; what `hold_out` raises.
+    """
+    betas = hdf5.load(betas_path)
+    with hdf5.reading(features_path) as (values, nsd_id):
+        hdf5.check_aligned(betas_path, betas.nsd_id, features_path, nsd_id)
+        Path(scratch).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=scratch) as file:
+            features = np.memmap(file, values.dtype, "w+", shape=values.shape)
+        for start in range(0, len(nsd_id), BAND):
+            features[start : start + BAND] = values[start : start + BAND]
+        about = hdf5.about(values)
+        target = Target(tuple(about["shape"]), tuple(about["axes"]), about["unit"])
+    held_out = hold_out(nsd_id, holdout, seed)
+    rows = np.arange(len(nsd_id))
+    return Source(
+        betas.values.astype(np.float32, copy=False), features, nsd_id, rows[~held_out], rows[held_out]
+    ), target
+
+
+def hold_out(nsd_id: Int32[np.ndarray, " stimuli"], share: float, seed: int) -> Bool[np.ndarray, " stimuli"]:
+    """Which stimuli are not learned from, about a share of them; one that is held out for a subject is so for all.
+
+    Raises ValueError: fewer than 2 are held out, or fewer than 2 are left.
+    """
+    found = seeds.uniform(seed, nsd_id, "learned.held_out", (1,))[:, 0].numpy() < share
+    if not 2 <= found.sum() <= len(found) - 2:
+        raise ValueError(
+            f"learned.holdout is {share}, which holds out {found.sum()} of {len(found)} stimuli; expected at least 2 "
+            "held out and 2 left, so change it"
+        )
+    return found
+
+
+def statistics(
+    features: Sequence[Shaped[np.ndarray, "_ features"]],
+) -> tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]:
+    """Mean and std (ddof 0) of every column over the rows of all arrays, read in bands."""
+    n_rows, total, squares = sum(map(len, features)), 0.0, 0.0
+    for each in features:
+        for start in range(0, len(each), BAND):
+            band = each[start : start + BAND].astype(np.float64)
+            total, squares = total + band.sum(0), squares + np.einsum("ij,ij->j", band, band)
+    return mean_and_std(n_rows, np.asarray(total), np.asarray(squares))
+
+
+def mean_and_std(n: int, total: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From sums; a std within rounding of a constant is 0."""
+    mean, square = total / n, squares / n
+    variance = np.where(square - mean**2 > ROUNDING * square, square - mean**2, 0)
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+
+def batches(
+    fit: Mapping[str, Int[np.ndarray, " _"]], batch_size: int, steps: int, seed: int, epoch: int
+) -> list[dict[str, Any]]:
+    """The rows of each subject, sorted, for every step of an epoch: equal parts of a batch, each stimulus once in it.
+
+    Subjects are passed through as often as it takes, each time in another order; left-over rows of a pass sit out.
+    """
+    found: list[dict[str, Any]] = [{} for _ in range(steps)]
+    for index, (subject, rows) in enumerate(fit.items()):
+        size = max(1, min(batch_size // len(fit), len(rows)))
+        rng, parts = np.random.default_rng((seed, epoch, index)), []
+        while len(parts) < steps:
+            shuffled = rng.permutation(rows)
+            parts += [np.sort(shuffled[start : start + size]) for start in range(0, len(rows) - size + 1, size)]
+        for step, part in zip(found, parts, strict=False):
+            step[subject] = part
+    return found

@@ -1,0 +1,93 @@
+"""Stable Diffusion 1's text-conditioned denoiser, from the folder of models that it is published as."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from jaxtyping import Float, Real
+from torch import Tensor
+
+from brain_diffuser.models import checkpoints
+from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion.versatile_diffusion import Codec, Denoiser
+
+SCHEDULE = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": "epsilon",
+}
+"""What `ddim` computes with; the UNet must have been trained so."""
+
+
+class TextDenoiser(Denoiser):
+    """A UNet whose attention reads text alone.
+
+    Source: Rombach et al. 2022, arXiv 2112.10752.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel):
+        super().__init__()
+        self.unet = unet
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        t: Real[Tensor, "..."] | int,
+        text: Float[Tensor, "batch text_tokens text_dim"],
+        text_weight: float = 1.0,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """The noise in x at timestep t, float32 whatever the weights are.
+
+        Raises ValueError: text_weight, the text's share of what is read, is not 1.
+        """
+        if text_weight != 1:
+            raise ValueError(f"text_weight must be 1 where text alone is read, got {text_weight}")
+        dtype = self.unet.conv_in.weight.dtype
+        return self.unet(x.to(dtype), t, text.to(dtype), return_dict=False)[0].float()
+
+
+def load(
+    folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[TextDenoiser, Codec]:
+    """The denoiser and the codec in `unet/` and `vae/`; `scheduler/` has to describe the schedule that `ddim` follows.
+
+    Networks are built without weights and filled from files that are mapped, so memory holds one copy in `dtype`.
+
+    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model; a model that predicts
+    something else, or in other latents.
+    """
+    folder = Path(folder)
+    described = {name: checkpoints.read_config(folder / name) for name in ("unet", "vae")}
+    _check(folder, described["unet"], described["vae"])
+    with torch.device("meta"):
+        denoiser = TextDenoiser(checkpoints.build(UNet2DConditionModel, described["unet"]))
+        codec = Codec(checkpoints.build(AutoencoderKL, described["vae"]))
+    path = checkpoints.find_tensors(folder / "unet", weights.STEM)
+    checkpoints.fill(denoiser.unet, checkpoints.read_tensors(path), path, device=device, dtype=dtype)
+    weights.fill_autoencoder(codec.vae, folder / "vae", device=device, dtype=dtype)
+    return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
+
+
+def _check(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> None:
+    """Raises ValueError: the folder's model is none that this sampler and this codec fit."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    schedule = {"prediction_type": "epsilon"} | checkpoints.read_config(path.parent, path.name)
+    for key, expected in SCHEDULE.items():
+        if schedule.get(key) != expected:
+            raise ValueError(
+                f"{path} has {key} {schedule.get(key)}; expected {expected}, as in Stable Diffusion 1. Name a folder "
+                "of that (docs/neuraldiffuser.md)."
+            )
+    path = folder / "unet" / "config.json"
+    if unet.get("sample_size") is None:
+        raise ValueError(f"{path} has no sample_size; expected the side of the latents, 64 for Stable Diffusion 1.")
+    channels = unet.get("in_channels", 4), vae.get("latent_channels", 4)
+    if channels[0] != channels[1]:
+        raise ValueError(
+            f"{path} has in_channels {channels[0]}, the autoencoder beside it latent_channels {channels[1]}; expected "
+            "the same. Is it a model for inpainting or depth? Name a folder of Stable Diffusion 1."
+        )

@@ -1,0 +1,174 @@
+"""Versatile Diffusion's dual-guided denoiser and its image codec, built from diffusers' parts."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from jaxtyping import Float, Real, UInt8
+from torch import Tensor, nn
+
+from brain_diffuser.models import checkpoints
+
+SHARED_SIZES = ("attention_head_dim", "block_out_channels", "layers_per_block", "norm_num_groups")
+"""What the text UNet's description must have in common with the image UNet's for its transformers to fit."""
+
+
+class Contexts(NamedTuple):
+    """Both conditions and the share of the text; the UNet hands it to its attention slots untouched."""
+
+    text: Float[Tensor, "batch text_tokens text_dim"]
+    vision: Float[Tensor, "batch vision_tokens vision_dim"]
+    text_weight: float
+
+
+class DualTransformer(nn.Module):
+    """An attention slot of the image UNet: its own transformer reads vision, the text UNet's reads text.
+
+    h + (1 - w) (vision(h) - h) + w (text(h) - h), that is, the weighted mean of the two. A branch of weight 0 is left
+    out.
+    """
+
+    def __init__(self, vision: Transformer2DModel, text_dim: int):
+        super().__init__()
+        self.vision = vision
+        self.text = checkpoints.build(Transformer2DModel, {**vision.config, "cross_attention_dim": text_dim})
+
+    def forward(
+        self, hidden_states: Float[Tensor, "batch channels height width"], encoder_hidden_states: Contexts, **_: Any
+    ) -> tuple[Float[Tensor, "batch channels height width"]]:
+        text, vision, weight = encoder_hidden_states
+        if weight == 0:
+            return self.vision(hidden_states, vision, return_dict=False)
+        if weight == 1:
+            return self.text(hidden_states, text, return_dict=False)
+        seen = self.vision(hidden_states, vision, return_dict=False)[0]
+        told = self.text(hidden_states, text, return_dict=False)[0]
+        return (torch.lerp(seen, told, weight),)
+
+
+class Denoiser(nn.Module):
+    """The noise in latents, as a UNet sees it that is told what they should show."""
+
+    unet: UNet2DConditionModel
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        size = self.unet.config["sample_size"]
+        return self.unet.config["in_channels"], size, size
+
+
+class DualDenoiser(Denoiser):
+    """The noise in latents, as the image UNet sees it when its attention reads vision and text at once.
+
+    Only what the image flow runs is ever built: the image UNet and the text UNet's transformers, 1.127 of the
+    2.566 billion parameters of the published pair. `text_weight` 0.4 is Brain-Diffuser's mix.
+
+    Source: Xu et al. 2023, arXiv 2211.08332. Differs from the reference: the two contexts are given apart, of any
+    number of tokens.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, text_dim: int, text_weight: float = 0.4):
+        super().__init__()
+        self.text_dim = text_dim
+        self.text_weight = text_weight
+        for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks]:
+            if getattr(block, "has_cross_attention", False):
+                block.attentions = nn.ModuleList(DualTransformer(slot, text_dim) for slot in block.attentions)
+        self.unet = unet
+
+    @classmethod
+    def from_configs(cls, image_unet: Mapping[str, Any], text_unet: Mapping[str, Any]) -> "DualDenoiser":
+        """Fresh weights, from the two descriptions in diffusers' form.
+
+        Raises ValueError: the text UNet's transformers would not fit the image UNet's slots.
+        """
+        unet = checkpoints.build(UNet2DConditionModel, image_unet)
+        for key in SHARED_SIZES:
+            image, text = (json.dumps(config.get(key, unet.config[key])) for config in (image_unet, text_unet))
+            if text != image:
+                raise ValueError(
+                    f"text_unet has {key} {text}, image_unet {image}; expected the same, for the text transformers run "
+                    "inside the image UNet. Are both of one model?"
+                )
+        return cls(unet, text_unet.get("cross_attention_dim", unet.config["cross_attention_dim"]))
+
+    @property
+    def text_config(self) -> dict[str, Any]:
+        """The text UNet's description, as far as its transformers need one."""
+        config = self.unet.config
+        flat = {
+            key: [name.replace("2D", "Flat") for name in config[key]] for key in ("down_block_types", "up_block_types")
+        }
+        shared = {key: config[key] for key in SHARED_SIZES}
+        return {"_class_name": "UNetFlatConditionModel", **flat, **shared, "cross_attention_dim": self.text_dim}
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        t: Real[Tensor, "..."] | int,
+        text: Float[Tensor, "batch text_tokens text_dim"],
+        vision: Float[Tensor, "batch vision_tokens vision_dim"],
+        text_weight: float | None = None,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """The noise in x at timestep t, float32 whatever the weights are; `text_weight` None is the module's own.
+
+        Raises ValueError: text_weight is outside [0, 1].
+        """
+        weight = self.text_weight if text_weight is None else text_weight
+        if not 0 <= weight <= 1:
+            raise ValueError(f"text_weight must be between 0 (vision alone) and 1 (text alone), got {weight}")
+        dtype = self.unet.conv_in.weight.dtype
+        contexts = Contexts(text.to(dtype), vision.to(dtype), weight)
+        return self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
+
+
+class Codec(nn.Module):
+    """Pictures to latents and back, one after the other: at 512 pixels a batch would need more memory than the UNet."""
+
+    def __init__(self, vae: AutoencoderKL):
+        super().__init__()
+        self.vae = vae
+        vae.enable_slicing()
+
+    @property
+    def downscale(self) -> int:
+        """Pixels along one side of a latent."""
+        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+
+    def encode(
+        self,
+        images: UInt8[Tensor, "batch picture_height picture_width 3"],
+        eps: Float[Tensor, "batch channels height width"] | None = None,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Scaled latents of pictures, as `embed` gives them."""
+        return self.embed(images.movedim(-1, 1) / 127.5 - 1, eps)
+
+    def embed(
+        self,
+        x: Float[Tensor, "batch 3 picture_height picture_width"],
+        eps: Float[Tensor, "batch channels height width"] | None = None,
+    ) -> Float[Tensor, "batch channels height width"]:
+        """scaling_factor (mean + std eps) of the posterior, or its mean, of x in [-1, 1]; float32."""
+        posterior = self.vae.encode(x.to(self.vae.dtype), return_dict=False)[0]
+        latents = posterior.mean.float()
+        if eps is not None:
+            latents = latents + posterior.std.float() * eps
+        return latents * self.vae.config["scaling_factor"]
+
+    def decode(
+        self, latents: Float[Tensor, "batch channels height width"]
+    ) -> UInt8[Tensor, "batch picture_height picture_width 3"]:
+        """Pictures; levels are truncated, not rounded, as the reference does."""
+        return self.paint(latents).mul(255).to(torch.uint8).movedim(1, -1)
+
+    def paint(
+        self, latents: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch 3 picture_height picture_width"]:
+        """Pictures in [0, 1], float32; gradients pass but where a colour is at either end."""
+        unscaled = (latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)
+        x = self.vae.decode(unscaled, return_dict=False)[0]
+        return ((x.float() + 1) / 2).clamp(0, 1)

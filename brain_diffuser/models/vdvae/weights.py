@@ -1,0 +1,46 @@
+"""Reading VDVAE checkpoints: the published `.th` files and safetensors, each with an optional description beside it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from brain_diffuser.models import checkpoints
+from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
+
+
+def load(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> VDVAE:
+    """The model of a checkpoint, ready to run.
+
+    Sizes come from `<stem>.json` beside the file, the fields of `VDVAEConfig`; without one they are imagenet64's.
+    `dtype` is that of the convolutions; the residual stream, latents and output stay float32.
+
+    Raises FileNotFoundError: no such file. ValueError: not a file of tensors, or tensors of another model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} is missing; expected a VDVAE checkpoint, see README "Weights"')
+    config = read_config(path.with_suffix(".json"))
+    with torch.device("meta"):
+        model = VDVAE(config)
+    # checkpoints of data-parallel training call every tensor module.*
+    tensors = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read_tensors(path).items()}
+    checkpoints.fill(model, tensors, path, f"{path.with_suffix('.json').name} (imagenet64 if there is none)")
+    model.to(device, torch.float32)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(dtype)
+    return model.eval().requires_grad_(False)
+
+
+def read_config(path: Path) -> VDVAEConfig:
+    """The description of a model; imagenet64 if the file does not exist."""
+    if not path.is_file():
+        return VDVAEConfig.imagenet64
+    try:
+        return VDVAEConfig(**json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        known = ", ".join(field.name for field in dataclasses.fields(VDVAEConfig))
+        raise ValueError(f"{path} does not describe a VDVAE ({error}); expected a JSON object with {known}") from error

@@ -1,0 +1,245 @@
+"""Models that mirror config.yaml, and one sentence for the person who has to correct it."""
+
+import json
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from brain_diffuser.data import custom as plain
+from brain_diffuser.data import rois
+from brain_diffuser.features import registry
+from brain_diffuser.models import model_files
+from brain_diffuser.workflow import source_files
+from brain_diffuser.workflow.config import messages, schema
+
+NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
+
+
+NSD_FORM = "https://naturalscenesdataset.org"
+
+
+PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
+"""The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
+
+
+STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
+
+
+def read(config: dict, root: Path) -> schema.Config:
+    """The checked configuration; paths in it start at `root`; whole numbers become floats where floats are meant.
+
+    Raises ValueError: a key is unknown, missing or of the wrong type or range, keys disagree, a path does not exist.
+    """
+    try:
+        checked = schema.Config.model_validate(config)
+    except ValidationError as error:
+        problems = messages.reworded(error, config)
+    else:
+        checked = _with_root(checked)
+        problems = list(_disagreements(checked, root))
+        if not problems:
+            return checked
+    others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    raise ValueError(f"config.yaml: {problems[0]}{others}")
+
+
+def _with_root(config: schema.Config) -> schema.Config:
+    """The configuration with the folder of results in place of `{results}` in the paths of datasets."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(each) for key, each in value.items()}
+        return value.replace(schema.RESULTS, config.results) if isinstance(value, str) else value
+
+    datasets = {
+        name: schema.Dataset(**filled(each.model_dump(exclude_none=True))) for name, each in config.datasets.items()
+    }
+    return config.model_copy(update={"datasets": datasets})
+
+
+def _of_results(results: str) -> Iterator[str]:
+    """What is wrong with the folder of results."""
+    expected = "expected a folder of its own, such as results_nsd or /scratch/lab/results_nsd"
+    path = PurePosixPath(results)
+    wrong = sorted({sign for sign in results if sign in "{}<>*?[]\\\"'" or not sign.isprintable()})
+    if wrong:
+        yield f"results is {json.dumps(results)}, which has {wrong[0]!r}; {expected}"
+    elif results.startswith("~") or ".." in path.parts or path.name == "" or results != results.strip():
+        yield f"results is {json.dumps(results)}; {expected}, without ~ and .."
+    elif str(path) != results:
+        yield f"results is {json.dumps(results)}; write {path}"
+
+
+def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
+    """Problems that no single key has by itself."""
+    yield from _of_results(config.results)
+    repeated = [subject for subject in config.subjects if config.subjects.count(subject) > 1]
+    if repeated:
+        times = repeated.count(repeated[0])
+        yield f"subjects has {repeated[0]} {times} times; expected each once, so delete the others"
+    n_stimuli = config.demo.n_train + config.demo.n_test
+    if n_stimuli % STIMULI_PER_SESSION:
+        yield (
+            f"demo.n_train + demo.n_test is {n_stimuli}; expected a multiple of {STIMULI_PER_SESSION}, "
+            "the stimuli of one session; change one of them"
+        )
+    if config.fetch.nsd and not config.fetch.accept_nsd_terms:
+        yield (
+            f"fetch.nsd is true, fetch.accept_nsd_terms is false; read the terms ({NSD_TERMS}), fill in the access "
+            f"form at {NSD_FORM}, then set fetch.accept_nsd_terms to true"
+        )
+    for key, url in config.fetch.servers:
+        if not url.startswith(("https://", "http://")):
+            yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
+    for name in config.variants:
+        if (
+            not re.fullmatch(r"[a-z][a-z0-9_.]*", name)
+            or name in schema.RESERVED
+            or re.search(rf"(^|\.){schema.REPEAT}", name)
+        ):
+            yield (
+                f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
+                f"{', '.join(schema.RESERVED)} and has no {schema.REPEAT} at its beginning or after a dot; rename it"
+            )
+    unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
+    if unknown:
+        yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
+    for name, variant in config.variants.items():
+        if "vision" not in registry.CONDITIONS[variant.backbone] and variant.text_weight not in (None, 1.0):
+            yield (
+                f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
+                "leave text_weight out"
+            )
+    blocks = config.features.clip_taps.blocks
+    if blocks != sorted(set(blocks)):
+        yield f"features.clip_taps.blocks is {blocks}; expected each block once, lowest first"
+    if config.dataset not in config.datasets:
+        yield (
+            f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
+            "so choose one of these or add it to datasets"
+        )
+        return
+    yield from _of_regions(config)
+    yield from _of_dataset(config, root)
+    left_out = {
+        *("simulated", "custom", "judges", "clip_taps", "stable_diffusion"),
+        *_written(config.paths),
+        *config.fetched,
+    }
+    for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
+        if not (root / path).exists():
+            mend = source_files.hint(root / path, otherwise="put it there or correct the path")
+            yield (
+                f"datasets.{config.dataset}.{key} is {path}, which does not exist; {mend} "
+                "(docs/real_data.md says where it comes from and how to have it fetched)"
+            )
+    yield from _of_checkpoints(config, root)
+    diffusion = root / config.paths.versatile_diffusion
+    autoencoder = diffusion.with_name(model_files.AUTOENCODER)
+    if model_files.is_checkpoint(diffusion) and diffusion.is_file() and not autoencoder.is_file():
+        yield (
+            f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
+            f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
+        )
+
+
+def _of_checkpoints(config: schema.Config, root: Path) -> Iterator[str]:
+    """Files of networks that cannot be the published ones and have no description."""
+    for key, n_bytes in PUBLISHED_BYTES.items():
+        path = root / getattr(config.paths, key)
+        if key in config.fetched or not path.is_file() or model_files.description(path):
+            continue
+        size, name = path.stat().st_size, path.with_suffix(".json").name
+        if 0 < size < n_bytes:
+            yield (
+                f"datasets.{config.dataset}.{key} is {getattr(config.paths, key)}, which has {size:,} bytes, too few "
+                f"for the published network, and {name}, which describes another, is not beside it; put that there or "
+                "correct the path"
+            )
+
+
+def _written(paths: schema.Dataset) -> tuple[str, ...]:
+    """Keys of a dataset whose files are not looked for: the workflow writes them, or there are none."""
+    if not paths.custom:
+        return ("nsd", "captions") if paths.simulated else ()
+    return (*schema.WRITTEN[paths.custom.adapter], *(["captions"] if paths.captions == plain.NONE else []))
+
+
+def _of_dataset(config: schema.Config, root: Path) -> Iterator[str]:
+    """What is wrong with the chosen dataset's layout, its subjects, and the files of a custom one."""
+    where, custom = f"datasets.{config.dataset}", config.paths.custom
+    if (config.paths.nsd is None) == (custom is None) or (custom and config.paths.simulated):
+        yield f"{where} needs one of nsd and custom (and simulated: false with custom); see docs/your_data.md"
+        return
+    others = [subject for subject in config.subjects if subject not in schema.NSD_SUBJECTS]
+    if not custom:
+        if others:
+            yield f"subjects has {others[0]}; expected NSD's, sub01 to sub08, so correct the name"
+        return
+    reserved = [subject for subject in config.subjects if subject in schema.NOT_SUBJECTS]
+    if reserved:
+        yield f"subjects has {reserved[0]}, which is another folder of results; rename the subject"
+    if config.paths.captions == plain.NONE and config.recon.text_weight > 0:
+        yield (
+            f"recon.text_weight is {config.recon.text_weight}, and {where}.captions is {plain.NONE}; without captions "
+            "nothing is decoded into text, so set recon.text_weight to 0.0"
+        )
+    for name in custom.rois:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name) or name.lower() == rois.ALL:
+            yield f"{where}.custom.rois has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+    for key in ("trials", "betas", "mask"):
+        template = getattr(custom, key)
+        if len(config.subjects) > 1 and "{" not in template and template != plain.NONE:
+            yield f"{where}.custom.{key} is {template}, for {len(config.subjects)} subjects; write {{label}} in it"
+    keys = [key for key in ("trials", "betas", "mask", "stimuli") if key not in _written(config.paths)]
+    files = {key: getattr(custom, key) for key in keys} | {f"rois.{name}": path for name, path in custom.rois.items()}
+    for key, template in files.items():
+        for path in dict.fromkeys(rois.filled(template, subject) for subject in config.subjects):
+            if path != plain.NONE and not plain.files(root / path):
+                mend = source_files.hint(root / path, otherwise="put it there or correct the path")
+                yield f"{where}.custom.{key} is {path}, which does not exist; {mend}"
+
+
+def _of_regions(config: schema.Config) -> Iterator[str]:
+    """What is wrong with regions, and with what names them."""
+    roi = config.roi
+    for name, each in roi.regions.items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
+            yield f"roi.regions has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+        if name == rois.REST or name.startswith(rois.RANDOM):
+            yield (
+                f"roi.regions has {name}; {rois.REST} and names that begin with {rois.RANDOM} are "
+                "those of controls, so rename it"
+            )
+        forms = sorted(each.model_fields_set) if isinstance(each, schema.Place) else ["intersection"]
+        if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
+            yield (
+                f"roi.regions.{name} has {' and '.join(forms) or 'no key'}; expected a list of names, or one of "
+                "intersection, atlas with labels, mask, voxels"
+            )
+    definitions = config.roi.model_dump(exclude_none=True)["regions"]
+    yield from rois.problems(definitions, config.nsd.rois, "roi.regions")
+    known = config.regions
+    listed = f"datasets.{config.dataset}.custom.rois" if config.paths.custom else "roi.regions"
+    asked = {
+        "optimal": roi.optimal,
+        "perturb.regions": roi.perturb.regions,
+        "contributions.regions": roi.contributions.regions,
+        "weights.region": [roi.weights.region],
+    }
+    for key, names in asked.items():
+        unknown = [name for name in names if name not in (rois.ALL, *known)]
+        if unknown:
+            similar = get_close_matches(unknown[0], known, n=1)
+            hint = f"did you mean {similar[0]}?" if similar else f"add it there, or set roi.{key}"
+            yield f"roi.{key} names {unknown[0]}, which is not in {listed}; {hint}"
+    unknown = [name for name in roi.brain if name not in (*schema.RESERVED, *config.variants)]
+    if unknown:
+        yield (
+            f"roi.brain names {unknown[0]}; expected sets of pictures: "
+            f"{', '.join((*schema.RESERVED, *config.variants))}; correct the name"
+        )

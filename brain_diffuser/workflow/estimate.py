@@ -1,0 +1,381 @@
+"""What a run will take, before it starts: time of processors and GPUs, and disk, of the jobs that Snakemake plans.
+
+    python -m brain_diffuser.estimate [--configfile FILE ...] [--config KEY=VALUE ...] [other arguments of the run]
+
+Where the folder of results has tables of such jobs already, their own speed counts.
+"""
+
+import argparse
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from brain_diffuser.models import model_files
+from brain_diffuser.workflow import dataset_record, resource_usage, watch
+from brain_diffuser.workflow.config import checks as configuration
+from brain_diffuser.workflow.config import schema
+
+SHAPES, MEASURED, HERE, ESTIMATE = "shapes", "measured", "measured here", "estimate"
+
+
+class Speed(NamedTuple):
+    """Seconds of one CPU core in float32, and in bfloat16 if that is known; how it is known."""
+
+    float32: float
+    bfloat16: float | None
+    basis: str
+    source: str
+
+
+BENCHMARKS = "benchmarks/README.md"
+DEMO_RUN = "the demo on 2 cores of a server, process time"
+PUBLISHED = {  # for a stimulus
+    "vdvae": Speed(1.00, 0.49, MEASURED, BENCHMARKS),
+    "clip_text": Speed(1.46, None, ESTIMATE, "docs/real_data.md: 4 hours of 2 cores for 9,841 stimuli, half of it"),
+    "clip_vision": Speed(1.46, None, ESTIMATE, "the other half"),
+    "first guess": Speed(2.17, 1.72, MEASURED, BENCHMARKS),
+    "step": Speed(26.6, 8.3, MEASURED, BENCHMARKS + ": a guided step of Versatile Diffusion"),
+    "autoencoder": Speed(34.9, 17.4, MEASURED, BENCHMARKS + ": encoding and decoding"),
+    "judge": Speed(0.15, None, ESTIMATE, "docs/real_data.md: half an hour of 2 cores for 5 judges of 5 sets"),
+    # for a job
+    "start": Speed(12.0, 8.0, MEASURED, BENCHMARKS + ": reading the weights; and 5 s to load torch"),
+    "ridge": Speed(39.0, None, MEASURED, BENCHMARKS + ": 58.5 s of 2 cores for kernel and three features, a third"),
+    "ridge_kernel": Speed(0.0, None, MEASURED, "counted with ridge"),
+    "nsd_betas": Speed(116.0, None, MEASURED, BENCHMARKS + ": 40 sessions of 2.9 s, at most"),
+}
+DEMO = {
+    "vdvae": Speed(0.0121, None, MEASURED, DEMO_RUN),
+    "clip_text": Speed(0.0044, None, MEASURED, DEMO_RUN),
+    "clip_vision": Speed(0.0032, None, MEASURED, DEMO_RUN),
+    "first guess": Speed(0.0225, None, MEASURED, DEMO_RUN),
+    "step": Speed(0.0327, None, MEASURED, DEMO_RUN),
+    "autoencoder": Speed(0.06, None, MEASURED, DEMO_RUN),
+    "judge": Speed(0.018, None, MEASURED, "the demo's tables: 9 s for 240 pictures, half of that to start"),
+    "start": Speed(4.8, None, MEASURED, DEMO_RUN),
+} | {
+    rule: Speed(seconds, None, MEASURED, "the demo's tables of benchmarks")
+    for rule, seconds in {
+        **{"features": 0.5, "stage1": 0.5, "recon": 0.5, "vdvae_reference": 0.5, "autoencoder_reference": 0.5},
+        **{"ridge": 2.0, "ridge_kernel": 2.0, "encoding": 0.7, "encoding_kernel": 2.5, "accuracy": 1.2},
+        **{"judged": 1.0, "pixels": 6.0, "metrics": 1.0, "retrieval": 0.7, "contact_sheet": 0.8, "report": 2.5},
+        **{"nsd_design": 0.4, "nsd_betas": 2.0, "nsd_stimuli": 3.4, "nsd_captions": 0.5, "nsd_regions": 0.3},
+        **{"mean_image": 5.0},
+    }.items()
+}
+SPEEDS = {"published": PUBLISHED, "demo": DEMO}
+GPU = (139.0, 556.0)
+"""How many cores in float32 a GPU is worth, an estimate: docs/real_data.md has 0.5 to 2 hours of a GPU for the
+reconstructions of a subject, and 139 hours of 2 cores."""
+
+COLUMNS = {
+    "published": {"vdvae": 91168, "clip_text": 59136, "clip_vision": 197376, "sd_text": 59136},
+    "demo": {"vdvae": 22920, "clip_text": 5120, "clip_vision": 8320},
+}
+"""Of a feature. Published: 31 layers of latents, 77 x 768 and 257 x 768."""
+VOXELS = {"published": 15724, "demo": 7500}  # of NSD's subject 1; other subjects have fewer
+STIMULUS, GUESS = 425**2 * 3, 64**2 * 3  # bytes of a picture; PNG takes no more than this, but for its header
+PICTURE = {"published": 512**2 * 3, "demo": 64**2 * 3}
+DEMO_WORLD = 643_000_000  # bytes of results/demo, measured
+
+
+@dataclass
+class Need:
+    """What planned jobs of a stage take: from, to. `basis` says how that is known."""
+
+    jobs: int = 0
+    cpu: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    gpu: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    disk: int = 0
+    basis: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+
+
+class Own(NamedTuple):
+    """Seconds of a stimulus, or of a job that has none: of the clock and of processors; and how many GPUs it had."""
+
+    wall: float
+    cpu: float
+    gpus: int
+
+
+class Estimate:
+    """Figures for the jobs of a configuration; tables in its folder of results, if there are any, count before ours."""
+
+    def __init__(self, cfg: schema.Config, plan: Sequence[watch.Job]):
+        self.cfg, self.results = cfg, Path(cfg.results)
+        self.world = world_of(cfg)
+        held = dataset_record.read(self.results)
+        is_own = held is None or dataset_record.is_same(held, dataset_record.of_config(cfg))
+        self.own = own_speeds(self.results) if is_own else {}
+        self.guessed: set[str] = set()  # subjects whose stimuli nobody has counted yet
+        self.sharded = {job.stage for job in plan if job.span}
+        ends: dict[tuple[str, str, str], int] = {}
+        for job in plan:
+            if job.span:
+                key = job.subject, job.split, job.stage
+                ends[key] = max(ends.get(key, 0), job.span[1])
+        self.bounds = {key[:2]: min(end for each, end in ends.items() if each[:2] == key[:2]) for key in ends}
+
+    def about(self) -> str:
+        """Which dataset this is for, and whose speeds count."""
+        own = f"speeds measured in {self.results}, which are of this dataset, count first"
+        none = f"{self.results} has no speeds of this dataset yet"
+        return f"Dataset {self.cfg.dataset}, results in {self.results}; {own if self.own else none}."
+
+    def n_stimuli(self, subject: str, split: str) -> int:
+        """How many there are; while nobody knows, what the planned shards have room for."""
+        if "+" in split:
+            return sum(self.n_stimuli(subject, each) for each in split.split("+"))
+        known = watch.splits(self.results / subject / "nsd/stimuli.tsv")
+        if known:
+            return known.count(split)
+        if self.cfg.paths.simulated:
+            return {"train": self.cfg.demo.n_train, "test": self.cfg.demo.n_test}[split]
+        self.guessed.add(subject)
+        return self.bounds.get((subject, split), 0)
+
+    def stimuli(self, job: watch.Job) -> int:
+        if job.span is None:
+            return 0
+        start, end = job.span
+        return max(0, min(end, self.n_stimuli(job.subject, job.split)) - start)
+
+    def add(self, need: Need, job: watch.Job) -> None:
+        """Count a job."""
+        need.jobs += 1
+        need.disk += self.disk(job)
+        n, gpus = self.stimuli(job), job.gpus
+        if job.span and not n:
+            return
+        own = self.own_of(job)
+        if own and (own.gpus > 0) == (gpus > 0):
+            times = n or 1
+            _more(need.cpu, own.cpu * times, own.cpu * times)
+            _more(need.gpu, own.wall * times * gpus, own.wall * times * gpus)
+            need.basis.add(HERE)
+            return
+        seconds, basis = self.cpu(job, n, gpus > 0 or self.cfg.compute.dtype != "bfloat16")
+        if basis is None:
+            need.unknown.add(job.stage + " (gathering)" * (job.stage in self.sharded and not job.span))
+        elif gpus:
+            low, high = sorted(seconds / each for each in GPU)
+            _more(need.gpu, low, high)
+            _more(need.cpu, low, high)  # a core waits for the GPU
+            need.basis.add(ESTIMATE)
+        else:
+            _more(need.cpu, seconds, seconds)
+            need.basis.add(basis)
+
+    def own_of(self, job: watch.Job) -> Own | None:
+        """The speed of jobs of the same name here; of a variant that never ran, that of recon by its steps."""
+        name = name_of(Path(job.benchmark).stem) if job.benchmark else ""
+        steps = self.steps(job)
+        like = self.own.get(name_of("recon_00000-00001"))
+        if name in self.own or not (job.span and steps and like):
+            return self.own.get(name)
+        share = steps / self.steps_of("")
+        return Own(like.wall * share, like.cpu * share, like.gpus)
+
+    def cpu(self, job: watch.Job, n: int, is_float32: bool) -> tuple[float, str | None]:
+        """CPU-seconds of a job, and how they are known; None if they are not."""
+        speeds = SPEEDS.get(self.world or "", {})
+        parts: dict[str, float] = {"start": 1.0} if job.span else {}
+        if job.span and job.stage == "features":
+            parts[job.values["feature"]] = n
+        elif job.span and job.stage.endswith(("stage1", "vdvae_reference")):
+            parts["first guess"] = n
+        elif job.span and job.stage in ("autoencoder_reference", "judged"):
+            parts["judge" if job.stage == "judged" else "autoencoder"] = n
+        elif job.span:
+            parts |= {"step": n * self.steps(job), "autoencoder": n}
+            if not self.steps(job):
+                return 0.0, None
+        else:
+            parts[job.rule] = 1.0
+        if not parts.keys() <= speeds.keys():
+            return 0.0, None
+        seconds = sum(
+            times * (speeds[part].float32 if is_float32 else speeds[part].bfloat16 or speeds[part].float32)
+            for part, times in parts.items()
+        )
+        return seconds, ESTIMATE if ESTIMATE in {speeds[part].basis for part in parts} else MEASURED
+
+    def steps(self, job: watch.Job) -> int:
+        """Steps of a picture; 0 where a picture's cost is not that of steps alone: guided, or of another backbone."""
+        name = job.values.get("variant", "")
+        if job.stage not in ("recon", "held_out_recon", "variant"):
+            return 0
+        variant, _ = self.cfg.variant(name)
+        return 0 if variant.guidance or variant.backbone != "versatile_diffusion" else self.steps_of(name)
+
+    def steps_of(self, name: str) -> int:
+        variant, settings = self.cfg.variant(name)
+        return max(1, int(settings["steps"] * (1 if variant.start == "noise" else settings["strength"])))
+
+    def disk(self, job: watch.Job) -> int:
+        """Bytes that a job leaves, by the shapes of what it writes; pictures as if PNG saved nothing."""
+        values, world = job.values, self.world or ""
+        train, test = (self.n_stimuli(job.subject, split) for split in ("train", "test"))
+        columns = COLUMNS.get(world, {}).get(values.get("feature", ""), 0)
+        if job.span:
+            return 0  # gone once it is gathered
+        if job.rule == "features":
+            itemsize = 2 if self.cfg.features.storage == "float16" else 4
+            return self.n_stimuli(job.subject, values["split"]) * columns * itemsize if self.cfg.features.keep else 0
+        picture = PICTURE.get(world, 0)
+        return {
+            "nsd_stimuli": self.n_stimuli(job.subject, values.get("split", "test")) * STIMULUS,
+            "nsd_betas": (train + test) * VOXELS.get(world, 0) * 4,
+            "ridge_kernel": (train + test) * train * 8,
+            "encoding_kernel": (train + test) * train * 8,
+            "ridge": test * columns * 4,
+            "stage1": test * GUESS,
+            "vdvae_reference": test * GUESS,
+            "mean_image": test * STIMULUS,
+            "autoencoder_reference": test * picture,
+            "recon": test * picture,
+            "variant": test * picture,
+            "demo_stimuli": DEMO_WORLD,
+        }.get(job.rule, 0)
+
+
+def world_of(cfg: schema.Config) -> str | None:
+    """Whose networks a run has: the published ones, the demo's, or others of which nothing is known."""
+    if cfg.paths.vdvae.startswith("demo/"):
+        return "demo"
+    return None if model_files.description(cfg.paths.vdvae) else "published"
+
+
+def own_speeds(results: Path) -> dict[str, Own]:
+    """Speeds of the jobs that have run here, of all subjects, by the name of their tables."""
+    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    gpus: dict[str, int] = {}
+    for folder in resource_usage.folders(results):
+        subject = folder.relative_to(results).as_posix()
+        for table in resource_usage.tables(folder / "benchmarks"):
+            wildcards = f"subject={subject}, span={table.span}, split={_split(table.name)}"
+            log = f"{folder}/logs/{table.name}.log"
+            n = watch.Job(table.name, wildcards, log, "", "").stimuli() if table.span else 1
+            if n:
+                key = name_of(f"{table.name}_{table.span}" if table.span else table.name)
+                sums[key] = [a + b for a, b in zip(sums[key], (table.seconds, table.cpu, n), strict=True)]
+                gpus[key] = table.gpus or 0
+    return {key: Own(wall / n, cpu / n, gpus[key]) for key, (wall, cpu, n) in sums.items()}
+
+
+def name_of(stem: str) -> str:
+    """The name of a table without its span and, of shards, without their split."""
+    name = resource_usage.SPAN.sub("", stem)
+    return re.sub("_(train|test)$", "", name) + " shard" if name != stem else name
+
+
+def _split(name: str) -> str:
+    found = re.search("_(train|test)$", name)
+    return found[1] if found else "test"
+
+
+def _more(sums: list[float], low: float, high: float) -> None:
+    sums[:] = [sums[0] + low, sums[1] + high]
+
+
+def needs(estimate: Estimate, plan: Sequence[watch.Job]) -> dict[str, Need]:
+    """What each stage takes; stages in the order of the plan."""
+    found: dict[str, Need] = {}
+    for job in plan:
+        if job.rule != "all" and not job.rule.startswith("fetch"):
+            stem = Path(job.benchmark).stem if job.benchmark else job.rule
+            stage = resource_usage.stage_of(stem, "demo" if job.rule.startswith("demo_") else "")
+            estimate.add(found.setdefault(stage, Need()), job)
+    return found
+
+
+def lines(found: dict[str, Need], n_cores: int, fetches: bool, guessed: Iterable[str] = ()) -> Iterator[str]:
+    """The table, the sum, and what is not in it."""
+    cells = [("stage", "jobs", "CPU time", "GPU time", "disk", "time is")]
+    for stage, need in found.items():
+        size = resource_usage.as_size(need.disk) if need.disk else ""
+        basis = ", ".join(sorted(need.basis)) or "not known"
+        cells.append((stage, str(need.jobs), _range(need.cpu), _range(need.gpu), size, basis))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    cpu, gpu = ([sum(getattr(need, key)[end] for need in found.values()) for end in (0, 1)] for key in ("cpu", "gpu"))
+    disk = sum(need.disk for need in found.values())
+    yield ""
+    shortest = _range([each / n_cores for each in cpu]) or "0 s"
+    yield (
+        f"In all about {_range(cpu) or '0 s'} of CPU cores (at best {shortest} on {n_cores}), "
+        f"{_range(gpu) or '0 s'} of GPUs, {resource_usage.as_size(disk)} on disk."
+    )
+    yield (
+        "Disk is computed from shapes, pictures as if they were not compressed; shards take up to as much again as "
+        "features until they are gathered."
+    )
+    if guessed:
+        yield (f"The stimuli of {', '.join(sorted(guessed))} are not counted yet: this is for full shards, so at most.")
+    unknown = sorted(set().union(*(need.unknown for need in found.values())))
+    if unknown:
+        yield f"No figure, and so not counted in time: {', '.join(unknown)}."
+    if fetches:
+        yield "What is fetched is not counted: docs/real_data.md."
+
+
+def _range(seconds: Sequence[float]) -> str:
+    """Such as "0.5 h to 2.0 h", or one of them where they are the same."""
+    low, high = (resource_usage.as_time(each / 3600) for each in seconds)
+    return "" if not any(seconds) else low if low == high else f"{low} to {high}"
+
+
+def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:
+    """config.yaml with what these files and then changes (KEY=VALUE) say, as Snakemake reads them."""
+    found: dict = {}
+    for file in ("config.yaml", *files):
+        with open(file, encoding="utf-8") as stream:
+            _update(found, yaml.safe_load(stream) or {})
+    for change in changes:
+        key, _, value = change.partition("=")
+        _update(found, {key: yaml.safe_load(value)})
+    return configuration.read(found, Path.cwd())
+
+
+def _update(found: dict, others: dict) -> None:
+    for key, value in others.items():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            _update(found[key], value)
+        else:
+            found[key] = value
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        "python -m brain_diffuser.estimate",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog=watch.OTHERS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="as for snakemake")
+    parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="as for snakemake")
+    parser.add_argument("--cores", default="all", help="for the shortest time there can be")
+    options, others, targets = watch.parse(parser)
+    files = ["--configfile", *options.configfile] if options.configfile else []
+    files += ["--config", *options.config] if options.config else []
+    if options.cores != "all" and not options.cores.isdecimal():
+        sys.exit(f"--cores is {options.cores}; expected all or a whole number")
+    try:
+        plan = watch.planned([*others, *files, *targets])  # Snakemake says what is wrong with the files
+        cfg = read_config(options.configfile, options.config)
+        estimate = Estimate(cfg, plan)
+        found = needs(estimate, plan)
+        fetches = any(job.rule.startswith("fetch") for job in plan)
+        n_cores = (os.cpu_count() or 1) if options.cores == "all" else int(options.cores)
+        table = lines(found, n_cores, fetches, estimate.guessed)
+        sys.stdout.write("\n".join([estimate.about(), "", *table]) + "\n")
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))

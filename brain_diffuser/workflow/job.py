@@ -1,0 +1,75 @@
+"""What the scripts of all jobs share: a log file, one sentence on an error, progress, receipts when all went well."""
+
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from brain_diffuser.workflow import provenance, receipts
+
+Item = TypeVar("Item")
+
+SECONDS_BETWEEN_LINES = 10.0
+
+ROOT = Path(__file__).parents[2]
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterator[receipts.Begun | None]:
+    """Run the body as a job of a rule: log to its file and to stderr, and leave a receipt of every output.
+
+    Yields what the job saw when it began, or None without `receipt`. `embed` writes receipts into HDF5 outputs as well.
+    What a killed predecessor left is removed. Wrong input or files (ValueError, OSError) end the job with one sentence
+    on stderr and the traceback in the log file; any other exception is a fault of the code and shows its traceback in
+    both.
+    """
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
+    terminal = logging.StreamHandler(sys.stderr)
+    file = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")
+    for handler in (terminal, file):
+        handler.setFormatter(logging.Formatter(f"%(asctime)s {snakemake.rule}: %(message)s", "%H:%M:%S"))
+        root.addHandler(handler)
+    for logger in ours:
+        logger.setLevel(logging.INFO)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(snakemake.threads)
+    try:
+        begun = receipts.begin(snakemake, lambda key: provenance.renewed(key, ROOT)) if receipt else None
+        for path in map(Path, snakemake.output):
+            for partial in path.parent.glob(f"{path.name}.part-*"):  # see arrays.atomic
+                shutil.rmtree(partial) if partial.is_dir() else partial.unlink()
+        yield begun
+        if begun:
+            receipts.finish(begun, embed=embed)
+    except Exception as error:
+        root.removeHandler(terminal)
+        log.exception("failed")
+        if not isinstance(error, ValueError | OSError):
+            raise
+        sys.stderr.write(f"rule {snakemake.rule}: {' '.join(str(error).split())}\n")
+        raise SystemExit(1) from None
+    finally:
+        for handler in (terminal, file):
+            root.removeHandler(handler)
+            handler.close()
+
+
+def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """The same items; about every ten seconds, and at the end, a line says how many are done and the time left.
+
+    Lines, not a bar: jobs that run side by side share the terminal.
+    """
+    started = reported = time.monotonic()
+    for done, item in enumerate(iterable, 1):
+        yield item
+        now = time.monotonic()
+        if done == total or now - reported >= SECONDS_BETWEEN_LINES:
+            reported, each = now, max(now - started, 1e-9) / done
+            speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
+            log.info("%d of %d %s, %s, %.0f s left", done, total, what, speed, (total - done) * each)

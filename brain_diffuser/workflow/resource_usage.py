@@ -1,0 +1,238 @@
+"""What a run took: time of processors and GPUs, peak memory, jobs and disk, of each subject's stages.
+
+    python -m brain_diffuser.costs [FOLDER] > costs.csv
+
+Sums the tables that Snakemake writes for every job (results/*/benchmarks), those of variants too. FOLDER is the folder
+of results, `results` if nothing is said.
+"""
+
+import argparse
+import csv
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TextIO
+
+from brain_diffuser.artifacts import shards
+
+STAGES = {
+    "nsd": ("nsd", "bold5000"),
+    "features": ("features",),
+    "ridge": ("ridge",),
+    "learned": ("learned",),
+    "stage1": ("stage1",),
+    "recon": ("recon",),
+    "variants": ("variant", "variants"),
+    "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references"),
+    "metrics": (
+        *("judged", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
+        *("neuraldiffuser", "guidance"),
+    ),
+    "accuracy": ("accuracy", "encoding"),
+    "brain": ("brain",),
+    "volumes": ("volumes",),
+    "roi": ("roi", "optimal", "perturbed", "contributions", "weights", "ridge_weights"),
+    "runs": ("held_out", "identification"),
+    "report": ("report", "costs"),
+}
+"""Stage -> what the names of its jobs and of its results begin with; the longest that fits counts."""
+PLACES = ("demo", "haxby", "dataset")  # folders of results that are no subject's, and a stage each
+SPAN = re.compile(rf"_({shards.SPAN})$")
+
+
+@dataclass
+class Cost:
+    """What a stage of a subject took. GPU time is None where a table does not say whether its job had a GPU."""
+
+    subject: str
+    stage: str
+    jobs: int = 0
+    wall_hours: float = 0.0
+    cpu_hours: float = 0.0
+    gpu_hours: float | None = 0.0
+    peak_mib: float = 0.0
+    disk_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """What Snakemake measured of one job; cpu counts up to its last look, at most 30 s before the end."""
+
+    name: str
+    span: str
+    seconds: float
+    cpu: float
+    gpus: int | None
+    peak_mib: float
+
+
+def stage_of(name: str, place: str = "") -> str:
+    """The stage of a job or of a result, by its name and by the folder of results that it is in."""
+    if place in PLACES:
+        return place
+    words = {word: stage for stage, words in STAGES.items() for word in words}
+    fitting = [word for word in words if re.match(rf"{word}(_|\.|$)", name)]
+    return words[max(fitting, key=len)] if fitting else "other"
+
+
+def tables(folder: Path) -> list[Table]:
+    """The tables in a folder; of shards that overlap, made before and after an edit of `shards`, the newest alone."""
+    newest = sorted(folder.glob("*.tsv"), key=lambda path: path.stat().st_mtime, reverse=True)
+    taken: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    found = []
+    for path in newest:
+        span = SPAN.search(path.stem)
+        name = SPAN.sub("", path.stem)
+        if span:
+            start, end = map(int, span[1].split("-"))
+            if any(start < other_end and other_start < end for other_start, other_end in taken[name]):
+                continue
+            taken[name].append((start, end))
+        found.append(_read(path, name, span[1] if span else ""))
+    return sorted(found, key=lambda table: (table.name, table.span))
+
+
+def _read(path: Path, name: str, span: str) -> Table:
+    with open(path, newline="", encoding="utf-8") as stream:
+        row = next(csv.DictReader(stream, delimiter="\t"), None)
+    if row is None or "s" not in row:
+        raise ValueError(f"{path} is no table of Snakemake's benchmarks; delete it, the cost of that job is lost.")
+    gpus = re.search(r"'gpu': (\d+)", row.get("resources") or "")
+
+    def number(key: str) -> float:
+        return float(row[key]) if row.get(key) not in (None, "", "-", "NA") else 0.0
+
+    known = int(gpus[1]) if gpus else 0
+    return Table(
+        name, span, number("s"), number("cpu_time"), known if "resources" in row else None, number("max_rss")
+    )  # fmt: skip
+
+
+def costs(results: str | Path, subjects: Sequence[str] | None = None) -> list[Cost]:
+    """What is known of a folder of results, stage by stage; of these subjects and what they share, or of all."""
+    results = Path(results)
+    found: dict[tuple[str, str], Cost] = {}
+
+    def of(place: str, name: str) -> Cost:
+        stage = stage_of(name, place)
+        return found.setdefault((place, stage), Cost(place, stage))
+
+    measured = folders(results)
+    nested = [folder for folder in measured if folder.parent.parent == results]
+    places = [path for path in results.iterdir() if path.is_dir() and not _is_aside(path)]
+    for folder in sorted({*measured, *places, results}):
+        place = "" if folder == results else folder.relative_to(results).parts[0]
+        if subjects is not None and _other(results / place, subjects):
+            continue
+        for table in tables(folder / "benchmarks"):
+            _add(of(place, table.name), table)
+        for child in sorted(folder.iterdir()):
+            if _is_aside(child) or child in nested or (folder == results and child.is_dir()):
+                continue
+            for path in sorted(child.iterdir()) if child.name == "shards" else [child]:
+                of(place, path.name).disk_bytes += _size(path)
+    order = [*PLACES, *STAGES, "other"]
+    spent = (each for each in found.values() if each.jobs or each.disk_bytes)
+    return sorted(spent, key=lambda each: (each.subject == "", each.subject, order.index(each.stage)))
+
+
+def folders(results: Path) -> list[Path]:
+    """Those with tables: subjects' and others', and below them of what subjects share and of the demo's data."""
+    found = [path for pattern in ("*/benchmarks", "*/*/benchmarks") for path in results.glob(pattern)]
+    return sorted(path.parent for path in found)
+
+
+def _is_aside(path: Path) -> bool:
+    """Whether a folder or file is about results rather than one of them."""
+    return path.name in ("benchmarks", "logs") or path.name.startswith(".")
+
+
+def _other(folder: Path, subjects: Sequence[str]) -> bool:
+    """Whether a folder is that of a subject who is not among these."""
+    return folder.name not in (*subjects, *PLACES) and (folder / "nsd").is_dir()
+
+
+def _add(cost: Cost, table: Table) -> None:
+    cost.jobs += 1
+    cost.wall_hours += table.seconds / 3600
+    cost.cpu_hours += table.cpu / 3600
+    cost.peak_mib = max(cost.peak_mib, table.peak_mib)
+    if cost.gpu_hours is not None:
+        cost.gpu_hours = None if table.gpus is None else cost.gpu_hours + table.gpus * table.seconds / 3600
+
+
+def total(some: Sequence[Cost], subject: str = "") -> Cost:
+    """The sum, and the highest of the peaks."""
+    gpu = [each.gpu_hours for each in some]
+    return Cost(
+        subject,
+        "total",
+        jobs=sum(each.jobs for each in some),
+        wall_hours=sum(each.wall_hours for each in some),
+        cpu_hours=sum(each.cpu_hours for each in some),
+        gpu_hours=None if None in gpu else sum(each or 0.0 for each in gpu),
+        peak_mib=max((each.peak_mib for each in some), default=0.0),
+        disk_bytes=sum(each.disk_bytes for each in some),
+    )
+
+
+def by_subject(some: Iterable[Cost]) -> Iterator[tuple[str, list[Cost]]]:
+    """The stages of each subject in turn, their total last."""
+    groups: dict[str, list[Cost]] = defaultdict(list)
+    for each in some:
+        groups[each.subject].append(each)
+    for subject, stages in groups.items():
+        yield subject, [*stages, total(stages, subject)]
+
+
+def write_csv(stream: TextIO, some: Iterable[Cost]) -> None:
+    """A line for each stage of each subject; an empty cell is not known."""
+    writer = csv.DictWriter(stream, [field.name for field in fields(Cost)], lineterminator="\n")
+    writer.writeheader()
+    for each in some:
+        row = asdict(each)
+        writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+
+
+def as_time(hours: float | int) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    seconds = hours * 3600
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 9.5 or seconds == 0 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{hours:,.1f} h"
+
+
+def as_size(n_bytes: float | int) -> str:
+    """kB, MB or GB, whichever reads best."""
+    for power, unit in ((9, "GB"), (6, "MB")):
+        if n_bytes >= 0.995 * 10**power:
+            return f"{n_bytes / 10**power:,.{1 if n_bytes < 100 * 10**power else 0}f} {unit}"
+    return f"{n_bytes / 1e3:.0f} kB"
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; one that is gone meanwhile has none."""
+    files = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
+    n_bytes = 0
+    for file in files:
+        try:
+            status = file.lstat()
+        except FileNotFoundError:
+            continue
+        n_bytes += 0 if file.is_dir() else status.st_size
+    return n_bytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m brain_diffuser.costs", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("results", nargs="?", default="results", metavar="FOLDER", help="of results; default: results")
+    results = Path(parser.parse_args().results)
+    if not results.is_dir():
+        sys.exit(
+            f"{results} is not here; run this in the folder that holds it, after a job has finished, or name "
+            "another folder of results"
+        )
+    write_csv(sys.stdout, costs(results))

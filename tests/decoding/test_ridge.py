@@ -1,0 +1,367 @@
+"""Ridge in stimulus space against scikit-learn, brute force, and the paper's rescaling."""
+
+import logging
+
+import h5py
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from brain_diffuser.artifacts import hdf5
+from brain_diffuser.decoding import ridge
+
+N_TRAIN, N_TEST, N_VOXELS, ALPHA = 40, 7, 90, 30.0
+TOKENS = (5, 13)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def betas(rng):
+    scale = rng.uniform(0.5, 3, N_VOXELS)
+    train = (rng.normal(1, 1, (N_TRAIN, N_VOXELS)) * scale).astype(np.float32)
+    test = (rng.normal(1, 1, (N_TEST, N_VOXELS)) * scale).astype(np.float32)
+    ids = rng.permutation(73000)[: N_TRAIN + N_TEST].astype(np.int32)
+    return hdf5.Rows(train, ids[:N_TRAIN]), hdf5.Rows(test, ids[N_TRAIN:])
+
+
+@pytest.fixture
+def targets(rng, betas):
+    """Correlated with betas, of unequal means and spreads; one column is constant."""
+    values = betas[0].values[:, :65] @ rng.normal(size=(65, 65)) + rng.normal(4, 2, 65)
+    values[:, 17] = 1.1
+    return values.reshape(N_TRAIN, *TOKENS)
+
+
+def z_scored(betas):
+    train, test = (rows.values.astype(np.float64) for rows in betas)
+    return tuple((split - train.mean(0)) / train.std(0, ddof=1) for split in (train, test))
+
+
+def save_features(path, values, betas):
+    hdf5.save(path, values, betas[0].nsd_id, axes=("tokens", "features"))
+    return path
+
+
+@pytest.fixture
+def predict(tmp_path, betas, targets):
+    """Predictions (test, features) for one set of arguments."""
+
+    def run(rescale="none", alpha=ALPHA, values=targets, splits=betas, precision="float64", **more):
+        features = save_features(tmp_path / "features.h5", values, splits)
+        kernel = ridge.kernel(*splits, precision=precision, voxel_block=32)
+        ridge.predict(kernel, features, tmp_path / "predicted.h5", alpha=alpha, rescale=rescale, **more)
+        predicted = hdf5.load(tmp_path / "predicted.h5")
+        np.testing.assert_array_equal(predicted.nsd_id, splits[1].nsd_id)
+        assert predicted.values.shape == (len(splits[1].values), *values.shape[1:])
+        return predicted.values.reshape(len(predicted.values), -1)
+
+    return run
+
+
+def sklearn_predictions(betas, targets, alpha=ALPHA):
+    train, test = z_scored(betas)
+    return Ridge(alpha=alpha).fit(train, targets.reshape(N_TRAIN, -1)).predict(test)
+
+
+def relative_error(found, expected):
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("alpha", [0.5, ALPHA, 60_000.0])
+def test_agrees_with_scikit_learn(predict, betas, targets, alpha):
+    assert relative_error(predict(alpha=alpha), sklearn_predictions(betas, targets, alpha)) < 1e-9
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_agrees_with_scikit_learn_in_single_precision(predict, betas, targets, dtype):
+    targets = targets.astype(dtype)
+    predicted = predict(values=targets, precision="float32")
+    assert predicted.dtype == np.float32
+    assert relative_error(predicted, sklearn_predictions(betas, targets.astype(np.float64))) < 1e-5
+
+
+def test_one_voxel_has_a_closed_form(predict, rng):
+    """z of (-1, 0, 1) is itself; slope = z.y / (z.z + alpha) = 2 / (2 + 2); a test z of 3 predicts mean + 1.5."""
+    train = hdf5.Rows(np.array([[4.0], [5.0], [6.0]], np.float32), np.array([3, 1, 2], np.int32))
+    test = hdf5.Rows(np.array([[8.0]], np.float32), np.array([9], np.int32))
+    predicted = predict(alpha=2.0, values=np.array([[6.0], [7.0], [8.0]]), splits=(train, test))
+    np.testing.assert_allclose(predicted, [[8.5]], rtol=1e-12)
+
+
+def test_more_stimuli_than_voxels(predict, betas, targets):
+    narrow = tuple(hdf5.Rows(rows.values[:, :6], rows.nsd_id) for rows in betas)
+    assert relative_error(predict(splits=narrow), sklearn_predictions(narrow, targets)) < 1e-9
+
+
+def test_row_order_of_train_stimuli_changes_nothing(predict, rng, betas, targets):
+    order = rng.permutation(N_TRAIN)
+    permuted = hdf5.Rows(betas[0].values[order], betas[0].nsd_id[order]), betas[1]
+    for rescale in ridge.RESCALES:
+        np.testing.assert_allclose(
+            predict(rescale, values=targets[order], splits=permuted), predict(rescale), rtol=1e-9, atol=1e-9
+        )
+
+
+def test_overwriting_the_kernel_changes_nothing(predict):
+    np.testing.assert_array_equal(predict("train_oof", overwrite_kernel=True), predict("train_oof"))
+
+
+def test_many_cores_change_nothing(predict, monkeypatch):
+    alone = predict("train_oof")
+    monkeypatch.setattr(ridge, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 5}])
+    monkeypatch.setattr(ridge, "WIDEST_BLOCK", 1)
+    np.testing.assert_allclose(predict("train_oof"), alone, rtol=1e-12)
+
+
+def test_block_width_changes_nothing(predict, monkeypatch):
+    wide = predict("train_oof")
+    monkeypatch.setattr(ridge, "WIDEST_BLOCK", 1)  # then one HDF5 chunk at a time
+    np.testing.assert_allclose(predict("train_oof"), wide, rtol=1e-12)
+
+
+def test_many_blocks_land_in_their_columns(tmp_path, rng, betas):
+    values = rng.normal(size=(N_TRAIN, 300))
+    with hdf5.create(
+        tmp_path / "features.h5", values.shape, np.float64, betas[0].nsd_id, axes=("features",), chunk=(N_TRAIN, 64)
+    ) as written:
+        written[...] = values
+    kernel = ridge.kernel(*betas)
+    one_chunk = ridge.PROCESS_BYTES / 2**30 + 2e-3
+    ridge.predict(
+        kernel, tmp_path / "features.h5", tmp_path / "out.h5", alpha=ALPHA, rescale="none", memory_gib=one_chunk
+    )
+    assert relative_error(hdf5.load(tmp_path / "out.h5").values, sklearn_predictions(betas, values)) < 1e-9
+
+
+def test_rescale_test_is_the_papers(predict, betas, targets):
+    predicted = sklearn_predictions(betas, targets)
+    flat = targets.reshape(N_TRAIN, -1)
+    varies = np.arange(flat.shape[1]) != 17  # the paper's code divides by zero there
+    z = (predicted - predicted.mean(0))[:, varies] / predicted.std(0)[varies]
+    expected = z * flat.std(0)[varies] + flat.mean(0)[varies]
+    np.testing.assert_allclose(predict("test")[:, varies], expected, rtol=1e-9)
+
+
+def leave_one_out(betas, targets):
+    """Predictions for each train stimulus by a ridge that never saw it; the z-score stays."""
+    train, _ = z_scored(betas)
+    flat = targets.reshape(N_TRAIN, -1)
+    out_of_fold = np.empty_like(flat)
+    for left_out in range(N_TRAIN):
+        kept = np.arange(N_TRAIN) != left_out
+        fit = Ridge(alpha=ALPHA).fit(train[kept], flat[kept])
+        out_of_fold[left_out] = fit.predict(train[left_out : left_out + 1])[0]
+    return out_of_fold
+
+
+def test_leave_one_out_formula_is_that_of_refits(betas, targets):
+    kernel = ridge.kernel(*betas)
+    operator = ridge._operator(kernel, ALPHA, "train_oof", np.dtype(np.float64))
+    flat = targets.reshape(N_TRAIN, -1)
+    out_of_fold = operator[N_TEST:] @ (flat - flat.mean(0)) + flat.mean(0)
+    assert relative_error(out_of_fold, leave_one_out(betas, targets)) < 1e-10
+
+
+def test_rescale_train_oof_uses_leave_one_out_moments(predict, betas, targets):
+    flat, out_of_fold = targets.reshape(N_TRAIN, -1), leave_one_out(betas, targets)
+    varies = np.arange(flat.shape[1]) != 17
+    z = (sklearn_predictions(betas, targets) - out_of_fold.mean(0))[:, varies] / out_of_fold.std(0)[varies]
+    expected = z * flat.std(0)[varies] + flat.mean(0)[varies]
+    np.testing.assert_allclose(predict("train_oof")[:, varies], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rescale", ridge.RESCALES)
+def test_reliability_is_the_correlation_of_refits_and_changes_nothing(predict, tmp_path, betas, targets, rescale):
+    path = tmp_path / "reliability.h5"
+    np.testing.assert_allclose(predict(rescale, reliability=path), predict(rescale), rtol=1e-12)
+    found = ridge.load_reliability(path)
+    assert found.correlation.shape == found.std.shape == TOKENS
+    flat, out_of_fold = targets.reshape(N_TRAIN, -1), leave_one_out(betas, targets)
+    expected = [np.corrcoef(a, b)[0, 1] if a.std() > 1e-9 else 0 for a, b in zip(flat.T, out_of_fold.T, strict=True)]
+    np.testing.assert_allclose(found.correlation.ravel(), expected, atol=1e-9)
+    np.testing.assert_allclose(found.std.ravel(), np.where(np.arange(65) == 17, 0, flat.std(0)), rtol=1e-9)
+
+
+def test_a_file_that_is_no_reliability(tmp_path, betas):
+    ridge.save_kernel(tmp_path / "kernel.h5", ridge.kernel(*betas))
+    with pytest.raises(ValueError, match=r"kernel\.h5 lacks correlation, std; expected a reliability\. Rerun"):
+        ridge.load_reliability(tmp_path / "kernel.h5")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("rescale", ridge.RESCALES)
+def test_a_constant_feature_predicts_its_constant(predict, targets, rescale, dtype):
+    predicted = predict(rescale, values=targets.astype(dtype))
+    np.testing.assert_allclose(predicted[:, 17], 1.1, rtol=1e-6)
+    assert np.isfinite(predicted).all()
+
+
+@pytest.mark.parametrize("rescale", ["none", "train_oof"])
+def test_a_single_test_image_is_predicted_as_among_others(predict, betas, rescale):
+    alone = hdf5.Rows(betas[1].values[2:3], betas[1].nsd_id[2:3])
+    np.testing.assert_allclose(predict(rescale, splits=(betas[0], alone)), predict(rescale)[2:3], rtol=1e-9)
+
+
+def test_z_scoring_a_single_test_image_is_refused(predict, betas):
+    alone = hdf5.Rows(betas[1].values[:1], betas[1].nsd_id[:1])
+    with pytest.raises(ValueError, match='rescale "test" z-scores over test stimuli and there is 1; use "train_oof"'):
+        predict("test", splits=(betas[0], alone))
+
+
+def test_a_kernel_comes_back_from_its_file(tmp_path, betas):
+    kernel = ridge.kernel(*betas)
+    ridge.save_kernel(tmp_path / "kernel.h5", kernel)
+    loaded = ridge.load_kernel(tmp_path / "kernel.h5")
+    for name, values in kernel._asdict().items():
+        np.testing.assert_array_equal(getattr(loaded, name), values)
+        assert getattr(loaded, name).dtype == values.dtype
+    np.testing.assert_allclose(loaded.betas_mean, betas[0].values.mean(0, dtype=np.float64))
+    np.testing.assert_allclose(loaded.betas_std, betas[0].values.std(0, ddof=1, dtype=np.float64))
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_rows_of_the_test_betas_are_the_kernels_own(betas, precision):
+    kernel = ridge.kernel(*betas, precision=precision, voxel_block=32)
+    found = ridge.rows(kernel, betas[0], betas[1].values, voxel_block=32)
+    np.testing.assert_array_equal(found, kernel.test)
+    assert found.dtype == precision
+
+
+def test_rows_of_standardised_patterns_are_products_with_z_scores(rng, betas):
+    masks = rng.random((3, N_VOXELS)) < 0.2
+    found = ridge.rows(ridge.kernel(*betas), betas[0], masks, standardised=True, voxel_block=32)
+    np.testing.assert_allclose(found, masks @ z_scored(betas)[0].T, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("standardised", [False, True])
+def test_blocks_of_voxels_change_no_row(rng, betas, standardised):
+    kernel, patterns = ridge.kernel(*betas), rng.normal(size=(5, N_VOXELS))
+    alone, one_by_one = (
+        ridge.rows(kernel, betas[0], patterns, standardised=standardised, voxel_block=width) for width in (N_VOXELS, 1)
+    )
+    np.testing.assert_allclose(one_by_one, alone, rtol=1e-12, atol=1e-11)
+
+
+def test_rows_stream_from_files_in_half_precision(tmp_path, betas):
+    """And predict as a kernel does that was made with them."""
+    half = [hdf5.Rows(each.values.astype(np.float16), each.nsd_id) for each in betas]
+    expected = ridge.kernel(*half)
+    others = ridge.kernel(half[0], hdf5.Rows(half[1].values[:2] + 1, half[1].nsd_id[:2]))
+    for name, each in zip(("train", "test"), half, strict=True):
+        hdf5.save(tmp_path / f"{name}.h5", each.values, each.nsd_id)
+    with hdf5.reading(tmp_path / "train.h5") as train, hdf5.reading(tmp_path / "test.h5") as (test, test_id):
+        found = others._replace(test=ridge.rows(others, hdf5.Rows(*train), test), test_id=test_id)
+    for name, values in expected._asdict().items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+
+
+def test_rows_of_other_stimuli_or_voxels_are_refused(betas):
+    kernel = ridge.kernel(*betas)
+    fewer = hdf5.Rows(betas[0].values[1:], betas[0].nsd_id[1:])
+    with pytest.raises(ValueError, match=f"betas_train has 39; nsd_id {betas[0].nsd_id[0]} is missing"):
+        ridge.rows(kernel, fewer, betas[1].values)
+    with pytest.raises(ValueError, match="the ridge kernel has 90 voxels, a new pattern has 89; expected the same"):
+        ridge.rows(kernel, betas[0], betas[1].values[:, 1:])
+
+
+def test_progress_is_logged(predict, caplog):
+    with caplog.at_level(logging.INFO, "brain_diffuser.decoding.ridge"):
+        predict()
+    assert "predicted.h5: 65 features in" in caplog.text
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0])
+def test_alpha_must_be_positive(predict, alpha):
+    with pytest.raises(ValueError, match=f"alpha must be > 0, got {alpha}"):
+        predict(alpha=alpha)
+
+
+def test_alpha_below_the_kernels_rounding_is_refused(predict, betas):
+    """With fewer voxels than stimuli the kernel itself is singular."""
+    narrow = tuple(hdf5.Rows(rows.values[:, :6], rows.nsd_id) for rows in betas)
+    with pytest.raises(ValueError, match=r"alpha 1e-10 is lost in the rounding of a float32 kernel; raise it, or set"):
+        predict(alpha=1e-10, splits=narrow, precision="float32")
+
+
+def test_unknown_rescale(predict):
+    with pytest.raises(ValueError, match="rescale must be one of none, test, train_oof, got paper"):
+        predict("paper")
+
+
+def test_features_of_other_stimuli_are_refused(tmp_path, betas, targets):
+    kernel = ridge.kernel(*betas)
+    fewer = hdf5.Rows(betas[0].values[1:], betas[0].nsd_id[1:])
+    features = save_features(tmp_path / "features.h5", targets[1:], (fewer, betas[1]))
+    with pytest.raises(ValueError, match=f"nsd_id {betas[0].nsd_id[0]}"):
+        ridge.predict(kernel, features, tmp_path / "out.h5", alpha=ALPHA)
+    assert not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_target_that_is_not_finite_is_named(predict, targets, bad):
+    targets[3].reshape(-1)[21] = bad
+    with pytest.raises(ValueError, match=r"features\.h5 has a value in feature column 21 that is not finite"):
+        predict(values=targets)
+
+
+@pytest.mark.parametrize(("bad", "std"), [(0.1, "0.0|e-1"), (np.nan, "nan")])
+def test_a_voxel_without_variance_is_named(betas, bad, std):
+    betas[0].values[:, 37] = bad
+    with pytest.raises(ValueError, match=rf"voxel column 37 has std [0-9.]*({std}).* over 40 stimuli \(and 0 more"):
+        ridge.kernel(*betas, voxel_block=32)
+
+
+def test_splits_with_different_masks(betas):
+    narrow = hdf5.Rows(betas[1].values[:, 1:], betas[1].nsd_id)
+    with pytest.raises(ValueError, match="betas_train has 90 voxels, betas_test has 89"):
+        ridge.kernel(betas[0], narrow)
+
+
+def test_too_little_memory_says_how_much_is_needed(predict):
+    with pytest.raises(
+        ValueError, match=r"memory_gib 0\.01 is too little for 7 x 40 stimuli; expected at least 0\.\d\d"
+    ):
+        predict(memory_gib=0.01)
+
+
+def test_a_file_that_is_no_kernel(tmp_path):
+    with h5py.File(tmp_path / "kernel.h5", "w") as file:
+        file["train"] = np.ones(3)
+    with pytest.raises(ValueError, match=r"kernel\.h5 lacks betas_mean, .*; expected a ridge kernel"):
+        ridge.load_kernel(tmp_path / "kernel.h5")
+
+
+@pytest.mark.parametrize("columns", [None, [3, 17, 40], [5, 6, 7]])
+def test_weights_on_request_predict_the_same(tmp_path, betas, targets, predict, columns):
+    predicted = predict()
+    path, everything = tmp_path / "weights.h5", np.ones(N_VOXELS, bool)
+    options = {"alpha": ALPHA, "columns": columns, "column_block": 7}
+    ridge.save_weights(path, ridge.kernel(*betas), betas[0], tmp_path / "features.h5", voxels=everything, **options)
+    with h5py.File(path) as file:
+        weights, intercept, mean, std, chosen = (
+            file[name][...] for name in ("weights", "intercept", "betas_mean", "betas_std", "column")
+        )
+    assert chosen.tolist() == (columns or list(range(65)))
+    made = (betas[1].values - mean) / std @ weights + intercept
+    np.testing.assert_allclose(made, predicted[:, chosen], rtol=1e-4, atol=1e-4)
+    fit = Ridge(ALPHA).fit(z_scored(betas)[0], targets.reshape(N_TRAIN, -1)[:, chosen])
+    np.testing.assert_allclose(weights, fit.coef_.T, atol=1e-4)
+    some = np.arange(N_VOXELS) % 9 == 4
+    ridge.save_weights(path, ridge.kernel(*betas), betas[0], tmp_path / "features.h5", voxels=some, **options)
+    with h5py.File(path) as file:
+        np.testing.assert_allclose(file["weights"], weights[some], atol=1e-12)
+        assert file["voxel_column"][...].tolist() == np.flatnonzero(some).tolist()
+
+
+def test_weights_of_a_column_that_is_not_there(tmp_path, betas, targets):
+    path = save_features(tmp_path / "features.h5", targets, betas)
+    with pytest.raises(ValueError, match="has 65 columns, got column 65; choose fewer"):
+        ridge.save_weights(
+            tmp_path / "w.h5", ridge.kernel(*betas), betas[0], path,
+            alpha=1.0, voxels=np.ones(N_VOXELS, bool), columns=[65],
+        )  # fmt: skip
+    assert not (tmp_path / "w.h5").exists()

@@ -1,0 +1,194 @@
+"""The numbers: closed forms, independent computations, chance."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+from scipy import ndimage
+from skimage.color import rgb2gray
+from skimage.metrics import structural_similarity
+from torch.nn import functional
+
+from brain_diffuser.artifacts import image_files
+from brain_diffuser.evaluation import metrics, statistics
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def stimuli(rng):
+    """Smooth pictures, as natural ones are."""
+    noise = ndimage.gaussian_filter(rng.normal(size=(8, 45, 37, 3)), (0, 3, 3, 0))
+    return (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
+
+
+@pytest.fixture
+def reconstructions(rng, stimuli):
+    noisy = stimuli + rng.normal(0, 30, stimuli.shape)
+    return image_files.resize(noisy.clip(0, 255).astype(np.uint8), 16, "bilinear")
+
+
+def resized_by_pil(picture, like):
+    return np.asarray(Image.fromarray(picture).resize((like.shape[1], like.shape[0]))) / 255
+
+
+def own(stimuli, reconstructions, metric, protocol="brain_diffuser"):
+    return metrics.pixel_metrics(stimuli, reconstructions, protocol)[metric]
+
+
+def test_pix_corr_is_numpys_correlation(stimuli, reconstructions):
+    expected = [
+        np.corrcoef((stimulus / 255).ravel(), resized_by_pil(reconstruction, stimulus).ravel())[0, 1]
+        for stimulus, reconstruction in zip(stimuli, reconstructions, strict=True)
+    ]
+    np.testing.assert_allclose(own(stimuli, reconstructions, "pix_corr"), expected, rtol=1e-10)
+
+
+def test_pix_corr_of_a_picture_with_itself_its_negative_and_nothing(stimuli):
+    np.testing.assert_allclose(own(stimuli, stimuli, "pix_corr"), 1)
+    np.testing.assert_allclose(own(stimuli, 255 - stimuli, "pix_corr"), -1)
+    np.testing.assert_array_equal(own(stimuli, np.full_like(stimuli, 9), "pix_corr"), 0)
+
+
+def grey_pair(stimulus, reconstruction):
+    return rgb2gray(stimulus / 255), rgb2gray(resized_by_pil(reconstruction, stimulus))
+
+
+def scikit_images(a, b, channel_axis):
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1}
+    return structural_similarity(a, b, channel_axis=channel_axis, **settings)
+
+
+def test_ssim_of_the_paper_takes_columns_for_colours(stimuli, reconstructions):
+    """What became of the paper's call, which took the last axis for colour."""
+    expected = [scikit_images(*grey_pair(*pair), -1) for pair in zip(stimuli, reconstructions, strict=True)]
+    np.testing.assert_allclose(own(stimuli, reconstructions, "ssim"), expected, rtol=1e-10)
+
+
+def as_mindeye(picture):
+    """Torch's antialiased resizes, as in the programs of that family."""
+    tensor = torch.from_numpy(picture / 255).permute(2, 0, 1)[None]
+    for size in (256, 425):
+        tensor = functional.interpolate(tensor, (size, size), mode="bilinear", antialias=True)
+    return tensor[0].permute(1, 2, 0).numpy()
+
+
+def test_mindeye_protocol_is_torchs_resize_and_ssim_proper(stimuli, reconstructions):
+    pairs = [[as_mindeye(each) for each in pair] for pair in zip(stimuli, reconstructions, strict=True)]
+    found = metrics.pixel_metrics(stimuli, reconstructions, "mindeye")
+    np.testing.assert_allclose(
+        found["pix_corr"], [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        found["ssim"], [scikit_images(rgb2gray(a), rgb2gray(b), None) for a, b in pairs], atol=1e-4
+    )
+
+
+def test_protocols_keep_their_numbers():
+    """The paper's SSIM is some hundredths above SSIM proper."""
+    cat = skimage.data.chelsea()[None, :, :300]
+    small = image_files.resize(cat, 32, "bilinear")
+    np.testing.assert_allclose(metrics._ssim(*grey_pair(cat[0], small[0])), 0.55590, atol=1e-4)
+    np.testing.assert_allclose(own(cat, small, "ssim"), [0.62734], atol=1e-4)
+    np.testing.assert_allclose(own(cat, cat, "ssim"), 1)
+    np.testing.assert_allclose(own(cat, cat, "ssim", "mindeye"), 1)
+
+
+def test_unknown_protocol(stimuli):
+    with pytest.raises(ValueError, match=r"metrics\.protocol must be brain_diffuser or mindeye, got minds"):
+        metrics.pixel_metrics(stimuli, stimuli, "minds")
+
+
+def naive(true, predicted, kind, assigned):
+    n = len(true)
+    correlation = np.array([[np.corrcoef(true[i], predicted[j])[0, 1] for j in range(n)] for i in range(n)])
+    if kind == "distance":
+        return [1 - correlation[i, assigned[i]] for i in range(n)]
+    return [
+        np.mean([correlation[other, assigned[i]] < correlation[i, assigned[i]] for other in range(n) if other != i])
+        for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["two_way", "distance"])
+@pytest.mark.parametrize("block_items", [2**24, 45])
+def test_metrics_of_features_are_the_double_loop(rng, monkeypatch, block_items, kind):
+    monkeypatch.setattr(statistics, "BLOCK_ITEMS", block_items)  # 45: blocks of 3 features, the last of 2
+    true = rng.normal(5, 1, size=(14, 20)).astype(np.float32)
+    predicted = true + rng.normal(0, 3, true.shape).astype(np.float32)
+    assigned = statistics.circle(14, 0)
+    scores, control = metrics.compare(true, predicted, kind, assigned)
+    np.testing.assert_allclose(scores, naive(true, predicted, kind, np.arange(14)))
+    np.testing.assert_allclose(control, naive(true, predicted, kind, assigned))
+
+
+def two_way(true, predicted):
+    return metrics.compare(true, predicted, "two_way", statistics.circle(len(true), 0))[0]
+
+
+def test_two_way_of_perfect_inverted_and_unvarying_predictions(rng):
+    true = rng.normal(size=(20, 30))
+    np.testing.assert_array_equal(two_way(true, true), 1)
+    np.testing.assert_array_equal(two_way(true, -true), 0)
+    np.testing.assert_array_equal(two_way(true, np.full_like(true, 0.1)), 0)
+
+
+def test_two_way_counts_a_tie_against_the_prediction():
+    true = np.array([[0.0, 1, 2], [0, 1, 2], [2, 1, 0]])
+    np.testing.assert_array_equal(two_way(true, true), [0.5, 0.5, 1])
+
+
+def test_shuffled_identification_is_at_chance_within_its_interval(rng):
+    features = rng.normal(size=(300, 50))
+    scores, control = metrics.compare(features, features, "two_way", statistics.circle(300, 0))
+    low, high = statistics.interval(control, 500, seed=0)
+    assert scores.mean() == 1
+    assert low < 0.5 < high
+
+
+def test_order_of_the_images_changes_no_score(rng):
+    true, predicted = rng.normal(size=(2, 9, 30))
+    order = rng.permutation(9)
+    np.testing.assert_allclose(two_way(true[order], predicted[order]), two_way(true, predicted)[order])
+
+
+def test_wide_features_take_bounded_memory(rng, monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK_ITEMS", 2**14)
+    true = rng.normal(size=(8, 200_000)).astype(np.float32)
+    tracemalloc.start()
+    statistics.correlations(true, true)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < true.nbytes / 4
+
+
+@pytest.mark.parametrize(("kind", "message"), [("two_way", "got 1, expected at least 2"), ("cosine", "got cosine")])
+def test_what_cannot_be_compared(kind, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.compare(np.ones((1, 3)), np.ones((1, 3)), kind, np.array([0]))
+
+
+@pytest.mark.parametrize("n_stimuli", [2, 3, 50])
+def test_shuffling_leaves_no_stimulus_its_own(n_stimuli):
+    assigned = statistics.circle(n_stimuli, 3)
+    assert sorted(assigned) == list(range(n_stimuli))
+    assert (assigned != np.arange(n_stimuli)).all()
+
+
+def test_shuffling_needs_others():
+    with pytest.raises(ValueError, match="a shuffled control needs other stimuli; got 1"):
+        statistics.circle(1, 0)
+
+
+def test_interval_is_that_of_the_standard_error(rng):
+    scores = rng.normal(3, 2, 400)
+    low, high = statistics.interval(scores, 4000, seed=0)
+    error = scores.std() / 20
+    np.testing.assert_allclose([low, high], [scores.mean() - 1.96 * error, scores.mean() + 1.96 * error], atol=0.02)
+    assert statistics.interval(scores, 4000, seed=0) == (low, high)

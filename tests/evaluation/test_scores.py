@@ -1,0 +1,68 @@
+"""Score files: what is written is read, tables say what the numbers say."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from brain_diffuser.evaluation import scores
+from brain_diffuser.reporting import score_tables
+
+IDS = np.array([7, 3, 9], np.int32)
+
+
+def per_image(metric, kind, values, shuffled=(0.5, 0.4, 0.6)):
+    return scores.PerImage(metric, kind, np.array(values, np.float64), np.array(shuffled, np.float64))
+
+
+@pytest.fixture
+def judged(tmp_path):
+    scores.write_per_image(tmp_path / "pixels.csv", IDS, [per_image("ssim", "similarity", [0.25, 0.5, 0.75])])
+    judge = [per_image("alexnet_2", "two_way", [1, 1, 0.5]), per_image("swav", "distance", [0.1, 0.2, 0.3])]
+    scores.write_per_image(tmp_path / "judge.csv", IDS, judge)
+    return [tmp_path / "pixels.csv", tmp_path / "judge.csv"]
+
+
+def test_what_is_written_is_read(judged):
+    found = scores.read_per_image(judged)
+    assert found.nsd_id.tolist() == IDS.tolist()
+    assert [each.metric for each in found.metrics] == ["ssim", "alexnet_2", "swav"]
+    np.testing.assert_array_equal(found.metrics[2].scores, [0.1, 0.2, 0.3])
+    np.testing.assert_array_equal(found.metrics[0].shuffled, [0.5, 0.4, 0.6])
+
+
+def test_tables(judged, tmp_path):
+    found = {"stage1": scores.read_per_image(judged[:1]), "recon": scores.read_per_image(judged[:1])}
+    rows = scores.summarise(found, protocol="mindeye", n_resamples=500, seed=0)
+    assert [row["pictures"] for row in rows] == ["stage1", "recon"]
+    assert (rows[0]["mean"], rows[0]["n"], rows[0]["chance"], rows[0]["better"]) == (0.5, 3, "", "higher")
+    assert 0.25 <= rows[0]["low"] < 0.5 < rows[0]["high"] <= 0.75
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    scores.write_tables(folder, rows, found)
+    assert json.loads((folder / "scores.json").read_text()) == rows
+    with open(folder / "per_image_recon.csv", newline="") as stream:
+        assert list(csv.DictReader(stream))[1] == {"nsd_id": "3", "ssim": "0.5"}
+    table = score_tables.markdown([("sub01", folder / "scores.csv")], world=score_tables.DEMO)
+    assert "DEMO: sub01" in table
+    assert "| DEMO: reconstruction, shuffled | 0.500 |" in table
+
+
+def test_kinds_have_their_chance_and_direction(judged):
+    rows = scores.summarise({"recon": scores.read_per_image(judged)}, protocol="mindeye", n_resamples=9, seed=0)
+    assert [(row["metric"], row["chance"], row["better"]) for row in rows] == [
+        ("ssim", "", "higher"),
+        ("alexnet_2", 0.5, "higher"),
+        ("swav", "", "lower"),
+    ]
+
+
+def test_judges_of_other_images(judged, tmp_path):
+    scores.write_per_image(judged[1], IDS[::-1], [per_image("alexnet_2", "two_way", [1, 1, 1])])
+    with pytest.raises(ValueError, match="in another order; row 0 is nsd_id 7 in the first, 9 in the second"):
+        scores.read_per_image(judged)
+    other = tmp_path / "other.csv"
+    other.write_text("nsd_id,score\n")
+    with pytest.raises(ValueError, match=r"other\.csv has columns \['nsd_id', 'score'\]; expected"):
+        scores.read_per_image([other])

@@ -1,0 +1,466 @@
+"""The report, in a real browser: nothing from outside, sorting, filtering, the enlarged view, hostile captions."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.reporting import charts, score_tables
+from brain_diffuser.reporting.page import PUBLISHED, Subject, markdown, write
+from brain_diffuser.workflow import resource_usage
+
+N_STIMULI = 30
+SETS = ("stage1", "recon", "without_text")
+METRICS = {"pix_corr": "higher", "clip": "higher", "swav": "lower"}
+HOSTILE = "a dog </script><img src=x onerror=\"document.title='broken'\"> & <b>a cat</b>"
+HEADER = "pictures metric protocol n mean low high shuffled shuffled_low shuffled_high chance better".split()
+
+
+SPENT = [
+    resource_usage.Cost("sub01", "ridge", 4, 0.001, 0.002, 0.0, 100.0, 5_000_000),
+    resource_usage.Cost("sub01", "recon", 3, 0.5, 0.25, 0.5, 600.0, 900_000),
+    resource_usage.Cost("sub02", "recon", 3, 2.0, 3.0, None, 500.0, 1_200_000_000),
+]
+
+
+def write_csv(path, rows):
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+
+
+def make_subject(folder, name, seed):
+    """A subject of coloured squares; picture and scores of a stimulus follow from its id."""
+    shared, rng, folder = np.random.default_rng(9), np.random.default_rng(seed), folder / name
+    ids = shared.permutation(N_STIMULI).astype(np.int32) + np.int32(700)
+    stimuli = np.repeat(np.repeat(shared.integers(0, 256, (N_STIMULI, 4, 4, 3), np.uint8), 8, 1), 8, 2)
+    hdf5.save(folder / "nsd/stimuli_test.h5", stimuli, ids, flatten=False)
+    captions = {str(each): [f"a dog on grass number {each}", f"animal {each}"] for each in ids.tolist()}
+    for each in ids[: N_STIMULI // 3].tolist():
+        captions[str(each)] = [f"two cats on a red sofa number {each}"]
+    captions[str(ids[3])] = [HOSTILE, "second words"]
+    (folder / "nsd/captions.json").write_text(json.dumps(captions), encoding="utf-8")
+    retrieved = {
+        str(each): [{"caption": f"near <i>{each}</i>", "nsd_id": 5, "similarity": 0.5}] for each in ids.tolist()
+    }
+    (folder / "retrieved.json").write_text(json.dumps(retrieved), encoding="utf-8")
+    made, per_image, rows = {}, {}, [HEADER]
+    for place, key in enumerate(SETS):
+        made[key] = (folder / key, folder / f"{key}_manifest.tsv")
+        image_files.write_folder(*made[key], zip(ids, stimuli // (place + 2), strict=True))
+        values = {metric: rng.permutation(N_STIMULI) / N_STIMULI for metric in METRICS}
+        per_image[key] = folder / f"{key}.csv"
+        write_csv(per_image[key], [["nsd_id", *METRICS], *zip(ids.tolist(), *values.values(), strict=True)])
+        for metric, better in METRICS.items():
+            mean = values[metric].mean()
+            chance = 0.5 if metric == "clip" else ""
+            rows.append(
+                [key, metric, "brain_diffuser", N_STIMULI, mean, mean - 0.1, mean + 0.1, 0.2, 0.1, 0.3, chance, better]
+            )
+    rows.append(["mean_image", "pix_corr", "brain_diffuser", N_STIMULI, 0.25, "", "", "", "", "", "", "higher"])
+    write_csv(folder / "scores.csv", rows)
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" onload="document.title=1"><script>document.title=2</script></svg>'
+    return Subject(
+        name,
+        folder / "nsd/stimuli_test.h5",
+        folder / "nsd/captions.json",
+        made,
+        per_image,
+        folder / "scores.csv",
+        folder / "retrieved.json",
+        [("a figure <b>", svg)],
+    )
+
+
+def write_report(path, subjects, world=score_tables.DEMO, **more):
+    write(
+        path,
+        world=world,
+        subjects=subjects,
+        settings={"dataset": "demo", "ridge": {"alpha": {"vdvae": 3000.0}}, "subjects": ["sub01"]},
+        versions={"python": "3.11", "numpy": np.__version__},
+        edges=[("nsd", "features"), ("nsd", "ridge"), ("features", "ridge"), ("ridge", "recon")],
+        spent=SPENT,
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    return [make_subject(folder, name, seed) for seed, name in enumerate(("sub01", "sub02"))]
+
+
+@pytest.fixture(scope="module")
+def written(subjects, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(path, subjects)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        pytest.fail("chromium is not on PATH; the report is tested in a browser: apt-get install chromium")
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=sandbox)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens a file as a page, which by the test's end must have asked for nothing else and complained of nothing."""
+    contexts, requests, complaints, files = [], [], [], []
+
+    def open_file(path, **options):
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        files.append(Path(path).as_uri())
+        page.goto(files[-1])
+        page.wait_for_selector("html[data-ready]")
+        return page
+
+    yield open_file
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("data:")] == files
+
+
+def scores_of(subject, key, metric):
+    with open(subject.per_image[key], newline="", encoding="utf-8") as stream:
+        return {int(row["nsd_id"]): float(row[metric]) for row in csv.DictReader(stream)}
+
+
+def ids_shown(page):
+    labels = page.locator(".card").evaluate_all("cards => cards.map(card => card.getAttribute('aria-label'))")
+    return [int(re.match(r"Enlarge NSD (\d+):", each).group(1)) for each in labels]
+
+
+def show_all(page):
+    page.select_option("#view", "all")
+    page.evaluate("document.querySelector('#plots').scrollIntoView()")
+    page.locator(".card").nth(N_STIMULI - 1).wait_for(state="attached")
+
+
+def test_costs_of_stages_and_their_sums(open_page, written):
+    page = open_page(written)
+    rows = page.locator(".costs tbody tr").evaluate_all("rows => rows.map(row => row.innerText.split('\\t'))")
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["sub01"],
+        ["ridge", "4", "3.6 s", "7.2 s", "0 s", "105 MB", "5.0 MB"],
+        ["recon", "3", "30 min", "15 min", "30 min", "629 MB", "900 kB"],
+        ["total", "7", "30 min", "15 min", "30 min", "629 MB", "5.9 MB"],
+        ["sub02"],
+        ["recon", "3", "2.0 h", "3.0 h", "\u2013", "524 MB", "1.2 GB"],
+        ["total", "3", "2.0 h", "3.0 h", "\u2013", "524 MB", "1.2 GB"],
+    ]
+    assert "GPUs not recorded, 1.2 GB" in page.inner_text(".costs caption")
+
+
+@pytest.mark.parametrize(("key", "metric"), [("recon", "clip"), ("stage1", "pix_corr"), ("without_text", "swav")])
+def test_sorting_orders_by_any_metric_of_any_set(open_page, written, subjects, key, metric):
+    page = open_page(written)
+    page.select_option("#set", key)
+    page.select_option("#metric", metric)
+    show_all(page)
+    scores = scores_of(subjects[0], key, metric)
+    best_first = sorted(scores, key=scores.get, reverse=METRICS[metric] == "higher")
+    assert ids_shown(page) == best_first
+    page.select_option("#order", "down" if METRICS[metric] == "lower" else "up")
+    show_all(page)
+    assert ids_shown(page) == best_first[::-1]
+
+
+def test_other_subject_has_other_scores(open_page, written, subjects):
+    page = open_page(written)
+    page.select_option("#subject", label="sub02")
+    show_all(page)
+    scores = scores_of(subjects[1], "recon", "clip")
+    assert ids_shown(page) == sorted(scores, key=scores.get, reverse=True)
+
+
+def test_at_first_best_median_and_worst_by_a_stated_rule(open_page, written, subjects):
+    page = open_page(written)
+    scores = scores_of(subjects[0], "recon", "clip")
+    ranked = sorted(scores, key=scores.get, reverse=True)
+    assert ids_shown(page) == ranked[:4] + ranked[13:17] + ranked[-4:]
+    assert page.locator("#cards h3").all_inner_texts() == ["Best", "Median", "Worst"]
+    assert "the 4 best, the 4 around the median and the 4 worst" in page.inner_text("#rule")
+    assert "CLIP of reconstruction" in page.inner_text("#rule")
+
+
+def test_filters_by_words_and_counts(open_page, written, subjects):
+    page = open_page(written)
+    show_all(page)
+    captions = json.loads(subjects[0].captions.read_text(encoding="utf-8"))
+    sofas = {int(key) for key, words in captions.items() if "sofa" in " ".join(words)}
+    page.fill("#text", "SOFA two")
+    assert set(ids_shown(page)) == sofas
+    assert page.inner_text("#count") == f"{len(sofas)} of {N_STIMULI} images match, {len(sofas)} shown"
+    assert page.get_attribute("#count", "aria-live") == "polite"
+    page.fill("#text", "no such words")
+    assert page.inner_text("#count") == f"0 of {N_STIMULI} images match, 0 shown"
+    page.fill("#text", "")
+    chip = page.locator(".chips button", has_text=re.compile("^cat "))
+    chip.click()
+    assert chip.get_attribute("aria-pressed") == "true"
+    assert len(ids_shown(page)) == len(sofas) + 1  # "cats" of the sofas and the "cat" of the hostile caption
+    chip.click()
+    assert page.inner_text("#count").startswith(f"{N_STIMULI} of {N_STIMULI}")
+
+
+def test_a_click_enlarges_and_escape_returns_the_focus(open_page, written, subjects):
+    page = open_page(written)
+    chosen = ids_shown(page)[1]
+    card = page.locator(".card").nth(1)
+    small = card.locator("img").evaluate_all("images => images.map(image => image.src)")
+    card.click()
+    dialog = page.locator("dialog[open]")
+    assert page.inner_text("#large-title") == f"NSD {chosen}"
+    assert dialog.locator("#large-pictures img").evaluate_all("images => images.map(image => image.src)") == small
+    assert dialog.locator("#large-pictures img").evaluate_all(
+        "images => images.every(image => image.naturalWidth === 32)"
+    )
+    captions = json.loads(subjects[0].captions.read_text(encoding="utf-8"))[str(chosen)]
+    assert page.locator("#large-captions li").all_inner_texts() == captions
+    assert "near <i>" in page.inner_text("#large-retrieved")
+    clip = scores_of(subjects[0], "recon", "clip")[chosen]
+    assert f"{100 * clip:.1f} %" in page.locator("#large-scores tbody tr").nth(1).inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.evaluate("document.activeElement.dataset.place") == "1"
+
+
+def test_keyboard_alone(open_page, written):
+    page = open_page(written)
+    shown = ids_shown(page)
+    page.locator(".card").first.focus()
+    page.keyboard.press("Enter")
+    assert page.inner_text("#large-title") == f"NSD {shown[0]}"
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#large-title") == f"NSD {shown[1]}"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#large-title") == f"NSD {shown[-1]}"
+    assert page.inner_text("#large-place") == "12 of 12, sub01"
+
+
+def test_the_pictures_are_those_of_their_stimulus(open_page, written, subjects):
+    page = open_page(written)
+    shown = ids_shown(page)[0]
+    colours = (
+        page.locator(".card")
+        .first.locator("img")
+        .evaluate_all(
+            """async images => Promise.all(images.map(async image => {
+            await image.decode();
+            const canvas = new OffscreenCanvas(32, 32).getContext("2d");
+            canvas.drawImage(image, 0, 0);
+            return [...canvas.getImageData(4, 4, 1, 1).data].slice(0, 3);
+        }))"""
+        )
+    )
+    with hdf5.reading(subjects[0].stimuli) as (stimuli, nsd_id):
+        seen = stimuli[int(np.flatnonzero(nsd_id == shown)[0])][4, 4]
+    np.testing.assert_allclose(colours, [seen, seen // 2, seen // 3, seen // 4], atol=12)  # WebP is lossy
+
+
+def test_hostile_captions_are_text(open_page, written):
+    page = open_page(written)
+    page.fill("#text", "onerror")
+    assert page.locator(".caption").all_inner_texts() == [HOSTILE]
+    page.locator(".card").click()
+    assert page.locator("#large-captions li").all_inner_texts() == [HOSTILE, "second words"]
+    assert page.locator('img[src="x"]').count() == 0
+    assert page.title() == "DEMO: Brain-Diffuser reconstructions"
+    assert "<img src=x" not in written.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone(open_page, written, scheme):
+    page = open_page(written, viewport={"width": 375, "height": 700}, color_scheme=scheme, reduced_motion="reduce")
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    width = "document.scrollingElement.scrollWidth"
+    assert page.evaluate(width) <= 375
+    page.locator(".card").first.click()
+    assert page.evaluate(width) <= 375
+    assert page.evaluate("(d => d.scrollWidth <= d.clientWidth)(document.querySelector('dialog'))")
+
+
+def test_demo_is_marked_wherever_its_numbers_stand(open_page, written):
+    page = open_page(written)
+    banner = page.locator(".demo")
+    assert banner.inner_text() == "DEMO: simulated brain, small models; not a scientific result"
+    page.evaluate("window.scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
+    assert banner.bounding_box()["y"] == 0
+    ours = page.locator("table.published tr.ours")
+    assert ours.count() == 7  # three sets of the mean and of subject 1, the reconstructions of subject 2
+    assert all("DEMO" in row for row in ours.all_inner_texts())
+    assert "may not be compared" in page.inner_text(".caution")
+
+
+def test_tables_have_headings_and_pictures_have_words(open_page, written):
+    page = open_page(written)
+    assert page.locator("th:not([scope])").count() == 0
+    assert page.locator("img:not([alt]), img[alt='']").count() == 0
+    assert page.locator("main, nav, header").count() == 3
+    levels = page.locator("h1, h2, h3").evaluate_all("all => all.map(each => Number(each.tagName[1]))")
+    assert levels[0] == 1
+    assert max(np.diff(levels)) <= 1
+    assert page.locator(".published mark", has_text="unverified").count() > 4
+    assert page.locator(".scores .apart th[scope=row]").first.text_content() == "mean training picture"
+
+
+def test_nsd_has_no_banner_and_marks_other_protocols(open_page, subjects, tmp_path):
+    write_report(tmp_path / "report.html", subjects[:1], world=score_tables.NSD)
+    page = open_page(tmp_path / "report.html")
+    assert page.locator(".demo, .tag").count() == 0
+    assert "DEMO" not in page.inner_text("body")
+    row = page.locator("table.published tr", has_text="ZEBRA, zero-shot").inner_text()
+    assert "≠ new" in row
+    assert "≠ MindEye" in row
+    assert "30 test images, the published rows 982" in page.inner_text(".caution")
+
+
+def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_path):
+    assert 'id="guidance"' not in written.read_text(encoding="utf-8")
+    table, sheet = tmp_path / "comparison.csv", tmp_path / "pictures.png"
+    write_csv(table, [["pictures", "ssim"], ["neuraldiffuser", "0.870 (+0.001 to +0.009)"], ["<b>", "1"]])
+    Image.new("RGB", (8, 8), "red").save(sheet)
+    exhibits = [("guided & unguided", sheet), ("guided sets", table)]
+    write_report(tmp_path / "report.html", subjects, guidance=[("sub01", exhibits)])
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="guidance"') :].partition("</section>")[0]
+    assert "<h3>DEMO: sub01</h3>" in section
+    assert section.index("guided &amp; unguided") < section.index("guided sets")
+    assert "data:image/webp;base64," in section
+    assert '<td class="number">0.870 (+0.001 to +0.009)</td>' in section
+    assert '<th scope="row">&lt;b&gt;</th>' in section
+    assert '<a href="#guidance">' in page
+
+
+def test_the_same_inputs_give_the_same_bytes(written, subjects, tmp_path):
+    write_report(tmp_path / "report.html", subjects)
+    assert (tmp_path / "report.html").read_bytes() == written.read_bytes()
+
+
+def test_pictures_shrink_into_the_budget(subjects, tmp_path, caplog):
+    write_report(tmp_path / "large.html", subjects)
+    write_report(tmp_path / "small.html", subjects, budget_mb=0.018, thumbnail=16, large=32)
+    blocks = re.compile(r'<script type="application/json" id="pictures-\d+">(.*?)</script>', re.DOTALL)
+    large, small = (
+        [each for block in blocks.findall((tmp_path / name).read_text()) for each in json.loads(block)]
+        for name in ("large.html", "small.html")
+    )
+    assert len(large) == N_STIMULI * (1 + len(SETS))  # subjects share everything but scores
+    assert sum(map(len, small)) < 0.018e6 < sum(map(len, large))
+    write_report(tmp_path / "tiny.html", subjects, budget_mb=0.001)
+    assert "the budget is 0" in caplog.text
+
+
+def test_mismatched_inputs_are_named(subjects, tmp_path):
+    subject = subjects[0]
+    lines = subject.per_image["recon"].read_text().splitlines()
+    short = tmp_path / "recon.csv"
+    short.write_text("\n".join(lines[:-1]))
+    missing = lines[-1].split(",")[0]
+    with pytest.raises(
+        ValueError, match=rf"recon_manifest\.tsv has 30 .*recon\.csv has 29; nsd_id {missing} is missing"
+    ):
+        write_report(tmp_path / "r.html", [replace(subject, per_image=subject.per_image | {"recon": short})])
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv is missing; the report needs it"):
+        write_report(tmp_path / "r.html", [replace(subject, scores=tmp_path / "nowhere.csv")])
+    with pytest.raises(ValueError, match="sub01 has pictures recon but no scores per image"):
+        write_report(tmp_path / "r.html", [replace(subject, per_image={"stage1": subject.per_image["stage1"]})])
+    (tmp_path / "captions.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"captions\.json lacks nsd_id \d+ and 29 others"):
+        write_report(tmp_path / "r.html", [replace(subject, captions=tmp_path / "captions.json")])
+    (tmp_path / "captions.json").write_text('{"3": [')
+    with pytest.raises(ValueError, match=r"captions\.json is no JSON"):
+        write_report(tmp_path / "r.html", [replace(subject, captions=tmp_path / "captions.json")])
+    with pytest.raises(ValueError, match="got 0 subjects"):
+        write_report(tmp_path / "r.html", [])
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_wrong_scores_are_named(tmp_path):
+    row = ["recon", "clip", "brain_diffuser", 3, 0.5, "", "", "", "", "", "", "higher"]
+    for wrong, words in (
+        ([HEADER[:-1], row[:-1]], "lacks column better"),
+        ([HEADER], "has no row"),
+        ([HEADER, row, row], "has recon, clip, brain_diffuser twice"),
+        ([HEADER, [*row[:4], "", *row[5:]]], "has mean '' and better 'higher'"),
+        ([HEADER, [*row[:4], "half", *row[5:]]], "recon, clip: could not convert string to float: 'half'"),
+    ):
+        write_csv(tmp_path / "scores.csv", wrong)
+        with pytest.raises(ValueError, match=words):
+            score_tables.read_scores(tmp_path / "scores.csv")
+
+
+def test_mean_over_subjects_and_markdown(subjects):
+    text = markdown([(each.name, each.scores) for each in subjects], PUBLISHED, score_tables.DEMO)
+    assert "**DEMO: mean of the subjects**" in text
+    assert "| mean training picture | 0.250 (0.250 to 0.250) |" in text.replace("DEMO: ", "")
+    published = text[text.index("**Beside") :].splitlines()
+    ours = [line for line in published if "30 images" in line]
+    assert len(ours) == 7
+    assert all(line.startswith("| DEMO: ") for line in ours)
+    assert (
+        "| Brain-Diffuser | 1,2,5,7 | old | 0.254 | 0.356 | 94.2 | 96.2 | 87.2 | 91.5 | 0.775 | 0.423 | yes |"
+        in published
+    )
+    widths = {line.count(" |") for line in text.splitlines() if line.startswith("| DEMO") and "images" not in line}
+    assert widths == {len(METRICS) + 1}
+    mine = markdown([("sub01", subjects[0].scores)], PUBLISHED, score_tables.World("MINE", "own data"))
+    assert "Rows marked MINE (own data) are about another brain and other pictures" in mine
+    assert "| MINE: reconstruction | sub01 | MINE, 30 images |" in mine
+    assert "MINE: sub01" not in mine
+    assert "DEMO" not in markdown([("sub01", subjects[0].scores)])
+
+
+def test_published_rows():
+    rows = score_tables.read_published()
+    assert {row["verified"] for row in rows} == {"yes", "third-party", "unverified"}
+    assert {row["test_set"] for row in rows} == {"old", "new", "other", "unknown"}
+    assert {row["protocol"] for row in rows} == {"brain_diffuser", "mindeye", "unknown"}
+    assert all(0 < value < 1 for row in rows for value in row["scores"].values())
+    keys = [(row["system"], row["subjects"], row["test_set"]) for row in rows]
+    assert len(keys) == len(set(keys)) == 31
+    paper = next(row for row in rows if row["system"] == "Brain-Diffuser" and row["test_set"] == "old")
+    assert tuple(paper["scores"].values()) == (0.254, 0.356, 0.942, 0.962, 0.872, 0.915, 0.775, 0.423)
+
+
+def test_layered_graph_puts_rules_below_what_they_need():
+    edges = [("a", "b"), ("b", "c"), ("a", "c"), ("x", "c"), ("c", "d<"), ("a", "d<")]
+    svg = charts.layered(edges)
+    height = {name: float(y) for y, name in re.findall(r'<text x="\d+" y="([\d.]+)">([^<]+)</text>', svg)}
+    assert list(height) == ["a", "b", "c", "x", "d&lt;"]
+    assert height["a"] < height["b"] == height["x"] < height["c"] < height["d&lt;"]
+    assert svg.count('class="edge"') == len(edges)
+    with pytest.raises(ValueError, match="run in a circle"):
+        charts.layered([("a", "b"), ("b", "a")])
+
+
+def test_histogram_counts_every_image():
+    values = [0.1, 0.1, 0.1, 0.9]
+    svg = charts.histogram(values, [], [("mean", 0.3, 0.3)], label="PixCorr", description="four images")
+    heights = [float(each) for each in re.findall(r'class="bar"[^>]*height="([\d.]+)"', svg)]
+    assert len(heights) == 2
+    assert max(heights) == pytest.approx(3 * min(heights), rel=0.01)
+    assert ">PixCorr</text>" in svg
