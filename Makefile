@@ -10,7 +10,7 @@ SHELL := /bin/sh
 
 recon: .venv/installed
 	$(BIN)/snakemake --cores all
-	@echo "The pictures are in results/; for commands of your own: . .venv/bin/activate"
+	@echo "The images are in results/; for commands of your own: . .venv/bin/activate"
 
 test: .venv/installed-dev
 	$(MAKE) -j 2 lint tests

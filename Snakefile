@@ -1,4 +1,4 @@
-"""Brain-Diffuser: from fMRI to pictures. The stages in order; each is a rule file, thin scripts and a library module."""
+"""Brain-Diffuser: from fMRI to images. The stages in order; each is a rule file, thin scripts and a library module."""
 
 from snakemake.utils import min_version
 
@@ -61,7 +61,7 @@ onstart:
 onsuccess:
     if workflow.touch:
         ARTIFACTS.take_over()
-    for line in where_the_pictures_are():
+    for line in where_the_images_are():
         print(line, file=sys.stderr)
 
 

@@ -121,7 +121,7 @@ def write(folder: Path, subjects: list[str]) -> Path:
 
 
 def write_design(path: Path) -> None:
-    """A random order of 10,000 pictures, each shown three times."""
+    """A random order of 10,000 images, each shown three times."""
     path.parent.mkdir(parents=True)
     rng = np.random.default_rng(0)
     images = rng.integers(1, 73_001, (8, 10_000))

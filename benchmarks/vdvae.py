@@ -2,7 +2,7 @@
 
     python benchmarks/vdvae.py --images 4 --threads 2
 
-Random weights and pictures: only sizes matter. The whole posterior decoder, cut to the same latents, is what a user
+Random weights and images: only sizes matter. The whole posterior decoder, cut to the same latents, is what a user
 would run otherwise; it must give equal bits. The errors of bfloat16 convolutions are stated beside their speed. Each
 way runs in its own process, so that peak memory is its own.
 """
@@ -33,12 +33,12 @@ WAYS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=2, help="timed pictures, one by one, after one of warm-up")
+    parser.add_argument("--images", type=int, default=2, help="timed images, one by one, after one of warm-up")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     out = sys.stdout.write
     out(f"torch {torch.__version__}, {platform.machine()}, {options.threads} thread(s), batch 1\n\n")
-    out("| what | CPU-s a picture | pictures a minute | peak memory, GiB |\n| --- | --- | --- | --- |\n")
+    out("| what | CPU-s an image | images a minute | peak memory, GiB |\n| --- | --- | --- | --- |\n")
     found = {}
     for way, description in WAYS.items():
         found[way], cpu, wall, gib = alone(way, options.images, options.threads)
@@ -46,19 +46,19 @@ def main() -> None:
     latents, narrow = found["features"], found["features16"]
     error = np.linalg.norm(narrow - latents) / np.linalg.norm(latents)
     levels = np.abs(found["decode16"].astype(int) - found["decode"])
-    out(f"\nbfloat16: latents differ by {error:.1e} of their norm, pictures by {levels.mean():.2f} grey levels\n")
+    out(f"\nbfloat16: latents differ by {error:.1e} of their norm, images by {levels.mean():.2f} grey levels\n")
     if not np.array_equal(found["whole"], latents):
         sys.exit("the latents of 31 blocks differ from those of all 75")
 
 
 def alone(way: str, n_images: int, threads: int) -> tuple[np.ndarray, float, float, float]:
-    """Result, CPU seconds and seconds per picture, and peak memory in GiB of a fresh process."""
+    """Result, CPU seconds and seconds per image, and peak memory in GiB of a fresh process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, way, n_images, threads).result()
 
 
 def measure(way: str, n_images: int, threads: int) -> tuple[np.ndarray, float, float, float]:
-    """The same weights, pictures and latents whatever the way."""
+    """The same weights, images and latents whatever the way."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = VDVAE(VDVAEConfig.imagenet64)

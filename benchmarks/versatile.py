@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--channels", type=int, default=64, help="of the first level")
     parser.add_argument("--latents", type=int, default=32, help="side of the latents; 64 is the published size")
-    parser.add_argument("--batch", type=int, default=1, help="pictures at a time")
+    parser.add_argument("--batch", type=int, default=1, help="images at a time")
     parser.add_argument("--steps", type=int, default=3, help="timed after one of warm-up")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     out = sys.stdout.write
     out(f"torch {torch.__version__}, {platform.machine()}, {options.device}, {options.threads} thread(s), ")
-    out(f"{options.dtype}, {options.channels} channels, latents of {options.latents}, {options.batch} picture(s)\n\n")
+    out(f"{options.dtype}, {options.channels} channels, latents of {options.latents}, {options.batch} image(s)\n\n")
     out("| way | parameters | seconds | peak memory, GiB |\n| --- | --- | --- | --- |\n")
     for way in options.ways:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -87,8 +87,8 @@ def whole(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]
 
 def encode(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
     codec, side = build(codec_of, options, options), 8 * options.latents
-    pictures = torch.randint(0, 256, (options.batch, side, side, 3), dtype=torch.uint8, device=options.device)
-    return count(codec), lambda: codec.encode(pictures)
+    images = torch.randint(0, 256, (options.batch, side, side, 3), dtype=torch.uint8, device=options.device)
+    return count(codec), lambda: codec.encode(images)
 
 
 def decode(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
@@ -123,7 +123,7 @@ def build(make: Callable, options: argparse.Namespace, *arguments):
 
 
 def inputs(options: argparse.Namespace) -> tuple[torch.Tensor, ...]:
-    """Latents, timestep and both contexts of `batch` pictures, unguided and guided."""
+    """Latents, timestep and both contexts of `batch` images, unguided and guided."""
     shapes = (
         (2 * options.batch, 4, options.latents, options.latents),
         *((2 * options.batch, n, 768) for n in (77, 257)),

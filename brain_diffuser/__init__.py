@@ -1,3 +1,3 @@
-"""Pictures reconstructed from fMRI with Brain-Diffuser, as a Snakemake workflow."""
+"""Images reconstructed from fMRI with Brain-Diffuser, as a Snakemake workflow."""
 
 __version__ = "0.1.0"

@@ -3,7 +3,7 @@
 This is a simulation, not a brain. Each voxel answers to one known code:
 - V1v ... hV4: contrast energy at 4 orientations and 3 spatial frequencies, luminance and two colour axes inside the
   voxel's receptive field, whose size grows with eccentricity and from V1 to V4;
-- the face, word, place and body areas: how much of the picture their category covers, and a little of what follows;
+- the face, word, place and body areas: how much of the image their category covers, and a little of what follows;
 - the other voxels: features inside their receptive field of an ImageNet network (EfficientNet-Lite1) that neither the
   decoder nor the judge of the demo uses, of a middle layer in the back and the last layer in the front: the
   feature-weighted receptive fields of St-Yves and Naselaris 2018.
@@ -94,7 +94,7 @@ def anatomy(subject: int, seed: int) -> Anatomy:
     eccentricity = np.interp(random.random(n_voxels), area_below / area_below[-1], degrees)
     elevation = random.uniform(0, np.pi / 2, n_voxels)
     upper = np.char.endswith(area, "v") | (~np.char.endswith(area, "d") & (random.random(n_voxels) < 0.5))
-    right = grid[index, 0] < 0  # the left hemisphere sees the right half of the picture
+    right = grid[index, 0] < 0  # the left hemisphere sees the right half of the image
     angle = np.where(upper, elevation, -elevation)
     return Anatomy(index, area, eccentricity, np.where(right, angle, np.pi - angle))
 
@@ -118,7 +118,7 @@ def low_level_maps(images: np.ndarray) -> np.ndarray:
     frequency_y, frequency_x = np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij")
     spectrum = np.fft.fft2(light - light.mean((1, 2), keepdims=True))
     energy = []
-    for cycles in (4, 9, 20):  # a picture
+    for cycles in (4, 9, 20):  # an image
         for orientation in np.arange(4) * np.pi / 4:
             along = frequency_x * np.cos(orientation) + frequency_y * np.sin(orientation)
             across = frequency_y * np.cos(orientation) - frequency_x * np.sin(orientation)
@@ -132,7 +132,7 @@ def low_level_maps(images: np.ndarray) -> np.ndarray:
 
 @torch.inference_mode()
 def high_level_features(images: np.ndarray, network: EfficientNetLite) -> dict[str, np.ndarray]:
-    """Layer -> its features of pictures at 128 px, float32: middle (n, 64, 112) and last (n, 16, 1280) on a grid."""
+    """Layer -> its features of images at 128 px, float32: middle (n, 64, 112) and last (n, 16, 1280) on a grid."""
     layers: dict[str, nn.Module] = {
         "middle": [block for block in network._blocks if block._project_conv.out_channels == 112][-1],
         "last": network._bn1,
@@ -312,7 +312,7 @@ def simulate(
     network: EfficientNetLite,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> tuple[Anatomy, np.ndarray, np.ndarray]:
-    """Anatomy, responses (stimuli, voxels) and ncsnr of a subject who saw these stimuli, 64 pictures at a time."""
+    """Anatomy, responses (stimuli, voxels) and ncsnr of a subject who saw these stimuli, 64 images at a time."""
     places = anatomy(subject, seed)
     maps, features = [], []
     for start in progress(range(0, len(nsd_ids), 64)):

@@ -1,6 +1,6 @@
 """A real brain: one slice of Haxby et al. 2001, subject 1, as a dataset in the plain layout (docs/haxby.md).
 
-The recording says which of eight categories a block of 24 s showed, not by which pictures. Pictures that stand in for
+The recording says which of eight categories a block of 24 s showed, not by which images. Images that stand in for
 them are drawn from the demo's objects, another one for each block, so that none is in both splits.
 """
 
@@ -24,7 +24,7 @@ TR = 2.5  # seconds
 REST = "rest"
 SCRAMBLED = "scrambledpix"
 BOTTLE = "bottle"
-# What stands in for a category: names of objects in demo/pictures; a bottle is not among them and is drawn.
+# What stands in for a category: names of objects in demo/images; a bottle is not among them and is drawn.
 OBJECTS = {
     "face": ("woman", "man", "girl", "boy"),
     "house": ("house", "house with a garden"),
@@ -35,10 +35,10 @@ OBJECTS = {
     "chair": ("chair",),
     SCRAMBLED: (),
 }
-WORDS = {"scissors": "a pair of scissors", SCRAMBLED: "a scrambled picture"}
+WORDS = {"scissors": "a pair of scissors", SCRAMBLED: "a scrambled image"}
 GLASS = ((38, 96, 62), (60, 74, 120), (120, 72, 38))  # colours of bottles
-TILES = 8  # pieces along a side of a scrambled picture
-PICTURE = 425  # pixels
+TILES = 8  # pieces along a side of a scrambled image
+IMAGE = 425  # pixels
 
 
 class Blocks(NamedTuple):
@@ -78,8 +78,8 @@ def block_means(
     return Blocks(np.array(values, np.float32), tuple(category), tuple(run))
 
 
-def draw(category: str, run: int, size: int = PICTURE) -> UInt8[np.ndarray, "size size 3"]:
-    """The picture that stands in for a block: one object in an empty room, its kind, place and size drawn by run."""
+def draw(category: str, run: int, size: int = IMAGE) -> UInt8[np.ndarray, "size size 3"]:
+    """The image that stands in for a block: one object in an empty room, its kind, place and size drawn by run."""
     random = scenes.rng(0, f"haxby {category}", run)
     if category == SCRAMBLED:
         kinds = [name for name in OBJECTS if name != SCRAMBLED]
@@ -96,14 +96,14 @@ def draw(category: str, run: int, size: int = PICTURE) -> UInt8[np.ndarray, "siz
     return np.asarray(canvas)
 
 
-def _scramble(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The picture's square pieces in another order; what is left over at the edges stays."""
-    side = len(picture) // TILES
+def _scramble(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """The image's square pieces in another order; what is left over at the edges stays."""
+    side = len(image) // TILES
     corners = [(row * side, column * side) for row in range(TILES) for column in range(TILES)]
-    scrambled = picture.copy()
+    scrambled = image.copy()
     for (y, x), place in zip(corners, random.permutation(len(corners)), strict=True):
         top, left = corners[place]
-        scrambled[top : top + side, left : left + side] = picture[y : y + side, x : x + side]
+        scrambled[top : top + side, left : left + side] = image[y : y + side, x : x + side]
     return scrambled
 
 
@@ -127,23 +127,23 @@ def _draw_bottle(canvas: Image.Image, placed: scenes.Placed, colour: tuple[int, 
 
 
 def caption(category: str) -> str:
-    """What a picture shows, and that it was not seen."""
+    """What an image shows, and that it was not seen."""
     return f"{WORDS.get(category, f'a {category}')}, standing in for what was seen"
 
 
 def stim_file(category: str, run: int) -> str:
-    """Name of the picture of a block, below the folder of pictures."""
+    """Name of the image of a block, below the folder of images."""
     return f"stand-ins/{category}_run-{run:02d}.png"
 
 
 def of_stim_file(name: str) -> tuple[str, int]:
-    """Category and run of a picture."""
+    """Category and run of an image."""
     category, _, run = Path(name).stem.rpartition("_run-")
     return category, int(run)
 
 
-def write_pictures(folder: str | Path, blocks: Blocks, size: int = PICTURE) -> None:
-    """A picture for each block."""
+def write_images(folder: str | Path, blocks: Blocks, size: int = IMAGE) -> None:
+    """An image for each block."""
     with hdf5.atomic(folder) as partial:
         for category, run in zip(blocks.category, blocks.run, strict=True):
             path = partial / stim_file(category, run)

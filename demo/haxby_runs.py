@@ -25,7 +25,7 @@ class Labelled(NamedTuple):
 
 
 def labelled(betas: hdf5.Rows, ids: dict[str, int]) -> Labelled:
-    """Blocks with the category and run that their pictures' names tell."""
+    """Blocks with the category and run that their images' names tell."""
     names = {number: name for name, number in ids.items()}
     category, run = zip(*(haxby.of_stim_file(names[number]) for number in betas.nsd_id.tolist()), strict=True)
     return Labelled(betas, np.array(category), np.array(run))
@@ -76,10 +76,10 @@ def held_out(
 def identify(
     blocks: Labelled, true: Float[np.ndarray, "blocks features"], found: Float[np.ndarray, "blocks features"]
 ) -> np.ndarray:
-    """The category that each block's features are nearest to: cosine with its mean over the pictures of other runs.
+    """The category that each block's features are nearest to: cosine with its mean over the images of other runs.
 
     The mean over the other runs is taken from both first, of each its own: what is decoded has much in common that the
-    pictures have not, such as blur. No label of the run itself is used.
+    images have not, such as blur. No label of the run itself is used.
     """
     named = np.empty_like(blocks.category)
     categories = np.unique(blocks.category)
@@ -94,7 +94,7 @@ def identify(
 
 
 def classify(blocks: Labelled, order: Int[np.ndarray, " blocks"], alpha: float = 100.0) -> np.ndarray:
-    """The category that a ridge classifier of the other runs' betas names: what is in them without any picture."""
+    """The category that a ridge classifier of the other runs' betas names: what is in them without any image."""
     named, betas = np.empty_like(blocks.category), blocks.betas.values
     for run in np.unique(blocks.run):
         kept, left = blocks.run != run, blocks.run == run
@@ -161,7 +161,7 @@ def flat(rows: hdf5.Rows) -> Float32[np.ndarray, "blocks features"]:
 
 
 def only(features: dict[str, np.ndarray]) -> np.ndarray:
-    """What a judge makes of pictures; of several layers the last."""
+    """What a judge makes of images; of several layers the last."""
     return list(features.values())[-1]
 
 

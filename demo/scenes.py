@@ -1,7 +1,7 @@
 """Captioned scenes of the demo world: one to three objects over a natural background.
 
 A scene is a small description drawn from (seed, stream, index); it can be rendered at any size and captioned.
-The simulated subjects' stimuli and the training pictures of the demo's models come from different streams,
+The simulated subjects' stimuli and the training images of the demo's models come from different streams,
 so no model ever saw a stimulus.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-PICTURES = Path(__file__).parent / "pictures"
+IMAGES = Path(__file__).parent / "images"
 COLOURS = {
     "red": (205, 92, 86),
     "orange": (226, 158, 94),
@@ -58,9 +58,9 @@ PLACES = {
 
 @dataclass(frozen=True)
 class Thing:
-    """One kind of object: its picture file, its name in captions, its category, and whether subjects see it."""
+    """One kind of object: its image file, its name in captions, its category, and whether subjects see it."""
 
-    picture: str
+    image: str
     name: str
     category: str
     shown: str
@@ -68,7 +68,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Placed:
-    """An object in a scene; x, y (centre) and size are fractions of the picture's side."""
+    """An object in a scene; x, y (centre) and size are fractions of the image's side."""
 
     thing: int
     x: float
@@ -92,7 +92,7 @@ class Scene:
 @cache
 def things() -> tuple[Thing, ...]:
     """Every object of the demo world, in the order of objects.tsv."""
-    with (PICTURES / "objects.tsv").open(encoding="utf-8") as table:
+    with (IMAGES / "objects.tsv").open(encoding="utf-8") as table:
         return tuple(Thing(**row) for row in csv.DictReader(table, delimiter="\t"))
 
 
@@ -103,9 +103,9 @@ def shown_things() -> tuple[int, ...]:
 
 
 @cache
-def _picture(index: int) -> Image.Image:
-    with Image.open(PICTURES / things()[index].picture) as picture:
-        return picture.convert("RGBA")
+def _image(index: int) -> Image.Image:
+    with Image.open(IMAGES / things()[index].image) as image:
+        return image.convert("RGBA")
 
 
 def rng(seed: int, stream: str, index: int) -> np.random.Generator:
@@ -161,7 +161,7 @@ def captions(scene: Scene, random: np.random.Generator) -> list[str]:
     texts = [
         f"{listed} {on} {place}",
         f"{place} with {placed}",
-        f"a picture of {full} {on} {place}",
+        f"an image of {full} {on} {place}",
         f"there is {upright} {on} {place}",
         f"{category}: {listed}, {place}" if random.random() < 0.5 else f"{placed}, {on} {place}",
     ]
@@ -177,7 +177,7 @@ def _join(parts: list[str]) -> str:
 
 
 def render(scene: Scene, size: int) -> np.ndarray:
-    """The picture of a scene, uint8 (size, size, 3)."""
+    """The image of a scene, uint8 (size, size, 3)."""
     canvas = Image.fromarray(_background(scene, size))
     for placed in scene.objects:
         _shadow(canvas, placed, scene.background)
@@ -197,7 +197,7 @@ def label_map(scene: Scene, size: int) -> np.ndarray:
 
 
 def coverage(scene: Scene) -> dict[str, float]:
-    """Category -> fraction of the picture covered by its objects' boxes."""
+    """Category -> fraction of the image covered by its objects' boxes."""
     area: dict[str, float] = {}
     for placed in scene.objects:
         category = things()[placed.thing].category
@@ -206,9 +206,9 @@ def coverage(scene: Scene) -> dict[str, float]:
 
 
 def _sprite(placed: Placed, size: int) -> tuple[Image.Image, int, int]:
-    """The object's picture at its size, and where its top left corner goes."""
+    """The object's image at its size, and where its top left corner goes."""
     side = max(2, round(placed.size * size))
-    sprite = _picture(placed.thing).resize((side, side), Image.Resampling.BILINEAR)
+    sprite = _image(placed.thing).resize((side, side), Image.Resampling.BILINEAR)
     if placed.flip and things()[placed.thing].category != "sign":
         sprite = sprite.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     alpha = sprite.getchannel("A")
@@ -234,9 +234,9 @@ def _shadow(canvas: Image.Image, placed: Placed, background: str) -> None:
 def _background(scene: Scene, size: int) -> np.ndarray:
     random = np.random.default_rng(scene.texture)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
-    picture = _PAINTERS[scene.background](random, x, y, np.array(COLOURS[scene.colour], dtype=np.float32))
+    image = _PAINTERS[scene.background](random, x, y, np.array(COLOURS[scene.colour], dtype=np.float32))
     jitter = random.uniform(0.92, 1.08, 3).astype(np.float32)
-    return np.clip(picture * jitter, 0, 255).astype(np.uint8)
+    return np.clip(image * jitter, 0, 255).astype(np.uint8)
 
 
 def _clouds(random: np.random.Generator, size: int, cells: int, octaves: int = 3) -> np.ndarray:
@@ -268,14 +268,14 @@ def _sky(random: np.random.Generator, y: np.ndarray, high: tuple, low: tuple, cl
     return _blend(sky, np.full(3, 248.0), np.clip((_clouds(random, len(y), 3) - 0.52) * 4, 0, 1) * cloud)
 
 
-def _over(picture: np.ndarray, layer: np.ndarray, mask: np.ndarray, size: int) -> np.ndarray:
-    """Layer where mask is above zero, with an edge one pixel soft; mask in fractions of the picture."""
+def _over(image: np.ndarray, layer: np.ndarray, mask: np.ndarray, size: int) -> np.ndarray:
+    """Layer where mask is above zero, with an edge one pixel soft; mask in fractions of the image."""
     alpha = np.clip(mask * size + 0.5, 0, 1)[..., None]
-    return picture + (layer - picture) * alpha
+    return image + (layer - image) * alpha
 
 
 def _box(x: float, y: float, reach: float, size: int) -> tuple[slice, slice]:
-    """The pixels within reach (a fraction of the picture) of a point, with a margin for a soft edge."""
+    """The pixels within reach (a fraction of the image) of a point, with a margin for a soft edge."""
     first = [max(0, int((centre - reach) * size) - 1) for centre in (y, x)]
     last = [int((centre + reach) * size) + 2 for centre in (y, x)]
     return slice(first[0], last[0]), slice(first[1], last[1])
@@ -286,8 +286,8 @@ def _meadow(random, x, y, colour):
     sky = _sky(random, y, (84, 150, 226), (190, 222, 246), 0.9)
     hills = _blend((72, 132, 78), (104, 160, 96), _clouds(random, size, 4))
     grass = _blend((98, 170, 66), (56, 122, 44), (y - horizon) * 1.6 + 0.35 * _clouds(random, size, 9) - 0.15)
-    picture = _over(sky, hills, y - _ridge_line(random, x, horizon - 0.06, 0.03), size)
-    return _over(picture, grass, y - _ridge_line(random, x, horizon, 0.012), size)
+    image = _over(sky, hills, y - _ridge_line(random, x, horizon - 0.06, 0.03), size)
+    return _over(image, grass, y - _ridge_line(random, x, horizon, 0.012), size)
 
 
 def _sea(random, x, y, colour):
@@ -300,118 +300,118 @@ def _sea(random, x, y, colour):
 
 def _beach(random, x, y, colour):
     size, horizon = len(y), random.uniform(0.25, 0.38)
-    picture = _sky(random, y, (92, 176, 236), (214, 238, 248), 0.7)
-    picture = _over(picture, _blend((40, 140, 180), (110, 204, 208), (y - horizon) * 5), y - horizon, size)
+    image = _sky(random, y, (92, 176, 236), (214, 238, 248), 0.7)
+    image = _over(image, _blend((40, 140, 180), (110, 204, 208), (y - horizon) * 5), y - horizon, size)
     shore = _ridge_line(random, x, horizon + random.uniform(0.14, 0.24), 0.03)
-    picture = _over(picture, np.full(3, 244.0), y - shore + 0.015, size)
+    image = _over(image, np.full(3, 244.0), y - shore + 0.015, size)
     sand = _blend((236, 212, 158), (206, 174, 118), (y - 0.5) + 0.5 * _clouds(random, size, 12) - 0.2)
-    return _over(picture, sand, y - shore, size)
+    return _over(image, sand, y - shore, size)
 
 
 def _street(random, x, y, colour):
     size, kerb = len(y), random.uniform(0.62, 0.7)
-    picture = _sky(random, y, (128, 176, 222), (216, 228, 238), 0.8)
+    image = _sky(random, y, (128, 176, 222), (216, 228, 238), 0.8)
     left = 0.0
     while left < 1:
         width, top = random.uniform(0.16, 0.3), random.uniform(0.08, 0.3)
         wall = colour * random.uniform(0.75, 1.1)
         inside = np.minimum(np.minimum(x - left, left + width - x), y - top)
-        picture = _over(picture, np.broadcast_to(wall, picture.shape), inside, size)
+        image = _over(image, np.broadcast_to(wall, image.shape), inside, size)
         u, v = np.mod((x - left) * 14, 1), np.mod((y - top) * 10, 1)
         pane = np.minimum(np.minimum(u - 0.3, 0.75 - u) / 14, np.minimum(v - 0.3, 0.75 - v) / 10)
-        glass = np.broadcast_to(np.float32((74, 88, 112)), picture.shape)
-        picture = _over(picture, glass, np.minimum(pane, inside - 0.015), size)
+        glass = np.broadcast_to(np.float32((74, 88, 112)), image.shape)
+        image = _over(image, glass, np.minimum(pane, inside - 0.015), size)
         left += width
-    picture = _over(picture, np.full(3, 176.0), y - kerb + 0.04, size)
+    image = _over(image, np.full(3, 176.0), y - kerb + 0.04, size)
     road = _blend((96, 96, 102), (74, 74, 82), (y - kerb) * 2 + 0.4 * _clouds(random, size, 14) - 0.2)
-    picture = _over(picture, road, y - kerb, size)
+    image = _over(image, road, y - kerb, size)
     dash = np.minimum(0.012 - np.abs(y - (kerb + 0.17)), (np.mod(x * 4 + random.random(), 1) - 0.4) / 4)
-    return _over(picture, np.full(3, 232.0), dash, size)
+    return _over(image, np.full(3, 232.0), dash, size)
 
 
 def _room(random, x, y, colour):
     size, floor = len(y), random.uniform(0.6, 0.74)
-    picture = _blend(colour * 1.05, colour * 0.82, 0.6 * x + 0.4 * y)
+    image = _blend(colour * 1.05, colour * 0.82, 0.6 * x + 0.4 * y)
     centre, half = random.choice([0.2, 0.8]) + random.uniform(-0.06, 0.06), random.uniform(0.1, 0.14)
     frame = np.minimum(half - np.abs(x - centre), 0.16 - np.abs(y - 0.26))
-    picture = _over(picture, np.full(3, 246.0), frame, size)
+    image = _over(image, np.full(3, 246.0), frame, size)
     cross = np.minimum(np.minimum(np.abs(x - centre), np.abs(y - 0.26)) - 0.008, frame - 0.016)
-    picture = _over(picture, _blend((150, 204, 244), (214, 236, 250), y * 2.4), cross, size)
+    image = _over(image, _blend((150, 204, 244), (214, 236, 250), y * 2.4), cross, size)
     planks = np.mod(x * 7 + 0.8 * (y - floor) * (x - 0.5), 1)
     wood = _blend((168, 120, 78), (136, 92, 58), 0.5 * _clouds(random, size, 8) + 0.8 * (planks < 0.05))
-    picture = _over(picture, wood, y - floor, size)
-    return _over(picture, np.full(3, 238.0), 0.012 - np.abs(y - floor), size)
+    image = _over(image, wood, y - floor, size)
+    return _over(image, np.full(3, 238.0), 0.012 - np.abs(y - floor), size)
 
 
 def _snow(random, x, y, colour):
     size = len(y)
-    picture = _sky(random, y, (136, 178, 220), (226, 236, 246), 0.5)
+    image = _sky(random, y, (136, 178, 220), (226, 236, 246), 0.5)
     peak = _ridge_line(random, x, random.uniform(0.3, 0.42), 0.12)
     rock = _blend((120, 132, 156), (88, 100, 126), _clouds(random, size, 6))
     rock = _over(rock, np.full(3, 244.0), peak + 0.09 + 0.1 * _clouds(random, size, 9) - y, size)
-    picture = _over(picture, rock, y - peak, size)
+    image = _over(image, rock, y - peak, size)
     snow = _blend((250, 252, 255), (204, 218, 238), (y - 0.55) + 0.4 * _clouds(random, size, 5) - 0.1)
-    return _over(picture, snow, y - _ridge_line(random, x, 0.6, 0.03), size)
+    return _over(image, snow, y - _ridge_line(random, x, 0.6, 0.03), size)
 
 
 def _night(random, x, y, colour):
     size = len(y)
-    picture = _blend((10, 12, 40), (36, 40, 92), y)
+    image = _blend((10, 12, 40), (36, 40, 92), y)
     for _ in range(40):
         star_x, star_y, radius = random.random(), random.random() * 0.75, random.uniform(0.003, 0.009)
         box = _box(star_x, star_y, radius, size)
         distance = np.hypot(x[box] - star_x, y[box] - star_y)
-        picture[box] = _over(picture[box], np.full(3, 236.0), radius - distance, size)
+        image[box] = _over(image[box], np.full(3, 236.0), radius - distance, size)
     moon_x, moon_y = random.uniform(0.1, 0.9), random.uniform(0.1, 0.22)
-    picture = _over(picture, np.float32((246, 240, 206)), 0.07 - np.hypot(x - moon_x, y - moon_y), size)
-    return _over(picture, np.float32((12, 20, 26)), y - _ridge_line(random, x, 0.8, 0.04), size)
+    image = _over(image, np.float32((246, 240, 206)), 0.07 - np.hypot(x - moon_x, y - moon_y), size)
+    return _over(image, np.float32((12, 20, 26)), y - _ridge_line(random, x, 0.8, 0.04), size)
 
 
 def _desert(random, x, y, colour):
     size = len(y)
-    picture = _sky(random, y, (110, 176, 220), (246, 226, 186), 0.25)
+    image = _sky(random, y, (110, 176, 220), (246, 226, 186), 0.25)
     for height, shade in ((0.48, 1.0), (0.6, 0.9), (0.76, 0.8)):
         dune = _blend((236, 178, 104), (204, 138, 72), _clouds(random, size, 5)) * shade
-        picture = _over(picture, dune, y - _ridge_line(random, x, height, 0.06), size)
-    return picture
+        image = _over(image, dune, y - _ridge_line(random, x, height, 0.06), size)
+    return image
 
 
 def _forest(random, x, y, colour):
     size = len(y)
-    picture = _blend((74, 112, 66), (28, 62, 40), 1.3 * _clouds(random, size, 6) - 0.15)
+    image = _blend((74, 112, 66), (28, 62, 40), 1.3 * _clouds(random, size, 6) - 0.15)
     for _ in range(int(random.integers(6, 10))):
         middle, width, shade = random.random(), random.uniform(0.015, 0.035), random.uniform(0.6, 1.1)
         trunk = np.minimum(width - np.abs(x - middle - 0.02 * np.sin(5 * y)), 0.85 - y)
-        picture = _over(picture, np.float32((88, 64, 46)) * shade, trunk, size)
+        image = _over(image, np.float32((88, 64, 46)) * shade, trunk, size)
     leaves = _clouds(random, size, 12)
-    picture = _over(picture, _blend((66, 120, 56), (36, 82, 40), leaves), (leaves - 0.45 - y) * 0.2, size)
+    image = _over(image, _blend((66, 120, 56), (36, 82, 40), leaves), (leaves - 0.45 - y) * 0.2, size)
     ground = _blend((92, 84, 52), (58, 92, 44), _clouds(random, size, 9) * 1.4 - 0.2)
-    return _over(picture, ground, y - _ridge_line(random, x, 0.74, 0.02), size)
+    return _over(image, ground, y - _ridge_line(random, x, 0.74, 0.02), size)
 
 
 def _sunset(random, x, y, colour):
     size, horizon = len(y), random.uniform(0.62, 0.74)
-    picture = _blend((96, 62, 128), (250, 150, 82), y / horizon)
+    image = _blend((96, 62, 128), (250, 150, 82), y / horizon)
     cloud = np.clip((_clouds(random, size, 3) - 0.5) * 3, 0, 1) * 0.6
-    picture = _blend(picture, np.float32((240, 112, 104)), cloud)
+    image = _blend(image, np.float32((240, 112, 104)), cloud)
     distance = np.hypot(x - random.uniform(0.2, 0.8), y - horizon + 0.06)
-    picture = _over(picture, np.float32((255, 226, 140)), 0.11 - distance, size)
+    image = _over(image, np.float32((255, 226, 140)), 0.11 - distance, size)
     water = _blend((202, 96, 84), (70, 44, 92), (y - horizon) * 3)
-    return _over(picture, water, y - horizon, size)
+    return _over(image, water, y - horizon, size)
 
 
 def _underwater(random, x, y, colour):
     size = len(y)
-    picture = _blend((64, 178, 204), (12, 58, 118), y * 1.1)
+    image = _blend((64, 178, 204), (12, 58, 118), y * 1.1)
     rays = np.clip(np.sin(18 * (x + 0.35 * y) + 6 * random.random()) * (1 - y), 0, 1) * 0.25
-    picture = _blend(picture, np.float32((206, 244, 246)), rays)
+    image = _blend(image, np.float32((206, 244, 246)), rays)
     for _ in range(14):
         ring_x, ring_y, radius = random.random(), random.random(), random.uniform(0.008, 0.02)
         box = _box(ring_x, ring_y, radius + 0.004, size)
         ring = 0.004 - np.abs(np.hypot(x[box] - ring_x, y[box] - ring_y) - radius)
-        picture[box] = _over(picture[box], np.float32((186, 230, 242)), ring, size)
+        image[box] = _over(image[box], np.float32((186, 230, 242)), ring, size)
     sand = _blend((160, 164, 132), (112, 128, 124), _clouds(random, size, 9))
-    return _over(picture, sand, y - _ridge_line(random, x, 0.84, 0.03), size)
+    return _over(image, sand, y - _ridge_line(random, x, 0.84, 0.03), size)
 
 
 def _table(random, x, y, colour):

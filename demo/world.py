@@ -67,8 +67,8 @@ def shown(variables: dict[str, np.ndarray], subject: int, sessions: int) -> np.n
     return variables["subjectim"][subject - 1, ranks - 1].astype(int) - 1
 
 
-def picture(nsd_id: int, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Picture uint8 (425, 425, 3) and five captions of one stimulus."""
+def image(nsd_id: int, seed: int) -> tuple[np.ndarray, list[str]]:
+    """Image uint8 (425, 425, 3) and five captions of one stimulus."""
     random = scenes.rng(seed, "stimuli", nsd_id)
     scene = scenes.sample(random)
     return scenes.render(scene, SIDE), scenes.captions(scene, random)
@@ -106,9 +106,9 @@ def write_stimuli(
             brick = file.create_dataset(
                 "imgBrick", (N_IDS, SIDE, SIDE, 3), np.uint8, chunks=(1, SIDE, SIDE, 3), compression=1
             )
-            rendered = pool.map(partial(picture, seed=seed), ids.tolist(), chunksize=8)
-            for nsd_id, (image, texts) in zip(ids.tolist(), progress(rendered), strict=True):
-                brick[nsd_id] = image
+            rendered = pool.map(partial(image, seed=seed), ids.tolist(), chunksize=8)
+            for nsd_id, (pixels, texts) in zip(ids.tolist(), progress(rendered), strict=True):
+                brick[nsd_id] = pixels
                 captions[nsd_id] = texts
         captions.flush()
         os.sync()

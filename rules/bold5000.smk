@@ -6,7 +6,7 @@ Out: datasets.*.custom.trials
 
 
 def most_stimuli(subject, split):
-    """A split's stimuli, at most: pictures shown once, and those shown more often."""
+    """A split's stimuli, at most: images shown once, and those shown more often."""
     return {"train": 4803, "test": 113}[split]
 
 

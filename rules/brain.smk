@@ -1,7 +1,7 @@
-"""Stage 6, brain: the betas that an encoding ridge predicts for pictures, against those that were measured.
+"""Stage 6, brain: the betas that an encoding ridge predicts for images, against those that were measured.
 
-In:  folders of pictures, CLIP, results/{subject}/{features/clip_vision_train.h5, nsd, encoding, ridge/kernel.h5}
-Out: results/{subject}/{encoding/{pictures}_{clip_vision, betas}.h5, brain/brain_correlation.{csv, svg}}
+In:  folders of images, CLIP, results/{subject}/{features/clip_vision_train.h5, nsd, encoding, ridge/kernel.h5}
+Out: results/{subject}/{encoding/{images}_{clip_vision, betas}.h5, brain/brain_correlation.{csv, svg}}
 """
 
 BRAIN_SETS = list(dict.fromkeys(cfg.roi.brain))
@@ -9,16 +9,16 @@ BRAIN_SETS = list(dict.fromkeys(cfg.roi.brain))
 
 rule brain_vision:
     input:
-        pictures=lambda wildcards: folder(wildcards.pictures),
-        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
+        images=lambda wildcards: folder(wildcards.images),
+        manifest=lambda wildcards: f"{folder(wildcards.images)}_manifest.tsv",
         model=lambda wildcards: files_of_model("clip_vision"),
-        sizes=picture_size,
+        sizes=image_size,
     output:
-        kept("<results>/{subject}/encoding/{pictures}_clip_vision.h5"),
+        kept("<results>/{subject}/encoding/{images}_clip_vision.h5"),
     log:
-        "<results>/{subject}/logs/brain_vision_{pictures}.log",
+        "<results>/{subject}/logs/brain_vision_{images}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/brain_vision_{pictures}.tsv"
+        "<results>/{subject}/benchmarks/brain_vision_{images}.tsv"
     conda:
         "../envs/torch.yaml"
     resources:
@@ -40,14 +40,14 @@ rule brain_betas:
     input:
         kernel="<results>/{subject}/encoding/kernel.h5",
         train="<results>/{subject}/features/clip_vision_train.h5",
-        pictures="<results>/{subject}/encoding/{pictures}_clip_vision.h5",
+        images="<results>/{subject}/encoding/{images}_clip_vision.h5",
         betas="<results>/{subject}/nsd/betas_train.h5",
     output:
-        "<results>/{subject}/encoding/{pictures}_betas.h5",
+        "<results>/{subject}/encoding/{images}_betas.h5",
     log:
-        "<results>/{subject}/logs/brain_betas_{pictures}.log",
+        "<results>/{subject}/logs/brain_betas_{images}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/brain_betas_{pictures}.tsv"
+        "<results>/{subject}/benchmarks/brain_betas_{images}.tsv"
     conda:
         "../envs/core.yaml"
     threads: 8
@@ -66,7 +66,7 @@ rule brain:
     input:
         predicted=expand(
             "<results>/{{subject}}/encoding/{file}.h5",
-            file=["betas_test", *(f"{pictures}_betas" for pictures in BRAIN_SETS)],
+            file=["betas_test", *(f"{images}_betas" for images in BRAIN_SETS)],
         ),
         betas="<results>/{subject}/nsd/betas_test.h5",
         kernel="<results>/{subject}/ridge/kernel.h5",

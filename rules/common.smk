@@ -146,7 +146,7 @@ wildcard_constraints:
     number=r"0[1-8]",
     feature="|".join(PREDICTED),
     split="train|test",
-    pictures="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
+    images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
     variant=schema.names([*cfg.variants, ""]),
     judge="|".join(cfg.metrics.judges) or "none",
     span=shards.SPAN,
@@ -188,7 +188,7 @@ def kinds_of(judge):
     return list(evaluation_registry.JUDGES[judge].metrics.values())
 
 
-def where_the_pictures_are():
+def where_the_images_are():
     """One line for each subject that has something to look at."""
     for subject in cfg.subjects:
         folder = Path(RESULTS, subject)
@@ -198,7 +198,7 @@ def where_the_pictures_are():
         ]
         if made[0].is_dir():
             shown = ", ".join(str(path) for path in made if path.exists())
-            yield f"dataset {cfg.dataset}, {subject}: pictures in {shown}"
+            yield f"dataset {cfg.dataset}, {subject}: images in {shown}"
 
 
 DATASET_RULES = ["demo", "nsd"] if PATHS.simulated else ["nsd"]
@@ -432,9 +432,9 @@ def versatile_diffusion(wildcards):
     return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
 
 
-def picture_size(wildcards):
-    """What tells the size of Versatile Diffusion's pictures."""
-    paths = model_files.picture_size(PATHS.versatile_diffusion)
+def image_size(wildcards):
+    """What tells the size of Versatile Diffusion's images."""
+    paths = model_files.image_size(PATHS.versatile_diffusion)
     return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
 
 
@@ -504,13 +504,13 @@ def pretrained(wildcards):
     return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
 
 
-def folder(pictures):
-    """Where a set of pictures lies."""
-    if pictures in schema.REFERENCES:
-        return f"<results>/{{subject}}/references/{pictures}"
-    if pictures in ("stage1", "recon"):
-        return f"<results>/{{subject}}/{pictures}"
-    return f"<results>/{{subject}}/variants/{pictures}/recon"
+def folder(images):
+    """Where a set of images lies."""
+    if images in schema.REFERENCES:
+        return f"<results>/{{subject}}/references/{images}"
+    if images in ("stage1", "recon"):
+        return f"<results>/{{subject}}/{images}"
+    return f"<results>/{{subject}}/variants/{images}/recon"
 
 
 def judge_weights(judges):
@@ -540,10 +540,10 @@ def judge_weights(judges):
 
 
 def judged(sets):
-    """The scores of some sets of pictures, set by set, by pixels and by every judge."""
+    """The scores of some sets of images, set by set, by pixels and by every judge."""
     return expand(
-        "<results>/{{subject}}/judged/{pictures}/{judge}.csv",
-        pictures=sets,
+        "<results>/{{subject}}/judged/{images}/{judge}.csv",
+        images=sets,
         judge=["pixels", *cfg.metrics.judges],
     )
 

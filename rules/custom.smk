@@ -5,9 +5,9 @@ Out: results/{subject}/nsd/{stimuli.tsv, stim_files.tsv, betas_{split}.h5, rois.
 """
 
 CAPTIONS = [] if PATHS.captions == custom.NONE else local([PATHS.captions])
-# Where an adapter writes pictures, a rule's output says when; else receipts note those that were read.
+# Where an adapter writes images, a rule's output says when; else receipts note those that were read.
 STIMULI = local([CUSTOM.stimuli]) if "stimuli" in schema.WRITTEN[CUSTOM.adapter] else []
-PICTURES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
+IMAGES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
 
 
 # An adapter looks through what it has written; all else is looked through here, before any job.
@@ -34,7 +34,7 @@ if CUSTOM.adapter == "none":
 rule nsd_design:
     input:
         trials=lambda wildcards: custom_files("trials", wildcards.subject),
-        pictures=STIMULI,
+        images=STIMULI,
     output:
         stimuli="<results>/{subject}/nsd/stimuli.tsv",
         stim_files="<results>/{subject}/nsd/stim_files.tsv",
@@ -49,7 +49,7 @@ rule nsd_design:
         runtime=more(5),
     params:
         folder=lambda wildcards: CUSTOM.stimuli,
-        names=digest(sorted(PICTURES)),
+        names=digest(sorted(IMAGES)),
         code=code("custom_design.py"),
     script:
         "../workflow_scripts/custom_design.py"
@@ -86,7 +86,7 @@ rule nsd_stimuli:
     input:
         stimuli="<results>/{subject}/nsd/stimuli.tsv",
         stim_files="<results>/{subject}/nsd/stim_files.tsv",
-        pictures=STIMULI,
+        images=STIMULI,
     output:
         "<results>/{subject}/nsd/stimuli_{split}.h5",
     log:

@@ -1,4 +1,4 @@
-"""Stage 2, features: pictures and captions -> what the regression predicts.
+"""Stage 2, features: images and captions -> what the regression predicts.
 
 In:  results/{subject}/nsd/{stimuli_{split}.h5, captions.json}, the published models
 Out: results/{subject}/features/{feature}_{split}.h5, gathered from shards; what NSD's subjects share is encoded once, to
@@ -20,7 +20,7 @@ FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_ta
 AT_CODECS_SIZE = (
     "clip_vision",
     "clip_taps",
-)  # pictures take the size of reconstructions first
+)  # images take the size of reconstructions first
 
 
 SHARD_OF_FEATURES = "<results>/{subject}/shards/features/{feature}_{split}/{span}.h5"
@@ -41,7 +41,7 @@ rule features_cached_shard:
             else to_be_hashed(files_of_model(wildcards.feature))
         ),
         sizes=lambda wildcards: (
-            to_be_hashed(picture_size(wildcards))
+            to_be_hashed(image_size(wildcards))
             if wildcards.feature in AT_CODECS_SIZE
             else []
         ),

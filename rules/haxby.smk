@@ -1,6 +1,6 @@
 """A real brain: one slice of Haxby et al. 2001, subject 1, written in the plain layout (docs/haxby.md).
 
-In:  demo/haxby2001, demo/pictures
+In:  demo/haxby2001, demo/images
 Out: datasets.*.custom.{trials, betas, mask, stimuli}, datasets.*.captions
 """
 

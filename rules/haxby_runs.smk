@@ -65,7 +65,7 @@ use rule stage1 as held_out_stage1 with:
             "<results>/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
         ),
     output:
-        pictures=directory(f"{HELD_OUT}stage1"),
+        images=directory(f"{HELD_OUT}stage1"),
         manifest=f"{HELD_OUT}stage1_manifest.tsv",
     log:
         "<results>/{subject}/logs/held_out_{labels}_stage1.log",
@@ -104,7 +104,7 @@ use rule stage1 as held_out_recon with:
             "<results>/{{subject}}/nsd/stimuli_{split}.h5", split=["train", "test"]
         ),
     output:
-        pictures=directory(f"{HELD_OUT}recon"),
+        images=directory(f"{HELD_OUT}recon"),
         manifest=f"{HELD_OUT}recon_manifest.tsv",
     log:
         "<results>/{subject}/logs/held_out_{labels}_recon.log",
@@ -133,7 +133,7 @@ rule identification:
             feature=FEATURES,
             allow_missing=True,
         ),
-        pictures=expand(
+        images=expand(
             f"{HELD_OUT}{{stage}}",
             labels=LABELS,
             stage=["stage1", "recon"],

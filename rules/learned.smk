@@ -119,7 +119,7 @@ use rule stage1 as learned_stage1 with:
         ),
         like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("<results>/{subject}/learned/stage1"),
+        images=directory("<results>/{subject}/learned/stage1"),
         manifest="<results>/{subject}/learned/stage1_manifest.tsv",
     log:
         "<results>/{subject}/logs/learned_stage1.log",

@@ -1,7 +1,7 @@
-"""Stage 6, metrics: how much pictures resemble what was seen, by pixels and by networks that judge; tables; retrieval.
+"""Stage 6, metrics: how much images resemble what was seen, by pixels and by networks that judge; tables; retrieval.
 
-In:  results/{subject}/nsd/{stimuli_test.h5, captions.json}, folders of pictures, the judges' weights, the embeddings
-Out: results/{subject}/{judged/{pictures}/{judge}.csv, metrics, ablations, consistency, retrieval, contact_sheet.png}
+In:  results/{subject}/nsd/{stimuli_test.h5, captions.json}, folders of images, the judges' weights, the embeddings
+Out: results/{subject}/{judged/{images}/{judge}.csv, metrics, ablations, consistency, retrieval, contact_sheet.png}
 """
 
 SHOWN = ["stage1", "recon", *schema.REFERENCES]
@@ -15,14 +15,14 @@ REPEATS = [
 rule pixels:
     input:
         stimuli="<results>/{subject}/nsd/stimuli_test.h5",
-        pictures=lambda wildcards: folder(wildcards.pictures),
-        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
+        images=lambda wildcards: folder(wildcards.images),
+        manifest=lambda wildcards: f"{folder(wildcards.images)}_manifest.tsv",
     output:
-        "<results>/{subject}/judged/{pictures}/pixels.csv",
+        "<results>/{subject}/judged/{images}/pixels.csv",
     log:
-        "<results>/{subject}/logs/judged_{pictures}_pixels.log",
+        "<results>/{subject}/logs/judged_{images}_pixels.log",
     benchmark:
-        "<results>/{subject}/benchmarks/judged_{pictures}_pixels.tsv"
+        "<results>/{subject}/benchmarks/judged_{images}_pixels.tsv"
     conda:
         "../envs/judges.yaml"
     resources:
@@ -38,15 +38,15 @@ rule pixels:
 rule judged_shard:
     input:
         stimuli="<results>/{subject}/nsd/stimuli_test.h5",
-        pictures=lambda wildcards: folder(wildcards.pictures),
-        manifest=lambda wildcards: f"{folder(wildcards.pictures)}_manifest.tsv",
+        images=lambda wildcards: folder(wildcards.images),
+        manifest=lambda wildcards: f"{folder(wildcards.images)}_manifest.tsv",
         weights=lambda wildcards: judge_weights([wildcards.judge]),
     output:
-        temp("<results>/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"),
+        temp("<results>/{subject}/shards/judged/{images}/{judge}/{span}.h5"),
     log:
-        "<results>/{subject}/logs/judged_{pictures}_{judge}_{span}.log",
+        "<results>/{subject}/logs/judged_{images}_{judge}_{span}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/judged_{pictures}_{judge}_{span}.tsv"
+        "<results>/{subject}/benchmarks/judged_{images}_{judge}_{span}.tsv"
     conda:
         "../envs/judges.yaml"
     resources:
@@ -66,15 +66,15 @@ rule judged_shard:
 rule judged:
     input:
         shards=of_shards(
-            "judged", "<results>/{subject}/shards/judged/{pictures}/{judge}/{span}.h5"
+            "judged", "<results>/{subject}/shards/judged/{images}/{judge}/{span}.h5"
         ),
         like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        "<results>/{subject}/judged/{pictures}/{judge}.csv",
+        "<results>/{subject}/judged/{images}/{judge}.csv",
     log:
-        "<results>/{subject}/logs/judged_{pictures}_{judge}.log",
+        "<results>/{subject}/logs/judged_{images}_{judge}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/judged_{pictures}_{judge}.tsv"
+        "<results>/{subject}/benchmarks/judged_{images}_{judge}.tsv"
     conda:
         "../envs/core.yaml"
     resources:
@@ -139,8 +139,8 @@ use rule metrics as ablations with:
 rule consistency:
     input:
         stimuli="<results>/{subject}/nsd/stimuli_test.h5",
-        pictures=[folder(pictures) for pictures in REPEATS],
-        manifests=[f"{folder(pictures)}_manifest.tsv" for pictures in REPEATS],
+        images=[folder(images) for images in REPEATS],
+        manifests=[f"{folder(images)}_manifest.tsv" for images in REPEATS],
         weights=lambda wildcards: judge_weights(cfg.metrics.judges),
     output:
         directory("<results>/{subject}/consistency"),
@@ -200,7 +200,7 @@ rule contact_sheet:
         recon_manifest="<results>/{subject}/recon_manifest.tsv",
         captions="<results>/{subject}/nsd/captions.json",
     output:
-        report("<results>/{subject}/contact_sheet.png", category="Pictures"),
+        report("<results>/{subject}/contact_sheet.png", category="Images"),
     log:
         "<results>/{subject}/logs/contact_sheet.log",
     benchmark:

@@ -11,7 +11,7 @@ with one_sentence():
     GRID = [(kappa, eta, name) for (kappa, eta), name in cfg.grid.items()]
 AGAINST = {each: other for each, other in AGAINST.items() if other not in (None, each)}
 COMPARED = list(dict.fromkeys([*AGAINST.values(), *AGAINST]))
-# On the sheet of pictures: all but the cells of the grid and the variants without a block.
+# On the sheet of images: all but the cells of the grid and the variants without a block.
 IN_GRID = {name for _, _, name in GRID}
 DISPLAYED = [
     each
@@ -112,7 +112,7 @@ use rule metrics as neuraldiffuser with:
 use rule consistency as variant_consistency with:
     input:
         stimuli="<results>/{subject}/nsd/stimuli_test.h5",
-        pictures=repeats(""),
+        images=repeats(""),
         manifests=repeats("_manifest.tsv"),
         weights=lambda wildcards: judge_weights(cfg.metrics.judges),
     output:
@@ -131,7 +131,7 @@ rule guidance_tables:
             for each in cfg.metrics.repeated
         ],
         stimuli="<results>/{subject}/nsd/stimuli_test.h5",
-        pictures=[folder(each) for each in DISPLAYED],
+        images=[folder(each) for each in DISPLAYED],
         manifests=[f"{folder(each)}_manifest.tsv" for each in DISPLAYED],
     output:
         report(

@@ -1,4 +1,4 @@
-"""Stage 1, nsd: the published files -> trial table, betas, pictures, captions and ROI labels of one subject.
+"""Stage 1, nsd: the published files -> trial table, betas, images, captions and ROI labels of one subject.
 
 In:  datasets.*.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.*.captions
 Out: results/{subject}/nsd/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json};

@@ -43,7 +43,7 @@ use rule stage1 as recon with:
         shards=of_shards("recon", "<results>/{subject}/shards/recon/{span}.h5"),
         like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("<results>/{subject}/recon"),
+        images=directory("<results>/{subject}/recon"),
         manifest="<results>/{subject}/recon_manifest.tsv",
     log:
         "<results>/{subject}/logs/recon.log",

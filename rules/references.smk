@@ -1,4 +1,4 @@
-"""Stage 6, references: pictures that no decoder can do worse than, or better.
+"""Stage 6, references: images that no decoder can do worse than, or better.
 
 In:  results/{subject}/nsd/stimuli_{split}.h5, results/{subject}/features/vdvae_test.h5, the VDVAE, the autoencoder
 Out: results/{subject}/references/{mean_image, vdvae, autoencoder} and their manifests
@@ -12,7 +12,7 @@ rule mean_image:
         train="<results>/{subject}/nsd/stimuli_train.h5",
         test="<results>/{subject}/nsd/stimuli_test.h5",
     output:
-        pictures=directory(f"{REFERENCE}mean_image"),
+        images=directory(f"{REFERENCE}mean_image"),
         manifest=f"{REFERENCE}mean_image_manifest.tsv",
     log:
         "<results>/{subject}/logs/mean_image.log",
@@ -49,7 +49,7 @@ use rule stage1 as vdvae_reference with:
         ),
         like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory(f"{REFERENCE}vdvae"),
+        images=directory(f"{REFERENCE}vdvae"),
         manifest=f"{REFERENCE}vdvae_manifest.tsv",
     log:
         "<results>/{subject}/logs/vdvae_reference.log",
@@ -91,7 +91,7 @@ use rule stage1 as autoencoder_reference with:
         ),
         like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory(f"{REFERENCE}autoencoder"),
+        images=directory(f"{REFERENCE}autoencoder"),
         manifest=f"{REFERENCE}autoencoder_manifest.tsv",
     log:
         "<results>/{subject}/logs/autoencoder_reference.log",

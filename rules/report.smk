@@ -1,4 +1,4 @@
-"""Stage 7, report: one page that opens offline, with all subjects' pictures, scores and how they were made.
+"""Stage 7, report: one page that opens offline, with all subjects' images, scores and how they were made.
 
 In:  results/{subject}/{nsd, stage1, recon, variants, metrics or ablations, retrieval, benchmarks}
 Out: results/{report.html, costs.csv}
@@ -53,7 +53,7 @@ rule report:
         retrieval=of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
         accuracy=of_subjects("<results>/{subject}/accuracy"),
         tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
-        pictures=of_subjects(*map(folder, COLUMNS)),
+        images=of_subjects(*map(folder, COLUMNS)),
         manifests=of_subjects(*(f"{folder(each)}_manifest.tsv" for each in COLUMNS)),
         regions=of_regions(),
         guidance=of_guidance(),

@@ -1,4 +1,4 @@
-"""Stage 6, roi: what regions code and contribute: optimal pictures, perturbations, lesions, weights.
+"""Stage 6, roi: what regions code and contribute: optimal images, perturbations, lesions, weights.
 
 In:  results/{subject}/{nsd, features, ridge/kernel.h5, brain, volumes}, the networks of stages 4 and 5, a judge
 Out: results/{subject}/{optimal, perturbed, contributions, weights, roi}, results/average/{optimal, roi}
@@ -53,7 +53,7 @@ rule optimal_average:
         "../workflow_scripts/optimal_average.py"
 
 
-rule optimal_pictures:
+rule optimal_images:
     input:
         vdvae="<results>/{who}/optimal/vdvae.h5",
         text="<results>/{who}/optimal/clip_text.h5",
@@ -65,12 +65,12 @@ rule optimal_pictures:
     output:
         stage1=directory("<results>/{who}/optimal/stage1"),
         stage1_manifest="<results>/{who}/optimal/stage1_manifest.tsv",
-        pictures=directory("<results>/{who}/optimal/pictures"),
-        manifest="<results>/{who}/optimal/pictures_manifest.tsv",
+        images=directory("<results>/{who}/optimal/images"),
+        manifest="<results>/{who}/optimal/images_manifest.tsv",
     log:
-        "<results>/{who}/logs/optimal_pictures.log",
+        "<results>/{who}/logs/optimal_images.log",
     benchmark:
-        "<results>/{who}/benchmarks/optimal_pictures.tsv"
+        "<results>/{who}/benchmarks/optimal_images.tsv"
     conda:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
@@ -82,13 +82,13 @@ rule optimal_pictures:
         batch_size=cfg.compute.batch_size.recon,
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
-        n_pictures=cfg.roi.pictures,
+        n_images=cfg.roi.images,
         numbered=True,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("roi_pictures.py", backbones="versatile_diffusion"),
+        code=code("roi_images.py", backbones="versatile_diffusion"),
     script:
-        "../workflow_scripts/roi_pictures.py"
+        "../workflow_scripts/roi_images.py"
 
 
 rule perturbed:
@@ -119,7 +119,7 @@ rule perturbed:
         "../workflow_scripts/perturbed.py"
 
 
-use rule optimal_pictures as perturbed_pictures with:
+use rule optimal_images as perturbed_images with:
     input:
         vdvae="<results>/{subject}/perturbed/vdvae.h5",
         text="<results>/{subject}/perturbed/clip_text.h5",
@@ -131,19 +131,19 @@ use rule optimal_pictures as perturbed_pictures with:
     output:
         stage1=directory("<results>/{subject}/perturbed/stage1"),
         stage1_manifest="<results>/{subject}/perturbed/stage1_manifest.tsv",
-        pictures=directory("<results>/{subject}/perturbed/pictures"),
-        manifest="<results>/{subject}/perturbed/pictures_manifest.tsv",
+        images=directory("<results>/{subject}/perturbed/images"),
+        manifest="<results>/{subject}/perturbed/images_manifest.tsv",
     log:
-        "<results>/{subject}/logs/perturbed_pictures.log",
+        "<results>/{subject}/logs/perturbed_images.log",
     benchmark:
-        "<results>/{subject}/benchmarks/perturbed_pictures.tsv"
+        "<results>/{subject}/benchmarks/perturbed_images.tsv"
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
-        n_pictures=1,
+        n_images=1,
         numbered=False,
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("roi_pictures.py", backbones="versatile_diffusion"),
+        code=code("roi_images.py", backbones="versatile_diffusion"),
 
 
 rule optimal_seen:
@@ -151,8 +151,8 @@ rule optimal_seen:
         train="<results>/{subject}/nsd/stimuli_train.h5",
         test="<results>/{subject}/nsd/stimuli_test.h5",
         captions="<results>/{subject}/nsd/captions.json",
-        optimal="<results>/{subject}/optimal/pictures",
-        optimal_manifest="<results>/{subject}/optimal/pictures_manifest.tsv",
+        optimal="<results>/{subject}/optimal/images",
+        optimal_manifest="<results>/{subject}/optimal/images_manifest.tsv",
         recon="<results>/{subject}/recon",
         recon_manifest="<results>/{subject}/recon_manifest.tsv",
         weights=lambda wildcards: judge_weights([cfg.roi.judge]),
@@ -238,13 +238,13 @@ rule ridge_weights:
 
 rule roi:
     input:
-        optimal="<results>/{subject}/optimal/pictures",
-        optimal_manifest="<results>/{subject}/optimal/pictures_manifest.tsv",
+        optimal="<results>/{subject}/optimal/images",
+        optimal_manifest="<results>/{subject}/optimal/images_manifest.tsv",
         stage1="<results>/{subject}/optimal/stage1",
         stage1_manifest="<results>/{subject}/optimal/stage1_manifest.tsv",
         seen="<results>/{subject}/optimal/seen",
-        perturbed="<results>/{subject}/perturbed/pictures",
-        perturbed_manifest="<results>/{subject}/perturbed/pictures_manifest.tsv",
+        perturbed="<results>/{subject}/perturbed/images",
+        perturbed_manifest="<results>/{subject}/perturbed/images_manifest.tsv",
         contributions=expand(
             "<results>/{{subject}}/contributions/{feature}", feature=FEATURES
         ),
@@ -275,8 +275,8 @@ rule roi:
 rule roi_average:
     input:
         subjects=of_subjects("<results>/{subject}/roi"),
-        optimal="<results>/average/optimal/pictures",
-        optimal_manifest="<results>/average/optimal/pictures_manifest.tsv",
+        optimal="<results>/average/optimal/images",
+        optimal_manifest="<results>/average/optimal/images_manifest.tsv",
         stage1="<results>/average/optimal/stage1",
         stage1_manifest="<results>/average/optimal/stage1_manifest.tsv",
     output:

@@ -1,4 +1,4 @@
-"""Stage 4, stage1: predicted VDVAE latents -> first guesses of the pictures.
+"""Stage 4, stage1: predicted VDVAE latents -> first guesses of the images.
 
 In:  results/{subject}/ridge/vdvae_test.h5, the VDVAE
 Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
@@ -37,7 +37,7 @@ rule stage1:
         shards=of_shards("stage1", "<results>/{subject}/shards/stage1/{span}.h5"),
         like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("<results>/{subject}/stage1"),
+        images=directory("<results>/{subject}/stage1"),
         manifest="<results>/{subject}/stage1_manifest.tsv",
     log:
         "<results>/{subject}/logs/stage1.log",
@@ -49,6 +49,6 @@ rule stage1:
         mem_mb=more(1000),
         runtime=more(30),
     params:
-        code=code("gather_pictures.py"),
+        code=code("gather_images.py"),
     script:
-        "../workflow_scripts/gather_pictures.py"
+        "../workflow_scripts/gather_images.py"

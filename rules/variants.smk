@@ -43,7 +43,7 @@ use rule stage1 as variant with:
         ),
         like=["<results>/{subject}/nsd/stimuli_test.h5"],
     output:
-        pictures=directory("<results>/{subject}/variants/{variant}/recon"),
+        images=directory("<results>/{subject}/variants/{variant}/recon"),
         manifest="<results>/{subject}/variants/{variant}/recon_manifest.tsv",
     log:
         "<results>/{subject}/logs/variant_{variant}.log",

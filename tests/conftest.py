@@ -34,7 +34,7 @@ def finished(tmp_path_factory):
             write_checkout(checkout)
             run = snakemake(checkout, "--cores", "2")
             assert run.returncode == 0, run.stderr
-            assert "dataset toy, sub01: pictures in results/sub01/recon" in run.stderr
+            assert "dataset toy, sub01: images in results/sub01/recon" in run.stderr
             done.touch()
     return checkout
 

@@ -12,7 +12,7 @@ from scipy.io import savemat
 
 AFFINE = np.array([[-1.8, 0, 0, 80], [0, 1.8, 0, -100], [0, 0, 1.8, -70], [0, 0, 0, 1]])
 ATLASES = ("prf-visualrois", "prf-eccrois", "floc-faces", "floc-words", "floc-places", "floc-bodies", "streams")
-N_PICTURES = 73_000
+N_IMAGES = 73_000
 
 
 class Tree(NamedTuple):
@@ -46,25 +46,25 @@ def write_tree(
     n_test: int = 8,
     formats: Sequence[str] = ("nii.gz", "hdf5"),
     betas: Callable[[int, np.ndarray], np.ndarray] | None = None,
-    pictures: Mapping[int, np.ndarray] | None = None,
-    picture_size: int = 425,
+    images: Mapping[int, np.ndarray] | None = None,
+    image_size: int = 425,
     captions: Mapping[int, Sequence[str]] | None = None,
     captions_format: str = "json",
     seed: int = 0,
 ) -> Tree:
-    """Write the tree of one subject who sees `n_train` + `n_test` pictures over and over, in random order.
+    """Write the tree of one subject who sees `n_train` + `n_test` images over and over, in random order.
 
     `betas(session_number, nsd_id of its trials)` gives a volume (x, y, z, trials); without it, it is int16 noise over a
-    random response per picture. `pictures` and `captions` are by 0-based id, which `toy_ids` tells beforehand; ids
+    random response per image. `images` and `captions` are by 0-based id, which `toy_ids` tells beforehand; ids
     without one get a random one.
     """
     root, rng = Path(root), np.random.default_rng(seed)
-    images = _subject_images(seed)
+    lists = _subject_lists(seed)
     ranks = _shown_ranks(seed, n_train, n_test)
     n_trials = sessions * trials_per_session
     ordering = np.resize(ranks, 30_000)
     ordering[:n_trials] = rng.permutation(np.resize(rng.permutation(ranks), n_trials))
-    rank, nsd_id = ordering[:n_trials], images[subject - 1, ordering[:n_trials] - 1] - 1
+    rank, nsd_id = ordering[:n_trials], lists[subject - 1, ordering[:n_trials] - 1] - 1
 
     name = f"subj{subject:02d}"
     tree = Tree(
@@ -79,7 +79,7 @@ def write_tree(
     )
     for path in (tree.expdesign, tree.betas / "any", tree.brick, tree.captions):
         path.parent.mkdir(parents=True, exist_ok=True)
-    savemat(tree.expdesign, {"masterordering": ordering[None], "subjectim": images, "sharedix": images[:1, :1000]})
+    savemat(tree.expdesign, {"masterordering": ordering[None], "subjectim": lists, "sharedix": lists[:1, :1000]})
     response = {each: rng.normal(0, 300, shape) for each in np.unique(nsd_id).tolist()}
     for number in range(1, sessions + 1):
         shown = nsd_id[(number - 1) * trials_per_session : number * trials_per_session]
@@ -89,14 +89,14 @@ def write_tree(
         else:
             volume = betas(number, shown)
         write_session(tree, number, volume, formats)
-    _write_pictures(tree.brick, response, pictures or {}, picture_size, rng)
-    _write_captions(tree.captions, {each: (captions or {}).get(each, [f"picture {each}"]) for each in response})
+    _write_images(tree.brick, response, images or {}, image_size, rng)
+    _write_captions(tree.captions, {each: (captions or {}).get(each, [f"image {each}"]) for each in response})
     return tree
 
 
 def toy_ids(seed: int = 0, subject: int = 1, n_train: int = 16, n_test: int = 8) -> list[int]:
     """The 0-based ids that `write_tree` shows, in no order."""
-    return (_subject_images(seed)[subject - 1, _shown_ranks(seed, n_train, n_test) - 1] - 1).tolist()
+    return (_subject_lists(seed)[subject - 1, _shown_ranks(seed, n_train, n_test) - 1] - 1).tolist()
 
 
 def write_session(tree: Tree, number: int, volume: np.ndarray, formats: Sequence[str] = ("nii.gz", "hdf5")) -> None:
@@ -108,9 +108,9 @@ def write_session(tree: Tree, number: int, volume: np.ndarray, formats: Sequence
             file.create_dataset("betas", data=volume.T, chunks=(len(volume.T), 1, 1, 1))
 
 
-def _subject_images(seed: int) -> np.ndarray:
+def _subject_lists(seed: int) -> np.ndarray:
     """(8, 10000) 1-based ids: 1000 that all subjects share, then 9000 of their own."""
-    ids = np.random.default_rng([seed, 1]).permutation(N_PICTURES).astype(np.int32) + 1
+    ids = np.random.default_rng([seed, 1]).permutation(N_IMAGES).astype(np.int32) + 1
     return np.concatenate([np.tile(ids[:1000], (8, 1)), ids[1000:].reshape(8, 9000)], axis=1)
 
 
@@ -137,16 +137,16 @@ def _write_rois(folder: Path, shape: tuple[int, int, int], rng: np.random.Genera
     return general > 0
 
 
-def _write_pictures(path: Path, ids, pictures: Mapping[int, np.ndarray], size: int, rng: np.random.Generator) -> None:
-    """The brick of all pictures, of which only those shown take space; several subjects share it."""
+def _write_images(path: Path, ids, images: Mapping[int, np.ndarray], size: int, rng: np.random.Generator) -> None:
+    """The brick of all images, of which only those shown take space; several subjects share it."""
     with h5py.File(path, "a") as file:
-        shape = N_PICTURES, size, size, 3
+        shape = N_IMAGES, size, size, 3
         brick = file.require_dataset("imgBrick", shape, np.uint8, exact=True, chunks=(1, size, size, 3))
         tile = -(-size // 8)
         for each in ids:
             coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
             random = coarse.repeat(tile, 0).repeat(tile, 1)[:size, :size]
-            brick[each] = pictures.get(each, random)
+            brick[each] = images.get(each, random)
 
 
 def _write_captions(path: Path, captions: Mapping[int, Sequence[str]]) -> None:
@@ -157,6 +157,6 @@ def _write_captions(path: Path, captions: Mapping[int, Sequence[str]]) -> None:
         rows = [f'{each},"{text}"' for each, texts in captions.items() for text in texts]
         path.write_text("\n".join(["nsd_id,caption", *rows, ""]))
     else:
-        curated = np.lib.format.open_memmap(path, "w+", "<U32", (N_PICTURES, 5))
+        curated = np.lib.format.open_memmap(path, "w+", "<U32", (N_IMAGES, 5))
         for each, texts in captions.items():
             curated[each, : len(texts)] = texts

@@ -13,7 +13,7 @@ TOWER = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "nu
 
 
 def tower() -> ClipTaps:
-    """Pictures of 8 pixels, 5 tokens; weights larger than at birth, for features that differ."""
+    """Images of 8 pixels, 5 tokens; weights larger than at birth, for features that differ."""
     torch.manual_seed(1)
     model = CLIPVisionModelWithProjection(CLIPVisionConfig(image_size=8, patch_size=4, projection_dim=4, **TOWER))
     with torch.no_grad():

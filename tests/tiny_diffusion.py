@@ -96,7 +96,7 @@ def golden_codec():
 
 @functools.cache
 def small_models(text_dim=TEXT_SHAPE[1]):
-    """A denoiser of latents 4 x 8 x 8 and a codec of pictures of 16 pixels, both random; never written to."""
+    """A denoiser of latents 4 x 8 x 8 and a codec of images of 16 pixels, both random; never written to."""
     torch.manual_seed(0)
     denoiser = DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "cross_attention_dim": text_dim})
     codec = Codec(autoencoder([8, 16], norm_num_groups=4, scaling_factor=0.5))
@@ -135,6 +135,6 @@ def save_part(folder, model):
 
 
 def contexts(n, seed=0):
-    """Text and vision embeddings of n pictures, as predicted ones come."""
+    """Text and vision embeddings of n images, as predicted ones come."""
     rng = np.random.default_rng(seed)
     return tuple(rng.standard_normal((n, *shape), np.float32) for shape in (TEXT_SHAPE, VISION_SHAPE))

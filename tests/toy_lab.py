@@ -60,7 +60,7 @@ class Lab(NamedTuple):
 
 
 def write_lab(root: Path, seed: int = 0) -> Lab:
-    """Two sessions: every picture twice, then the test pictures a third time, and a blank trial."""
+    """Two sessions: every image twice, then the test images a third time, and a blank trial."""
     rng = np.random.default_rng(seed)
     names = [f"set/{number:02d}.png" for number in range(N_TRAIN + N_TEST)]
     test = names[-N_TEST:]

@@ -118,7 +118,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def planned(checkout: Path, *targets: str) -> set[str]:
-    """What a dry run would do: rule names, with the feature or the set of pictures for rules that have one.
+    """What a dry run would do: rule names, with the feature or the set of images for rules that have one.
 
     A stage, its shards and what subjects share of it are one.
     """
@@ -129,7 +129,7 @@ def planned(checkout: Path, *targets: str) -> set[str]:
     named = {
         (
             name.removesuffix("_shard").removeprefix("shared_"),
-            *re.findall(r"(?:feature|pictures|variant)=([\w.]+)", block),
+            *re.findall(r"(?:feature|images|variant)=([\w.]+)", block),
         )
         for name, block in jobs
     }

@@ -15,7 +15,7 @@ def autoencode(rows: slice) -> None:
         images, nsd_id = stimuli[rows], nsd_id[rows]
     batch_size, seed = snakemake.resources.batch_size, cfg["recon.seed"]
     returned = img2img.autoencode(images, models, nsd_id=nsd_id, seed=seed, batch_size=batch_size)
-    shards.save_pictures(snakemake.output[0], progress(returned, len(nsd_id), "pictures"), nsd_id)
+    shards.save_images(snakemake.output[0], progress(returned, len(nsd_id), "images"), nsd_id)
 
 
 with job(snakemake), devices.enough_memory("recon"):

@@ -1,4 +1,4 @@
-"""Stage 6: brain correlation of sets of pictures, region by region, as a table and a plot."""
+"""Stage 6: brain correlation of sets of images, region by region, as a table and a plot."""
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import rois
@@ -11,7 +11,7 @@ with job(snakemake):
     with hdf5.opening(inputs.kernel) as kernel:
         mean, std = kernel["betas_mean"][...], kernel["betas_std"][...]
     found = {
-        pictures: brain_correlation.compare(
+        images: brain_correlation.compare(
             predicted,
             inputs.betas,
             masks,
@@ -20,7 +20,7 @@ with job(snakemake):
             n_resamples=cfg["metrics.bootstrap"],
             seed=cfg["metrics.control_seed"],
         )
-        for pictures, predicted in zip(snakemake.params.sets, inputs.predicted, strict=True)
+        for images, predicted in zip(snakemake.params.sets, inputs.predicted, strict=True)
     }
     with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()

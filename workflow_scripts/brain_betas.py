@@ -1,4 +1,4 @@
-"""Stage 6: the betas that a folder of pictures predicts, by the kernel that predicts those of the stimuli."""
+"""Stage 6: the betas that a folder of images predicts, by the kernel that predicts those of the stimuli."""
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.decoding import ridge
@@ -7,9 +7,9 @@ from brain_diffuser.workflow.job import job
 with job(snakemake):
     inputs = snakemake.input
     kernel = ridge.load_kernel(inputs.kernel)
-    opened = [hdf5.reading(path, by_columns=True) for path in (inputs.train, inputs.pictures)]
-    with opened[0] as train, opened[1] as (pictures, nsd_id):
-        kernel = kernel._replace(test=ridge.rows(kernel, hdf5.Rows(*train), pictures), test_id=nsd_id)
+    opened = [hdf5.reading(path, by_columns=True) for path in (inputs.train, inputs.images)]
+    with opened[0] as train, opened[1] as (images, nsd_id):
+        kernel = kernel._replace(test=ridge.rows(kernel, hdf5.Rows(*train), images), test_id=nsd_id)
     ridge.predict(
         kernel,
         inputs.betas,

@@ -1,4 +1,4 @@
-"""Stage 6: CLIP-vision of a folder of pictures, as of the stimuli."""
+"""Stage 6: CLIP-vision of a folder of images, as of the stimuli."""
 
 from brain_diffuser.artifacts import image_files
 from brain_diffuser.features import extract
@@ -9,7 +9,7 @@ from brain_diffuser.workflow.job import job, progress
 with job(snakemake), devices.enough_memory("features"):
     cfg, params = snakemake.params.cfg, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    ids, made = image_files.read_folder(snakemake.input.pictures, snakemake.input.manifest)
+    ids, made = image_files.read_folder(snakemake.input.images, snakemake.input.manifest)
     extract.store(
         "clip_vision",
         extract.load_clip_vision(params.model, device=device, dtype=dtype),
@@ -19,5 +19,5 @@ with job(snakemake), devices.enough_memory("features"):
         batch_size=snakemake.resources.batch_size,
         storage=cfg["features.storage"],
         progress=progress,
-        picture_size=weights.picture_size(params.diffusion),
+        image_size=weights.image_size(params.diffusion),
     )

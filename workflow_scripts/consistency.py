@@ -10,9 +10,9 @@ from brain_diffuser.workflow.job import job
 with job(snakemake):
     cfg, inputs, params = snakemake.params.cfg["metrics"], snakemake.input, snakemake.params
     device, _ = devices.choose(snakemake.resources.device, "float32")
-    repeats = [image_files.read_folder(*pair) for pair in zip(inputs.pictures, inputs.manifests, strict=True)]
+    repeats = [image_files.read_folder(*pair) for pair in zip(inputs.images, inputs.manifests, strict=True)]
     with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
-        for path, (ids, _) in zip(inputs.pictures, repeats, strict=True):
+        for path, (ids, _) in zip(inputs.images, repeats, strict=True):
             hdf5.check_aligned(inputs.stimuli, nsd_id, path, ids)
         seen = stimuli[:]
     made = [images for _, images in repeats]

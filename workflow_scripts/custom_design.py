@@ -1,4 +1,4 @@
-"""Stage 1: which trial of a custom dataset showed which stimulus, which stimuli train and test, and their pictures."""
+"""Stage 1: which trial of a custom dataset showed which stimulus, which stimuli train and test, and their images."""
 
 from brain_diffuser.data import custom, nsd_design
 from brain_diffuser.workflow.job import job

@@ -1,4 +1,4 @@
-"""Demo: the experiment's design, the pictures and the captions, as NSD publishes them."""
+"""Demo: the experiment's design, the images and the captions, as NSD publishes them."""
 
 from functools import partial
 
@@ -20,5 +20,5 @@ with job(snakemake):
         ids,
         demo["demo.seed"],
         workers=snakemake.threads,
-        progress=partial(progress, total=len(ids), what="pictures"),
+        progress=partial(progress, total=len(ids), what="images"),
     )

@@ -13,7 +13,7 @@ def extract(rows: slice) -> None:
     if snakemake.params.diffusion:
         from brain_diffuser.models.diffusion import weights
 
-        options["picture_size"] = weights.picture_size(snakemake.params.diffusion)
+        options["image_size"] = weights.image_size(snakemake.params.diffusion)
     features_extract.extract(
         feature,
         features_extract.FEATURES[feature].load(snakemake.params.model, device=device, dtype=dtype),

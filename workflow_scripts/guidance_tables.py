@@ -1,4 +1,4 @@
-"""Stage 6: guided pictures beside unguided ones, as tables and as a sheet."""
+"""Stage 6: guided images beside unguided ones, as tables and as a sheet."""
 
 from pathlib import Path
 
@@ -28,9 +28,9 @@ with job(snakemake):
         "grid": guidance_effect.grid(rows, params.grid),
         "consistency": guidance_effect.beside(repeated),
     }
-    made = [image_files.read_folder(*pair) for pair in zip(inputs.pictures, inputs.manifests, strict=True)]
+    made = [image_files.read_folder(*pair) for pair in zip(inputs.images, inputs.manifests, strict=True)]
     with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
-        for path, (ids, _) in zip(inputs.pictures, made, strict=True):
+        for path, (ids, _) in zip(inputs.images, made, strict=True):
             hdf5.check_aligned(inputs.stimuli, nsd_id, path, ids)
         shown = range(min(params.n_stimuli, len(nsd_id)))
         sheet = [(stimuli[row], *(images[row] for _, images in made)) for row in shown]
@@ -40,4 +40,4 @@ with job(snakemake):
         for name, table in tables.items():
             if table:
                 write_csv(folder / f"{name}.csv", tuple(table[0]), (row.values() for row in table))
-        figures.contact_sheet(sheet, titles, groups=1).save(folder / "pictures.png")
+        figures.contact_sheet(sheet, titles, groups=1).save(folder / "images.png")

@@ -1,4 +1,4 @@
-"""Haxby et al. 2001: blocks of the recording as betas, pictures that stand in for stimuli, all looked through."""
+"""Haxby et al. 2001: blocks of the recording as betas, images that stand in for stimuli, all looked through."""
 
 import shutil
 
@@ -16,7 +16,7 @@ with job(snakemake):
     volumes = np.asarray(nib.load(inputs.bold).dataobj)[np.asarray(mask.dataobj) > 0].T.astype(np.float64)
     blocks = haxby.block_means(volumes, *haxby.read_labels(inputs.labels), cfg["haxby.shift"])
     haxby.write_betas(made.betas, blocks, mask)
-    haxby.write_pictures(made.stimuli, blocks)
+    haxby.write_images(made.stimuli, blocks)
     haxby.write_tables(made.trials, made.captions, blocks, cfg["haxby.test_runs"])
     with hdf5.atomic(made.mask) as partial:
         shutil.copyfile(inputs.mask, partial)

@@ -1,4 +1,4 @@
-"""Haxby et al. 2001: how many blocks are identified among eight categories, by betas, features and pictures."""
+"""Haxby et al. 2001: how many blocks are identified among eight categories, by betas, features and images."""
 
 import numpy as np
 
@@ -35,8 +35,8 @@ with job(snakemake):
                 blocks, true[feature], haxby_runs.flat(predicted)
             )
         for place, stage in enumerate(("first guesses", "reconstructions")):
-            ids, images = image_files.read_folder(inputs.pictures[2 * at + place], inputs.manifests[2 * at + place])
-            hdf5.check_aligned(inputs.betas[0], blocks.betas.nsd_id, inputs.pictures[2 * at + place], ids)
+            ids, images = image_files.read_folder(inputs.images[2 * at + place], inputs.manifests[2 * at + place])
+            hdf5.check_aligned(inputs.betas[0], blocks.betas.nsd_id, inputs.images[2 * at + place], ids)
             for name, judge in known.items():
                 made = haxby_runs.only(judge.features(images))
                 named[f"{stage}, by {name}", labels] = haxby_runs.identify(blocks, judged[name], made)

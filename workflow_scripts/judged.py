@@ -1,4 +1,4 @@
-"""Stage 6: the metrics of one judge for a folder of pictures, and what they are worth without the brain."""
+"""Stage 6: the metrics of one judge for a folder of images, and what they are worth without the brain."""
 
 from brain_diffuser.artifacts import shards
 from brain_diffuser.evaluation import metrics, registry, scores, statistics

@@ -1,4 +1,4 @@
-"""Stage 6: a judge's features of a shard of pictures, and of the stimuli that they were made of."""
+"""Stage 6: a judge's features of a shard of images, and of the stimuli that they were made of."""
 
 from brain_diffuser.artifacts import hdf5, image_files, shards
 from brain_diffuser.evaluation import perceptual
@@ -12,9 +12,9 @@ def look(rows: slice) -> None:
     judge = perceptual.load(
         snakemake.wildcards.judge, params.cfg["metrics.protocol"], params.judges, params.clip, device
     )
-    ids, made = image_files.read_folder(inputs.pictures, inputs.manifest, rows)
+    ids, made = image_files.read_folder(inputs.images, inputs.manifest, rows)
     with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
-        hdf5.check_aligned(inputs.stimuli, nsd_id[rows], inputs.pictures, ids)
+        hdf5.check_aligned(inputs.stimuli, nsd_id[rows], inputs.images, ids)
         seen = stimuli[rows]
     shards.save_parts(snakemake.output[0], [judge.features(seen), judge.features(made)], ids)
 

@@ -8,5 +8,5 @@ with job(snakemake):
         mean = image_files.mean(images)
     with hdf5.reading(snakemake.input.test) as (_, nsd_id):
         image_files.write_folder(
-            snakemake.output.pictures, snakemake.output.manifest, ((each, mean) for each in nsd_id.tolist())
+            snakemake.output.images, snakemake.output.manifest, ((each, mean) for each in nsd_id.tolist())
         )

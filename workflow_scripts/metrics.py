@@ -1,4 +1,4 @@
-"""Stage 6: the tables of some sets of pictures."""
+"""Stage 6: the tables of some sets of images."""
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.evaluation import scores

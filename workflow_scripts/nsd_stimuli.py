@@ -1,4 +1,4 @@
-"""Stage 1: the pictures of one split, in the order of its betas."""
+"""Stage 1: the images of one split, in the order of its betas."""
 
 from brain_diffuser.data import nsd_design
 from brain_diffuser.workflow.job import job

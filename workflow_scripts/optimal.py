@@ -1,4 +1,4 @@
-"""Regions: the features of the picture that each region answers to most."""
+"""Regions: the features of the image that each region answers to most."""
 
 import numpy as np
 

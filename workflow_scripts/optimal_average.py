@@ -1,4 +1,4 @@
-"""Regions: the features of optimal pictures, averaged over subjects."""
+"""Regions: the features of optimal images, averaged over subjects."""
 
 from brain_diffuser.regions import optimal_patterns
 from brain_diffuser.workflow.job import job

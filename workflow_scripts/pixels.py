@@ -1,4 +1,4 @@
-"""Stage 6: the pixel metrics of a folder of pictures, and what they are worth without the brain."""
+"""Stage 6: the pixel metrics of a folder of images, and what they are worth without the brain."""
 
 from brain_diffuser.artifacts import hdf5, image_files
 from brain_diffuser.evaluation import metrics, scores, statistics
@@ -6,9 +6,9 @@ from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     cfg, inputs = snakemake.params.cfg, snakemake.input
-    ids, made = image_files.read_folder(inputs.pictures, inputs.manifest)
+    ids, made = image_files.read_folder(inputs.images, inputs.manifest)
     with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
-        hdf5.check_aligned(inputs.stimuli, nsd_id, inputs.pictures, ids)
+        hdf5.check_aligned(inputs.stimuli, nsd_id, inputs.images, ids)
         seen = stimuli[:]
     assigned = statistics.circle(len(ids), cfg["metrics.control_seed"])
     own, control = (

@@ -22,7 +22,7 @@ def reconstruct(rows: slice) -> None:
         **cfg["recon"],
     )
     made = progress(made, len(decoded.nsd_id), "reconstructions")
-    shards.save_pictures(snakemake.output[0], made, decoded.nsd_id)
+    shards.save_images(snakemake.output[0], made, decoded.nsd_id)
 
 
 with job(snakemake), devices.enough_memory("recon"):

@@ -20,8 +20,8 @@ FIGURES = {
 }
 # What results/{subject}/roi holds, in the order of the page; the folder of the average has some of it.
 EXHIBITS = {
-    "optimal.png": "optimal pictures of each region (rest: no response), and of as many voxels drawn at random",
-    "seen.csv": "how probable it is to the judge that the optimal pictures show each category",
+    "optimal.png": "optimal images of each region (rest: no response), and of as many voxels drawn at random",
+    "seen.csv": "how probable it is to the judge that the optimal images show each category",
     "judge.csv": "share of test stimuli, and of their reconstructions, that the judge puts where they belong",
     "perturbed.png": "a stimulus' response with a region's raised or lowered, in standard deviations; same noise",
     "decoding.svg": "accuracy from one region alone, and with it set to its mean; grey: range of as many random voxels",
@@ -30,7 +30,7 @@ EXHIBITS = {
     "lesions.csv": "lesions",
     "weights.svg": "how much higher a region's weights rank for CLIP than for VDVAE, percentiles among all voxels",
     "weights.csv": "weights",
-    "brain_correlation.svg": "brain correlation: betas predicted from pictures against measured betas",
+    "brain_correlation.svg": "brain correlation: betas predicted from images against measured betas",
     "brain_correlation.csv": "brain correlation",
     "mosaic_encoding_accuracy.png": "encoding accuracy",
     "glass_encoding_accuracy.png": "encoding accuracy, through the brain",
@@ -39,7 +39,7 @@ EXHIBITS = {
 }
 # The same of results/{subject}/guidance.
 GUIDANCE = {
-    "pictures.png": "the first test stimuli, guided and unguided",
+    "images.png": "the first test stimuli, guided and unguided",
     "comparison.csv": "guided sets: mean score, in brackets the 95 % interval of its difference from the unguided set",
     "grid.csv": "difference from the reconstruction by guidance's strength, kappa, and share of guided steps, eta",
     "consistency.csv": "repeats with other seeds: how much they resemble each other and their stimulus",
@@ -70,8 +70,8 @@ with job(snakemake):
             name=name,
             stimuli=Path(inputs.stimuli[place]),
             captions=Path(inputs.captions[place]),
-            pictures={
-                column: (Path(inputs.pictures[n_columns * place + at]), Path(inputs.manifests[n_columns * place + at]))
+            images={
+                column: (Path(inputs.images[n_columns * place + at]), Path(inputs.manifests[n_columns * place + at]))
                 for at, column in enumerate(params.columns)
             },
             per_image={column: Path(inputs.tables[place]) / f"per_image_{column}.csv" for column in params.columns},

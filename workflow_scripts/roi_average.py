@@ -1,4 +1,4 @@
-"""Regions: optimal pictures of the subjects' average, and the tables of all subjects with their standard errors."""
+"""Regions: optimal images of the subjects' average, and the tables of all subjects with their standard errors."""
 
 from pathlib import Path
 

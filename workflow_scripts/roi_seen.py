@@ -1,4 +1,4 @@
-"""Regions: which category a judge sees in optimal pictures, and how well it sees it in stimuli and reconstructions."""
+"""Regions: which category a judge sees in optimal images, and how well it sees it in stimuli and reconstructions."""
 
 import json
 from pathlib import Path
@@ -41,4 +41,4 @@ with job(snakemake):
         rows = zip(named, counts, *(np.round(each, 3).tolist() for each in recalled), strict=True)
         tables.write_csv(folder / "judge.csv", header, rows)
         rows = ((file, *row) for file, row in zip(files, classify(features["optimal"]).round(4).tolist(), strict=True))
-        tables.write_csv(folder / "seen.csv", ("picture", *named), rows)
+        tables.write_csv(folder / "seen.csv", ("image", *named), rows)

@@ -18,7 +18,7 @@ def guess(rows: slice) -> None:
         **cfg["stage1"],
     )
     made = progress(guesses, len(latents.nsd_id), "first guesses")
-    shards.save_pictures(snakemake.output[0], made, latents.nsd_id)
+    shards.save_images(snakemake.output[0], made, latents.nsd_id)
 
 
 with job(snakemake), devices.enough_memory("stage1"):

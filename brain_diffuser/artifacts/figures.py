@@ -19,9 +19,9 @@ def contact_sheet(
     cell: int = 128,
     groups: int = 3,
 ) -> Image.Image:
-    """A page of examples: one row of pictures per stimulus under column titles, the caption below its row.
+    """A page of examples: one row of images per stimulus under column titles, the caption below its row.
 
-    Rows run down a group, then down the next; groups stand side by side. `cell` is a picture's side in pixels; pictures
+    Rows run down a group, then down the next; groups stand side by side. `cell` is an image's side in pixels; images
     that are not square keep their proportions.
     """
     captions = captions or [""] * len(rows)
@@ -51,8 +51,8 @@ def contact_sheet(
                 draw.text((centre, margin + place * line_height), line, fill="black", font=title_font, anchor="ma")
         for place, row in enumerate(range(group * rows_per_group, min((group + 1) * rows_per_group, len(rows)))):
             top = margin + title_height + place * row_height
-            for column, picture in enumerate(rows[row]):
-                scaled = ImageOps.pad(Image.fromarray(picture), (cell, cell), Image.Resampling.BICUBIC, "white")
+            for column, image in enumerate(rows[row]):
+                scaled = ImageOps.pad(Image.fromarray(image), (cell, cell), Image.Resampling.BICUBIC, "white")
                 sheet.paste(scaled, (left + column * (cell + gap), top))
             caption = _fit(captions[row], caption_font, group_width)
             draw.text((left, top + cell + gap), caption, fill=(90, 90, 90), font=caption_font)

@@ -57,7 +57,7 @@ def create(
     """The dataset `values` to be filled by blocks of rows or columns; the file has its name once the block ends well.
 
     Stored as (stimuli, features) in C order, so that blocks of columns stream whatever the axes are; with
-    `flatten=False` as it is, one row per chunk (pictures). `axes` names all but the first; `attrs` is kept as JSON.
+    `flatten=False` as it is, one row per chunk (images). `axes` names all but the first; `attrs` is kept as JSON.
     `by_columns` if whole columns will be written: chunks then pass whole, which is three times faster.
 
     Raises ValueError: as many ids as rows are needed.

@@ -1,4 +1,4 @@
-"""Folders of PNG pictures named by stimulus, their manifest, resizing, and contact sheets."""
+"""Folders of PNG images named by stimulus, their manifest, resizing, and contact sheets."""
 
 import csv
 import hashlib
@@ -19,41 +19,41 @@ MANIFEST_COLUMNS = ("file", "nsd_id", "sha256")
 
 
 def file_name(nsd_id: int | np.integer) -> str:
-    """Name of a stimulus' picture inside its folder; 0-based id, five digits."""
+    """Name of a stimulus' image inside its folder; 0-based id, five digits."""
     return f"nsd{int(nsd_id):05d}.png"
 
 
 def write_folder(
     folder: str | Path,
     manifest: str | Path,
-    pictures: Iterable[tuple[int | np.integer, UInt8[np.ndarray, "_ _ 3"]]],
+    images: Iterable[tuple[int | np.integer, UInt8[np.ndarray, "_ _ 3"]]],
     names: Iterable[str] | None = None,
 ) -> None:
-    """Write one PNG per (nsd_id, picture), in order, and a TSV manifest with one sha256 per file.
+    """Write one PNG per (nsd_id, image), in order, and a TSV manifest with one sha256 per file.
 
     Without `names` (with the ending) a file is named by its nsd_id.
 
-    Pictures are streamed into a hidden sibling that takes the folder's name once all are there; an earlier folder stays
+    Images are streamed into a hidden sibling that takes the folder's name once all are there; an earlier folder stays
     until then. The manifest comes last, so a manifest always describes a complete folder.
 
-    Raises ValueError: an nsd_id, or a name, comes twice; no picture at all.
+    Raises ValueError: an nsd_id, or a name, comes twice; no image at all.
     """
     rows: dict[str, tuple[str, int, str]] = {}
     given = iter(names) if names is not None else None
     with hdf5.atomic(folder) as partial:
         partial.mkdir(parents=True, exist_ok=True)
-        for nsd_id, picture in pictures:
+        for nsd_id, image in images:
             name = next(given) if given else file_name(nsd_id)
             if name in rows:
                 found = f"{name} of nsd_id {nsd_id}" if given else f"nsd_id {nsd_id}"
-                raise ValueError(f"{Path(folder).name}: {found} comes twice; expected one picture per stimulus.")
+                raise ValueError(f"{Path(folder).name}: {found} comes twice; expected one image per stimulus.")
             png = io.BytesIO()
-            Image.fromarray(picture).save(png, format="PNG")
+            Image.fromarray(image).save(png, format="PNG")
             (partial / name).write_bytes(png.getvalue())
             rows[name] = (name, int(nsd_id), hashlib.sha256(png.getvalue()).hexdigest())
         if not rows:
             raise ValueError(
-                f"{Path(folder).name}: got 0 pictures; expected one per stimulus. Rerun the stage before it."
+                f"{Path(folder).name}: got 0 images; expected one per stimulus. Rerun the stage before it."
             )
     with hdf5.atomic(manifest) as partial, open(partial, "w", newline="") as stream:
         writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
@@ -62,7 +62,7 @@ def write_folder(
 
 
 def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
-    """(file, nsd_id, sha256) of every picture, in order."""
+    """(file, nsd_id, sha256) of every image, in order."""
     with open(manifest, newline="") as stream:
         header, *rows = csv.reader(stream, delimiter="\t")
     if tuple(header) != MANIFEST_COLUMNS:
@@ -73,9 +73,9 @@ def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
 def read_folder(
     folder: str | Path, manifest: str | Path, rows: slice = hdf5.ALL
 ) -> tuple[Int32[np.ndarray, " stimuli"], UInt8[np.ndarray, "stimuli height width 3"]]:
-    """The ids and pictures that the manifest lists, in its order, or some; each file is checked against its sha256.
+    """The ids and images that the manifest lists, in its order, or some; each file is checked against its sha256.
 
-    Raises FileNotFoundError: a listed picture is missing. ValueError: a picture was changed, or sizes differ.
+    Raises FileNotFoundError: a listed image is missing. ValueError: an image was changed, or sizes differ.
     """
     listed = read_manifest(manifest)[rows]
     images = None
@@ -83,32 +83,32 @@ def read_folder(
         path = Path(folder) / name
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} is missing; {Path(manifest).name} lists it among {len(listed)} pictures. "
+                f"{path} is missing; {Path(manifest).name} lists it among {len(listed)} images. "
                 f"Rerun the stage that writes {Path(folder).name}."
             )
         png = path.read_bytes()
         found = hashlib.sha256(png).hexdigest()
         if found != digest:
             raise ValueError(
-                f"{path} has sha256 {found[:12]}..., {Path(manifest).name} says {digest[:12]}...; the picture changed. "
+                f"{path} has sha256 {found[:12]}..., {Path(manifest).name} says {digest[:12]}...; the image changed. "
                 f"Rerun the stage that writes {Path(folder).name}."
             )
-        picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         if images is None:
-            images = np.empty((len(listed), *picture.shape), np.uint8)
-        if picture.shape != images.shape[1:]:
+            images = np.empty((len(listed), *image.shape), np.uint8)
+        if image.shape != images.shape[1:]:
             raise ValueError(
-                f"{path} is {picture.shape[:2]} pixels, the pictures before it {images.shape[1:3]}; expected one size. "
+                f"{path} is {image.shape[:2]} pixels, the images before it {images.shape[1:3]}; expected one size. "
                 f"Rerun the stage that writes {Path(folder).name}."
             )
-        images[row] = picture
+        images[row] = image
     if images is None:
-        raise ValueError(f"{manifest} lists 0 pictures; expected one per stimulus. Rerun the stage that writes it.")
+        raise ValueError(f"{manifest} lists 0 images; expected one per stimulus. Rerun the stage that writes it.")
     return np.array([nsd_id for _, nsd_id, _ in listed], np.int32), images
 
 
 def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndarray, "height width 3"]:
-    """The mean of pictures, taken one at a time."""
+    """The mean of images, taken one at a time."""
     total, n_images = np.zeros(()), 0
     for image in images:
         total, n_images = total + image, n_images + 1
@@ -118,7 +118,7 @@ def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndar
 def resize(
     images: UInt8[np.ndarray, "images height width 3"], size: int | tuple[int, int], resample: str = "bicubic"
 ) -> UInt8[np.ndarray, "images new_height new_width 3"]:
-    """Pictures squashed to `size` pixels (a number means a square, a pair is height, width).
+    """Images squashed to `size` pixels (a number means a square, a pair is height, width).
 
     Filter: PIL's, which widens its kernel when it shrinks (antialias); torch and OpenCV differ and change every metric.
     """

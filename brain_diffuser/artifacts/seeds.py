@@ -1,4 +1,4 @@
-"""Random numbers that belong to a picture: neither batch size, nor order, nor a resumed job changes a draw."""
+"""Random numbers that belong to an image: neither batch size, nor order, nor a resumed job changes a draw."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def generator(seed: int, nsd_id: int | np.integer, stream: str) -> torch.Generator:
-    """The CPU generator of one picture for one purpose, `stream`; no two streams share numbers."""
+    """The CPU generator of one image for one purpose, `stream`; no two streams share numbers."""
     digest = hashlib.blake2b(f"{seed}/{stream}/{nsd_id}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
@@ -18,7 +18,7 @@ def generator(seed: int, nsd_id: int | np.integer, stream: str) -> torch.Generat
 def normal(
     seed: int, nsd_ids: Sequence[int] | Int[np.ndarray, " batch"], stream: str, shape: Sequence[int]
 ) -> Float[Tensor, "batch ..."]:
-    """Standard normal numbers of `shape` for every picture, drawn on the CPU so that devices agree."""
+    """Standard normal numbers of `shape` for every image, drawn on the CPU so that devices agree."""
     return torch.stack([torch.randn(*shape, generator=generator(seed, nsd_id, stream)) for nsd_id in nsd_ids])
 
 

@@ -27,17 +27,17 @@ def make(span: str, like: str | Path, out_path: str | Path, write: Callable[[sli
         hdf5.save(out_path, np.empty((0, 1), np.uint8), np.empty(0, np.int32))
 
 
-def save_pictures(
+def save_images(
     path: str | Path,
     made: Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]],
     nsd_id: Int32[np.ndarray, " stimuli"],
 ) -> None:
-    """Write a shard of pictures, which come in the order of `nsd_id`, at least one."""
+    """Write a shard of images, which come in the order of `nsd_id`, at least one."""
     _, first = next(made)
     with hdf5.create(path, (len(nsd_id), *first.shape), np.uint8, nsd_id, flatten=False) as images:
         images[0] = first
-        for row, (_, picture) in enumerate(made, 1):
-            images[row] = picture
+        for row, (_, image) in enumerate(made, 1):
+            images[row] = image
 
 
 Parts = Mapping[str, Float[np.ndarray, "stimuli _"]]
@@ -70,10 +70,10 @@ def load_parts(
     return nsd_id, [dict(zip(widths, np.split(each, ends[:-1], axis=1), strict=True)) for each in sets]
 
 
-def pictures(
+def images(
     paths: Sequence[str | Path], like: Sequence[str | Path]
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
-    """(nsd_id, picture) of all shards in order.
+    """(nsd_id, image) of all shards in order.
 
     Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
     """

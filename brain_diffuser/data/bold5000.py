@@ -1,8 +1,8 @@
-"""BOLD5000, release 2.0: the trials table of a subject in the plain layout, from its list of picture names.
+"""BOLD5000, release 2.0: the trials table of a subject in the plain layout, from its list of image names.
 
 Source: Chang et al. 2019, Scientific Data 6, 49, and the release notes of version 2.0: betas in one NIfTI file for each
 session, {subject}_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-01.nii.gz, runs of 37 trials, {subject}_imgnames.txt with the
-picture of each trial through all sessions. Not tried on the published files.
+image of each trial through all sessions. Not tried on the published files.
 """
 
 import re
@@ -17,11 +17,11 @@ TRIALS_PER_RUN = 37
 
 
 def trials(names: str | Path, betas: Sequence[str], ids: Mapping[str, int]) -> list[custom.Trial]:
-    """A trial for each name, in order; pictures shown more than once are the test.
+    """A trial for each name, in order; images shown more than once are the test.
 
-    Names are matched with the files of pictures by their last part, without folder.
+    Names are matched with the files of images by their last part, without folder.
 
-    Raises ValueError: as many names as trials in the betas are needed; a name that fits no picture, or two; a file of
+    Raises ValueError: as many names as trials in the betas are needed; a name that fits no image, or two; a file of
     betas without a session.
     """
     shown = [PurePosixPath(line.strip()).name for line in _lines(names)]
@@ -32,8 +32,8 @@ def trials(names: str | Path, betas: Sequence[str], ids: Mapping[str, int]) -> l
     if unknown:
         found = len(by_name.get(unknown[0], ()))
         raise ValueError(
-            f"{names} names {unknown[0]}, which is the name of {found} pictures (and {len(unknown) - 1} more "
-            "names); expected 1, so complete the folder of pictures"
+            f"{names} names {unknown[0]}, which is the name of {found} images (and {len(unknown) - 1} more "
+            "names); expected 1, so complete the folder of images"
         )
     sessions = list(_sessions(betas))
     if len(sessions) != len(shown):

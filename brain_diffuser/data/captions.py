@@ -11,13 +11,13 @@ from jaxtyping import Int32
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import nifti
 
-N_PICTURES = 73_000  # rows of the picture brick and of the curated captions
+N_IMAGES = 73_000  # rows of the image brick and of the curated captions
 
 
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> dict[int, list[str]]:
     """The non-empty captions of each stimulus, in the file's order.
 
-    From `COCO_73k_annots_curated.npy` (a row per picture), a .json ({"nsd_id": [captions]}), or a .csv (a row per
+    From `COCO_73k_annots_curated.npy` (a row per image), a .json ({"nsd_id": [captions]}), or a .csv (a row per
     caption, below the header nsd_id,caption).
 
     Raises FileNotFoundError, ValueError: unreadable, of the wrong length, a stimulus is missing or has no caption.
@@ -27,12 +27,12 @@ def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> di
     if path.suffix not in readers:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected captions in {', '.join(readers)}.")
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; expected the captions of the pictures.")
+        raise FileNotFoundError(f"{path} is missing; expected the captions of the images.")
     known = readers[path.suffix](path)
     captions = {}
     for each in nsd_id.tolist():
         if isinstance(known, dict) and each not in known:
-            raise ValueError(f"{path} has captions of {len(known)} pictures and lacks nsd_id {each}. Add it.")
+            raise ValueError(f"{path} has captions of {len(known)} images and lacks nsd_id {each}. Add it.")
         captions[each] = [text for text in (str(text).strip() for text in known[each]) if text]
         if not captions[each]:
             raise ValueError(f"{path}: all captions of nsd_id {each} are empty; expected at least 1. Add one.")
@@ -46,13 +46,13 @@ def write_captions(path: str | Path, captions: Mapping[int, list[str]]) -> None:
 
 
 def _captions_npy(path: Path) -> np.ndarray:
-    """The curated captions, a row of fixed-width texts per picture; left on disk."""
+    """The curated captions, a row of fixed-width texts per image; left on disk."""
     try:
         captions = np.load(path, mmap_mode="r", allow_pickle=False)
     except nifti.UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as an array of texts ({error}). Download it again.") from error
-    if captions.dtype.kind != "U" or captions.ndim != 2 or len(captions) != N_PICTURES:
-        raise ValueError(f"{path} is {captions.dtype} {captions.shape}; expected texts, {N_PICTURES} rows by captions.")
+    if captions.dtype.kind != "U" or captions.ndim != 2 or len(captions) != N_IMAGES:
+        raise ValueError(f"{path} is {captions.dtype} {captions.shape}; expected texts, {N_IMAGES} rows by captions.")
     return captions
 
 

@@ -1,7 +1,7 @@
 """Stage 1: a dataset in the plain layout of docs/your_data.md -> betas, stimuli and captions of one subject.
 
-Rows of betas are trials, in the order of the trials table. A stimulus is the path of its picture below the folder of
-pictures (BIDS: stim_file); its nsd_id is its rank among all pictures there, in the order of their names.
+Rows of betas are trials, in the order of the trials table. A stimulus is the path of its image below the folder of
+images (BIDS: stim_file); its nsd_id is its rank among all images there, in the order of their names.
 """
 
 import csv
@@ -40,7 +40,7 @@ NONE = "none"
 NO_CAPTION = "no caption"  # the same for all stimuli, so that it tells nothing of any
 
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
 VOLUMES = (".nii", ".nii.gz")
@@ -161,8 +161,8 @@ def sessions(trials: Sequence[Trial]) -> list[tuple[str, range]]:
 
 
 def stimulus_ids(folder: str | Path) -> dict[str, int]:
-    """stim_file -> nsd_id of every picture below a folder."""
-    paths = (path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES and path.is_file())
+    """stim_file -> nsd_id of every image below a folder."""
+    paths = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
     return {name: number for number, name in enumerate(sorted(path.relative_to(folder).as_posix() for path in paths))}
 
 
@@ -268,8 +268,8 @@ def n_voxels(path: Path) -> int:
         return 0 if betas.affine is not None else betas.values.shape[1]
 
 
-def copy_pictures(folder: str | Path, path: str | Path, nsd_id: np.ndarray, names: Mapping[int, str]) -> None:
-    """Copy pictures to an artifact, one at a time; grey ones become RGB of equal values."""
+def copy_images(folder: str | Path, path: str | Path, nsd_id: np.ndarray, names: Mapping[int, str]) -> None:
+    """Copy images to an artifact, one at a time; grey ones become RGB of equal values."""
     with Image.open(Path(folder, names[int(nsd_id[0])])) as image:
         width, height = image.size
     axes = ("height", "width", "rgb")

@@ -27,10 +27,10 @@ PNG_DEPTH = 24  # byte of a PNG file that has its bits per channel
 def problems(
     subjects: Sequence[custom.Files], stimuli: str | Path, captions: str | Path | None, constant_voxels: str = "error"
 ) -> Iterator[str]:
-    """A sentence for every problem of a dataset; betas and pictures are read from end to end."""
+    """A sentence for every problem of a dataset; betas and images are read from end to end."""
     ids = custom.stimulus_ids(stimuli)
     if not ids:
-        yield f"{stimuli} has no picture; expected files that end in {', '.join(custom.PICTURES)}"
+        yield f"{stimuli} has no image; expected files that end in {', '.join(custom.IMAGES)}"
     used: dict[str, None] = {}
     splits: dict[tuple[str, str], set[str]] = {}
     for files in subjects:
@@ -47,7 +47,7 @@ def problems(
             yield from _of_betas(files, trials, mask, constant_voxels)
             for name, path in files.rois.items():
                 yield from _of_roi(name, path, mask, files.subject)
-    yield from _of_pictures(Path(stimuli), [name for name in used if name in ids])
+    yield from _of_images(Path(stimuli), [name for name in used if name in ids])
     yield from _of_copies(Path(stimuli), ids, splits)
     if captions is not None:
         yield from _of_captions(captions, list(used))
@@ -125,14 +125,14 @@ def _of_trials(path: Path, trials: Sequence[custom.Trial], ids: Mapping[str, int
     if outside:
         yield (
             f"{path} line {_listed(outside)}: stim_file is {trials[outside[0] - 2].stim_file!r}; expected a path below "
-            "the folder of pictures, without .., drive or leading slash"
+            "the folder of images, without .., drive or leading slash"
         )
     unknown = lines(lambda trial: not _is_outside(trial.stim_file) and trial.stim_file not in ids)
     if unknown and ids:
         name = trials[unknown[0] - 2].stim_file
         similar = get_close_matches(name, ids, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "put it there or correct the name"
-        yield f"{path} line {_listed(unknown)}: stim_file {name!r} is not in the folder of pictures; {hint}"
+        yield f"{path} line {_listed(unknown)}: stim_file {name!r} is not in the folder of images; {hint}"
     times = Counter((trial.stim_file, trial.repeat) for _, trial in shown)
     doubled = lines(lambda trial: times[trial.stim_file, trial.repeat] > 1)
     if doubled:
@@ -289,18 +289,18 @@ def _of_roi(name: str, path: Path, mask: nifti.Mask, subject: str) -> Iterator[s
         yield f"{path}: region {name} has no voxel inside the mask of {subject}; mend it, or leave it out of rois"
 
 
-def _of_pictures(folder: Path, names: Sequence[str]) -> Iterator[str]:
-    """Modes, sizes and soundness of pictures."""
+def _of_images(folder: Path, names: Sequence[str]) -> Iterator[str]:
+    """Modes, sizes and soundness of images."""
     sizes: dict[str, tuple[int, int]] = {}
     for name in names:
         sentence = None
         try:
             with Image.open(folder / name) as image:
-                sentence = _of_picture(folder / name, image)
+                sentence = _of_image(folder / name, image)
                 sizes[name] = image.size
                 image.load()
         except UnidentifiedImageError:
-            sentence = f"{folder / name} is no picture that can be read; expected 8-bit RGB or grey, so save it again"
+            sentence = f"{folder / name} is no image that can be read; expected 8-bit RGB or grey, so save it again"
         except (OSError, SyntaxError, ValueError) as error:
             sentence = f"{folder / name} cannot be read to its end ({error}); copy or save it again"
         if sentence:
@@ -312,15 +312,15 @@ def _of_pictures(folder: Path, names: Sequence[str]) -> Iterator[str]:
     if odd:
         width, height = sizes[odd[0]]
         yield (
-            f"{folder}: {_listed(odd)} has another size than the other pictures, {width} x {height} pixels, not "
+            f"{folder}: {_listed(odd)} has another size than the other images, {width} x {height} pixels, not "
             f"{usual[0]} x {usual[1]}; expected one size, so crop or pad to what was on the screen"
         )
     if usual[0] != usual[1]:
-        yield f"{folder} has pictures of {usual[0]} x {usual[1]} pixels; expected squares, so crop or pad them"
+        yield f"{folder} has images of {usual[0]} x {usual[1]} pixels; expected squares, so crop or pad them"
 
 
 def _of_copies(folder: Path, ids: Mapping[str, int], splits: Mapping[tuple[str, str], set[str]]) -> Iterator[str]:
-    """Pictures of a subject's test that are, under another name, among its training."""
+    """Images of a subject's test that are, under another name, among its training."""
     content = {
         name: hashlib.sha256((folder / name).read_bytes()).digest()
         for names in splits.values()
@@ -337,8 +337,8 @@ def _of_copies(folder: Path, ids: Mapping[str, int], splits: Mapping[tuple[str, 
             )
 
 
-def _of_picture(path: Path, image: Image.Image) -> str | None:
-    """Why an open picture would not be shown as it was seen."""
+def _of_image(path: Path, image: Image.Image) -> str | None:
+    """Why an open image would not be shown as it was seen."""
     depth = 8
     if image.format == "PNG":
         with open(path, "rb") as stream:
@@ -348,7 +348,7 @@ def _of_picture(path: Path, image: Image.Image) -> str | None:
     if image.mode not in MODES:
         return f"{path} is {image.mode}; expected 8-bit RGB or grey (L), so convert it"
     if getattr(image, "n_frames", 1) > 1:
-        return f"{path} has {image.n_frames} frames; expected a still picture, so save the frame that was shown"  # pyright: ignore[reportAttributeAccessIssue]
+        return f"{path} has {image.n_frames} frames; expected a still image, so save the frame that was shown"  # pyright: ignore[reportAttributeAccessIssue]
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         return f"{path} is stored rotated (EXIF orientation); turn its pixels and delete the tag"
     return None

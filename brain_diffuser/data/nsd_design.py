@@ -1,6 +1,6 @@
 """Stage 1: the published NSD files -> betas, stimuli, captions and regions of one subject, split into train and test.
 
-Ids are 1-based in nsd_expdesign.mat and 0-based (rows of the picture brick) in everything this module returns.
+Ids are 1-based in nsd_expdesign.mat and 0-based (rows of the image brick) in everything this module returns.
 """
 
 import csv
@@ -20,11 +20,11 @@ from brain_diffuser.data import nifti, nsd_sessions
 logger = logging.getLogger(__name__)
 
 
-N_SHARED = 1000  # the first pictures of every subject's list; the same ones for all, and the test split
+N_SHARED = 1000  # the first images of every subject's list; the same ones for all, and the test split
 
 
 class Stimuli(NamedTuple):
-    """Pictures of a split in the order in which the subject first saw them, with all their 0-based trials."""
+    """Images of a split in the order in which the subject first saw them, with all their 0-based trials."""
 
     nsd_id: Int32[np.ndarray, " stimuli"]
     trials: tuple[Int[np.ndarray, " repeats"], ...]
@@ -33,7 +33,7 @@ class Stimuli(NamedTuple):
 def read_design(
     path: str | Path, subject_number: int, session_numbers: Sequence[int]
 ) -> tuple[Int32[np.ndarray, " trials"], Int32[np.ndarray, " trials"]]:
-    """For each trial of these sessions: the picture's nsd_id, and its 1-based rank in the subject's list.
+    """For each trial of these sessions: the image's nsd_id, and its 1-based rank in the subject's list.
 
     Raises FileNotFoundError, ValueError: not a MAT file, a variable is missing or misshapen, too few trials.
     """
@@ -66,7 +66,7 @@ def read_design(
 
 
 def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, " trials"]) -> dict[str, Stimuli]:
-    """The `train` and `test` stimuli; test are the shared pictures (rank <= 1000).
+    """The `train` and `test` stimuli; test are the shared images (rank <= 1000).
 
     Order of first presentation, so that the test order is the same for every subject.
 
@@ -123,9 +123,9 @@ def read_stimuli(path: str | Path) -> dict[str, Stimuli]:
 
 
 def copy_stimuli(brick_path: str | Path, path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
-    """Copy the pictures of some stimuli from the brick to an artifact, one at a time.
+    """Copy the images of some stimuli from the brick to an artifact, one at a time.
 
-    Raises FileNotFoundError, ValueError: not HDF5, no `imgBrick` of RGB pictures, a picture that is not in it.
+    Raises FileNotFoundError, ValueError: not HDF5, no `imgBrick` of RGB images, an image that is not in it.
     """
     mend = "Download nsd_stimuli.hdf5 again."
     with hdf5.opening(brick_path, mend) as file:
@@ -140,7 +140,7 @@ def copy_stimuli(brick_path: str | Path, path: str | Path, nsd_id: Int32[np.ndar
                 source = int(nsd_id[row])
                 if not 0 <= source < len(brick) or not nifti.is_stored(brick, source):
                     raise ValueError(
-                        f"{brick_path}: imgBrick is {found} and lacks the picture of nsd_id {source}. {mend}"
+                        f"{brick_path}: imgBrick is {found} and lacks the image of nsd_id {source}. {mend}"
                     )
                 try:
                     images[row] = brick[source]

@@ -54,7 +54,7 @@ def bimixco(
     share: Float[Tensor, " batch"],
     temperature: float = MIXCO_TEMPERATURE,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of finding a mixture's two pictures, and of finding a picture's mixtures; `true` is not mixed.
+    """Cross-entropy of finding a mixture's two images, and of finding an image's mixtures; `true` is not mixed.
 
     With all shares 1 this is InfoNCE in both directions.
     Source: equation of BiMixCo in MindEye, Scotti et al. 2023, arXiv 2305.18274.
@@ -67,7 +67,7 @@ def bimixco(
 def soft_clip(
     predicted: Float[Tensor, "batch features"], true: Float[Tensor, "batch features"], temperature: float
 ) -> Float[Tensor, ""]:
-    """Cross-entropy between similarities of predictions with pictures and of pictures among themselves, both ways.
+    """Cross-entropy between similarities of predictions with images and of images among themselves, both ways.
 
     Source: SoftCLIP loss of MindEye, Scotti et al. 2023, arXiv 2305.18274.
     """

@@ -1,4 +1,4 @@
-"""Stage 6: the betas that pictures predict, beside those that were measured while their stimuli were seen."""
+"""Stage 6: the betas that images predict, beside those that were measured while their stimuli were seen."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from brain_diffuser.artifacts import figures, hdf5
 from brain_diffuser.evaluation import decoding_accuracy, metrics, statistics
 
 CEILING = "stimulus"
-"""The set of pictures that are the stimuli themselves."""
-COLUMNS = ("pictures", "region", "voxels", "correlation", "low", "high", "shuffled", "voxelwise_median")
+"""The set of images that are the stimuli themselves."""
+COLUMNS = ("images", "region", "voxels", "correlation", "low", "high", "shuffled", "voxelwise_median")
 SET_WIDTH = 0.13  # inches of a region, for each set
 
 
@@ -62,18 +62,18 @@ def compare(
 
 
 def write(folder: Path, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """brain_correlation.csv, a row for each set of pictures and region, empty where there is no number; its plot."""
+    """brain_correlation.csv, a row for each set of images and region, empty where there is no number; its plot."""
     with open(folder / "brain_correlation.csv", "w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for pictures, rows in found.items():
+        for images, rows in found.items():
             values = ([row[key] for key in COLUMNS[1:]] for row in rows)
-            writer.writerows([pictures, *("" if value != value else value for value in row)] for row in values)
+            writer.writerows([images, *("" if value != value else value for value in row)] for row in values)
     (folder / "brain_correlation.svg").write_text(plot(found), encoding="utf-8")
 
 
 def plot(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """SVG: brain correlation of each region, sets of pictures side by side with intervals, the control in grey."""
+    """SVG: brain correlation of each region, sets of images side by side with intervals, the control in grey."""
     regions = next(iter(found.values()))
     width = max(6, len(regions) * max(0.4, SET_WIDTH * (len(found) + 1)))
     figure = Figure(figsize=(width, 5), layout="constrained")
@@ -81,14 +81,14 @@ def plot(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     axes.axhline(0, color="0.8", linewidth=0.8)
     for place in range(1, len(regions), 2):
         axes.axvspan(place - 0.5, place + 0.5, color="0.96", linewidth=0)
-    for number, (pictures, rows) in enumerate(found.items()):
+    for number, (images, rows) in enumerate(found.items()):
         place = np.arange(len(rows)) + (number + 1) / (len(found) + 1) - 0.5
         own, low, high, shuffled = (
             np.array([float(row[key]) for row in rows]) for key in ("correlation", "low", "high", "shuffled")
         )
-        colour, marker, size = ("k", "_", 9) if pictures == CEILING else (f"C{number}", "o", 4.5)
+        colour, marker, size = ("k", "_", 9) if images == CEILING else (f"C{number}", "o", 4.5)
         axes.vlines(place, low, high, color=colour, linewidth=1.2)
-        axes.plot(place, own, marker, color=colour, markersize=size, label=pictures)
+        axes.plot(place, own, marker, color=colour, markersize=size, label=images)
         last = number == len(found) - 1
         axes.plot(place, shuffled, "_", color="0.6", markersize=6, label="shuffled" if last else None)
     figures.name_regions(axes, regions)

@@ -1,4 +1,4 @@
-"""Stage 6: guided pictures beside those that differ in guidance alone: differences, a grid of settings, repeats."""
+"""Stage 6: guided images beside those that differ in guidance alone: differences, a grid of settings, repeats."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def differences(found: Mapping[str, Judged], against: Mapping[str, str], *, n_re
             gain = -difference if own.kind == metrics.LOWER_IS_BETTER else difference
             rows.append(
                 {
-                    "pictures": guided,
+                    "images": guided,
                     "against": unguided,
                     "metric": own.metric,
                     "mean": round(float(own.scores.mean()), 6),
@@ -41,14 +41,14 @@ def wide(rows: Rows) -> Rows:
     """A row for each guided set, a column for each metric: mean, and in brackets the interval of the difference."""
     table: dict[str, dict[str, Any]] = {}
     for row in rows:
-        line = table.setdefault(row["pictures"], {"pictures": row["pictures"], "against": row["against"]})
+        line = table.setdefault(row["images"], {"images": row["images"], "against": row["against"]})
         line[row["metric"]] = f"{row['mean']:.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
     return list(table.values())
 
 
 def grid(rows: Rows, cells: Sequence[tuple[float, float, str]]) -> Rows:
     """A row for each metric and kappa, a column for each eta: the difference; `cells` are (kappa, eta, guided set)."""
-    at = {(row["pictures"], row["metric"]): row["difference"] for row in rows}
+    at = {(row["images"], row["metric"]): row["difference"] for row in rows}
     named = {(kappa, eta): name for kappa, eta, name in cells}
     kappas, etas = sorted({kappa for kappa, _ in named}), sorted({eta for _, eta in named})
     found = []

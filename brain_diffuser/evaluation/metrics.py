@@ -30,14 +30,14 @@ PIXEL_METRICS = ("pix_corr", "ssim")
 LOWER_IS_BETTER = "distance"
 
 
-MINDEYE_SIZES = 256, 425  # both pictures are shrunk to the first, then widened to the second
+MINDEYE_SIZES = 256, 425  # both images are shrunk to the first, then widened to the second
 
 
 def pixel_metrics(stimuli: Images, reconstructions: Reconstructions, protocol: str) -> dict[str, PerImage]:
     """`pix_corr` and `ssim` of every image.
 
-    PixCorr is Pearson's correlation over all pixels and colours, 0 where a picture has a single value. SSIM is that of
-    the grey pictures in [0, 1], Gaussian window of sigma 1.5, population covariance. Protocols:
+    PixCorr is Pearson's correlation over all pixels and colours, 0 where an image has a single value. SSIM is that of
+    the grey images in [0, 1], Gaussian window of sigma 1.5, population covariance. Protocols:
     - "brain_diffuser": the stimulus as it is, the reconstruction resized to it by PIL's bicubic; the mean over columns
       of their one-dimensional SSIM, which is what scikit-image up to 0.19 made of the paper's call, some hundredths
       above SSIM proper;
@@ -107,7 +107,7 @@ def at_size_of(stimuli: Images, reconstructions: Reconstructions) -> Images:
 def _comparable(
     stimuli: np.ndarray, reconstructions: np.ndarray, protocol: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of pictures of one size in [0, 1]."""
+    """Pairs of images of one size in [0, 1]."""
     for pair in zip(stimuli, reconstructions, strict=True):
         if protocol == "mindeye":
             small, large = MINDEYE_SIZES
@@ -117,9 +117,9 @@ def _comparable(
         yield seen, made
 
 
-def _resize_exactly(picture: np.ndarray, size: int) -> np.ndarray:
-    """PIL's antialiased bilinear resize of a float picture, a colour at a time: as torch's with antialias."""
-    planes = (Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(picture, 2, 0))
+def _resize_exactly(image: np.ndarray, size: int) -> np.ndarray:
+    """PIL's antialiased bilinear resize of a float image, a colour at a time: as torch's with antialias."""
+    planes = (Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(image, 2, 0))
     resized = [np.asarray(plane.resize((size, size), Image.Resampling.BILINEAR)) for plane in planes]
     return np.stack(resized, axis=2).astype(np.float64)
 
@@ -129,7 +129,7 @@ def _ssim(a: np.ndarray, b: np.ndarray):
 
 
 def _ssim_of_columns(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean of `_ssim` of each column as a one-dimensional picture, all columns at once."""
+    """Mean of `_ssim` of each column as a one-dimensional image, all columns at once."""
     radius = 5  # of scikit-image's window of sigma 1.5
     mean_a, mean_b, square_a, square_b, product = (
         gaussian_filter1d(x, 1.5, axis=0, radius=radius)[radius:-radius] for x in (a, b, a * a, b * b, a * b)

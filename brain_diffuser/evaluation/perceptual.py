@@ -1,4 +1,4 @@
-"""Stage 6: the frozen networks of the field's metrics, and how each protocol prepares pictures for them."""
+"""Stage 6: the frozen networks of the field's metrics, and how each protocol prepares images for them."""
 
 import importlib
 from collections.abc import Callable, Iterable
@@ -45,7 +45,7 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES = {
     "alexnet": Architecture("alexnet", {"alexnet_2": "features.4", "alexnet_5": "features.11"}, 256, {}),
-    # the published weights were trained on pictures in [-1, 1]: the network itself turns ImageNet's scale into that
+    # the published weights were trained on images in [-1, 1]: the network itself turns ImageNet's scale into that
     "inception": Architecture(
         "inception_v3", {"inception": "avgpool"}, 342, {"transform_input": True, "init_weights": False}
     ),
@@ -55,7 +55,7 @@ ARCHITECTURES = {
 
 
 class Preparation:
-    """Pictures of any size -> what a network is fed: squashed to a square, in [0, 1], less mean, by standard deviation.
+    """Images of any size -> what a network is fed: squashed to a square, in [0, 1], less mean, by standard deviation.
 
     "brain_diffuser" resizes once, by PIL's bilinear filter, to whole levels. "mindeye" resizes twice in floating point,
     to 256 pixels and from there to the network's own size, both times bilinear and antialiased, as the second MindEye's
@@ -86,8 +86,8 @@ class Preparation:
 
 
 class Judge:
-    """A frozen network that turns pictures into the features of its metrics: `layers` has the layer of each metric,
-    `network` returns {layer: features} of what `prepare` makes of pictures.
+    """A frozen network that turns images into the features of its metrics: `layers` has the layer of each metric,
+    `network` returns {layer: features} of what `prepare` makes of images.
     """
 
     def __init__(
@@ -104,10 +104,10 @@ class Judge:
     def features(
         self, images: UInt8[np.ndarray, "images height width 3"], batch_size: int = 32
     ) -> dict[str, Float[np.ndarray, "images _"]]:
-        """{metric: one row of features per picture}; metrics of one layer share it. `batch_size` changes no more than
+        """{metric: one row of features per image}; metrics of one layer share it. `batch_size` changes no more than
         rounding.
 
-        Memory: AlexNet's two layers 0.74 MB a picture, 0.98 MB under "mindeye"; of the others below 0.01 MB.
+        Memory: AlexNet's two layers 0.74 MB an image, 0.98 MB under "mindeye"; of the others below 0.01 MB.
         """
         found: dict[str, np.ndarray] = {}
         for start in range(0, len(images), batch_size):
@@ -126,7 +126,7 @@ def metrics(judge: str) -> dict[str, str]:
 def load(judge: str, protocol: str, folder: str | Path, clip: str | Path, device: str | torch.device = "cpu") -> Judge:
     """A judge with its published weights: a file in `folder`, CLIP's vision tower in `clip`, or a package's.
 
-    EfficientNet-Lite0 is no judge of either protocol and prepares pictures in its own way under both.
+    EfficientNet-Lite0 is no judge of either protocol and prepares images in its own way under both.
 
     Raises FileNotFoundError: weights or torchvision are missing. ValueError: weights of another network; no such judge
     or protocol. OSError: torchvision does not fit torch.
@@ -158,7 +158,7 @@ def _load_efficientnet_lite(protocol: str, clip: str | Path, device: str | torch
 
 
 def _load_clip(protocol: str, clip: str | Path, device: str | torch.device) -> Judge:
-    """CLIP's pooled and projected picture, in float32; its pixels, mean and deviation as its folder says."""
+    """CLIP's pooled and projected image, in float32; its pixels, mean and deviation as its folder says."""
     from brain_diffuser.models.clip import (
         ClipVision,  # transformers takes seconds to import: only for who asks for CLIP
     )

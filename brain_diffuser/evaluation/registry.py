@@ -7,11 +7,11 @@ from typing import NamedTuple
 from brain_diffuser.models import model_files
 
 PROTOCOLS = ("brain_diffuser", "mindeye")
-"""Whose preparation of pictures and whose weights the judges have: see judges.py."""
+"""Whose preparation of images and whose weights the judges have: see judges.py."""
 
 
 class PublishedJudge(NamedTuple):
-    """A network that judges pictures: its metrics, and the file that is published for each protocol."""
+    """A network that judges images: its metrics, and the file that is published for each protocol."""
 
     metrics: dict[str, str]
     checkpoints: dict[str, str]

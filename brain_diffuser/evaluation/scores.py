@@ -20,7 +20,7 @@ CHANCE = {"two_way": 0.5}
 
 
 class PerImage(NamedTuple):
-    """A metric of every image, and of every image with another stimulus' picture; `kind` says how to read it."""
+    """A metric of every image, and of every image with another stimulus' image; `kind` says how to read it."""
 
     metric: str
     kind: str
@@ -29,7 +29,7 @@ class PerImage(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """All metrics of a set of pictures."""
+    """All metrics of a set of images."""
 
     nsd_id: Int32[np.ndarray, " stimuli"]
     metrics: list[PerImage]
@@ -46,7 +46,7 @@ def write_per_image(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"], fou
 
 
 def read_per_image(paths: Sequence[str | Path]) -> Judged:
-    """What `write_per_image` wrote about one set of pictures, judge by judge.
+    """What `write_per_image` wrote about one set of images, judge by judge.
 
     Raises ValueError: another file; judges that saw other images.
     """
@@ -69,15 +69,15 @@ def read_per_image(paths: Sequence[str | Path]) -> Judged:
 
 
 def summarise(found: Mapping[str, Judged], *, protocol: str, n_resamples: int, seed: int) -> list[dict[str, Any]]:
-    """A row for each set of pictures and metric: mean, 95 % interval over images, the same of the shuffled control."""
+    """A row for each set of images and metric: mean, 95 % interval over images, the same of the shuffled control."""
     rows = []
-    for pictures, judged in found.items():
+    for images, judged in found.items():
         for metric, kind, scores, shuffled in judged.metrics:
             low, high = statistics.interval(scores, n_resamples, seed)
             shuffled_low, shuffled_high = statistics.interval(shuffled, n_resamples, seed)
             rows.append(
                 {
-                    "pictures": pictures,
+                    "images": images,
                     "metric": metric,
                     "protocol": protocol,
                     "n": len(scores),
@@ -95,10 +95,10 @@ def summarise(found: Mapping[str, Judged], *, protocol: str, n_resamples: int, s
 
 
 def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Judged]) -> None:
-    """scores.csv and scores.json, tidy; per_image_{pictures}.csv, a column per metric."""
+    """scores.csv and scores.json, tidy; per_image_{images}.csv, a column per metric."""
     tables.write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
     (folder / "scores.json").write_text(json.dumps(list(rows), indent=1))
-    for pictures, judged in found.items():
+    for images, judged in found.items():
         columns = [judged.nsd_id.tolist(), *(each.scores.round(6).tolist() for each in judged.metrics)]
         header = ("nsd_id", *(each.metric for each in judged.metrics))
-        tables.write_csv(folder / f"per_image_{pictures}.csv", header, zip(*columns, strict=True))
+        tables.write_csv(folder / f"per_image_{images}.csv", header, zip(*columns, strict=True))

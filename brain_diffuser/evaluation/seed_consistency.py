@@ -32,7 +32,7 @@ def of_features(
 def of_pixels(repeats: Sequence[np.ndarray], stimuli: np.ndarray, protocol: str) -> dict[str, dict[str, PerImage]]:
     """The same for each pixel metric; bias and variance are those of the pixels and come with `pix_corr`.
 
-    The pictures are resized to the stimuli for bias and variance.
+    The images are resized to the stimuli for bias and variance.
     """
     pairs = [metrics.pixel_metrics(a, b, protocol) for a, b in combinations(repeats, 2)]
     own = [metrics.pixel_metrics(stimuli, each, protocol) for each in repeats]

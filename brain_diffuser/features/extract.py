@@ -24,10 +24,10 @@ def vdvae(
     posterior: Literal["mean", "sample"] = "mean",
     seed: int = 0,
 ) -> Float32[Tensor, "batch latents"]:
-    """The model's leading latents, from pictures squashed to its size with an antialiased bilinear filter.
+    """The model's leading latents, from images squashed to its size with an antialiased bilinear filter.
 
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference, which draws posterior samples
-    without a seed: a sample belongs to its picture, and the posterior's mean has no noise to regress.
+    without a seed: a sample belongs to its image, and the posterior's mean has no noise to regress.
     """
     n_latents = model.config.n_latents
     resized = torch.from_numpy(image_files.resize(images, model.config.image_size, "bilinear")).to(model.device)
@@ -43,10 +43,10 @@ def clip_vision(
     nsd_id: Int32[np.ndarray, " batch"],
     model: Callable[[np.ndarray], Tensor],
     *,
-    picture_size: int = 512,
+    image_size: int = 512,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Embeddings of pictures as the reconstruction will be: at the codec's size (px), then resized by CLIP's rule."""
-    return model(image_files.resize(images, picture_size, "bilinear"))
+    """Embeddings of images as the reconstruction will be: at the codec's size (px), then resized by CLIP's rule."""
+    return model(image_files.resize(images, image_size, "bilinear"))
 
 
 def clip_taps(
@@ -55,18 +55,18 @@ def clip_taps(
     model: Callable[[np.ndarray, Sequence[int]], Tensor],
     *,
     blocks: Sequence[int],
-    picture_size: int = 512,
+    image_size: int = 512,
 ) -> Float[Tensor, "batch blocks tokens dim"]:
-    """MLP outputs of some of CLIP's blocks, of pictures as the guided ones will be: at the codec's size (px)."""
-    return model(image_files.resize(images, picture_size, "bilinear"), blocks)
+    """MLP outputs of some of CLIP's blocks, of images as the guided ones will be: at the codec's size (px)."""
+    return model(image_files.resize(images, image_size, "bilinear"), blocks)
 
 
 def clip_text(
     captions: Sequence[Sequence[str]], nsd_id: Int32[np.ndarray, " batch"], model: Callable[[list[str]], Tensor]
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Mean embedding of each picture's captions."""
+    """Mean embedding of each image's captions."""
     embeddings = model(list(chain.from_iterable(captions)))
-    return torch.stack([of_picture.mean(0) for of_picture in embeddings.split([len(found) for found in captions])])
+    return torch.stack([of_image.mean(0) for of_image in embeddings.split([len(found) for found in captions])])
 
 
 def load_clip_vision(clip: str | Path, **options: Any) -> Any:
@@ -144,7 +144,7 @@ def store(
     progress: Callable[[Iterable[Any], int, str], Iterable[Any]] = silent,
     **options: Any,
 ) -> None:
-    """Write one feature of some rows of pictures, or of their captions; `options` are those of its function here.
+    """Write one feature of some rows of images, or of their captions; `options` are those of its function here.
 
     Memory: one batch of inputs and of their features.
 

@@ -26,7 +26,7 @@ def load_versatile_diffusion(
     models = weights.load(folder, device, dtype)
     read_text = clip.ClipText.load(clip_folder, device=device)
     read_vision = clip.ClipVision.load(clip_folder, device=device)
-    return Backbone(models, clip.unconditional(read_text, read_vision, img2img.picture_size(*models)))
+    return Backbone(models, clip.unconditional(read_text, read_vision, img2img.image_size(*models)))
 
 
 def load_stable_diffusion(

@@ -11,10 +11,10 @@ N_TRAINING_STEPS = 1000
 
 
 class Step(NamedTuple):
-    """One step of a batch of pictures, for one who changes the noise that it takes."""
+    """One step of a batch of images, for one who changes the noise that it takes."""
 
     rows: slice
-    """which of all pictures"""
+    """which of all images"""
     place: int
     """0 is the first of n_steps"""
     n_steps: int

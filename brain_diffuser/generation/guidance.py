@@ -1,7 +1,7 @@
 """Steers a sampler towards wanted features: NeuralDiffuser's guidance, for any denoiser, decoder and features.
 
 Each of the first steps adds s kappa grad D to the noise it takes: s^2 is the step's share of noise, D the distance
-between the features of the picture that the step expects and the wanted ones, grad that by the latents.
+between the features of the image that the step expects and the wanted ones, grad that by the latents.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ X0 = Literal["standard", "blend", "released"]
 
 
 class Wanted(NamedTuple):
-    """Features to come near, one row per picture, and what each of their layers and dimensions counts."""
+    """Features to come near, one row per image, and what each of their layers and dimensions counts."""
 
     features: Float[np.ndarray, "stimuli layers tokens dim"]
     layers: Float[np.ndarray, "stimuli layers"]
@@ -110,14 +110,14 @@ def distance(
     layers: Float[Tensor, "batch layers"],
     dims: Float[Tensor, "layers tokens dim"],
 ) -> Float[Tensor, " batch"]:
-    """sum_l layers_l sum_d dims_ld (found_ld - wanted_ld)^2 of each picture: dims makes it a mean over d."""
+    """sum_l layers_l sum_d dims_ld (found_ld - wanted_ld)^2 of each image: dims makes it a mean over d."""
     return (layers * (dims * (found - wanted).square()).sum((2, 3))).sum(1)
 
 
 def expected_latents(
     x: Float[Tensor, "batch ..."], eps: Float[Tensor, "batch ..."], alpha_bar: float, x0: X0
 ) -> Float[Tensor, "batch ..."]:
-    """The latents whose picture is compared.
+    """The latents whose image is compared.
 
     With a^2 = alpha_bar, s^2 = 1 - alpha_bar: "standard" (x - s eps) / a; "blend" s of it and 1 - s of x; "released" as
     blend, but with (x - s^2 eps) / a, as the released program has it.
@@ -135,11 +135,11 @@ def gradient(
     x0: X0 = "standard",
     noise_in: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "batch ..."]:
-    """Of every picture's distance by its x; `pull(latents, row)` is that by the latents of one picture.
+    """Of every image's distance by its x; `pull(latents, row)` is that by the latents of one image.
 
-    In two parts, which is the same: from the distance to the latents, picture by picture, each graph freed at once;
+    In two parts, which is the same: from the distance to the latents, image by image, each graph freed at once;
     then through the denoiser, `noise_in`. Without it the noise `eps` in x counts as constant.
-    Memory: one picture's decoder and features, or, later, the batch's denoiser.
+    Memory: one image's decoder and features, or, later, the batch's denoiser.
     """
     latents = expected_latents(x, eps, alpha_bar, x0).detach()
     pulls = torch.cat([pull(latents[row : row + 1], row) for row in range(len(x))])
@@ -150,18 +150,18 @@ def gradient(
 
 
 def rms(values: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-    """Of each picture, in a shape that multiplies it."""
+    """Of each image, in a shape that multiplies it."""
     return values.square().mean(tuple(range(1, values.ndim)), keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)
 class Guide:
-    """The noise that a step takes, changed so that the picture's features come nearer to the wanted ones.
+    """The noise that a step takes, changed so that the image's features come nearer to the wanted ones.
 
     The first int(n_steps eta) steps are guided. `kappa` is the gradient's factor ("absolute"), or the share that the
-    change has of classifier-free guidance's, both as rms of a picture's numbers ("relative"). Numbers of the gradient
+    change has of classifier-free guidance's, both as rms of an image's numbers ("relative"). Numbers of the gradient
     larger than `grad_clip` times their rms are cut to it; 0 cuts none. `sag_scale` adds self-attention guidance to all
-    steps. No picture's guidance depends on the others. With kappa or eta 0, and without self-attention guidance, a step
+    steps. No image's guidance depends on the others. With kappa or eta 0, and without self-attention guidance, a step
     takes bit for bit what it would.
 
     Source: Li, Wu & Chen 2024, arXiv 2402.13809; relative steps: Yu et al. 2023, arXiv 2303.09833; self-attention
@@ -170,7 +170,7 @@ class Guide:
 
     wanted: Wanted
     see: Callable[[Tensor], Tensor]
-    """latents of a picture -> its features; gradients must pass"""
+    """latents of an image -> its features; gradients must pass"""
     kappa: float = 1.0
     kappa_is: Literal["relative", "absolute"] = "relative"
     eta: float = 0.2
@@ -213,13 +213,13 @@ class Guide:
         return self.kappa * rms(step.eps - step.unconditional) * unit
 
     def distance(self, latents: Float[Tensor, "1 ..."], row: int) -> Float[Tensor, ""]:
-        """Of one picture to the wanted features of a row."""
+        """Of one image to the wanted features of a row."""
         wanted, layers = (torch.from_numpy(each[row : row + 1]).to(latents) for each in self.wanted[:2])
         return distance(self.see(latents), wanted, layers, torch.from_numpy(self.wanted.dims).to(latents))[0]
 
 
 def self_attention(step: Step, mid_block: nn.Module | None) -> Float[Tensor, "batch channels height width"]:
-    """The unconditional noise, less that of a picture whose most attended places were blurred.
+    """The unconditional noise, less that of an image whose most attended places were blurred.
 
     The attention is that of the mid block; of a dual one the mean of both its transformers'. Two passes of the UNet.
 

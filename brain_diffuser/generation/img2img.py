@@ -45,8 +45,8 @@ def load(
     return Decoded(text.nsd_id, guesses, text.values, vision)
 
 
-def picture_size(denoiser: Denoiser, codec: Codec) -> int:
-    """Side in pixels of the pictures that both networks were trained on, 512 for the published ones."""
+def image_size(denoiser: Denoiser, codec: Codec) -> int:
+    """Side in pixels of the images that both networks were trained on, 512 for the published ones."""
     return denoiser.latent_shape[-1] * codec.downscale
 
 
@@ -66,16 +66,16 @@ def reconstruct(
     noise_at: Literal["paper", "scheduler"] = "paper",
     batch_size: int = 1,
     steer: Callable[[ddim.Step], Tensor] | None = None,
-) -> Iterator[tuple[int, UInt8[np.ndarray, "picture_height picture_width 3"]]]:
-    """(nsd_id, picture), in the order of the rows; the defaults are the paper's.
+) -> Iterator[tuple[int, UInt8[np.ndarray, "image_height image_width 3"]]]:
+    """(nsd_id, image), in the order of the rows; the defaults are the paper's.
 
     The first guess, noised to a share `strength` of the schedule, is denoised under both embeddings, the text's
     counting `text_weight`; without vision (None) under the text's alone, and that is 1. Without first guesses (None)
-    every picture starts from noise and takes all steps. Every draw depends on the seed and the nsd_id alone. Latents
+    every image starts from noise and takes all steps. Every draw depends on the seed and the nsd_id alone. Latents
     and the sampler are float32 whatever the networks compute in. `steer` gives the noise that each step takes.
 
     Raises ValueError: embeddings of another CLIP; a setting out of range; latents that are not finite.
-    Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded per picture, and batched.
+    Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded per image, and batched.
     """
     told = {"text": text} if vision is None else {"text": text, "vision": vision}
     for kind, predicted, unguided in zip(told, told.values(), unconditional, strict=True):
@@ -98,7 +98,7 @@ def reconstruct(
         return ddim.add_noise(latents, noise, alpha_bars[ddim.noise_timestep(taken, noise_at)])
 
     @torch.no_grad()
-    def reconstruct_batch(rows: slice) -> UInt8[np.ndarray, "batch picture_height picture_width 3"]:
+    def reconstruct_batch(rows: slice) -> UInt8[np.ndarray, "batch image_height image_width 3"]:
         contexts = []
         for predicted, unguided in zip(told.values(), unconditional, strict=True):
             guided = torch.from_numpy(predicted[rows]).to(device, unguided.dtype)
@@ -126,12 +126,12 @@ def reconstruct(
             )
         return codec.decode(latents).cpu().numpy()
 
-    def pictures_in_order() -> Iterator[tuple[int, np.ndarray]]:
+    def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
         for first in range(0, len(nsd_id), batch_size):
             rows = slice(first, first + batch_size)
             yield from zip(nsd_id[rows].tolist(), reconstruct_batch(rows), strict=True)
 
-    return pictures_in_order()
+    return images_in_order()
 
 
 def autoencode(
@@ -141,8 +141,8 @@ def autoencode(
     nsd_id: Int32[np.ndarray, " stimuli"],
     seed: int,
     batch_size: int = 1,
-) -> Iterator[tuple[int, UInt8[np.ndarray, "picture_height picture_width 3"]]]:
-    """(nsd_id, picture): pictures through the autoencoder and back, the best that any reconstruction could do."""
+) -> Iterator[tuple[int, UInt8[np.ndarray, "image_height image_width 3"]]]:
+    """(nsd_id, image): images through the autoencoder and back, the best that any reconstruction could do."""
     for first in range(0, len(nsd_id), batch_size):
         rows = slice(first, first + batch_size)
         with torch.inference_mode():
@@ -153,8 +153,8 @@ def autoencode(
 def _encode(
     images: np.ndarray, nsd_id: np.ndarray, models: Models, seed: int
 ) -> Float[Tensor, "batch channels size size"]:
-    """Latents of pictures, drawn from the autoencoder's posterior by seed and nsd_id."""
+    """Latents of images, drawn from the autoencoder's posterior by seed and nsd_id."""
     denoiser, codec = models
-    resized = torch.from_numpy(image_files.resize(images, picture_size(denoiser, codec), "bicubic"))
+    resized = torch.from_numpy(image_files.resize(images, image_size(denoiser, codec), "bicubic"))
     eps = seeds.normal(seed, nsd_id, "diffusion.posterior", denoiser.latent_shape)
     return codec.encode(resized.to(denoiser.unet.device), eps.to(denoiser.unet.device))

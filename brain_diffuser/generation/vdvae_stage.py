@@ -1,4 +1,4 @@
-"""Stage 4: predicted VDVAE latents -> first guesses of the pictures, at the model's own size."""
+"""Stage 4: predicted VDVAE latents -> first guesses of the images, at the model's own size."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -25,7 +25,7 @@ def decode(
     temperature: float | None = None,
     batch_size: int = 16,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
-    """(nsd_id, picture), in the order of the rows.
+    """(nsd_id, image), in the order of the rows.
 
     Latents the regression does not predict are drawn from the prior at `temperature` (None is 1, 0 the prior's mean);
     pixels are drawn too, or read without noise (`mode`). Every draw depends on the seed and the nsd_id alone.
@@ -40,14 +40,14 @@ def decode(
             f"{expected}; were they extracted with another VDVAE? Rerun features and ridge."
         )
 
-    def pictures() -> Iterator[tuple[int, np.ndarray]]:
+    def images() -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, len(latents.nsd_id), batch_size):
             values, nsd_id = (part[start : start + batch_size] for part in latents)
             yield from zip(
                 nsd_id.tolist(), decode_batch(values, nsd_id, model, seed, reading, temperature), strict=True
             )
 
-    return pictures()
+    return images()
 
 
 @torch.inference_mode()
@@ -59,7 +59,7 @@ def decode_batch(
     reading: Literal["sample", "mode"],
     temperature: float | None,
 ) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Pictures of a batch. See `decode`."""
+    """Images of a batch. See `decode`."""
     n_latents, device = model.config.n_latents, model.device
     draws = (
         seeds.normal(seed, nsd_id, f"vdvae.prior.{index}", shape).to(device)

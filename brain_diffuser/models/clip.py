@@ -104,7 +104,7 @@ class HiddenText(ClipText):
 
 
 class Preprocessing(NamedTuple):
-    """What CLIP does to a picture before its first layer."""
+    """What CLIP does to an image before its first layer."""
 
     shortest_side: int
     crop: tuple[int, int]
@@ -156,7 +156,7 @@ class Preprocessing(NamedTuple):
 
 
 class ClipVision:
-    """Pictures -> embeddings of all their tokens; the first, the class token, has length 1.
+    """Images -> embeddings of all their tokens; the first, the class token, has length 1.
 
     Source: Xu et al. 2023, arXiv 2211.08332.
     """
@@ -179,7 +179,7 @@ class ClipVision:
         model = _load_tower(CLIPVisionModelWithProjection, "vision", image_encoder, device, dtype)
         if preprocess.crop != (model.config.image_size,) * 2:
             raise ValueError(
-                f"{image_feature_extractor} crops pictures to {preprocess.crop} pixels, {image_encoder} reads "
+                f"{image_feature_extractor} crops images to {preprocess.crop} pixels, {image_encoder} reads "
                 f"{model.config.image_size}; expected the same. Are both of one model?"
             )
         return cls(model, preprocess)
@@ -189,7 +189,7 @@ class ClipVision:
         return self.embed(self.preprocess(images))
 
     def embed(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images tokens dim"]:
-        """Embeddings of preprocessed pictures."""
+        """Embeddings of preprocessed images."""
         tower = self.model.vision_model
         hidden = tower(pixels.to(self.model.device, self.model.dtype)).last_hidden_state
         projected = self.model.visual_projection(tower.post_layernorm(hidden)).float()
@@ -197,10 +197,10 @@ class ClipVision:
 
 
 class ClipTaps:
-    """Pictures -> what the MLPs of some blocks add to their tokens; gradients pass.
+    """Images -> what the MLPs of some blocks add to their tokens; gradients pass.
 
-    Blocks count from 1. Any picture is squashed to the tower's size by torch's antialiased bilinear filter and
-    normalised by the tower's mean and std: this rule alone has gradients, so targets and guided pictures share it.
+    Blocks count from 1. Any image is squashed to the tower's size by torch's antialiased bilinear filter and
+    normalised by the tower's mean and std: this rule alone has gradients, so targets and guided images share it.
 
     Source: Li, Wu & Chen 2024, arXiv 2402.13809, whose features are blocks 1 to 6 of ViT-B/32. Differs from the
     released program: the tower's mean and std, not ImageNet's; the resize is antialiased.
@@ -240,14 +240,14 @@ class ClipTaps:
     def __call__(
         self, images: UInt8[np.ndarray, "images height width 3"], blocks: Sequence[int]
     ) -> Float[Tensor, "images blocks tokens dim"]:
-        """Taps of pictures of levels."""
+        """Taps of images of levels."""
         pixels = torch.from_numpy(images).to(self.model.device).movedim(-1, 1) / 255
         return self.see(pixels, blocks)
 
     def see(
         self, pixels: Float[Tensor, "images 3 height width"], blocks: Sequence[int]
     ) -> Float[Tensor, "images blocks tokens dim"]:
-        """Taps of pictures in [0, 1], in the tower's dtype.
+        """Taps of images in [0, 1], in the tower's dtype.
 
         Raises ValueError: the tower lacks a block.
         """
@@ -274,10 +274,10 @@ def _kept(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 
 
 def unconditional(
-    read_text: ClipText, read_vision: ClipVision, picture_size: int
+    read_text: ClipText, read_vision: ClipVision, image_size: int
 ) -> tuple[Float[Tensor, "1 text_tokens text_dim"], Float[Tensor, "1 vision_tokens vision_dim"]]:
-    """Embeddings of the empty caption and of a mid-grey picture (level 127), what an unguided pass sees."""
-    grey = np.full((1, picture_size, picture_size, 3), 127, np.uint8)
+    """Embeddings of the empty caption and of a mid-grey image (level 127), what an unguided pass sees."""
+    grey = np.full((1, image_size, image_size, 3), 127, np.uint8)
     return read_text([""]), read_vision(grey)
 
 

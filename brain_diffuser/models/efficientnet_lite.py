@@ -1,4 +1,4 @@
-"""Stage 6: the frozen networks that judge pictures."""
+"""Stage 6: the frozen networks that judge images."""
 
 import importlib
 from pathlib import Path
@@ -78,7 +78,7 @@ class EfficientNetLite(nn.Module):
         self._fc = nn.Linear(1280, 1000)
 
     def forward(self, x: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 1280"]:
-        """Pooled features of pictures in [-1, 1]."""
+        """Pooled features of images in [-1, 1]."""
         x = functional.relu6(self._bn0(self._conv_stem(x)))
         x = functional.relu6(self._bn1(self._conv_head(self._blocks(x))))
         return x.mean((2, 3))
@@ -87,7 +87,7 @@ class EfficientNetLite(nn.Module):
     def embed(
         self, images: UInt8[np.ndarray, "images height width 3"], batch_size: int = 32
     ) -> Float[np.ndarray, "images 1280"]:
-        """Pooled features of pictures of any size, squashed by PIL's bicubic; (pixel - 127) / 128 as in training."""
+        """Pooled features of images of any size, squashed by PIL's bicubic; (pixel - 127) / 128 as in training."""
         weight = self._fc.weight
         embedded = np.empty((len(images), weight.shape[1]), np.float32)
         for start in range(0, len(images), batch_size):

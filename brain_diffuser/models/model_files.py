@@ -31,8 +31,8 @@ def diffusion(versatile_diffusion: str | Path) -> list[str]:
     return [str(path / component) for component in ("image_unet", "text_unet", "vae")]
 
 
-def picture_size(versatile_diffusion: str | Path) -> list[str]:
-    """What tells the size of pictures; nothing if it is the published one."""
+def image_size(versatile_diffusion: str | Path) -> list[str]:
+    """What tells the size of images; nothing if it is the published one."""
     path = Path(versatile_diffusion)
     return description(path) if is_checkpoint(path) else [str(path / component) for component in ("image_unet", "vae")]
 

@@ -1,7 +1,7 @@
-"""Stage 6: which category a judge sees in pictures, by a classifier on its features of stimuli and reconstructions.
+"""Stage 6: which category a judge sees in images, by a classifier on its features of stimuli and reconstructions.
 
-Optimal pictures are blurred as reconstructions are. A classifier that knows sharp stimuli alone takes all clutter for a
-place; from reconstructions, whose stimuli say what they should show, it learns what decoded pictures look like.
+Optimal images are blurred as reconstructions are. A classifier that knows sharp stimuli alone takes all clutter for a
+place; from reconstructions, whose stimuli say what they should show, it learns what decoded images look like.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ FOLDS = 5
 def embed(
     images: h5py.Dataset, features: Callable[[np.ndarray], np.ndarray], batch_size: int = 32
 ) -> Float[np.ndarray, "images _"]:
-    """A judge's features of stored pictures, uint8 (images, height, width, 3), which pass one batch at a time."""
+    """A judge's features of stored images, uint8 (images, height, width, 3), which pass one batch at a time."""
     starts = range(0, len(images), batch_size)
     return np.concatenate([features(images[start : start + batch_size]) for start in starts])
 
@@ -35,7 +35,7 @@ def labels(
 
 
 class Examples(NamedTuple):
-    """A judge's features of pictures whose class is known."""
+    """A judge's features of images whose class is known."""
 
     features: Float[np.ndarray, "images dim"]
     label: Int[np.ndarray, " images"]
@@ -47,7 +47,7 @@ def classifier(
     """Features -> probability of each of the classes 0, 1, ...
 
     Multinomial logistic regression on standardised features, learned from sets of examples that weigh the same, and so
-    do all classes. Where all examples are of one class, so is every picture.
+    do all classes. Where all examples are of one class, so is every image.
     """
     features, label = (np.concatenate(each) for each in zip(*examples, strict=True))
     if label.min() == label.max():
@@ -72,7 +72,7 @@ def held_out(
     sets: Sequence[Float[np.ndarray, "stimuli dim"]],
     n_classes: int,
 ) -> list[Float[np.ndarray, "stimuli classes"]]:
-    """Probabilities for pictures of the stimuli of `made`, each by a classifier that knows no picture made of it."""
+    """Probabilities for images of the stimuli of `made`, each by a classifier that knows no image made of it."""
     found = [np.zeros((len(made.label), n_classes)) for _ in sets]
     fold = np.arange(len(made.label)) % FOLDS
     for each in np.unique(fold):

@@ -1,4 +1,4 @@
-"""Stage 6: what regions code and contribute, to be looked at: sheets of pictures, tables, plots."""
+"""Stage 6: what regions code and contribute, to be looked at: sheets of images, tables, plots."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,40 +15,39 @@ from brain_diffuser.data.rois import RANDOM
 
 Row = dict[str, object]
 Folder = tuple[Path, Path]
-"""A folder of pictures and its manifest."""
+"""A folder of images and its manifest."""
 PERTURBED = re.compile(r"(?P<region>.+)_nsd(?P<nsd_id>\d{5})_(?P<amount>[+-][\d.e+-]+)\.png")
 
 
 def optimal_sheet(optimal: Folder, stage1: Folder, equalise: bool) -> Image.Image:
-    """A row per region: first guess, each picture, and the first one of as many random voxels."""
+    """A row per region: first guess, each image, and the first one of as many random voxels."""
     made = _by_name(optimal)
-    guesses = {file.removesuffix(".png"): picture for file, picture in _by_name(stage1).items()}
-    n_pictures = len(made) // len(guesses)
+    guesses = {file.removesuffix(".png"): image for file, image in _by_name(stage1).items()}
+    n_images = len(made) // len(guesses)
     white = np.full_like(next(iter(made.values())), 255)
 
-    def picture(name: str, number: int) -> np.ndarray:
+    def image(name: str, number: int) -> np.ndarray:
         found = made.get(f"{name}_{number}.png")
         return white if found is None else _equalised(found) if equalise else found
 
     names = [name for name in guesses if not name.startswith(RANDOM)]
     rows = [
-        [guesses[name], *(picture(name, each) for each in range(n_pictures)), picture(f"{RANDOM}{name}", 0)]
-        for name in names
+        [guesses[name], *(image(name, each) for each in range(n_images)), image(f"{RANDOM}{name}", 0)] for name in names
     ]
-    titles = ["first guess", *(f"picture {each + 1}" for each in range(n_pictures)), "random voxels"]
+    titles = ["first guess", *(f"image {each + 1}" for each in range(n_images)), "random voxels"]
     return figures.contact_sheet(rows, titles, names, groups=2)
 
 
 def perturbed_sheet(perturbed: Folder, stimuli: str | Path) -> Image.Image:
-    """A row per region and stimulus: the stimulus, then its picture with each amount of the region's pattern added."""
+    """A row per region and stimulus: the stimulus, then its image with each amount of the region's pattern added."""
     strips: dict[tuple[str, int], list[tuple[float, np.ndarray]]] = {}
-    for file, picture in _by_name(perturbed).items():
+    for file, image in _by_name(perturbed).items():
         found = PERTURBED.fullmatch(file)
         assert found
-        strips.setdefault((found["region"], int(found["nsd_id"])), []).append((float(found["amount"]), picture))
+        strips.setdefault((found["region"], int(found["nsd_id"])), []).append((float(found["amount"]), image))
     with hdf5.reading(stimuli) as (images, nsd_id):
         shown = {int(each): images[row] for row, each in enumerate(nsd_id) if int(each) in {key[1] for key in strips}}
-    rows = [[shown[each], *(picture for _, picture in strip)] for (_, each), strip in strips.items()]
+    rows = [[shown[each], *(image for _, image in strip)] for (_, each), strip in strips.items()]
     titles = [
         "stimulus",
         *(f"{amount:+g} SD" if amount else "as measured" for amount, _ in next(iter(strips.values()))),
@@ -57,28 +56,28 @@ def perturbed_sheet(perturbed: Folder, stimuli: str | Path) -> Image.Image:
 
 
 def mean_probabilities(rows: Sequence[Mapping[str, str]]) -> list[Row]:
-    """Region by region, how probable it is to the judge that its optimal pictures show each category."""
+    """Region by region, how probable it is to the judge that its optimal images show each category."""
     groups: dict[str, list[Mapping[str, str]]] = {}
     found: list[Row] = []
     for each in rows:
-        groups.setdefault(each["picture"].rpartition("_")[0], []).append(each)
+        groups.setdefault(each["image"].rpartition("_")[0], []).append(each)
     for name, group in groups.items():
-        categories = [key for key in group[0] if key != "picture"]
-        row: Row = {"region": name, "pictures": len(group)}
+        categories = [key for key in group[0] if key != "image"]
+        row: Row = {"region": name, "images": len(group)}
         sums = {category: sum(float(each[category]) for each in group) for category in categories}
         found.append(row | {category: round(total / len(group), 3) for category, total in sums.items()})
     return found
 
 
 def _by_name(folder: Folder) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
-    """File name -> picture, in the manifest's order."""
+    """File name -> image, in the manifest's order."""
     _, images = image_files.read_folder(*folder)
     return {name: image for (name, _, _), image in zip(image_files.read_manifest(folder[1]), images, strict=True)}
 
 
-def _equalised(picture: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
-    """Histogram stretched, then made flat, in each colour, as the paper shows its optimal pictures."""
-    return np.asarray(ImageOps.equalize(ImageOps.autocontrast(Image.fromarray(picture))))
+def _equalised(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """Histogram stretched, then made flat, in each colour, as the paper shows its optimal images."""
+    return np.asarray(ImageOps.equalize(ImageOps.autocontrast(Image.fromarray(image))))
 
 
 def average_rows(tables: Sequence[Sequence[Row]], keys: Sequence[str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Synthetic responses: the picture a region answers to most, and what a picture becomes as its answer changes.
+"""Synthetic responses: the image a region answers to most, and what an image becomes as its answer changes.
 
 A region's pattern is a response of 1 (a standard deviation of each voxel) inside of it and 0 elsewhere. What ridge
 makes of it follows from the kernel's rows, pattern @ X^T, so weights are never formed.
@@ -56,7 +56,7 @@ def random_voxels(
 def released_masks(rois: str | Path, masks: Mapping[str, Bool[np.ndarray, " voxels"]]) -> dict[str, np.ndarray]:
     """The masks with V1 to V4 as the published program builds them, from floc-faces.
 
-    Its V4 has no voxel, which would leave every picture without a number: such regions are left out.
+    Its V4 has no voxel, which would leave every image without a number: such regions are left out.
     """
     with hdf5.opening(rois) as file:
         labels = hdf5.dataset(file, "floc-faces/labels")
@@ -114,7 +114,7 @@ def as_released(
 ) -> Float[np.ndarray, "patterns features"]:
     """What the published program makes of the same predictions, which are not rescaled (rescale "none").
 
-    Norms are fixed numbers; VDVAE's latents are z-scored across the regions, so every picture depends on all of them.
+    Norms are fixed numbers; VDVAE's latents are z-scored across the regions, so every image depends on all of them.
     """
     change = predicted[1:] - predicted[0]
     length = np.linalg.norm(change, axis=1, keepdims=True)
@@ -187,7 +187,7 @@ def decode(
 def save(
     path: str | Path, features: Float[np.ndarray, "patterns ..."], names: Sequence[str], nsd_id: np.ndarray
 ) -> None:
-    """Features of patterns, the name of each, and the nsd_id whose random numbers its pictures take."""
+    """Features of patterns, the name of each, and the nsd_id whose random numbers its images take."""
     hdf5.save(path, features.astype(np.float32), nsd_id, attrs={"names": list(names)})
 
 

@@ -45,7 +45,7 @@ def histogram(
     label: str,
     description: str,
 ) -> str:
-    """How many images have which score: bars for one picture set, an outline for another, marks for single levels.
+    """How many images have which score: bars for one image set, an outline for another, marks for single levels.
 
     A mark is (class, low, high); equal ends make a line. `label` names the horizontal axis with its unit.
     """

@@ -25,7 +25,7 @@ function element(tag, properties = {}, children = []) {
 
 function source(number) {
   const block = Math.floor(number / data.block);
-  if (!blocks.has(block)) blocks.set(block, JSON.parse(by(`pictures-${block}`).textContent));
+  if (!blocks.has(block)) blocks.set(block, JSON.parse(by(`images-${block}`).textContent));
   return `data:image/webp;base64,${blocks.get(block)[number % data.block]}`;
 }
 
@@ -39,10 +39,10 @@ function scoreOf(item) {
   return item.scores[state.set]?.[state.metric] ?? null;
 }
 
-function picture(item, column) {
+function imageOf(item, column) {
   const name = column ? state.subject.sets[column - 1] : "stimulus";
   const image = element("img", {
-    src: source(item.pictures[column]),
+    src: source(item.images[column]),
     alt: column ? `${data.labels[name]} of: ${item.captions[0]}` : item.captions[0],
     decoding: "async",
   });
@@ -100,14 +100,14 @@ function groupsOf(found) {
 
 function card(item, place) {
   const metric = metricOf.get(state.metric);
-  const figures = item.pictures.map((_, column) => {
-    const { image, name, words } = picture(item, column);
+  const figures = item.images.map((_, column) => {
+    const { image, name, words } = imageOf(item, column);
     const score = column && metric ? format(metric, item.scores[name]?.[state.metric]) : "";
     const label = element("span", { className: "label" }, [words, element("b", { textContent: score })]);
-    return element("span", { className: name === state.set && metric ? "picture chosen" : "picture" }, [image, label]);
+    return element("span", { className: name === state.set && metric ? "image chosen" : "image" }, [image, label]);
   });
   const made = element("button", { type: "button", className: "card" }, [
-    element("span", { className: "pictures" }, figures),
+    element("span", { className: "images" }, figures),
     element("span", { className: "caption", textContent: item.captions[0] }),
   ]);
   made.dataset.place = place;
@@ -164,9 +164,9 @@ function fillDialog() {
   const item = state.order[state.open];
   by("large-title").textContent = `NSD ${item.id}`;
   by("large-place").textContent = `${state.open + 1} of ${state.order.length}, ${state.subject.name}`;
-  by("large-pictures").replaceChildren(
-    ...item.pictures.map((_, column) => {
-      const { image, words } = picture(item, column);
+  by("large-images").replaceChildren(
+    ...item.images.map((_, column) => {
+      const { image, words } = imageOf(item, column);
       return element("figure", {}, [image, element("figcaption", { textContent: words })]);
     }),
   );
@@ -187,7 +187,7 @@ function fillDialog() {
     ]),
   );
   by("large-scores").replaceChildren(
-    element("thead", {}, [element("tr", {}, [cell("th", "Pictures", "col"), ...metrics.map((each) => cell("th", arrow(each), "col"))])]),
+    element("thead", {}, [element("tr", {}, [cell("th", "Images", "col"), ...metrics.map((each) => cell("th", arrow(each), "col"))])]),
     element("tbody", {}, rows),
   );
   by("large").scrollTop = 0;

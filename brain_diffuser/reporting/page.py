@@ -28,11 +28,11 @@ __all__ = ["PUBLISHED", "Subject", "markdown", "write"]
 
 HERE = Path(__file__).parent
 SORT_FIRST = ("inception", "efficientnet_lite0", "clip", "alexnet_5")  # a judge that did not guide, if there is one
-BLOCK = 1000  # pictures of one JSON block of the page
+BLOCK = 1000  # images of one JSON block of the page
 STOP_WORDS = frozenset(
     "the and with for from that this there has have are was its his her their who while into onto over under near "
     "next front back top bottom side left right middle other another each some two three several many few very one "
-    "picture photo image view down high low around between behind below above being out off all sitting standing "
+    "image photo image view down high low around between behind below above being out off all sitting standing "
     "holding looking showing something".split()
 )
 
@@ -47,16 +47,16 @@ Exhibits = Sequence[tuple[str, Path]]
 class Subject:
     """Where one subject's results are.
 
-    `pictures`: picture set -> its folder and manifest, in the order of the gallery's columns. `per_image`: picture set
-    -> CSV of nsd_id and one column per metric. `scores`: CSV with a row per picture set and metric, sets without
-    pictures among them. `retrieved`: JSON {nsd_id: [{caption, nsd_id, similarity}]}, training captions nearest to the
+    `images`: image set -> its folder and manifest, in the order of the gallery's columns. `per_image`: image set
+    -> CSV of nsd_id and one column per metric. `scores`: CSV with a row per image set and metric, sets without
+    images among them. `retrieved`: JSON {nsd_id: [{caption, nsd_id, similarity}]}, training captions nearest to the
     predicted text. `figures`: (caption, SVG text). `tables`: (caption, CSV), shown as they are.
     """
 
     name: str
     stimuli: Path
     captions: Path
-    pictures: dict[str, tuple[Path, Path]]
+    images: dict[str, tuple[Path, Path]]
     per_image: dict[str, Path]
     scores: Path
     retrieved: Path | None
@@ -83,11 +83,11 @@ def write(
     """Write the page. It asks nothing of any network, and its policy forbids all scripts but its own.
 
     edges: rule -> rule that needs it. spent: what the stages took. regions: what
-    the section on regions shows of each subject, or of their average; guidance: the same of guided pictures.
-    Pictures are WebP of at most `large` pixels; where all together would exceed `budget_mb`, quality falls, then size,
+    the section on regions shows of each subject, or of their average; guidance: the same of guided images.
+    Images are WebP of at most `large` pixels; where all together would exceed `budget_mb`, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
     sets are stored at 222 pixels, of two subjects at 160. A stimulus that subjects share is stored once. Memory: the
-    pictures of one set at full size, and the page, twice.
+    images of one set at full size, and the page, twice.
 
     Raises FileNotFoundError: an input is missing. ValueError: no subject, or inputs that disagree.
     """
@@ -95,7 +95,7 @@ def write(
         raise ValueError("report: got 0 subjects; expected at least one.")
     scores = [(each.name, score_tables.read_scores(each.scores)) for each in subjects]
     columns = score_tables.columns_of([score for _, rows in scores for score in rows])
-    shown = list(dict.fromkeys(name for each in subjects for name in each.pictures))
+    shown = list(dict.fromkeys(name for each in subjects for name in each.images))
     shrink = _Shrink(subjects, thumbnail, large, budget_mb * 1e6)
     galleries = [_gallery(each, shrink) for each in subjects]
     script = (HERE / "page.js").read_text(encoding="utf-8")
@@ -147,7 +147,7 @@ def write(
 
 
 def _gallery(subject: Subject, shrink: "_Shrink") -> dict[str, Any]:
-    """What the page knows of a subject's images, in the stimuli's order; pictures are numbers into `shrink.encoded`."""
+    """What the page knows of a subject's images, in the stimuli's order; images are numbers into `shrink.encoded`."""
     captions = _read_json(subject.captions)
     retrieved = _read_json(subject.retrieved) if subject.retrieved else None
     with hdf5.reading(subject.stimuli) as (stimuli, nsd_id):
@@ -160,9 +160,9 @@ def _gallery(subject: Subject, shrink: "_Shrink") -> dict[str, Any]:
                 f"{hdf5.rerun(str(path))}"
             )
     metrics: dict[str, dict[str, list[float | None]]] = {}
-    for name, (folder, manifest) in subject.pictures.items():
+    for name, (folder, manifest) in subject.images.items():
         if name not in subject.per_image:
-            raise ValueError(f"report: {subject.name} has pictures {name} but no scores per image of them.")
+            raise ValueError(f"report: {subject.name} has images {name} but no scores per image of them.")
         ids, images = image_files.read_folder(folder, manifest)
         hdf5.check_aligned(subject.stimuli, nsd_id, manifest, ids)
         rows = score_tables.rows_of(subject.per_image[name], ("nsd_id",))
@@ -173,14 +173,14 @@ def _gallery(subject: Subject, shrink: "_Shrink") -> dict[str, Any]:
     keys = list(dict.fromkeys(key for columns in metrics.values() for key in columns))
     return {
         "name": subject.name,
-        "sets": list(subject.pictures),
+        "sets": list(subject.images),
         "metrics": keys,
         "items": [
             {
                 "id": each,
                 "captions": captions[str(each)],
                 "retrieved": retrieved[str(each)] if retrieved is not None else None,
-                "pictures": shown[row],
+                "images": shown[row],
                 "scores": {
                     name: {key: values[row] for key, values in columns.items()} for name, columns in metrics.items()
                 },
@@ -193,7 +193,7 @@ def _gallery(subject: Subject, shrink: "_Shrink") -> dict[str, Any]:
 def _client(
     galleries: Sequence[dict[str, Any]], columns: Sequence[score_tables.Column], shown: Sequence[str]
 ) -> dict[str, Any]:
-    """All that the page's script needs, but for the pictures."""
+    """All that the page's script needs, but for the images."""
     known = {each.metric: each for each in columns}
     keys = list(dict.fromkeys(key for gallery in galleries for key in gallery["metrics"]))
     about = [known.get(key, score_tables.Column(key, "", False, "higher")) for key in keys]
@@ -211,46 +211,44 @@ def _client(
 
 
 class _Shrink:
-    """Encodes pictures, at a size and quality at which all of them fit the budget; gives the number of each."""
+    """Encodes images, at a size and quality at which all of them fit the budget; gives the number of each."""
 
     def __init__(self, subjects: Sequence[Subject], thumbnail: int, large: int, budget: float):
         steps = [round(large * (thumbnail / large) ** (step / 3)) for step in range(4)]
-        sizes, sample, n_pictures, stimuli = (*steps, thumbnail * 3 // 4, thumbnail // 2), [], 0, set()
+        sizes, sample, n_images, stimuli = (*steps, thumbnail * 3 // 4, thumbnail // 2), [], 0, set()
         for subject in subjects:
             with hdf5.reading(subject.stimuli) as (values, nsd_id):
                 some = range(0, len(nsd_id), max(1, len(nsd_id) // 8))
                 sample += [Image.fromarray(values[row]) for row in some]
                 stimuli |= set(nsd_id.tolist())
-                n_pictures += len(nsd_id) * len(subject.pictures)
-            for folder, manifest in subject.pictures.values():
+                n_images += len(nsd_id) * len(subject.images)
+            for folder, manifest in subject.images.values():
                 files = [
                     Path(folder) / name for name, _, _ in image_files.read_manifest(score_tables.existing(manifest))
                 ]
                 found = [file for file in files[:: max(1, len(files) // 8)] if file.is_file()]
                 sample += [Image.open(io.BytesIO(file.read_bytes())).convert("RGB") for file in found]
-        n_pictures += len(stimuli)
+        n_images += len(stimuli)
         for size, quality in ((size, quality) for size in sizes for quality in (85, 70, 55)):
             self.size, self.quality = size, quality
-            each = sum(len(self._encode(picture)) for picture in sample) / len(sample)
-            if each * n_pictures <= budget:
+            each = sum(len(self._encode(image)) for image in sample) / len(sample)
+            if each * n_images <= budget:
                 break
         else:
-            log.warning(
-                "%d pictures take %.0f MB; the budget is %.0f", n_pictures, each * n_pictures / 1e6, budget / 1e6
-            )
+            log.warning("%d images take %.0f MB; the budget is %.0f", n_images, each * n_images / 1e6, budget / 1e6)
         self.words = f"at most {size} pixels, WebP of quality {quality}"
         self.encoded: list[str] = []
         self._number: dict[str, int] = {}
 
-    def __call__(self, image: UInt8[np.ndarray, "_ _ 3"]) -> int:
-        text = self._encode(Image.fromarray(image))
+    def __call__(self, pixels: UInt8[np.ndarray, "_ _ 3"]) -> int:
+        text = self._encode(Image.fromarray(pixels))
         if text not in self._number:
             self._number[text] = len(self.encoded)
             self.encoded.append(text)
         return self._number[text]
 
-    def _encode(self, picture: Image.Image) -> str:
-        smaller, file = picture.copy(), io.BytesIO()
+    def _encode(self, image: Image.Image) -> str:
+        smaller, file = image.copy(), io.BytesIO()
         smaller.thumbnail((self.size, self.size), Image.Resampling.LANCZOS)
         smaller.save(file, format="WEBP", quality=self.quality)
         return base64.b64encode(file.getvalue()).decode()
@@ -291,7 +289,7 @@ def _distributions(
         if not values(main):
             continue
         marks = []
-        score = next((each for each in scores if each.pictures == main and each.metric == metric), None)
+        score = next((each for each in scores if each.images == main and each.metric == metric), None)
         if score:
             if score.shuffled_low is not None and score.shuffled_high is not None:
                 marks.append(("band", factor * score.shuffled_low, factor * score.shuffled_high))
@@ -305,7 +303,7 @@ def _distributions(
 
 
 def _main(names: Sequence[str]) -> str:
-    """The picture set that is the result: recon, or else the last one."""
+    """The image set that is the result: recon, or else the last one."""
     return "recon" if "recon" in names else next(iter(reversed(names)), "")
 
 
@@ -345,7 +343,7 @@ def _read_json(path: str | Path) -> dict[str, Any]:
 
 
 def _svg_uri(svg: str) -> str:
-    """A drawing as a picture of its own: no script in it runs, no name in it meets another drawing's."""
+    """A drawing as an image of its own: no script in it runs, no name in it meets another drawing's."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 

@@ -16,7 +16,7 @@ from brain_diffuser.reporting import charts
 
 PUBLISHED = Path(__file__).with_name("published_scores.tsv")
 LABELS = {
-    "stimulus": "stimulus", "stage1": "stage 1", "recon": "reconstruction", "mean_image": "mean training picture",
+    "stimulus": "stimulus", "stage1": "stage 1", "recon": "reconstruction", "mean_image": "mean training image",
     "without_vdvae": "without VDVAE", "without_text": "without CLIP-text", "without_vision": "without CLIP-vision",
     "vdvae": "VDVAE of the stimulus", "autoencoder": "autoencoder of the stimulus",
     "brain_diffuser": "Brain-Diffuser", "mindeye": "MindEye",
@@ -28,7 +28,7 @@ LABELS = {
 TWO_WAY = ("alexnet_2", "alexnet_5", "inception", "clip")
 LOWER_IS_BETTER = ("efficientnet_b1", "swav")
 PUBLISHED_METRICS = ("pix_corr", "ssim", *TWO_WAY, *LOWER_IS_BETTER)
-TEST_SETS = {982: "old", 1000: "new"}  # NSD's shared pictures after 37 and after 40 sessions
+TEST_SETS = {982: "old", 1000: "new"}  # NSD's shared images after 37 and after 40 sessions
 OPTIONAL = ("low", "high", "shuffled", "shuffled_low", "shuffled_high", "chance")  # cells that may be empty
 BASELINES = ("mean_image", "vdvae", "autoencoder", "true_features")  # sets that need no brain
 NONE = "\N{EN DASH}"  # printed where there is no number
@@ -50,7 +50,7 @@ DEMO = World("DEMO", "simulated brain, small models; not a scientific result", T
 class Score:
     """A row of `scores`; low and high enclose 95 % of the bootstrap over images, None is an empty cell."""
 
-    pictures: str
+    images: str
     metric: str
     protocol: str
     n: int
@@ -85,7 +85,7 @@ class Column:
 
 
 def label(name: str) -> str:
-    """A picture set or a metric in words."""
+    """An image set or a metric in words."""
     return LABELS.get(name, name.replace("_", " "))
 
 
@@ -97,7 +97,7 @@ def markdown(scores: list[tuple[str, Path]], published: Path | None = None, worl
     lines = []
     for table in tables(read, columns, []):
         lines += [f"**{prefix or f'{world.name}, '}{table['name']}**: {table['note']}", ""]
-        rows = [["pictures", *(f"{each.label}{' %' * each.percent}" for each in columns)]]
+        rows = [["images", *(f"{each.label}{' %' * each.percent}" for each in columns)]]
         for row in (row for group in table["groups"] for row in group["rows"]):
             for words, pick in (
                 ("", _with_interval),
@@ -132,7 +132,7 @@ def read_scores(path: str | Path) -> list[Score]:
     """
     scores: list[Score] = []
     for row in rows_of(path, tuple(Score.__dataclass_fields__)):
-        where = f"{path}: {row['pictures']}, {row['metric']}"
+        where = f"{path}: {row['images']}, {row['metric']}"
         try:
             numbers = {name: number(row[name]) for name in OPTIONAL}
             count, mean = int(row["n"]), number(row["mean"])
@@ -144,9 +144,9 @@ def read_scores(path: str | Path) -> list[Score]:
                 f"lower. {hdf5.rerun(path)}"
             )
         scores.append(
-            Score(row["pictures"], row["metric"], row["protocol"], count, mean, **numbers, better=row["better"])
+            Score(row["images"], row["metric"], row["protocol"], count, mean, **numbers, better=row["better"])
         )
-    keys = Counter((each.pictures, each.metric, each.protocol) for each in scores)
+    keys = Counter((each.images, each.metric, each.protocol) for each in scores)
     if twice := [key for key, count in keys.items() if count > 1]:
         raise ValueError(f"{path} has {', '.join(twice[0])} twice; expected one row each. {hdf5.rerun(path)}")
     return scores
@@ -194,7 +194,7 @@ def tables(
         note = f"{len(subjects)} subjects; interval: from the lowest to the highest subject"
         named.insert(0, ("mean of the subjects", _mean_of(subjects), note))
     for name, rows, note in named:
-        order = list(dict.fromkeys([*shown, *(each.pictures for each in rows)]))
+        order = list(dict.fromkeys([*shown, *(each.images for each in rows)]))
         cells = {key: [_cell(key, column, rows, scales[column]) for column in columns] for key in order}
         decoded = [key for key in order if key in shown and key not in BASELINES]
         for place, column in enumerate(columns):
@@ -232,7 +232,7 @@ def _mean_of(subjects: Sequence[tuple[str, Sequence[Score]]]) -> list[Score]:
     groups: dict[tuple[str, str, str], list[Score]] = {}
     for _, rows in subjects:
         for each in rows:
-            groups.setdefault((each.pictures, each.metric, each.protocol), []).append(each)
+            groups.setdefault((each.images, each.metric, each.protocol), []).append(each)
     means = []
     for key, group in groups.items():
         values = [each.mean for each in group]
@@ -245,7 +245,7 @@ def _mean_of(subjects: Sequence[tuple[str, Sequence[Score]]]) -> list[Score]:
 
 
 def _cell(name: str, column: Column, rows: Sequence[Score], scale: tuple[float, float]) -> dict[str, Any]:
-    score = next((each for each in rows if each.pictures == name and _is_of(each, column)), None)
+    score = next((each for each in rows if each.images == name and _is_of(each, column)), None)
     cell: dict[str, Any] = {"column": column, "score": score, "best": False, "line": ""}
     if score:
         band = _pair(score.shuffled_low, score.shuffled_high) or _pair(score.shuffled, score.shuffled)
@@ -274,11 +274,11 @@ def ours(subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], 
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for who, scores in [*people, *subjects]:
         brief = len(subjects) > 1 and who in dict(subjects) and who != "sub01"
-        for each in (each for each in scores if each.pictures in shown or not shown):
-            if (brief and each.pictures != "recon") or each.pictures in BASELINES:
+        for each in (each for each in scores if each.images in shown or not shown):
+            if (brief and each.images != "recon") or each.images in BASELINES:
                 continue
-            rows.setdefault((who, each.pictures, each.protocol), {
-                "system": f"{world.name}: {label(each.pictures)}", "subjects": who,
+            rows.setdefault((who, each.images, each.protocol), {
+                "system": f"{world.name}: {label(each.images)}", "subjects": who,
                 "test_set": f"{each.n} images" if world == NSD else f"{world.name}, {each.n} images",
                 "protocol": each.protocol, "source": "this run", "verified": "", "ours": True, "scores": {},
             })["scores"][each.metric] = each.mean  # fmt: skip
@@ -290,7 +290,7 @@ def cautions(world: World, columns: Sequence[Column], counts: set[int]) -> list[
     sentences, protocols = [], {each.protocol for each in columns}
     if world != NSD:
         sentences.append(
-            f"Rows marked {world.name} ({world.about}) are about another brain and other pictures than the published "
+            f"Rows marked {world.name} ({world.about}) are about another brain and other images than the published "
             "rows, and may not be compared with them."
         )
     elif counts - set(TEST_SETS):
@@ -300,7 +300,7 @@ def cautions(world: World, columns: Sequence[Column], counts: set[int]) -> list[
         )
     sentences.append(
         f"This run is scored by the protocol of {' and '.join(map(label, sorted(protocols)))}; protocols differ in the "
-        "judges' weights and in how pictures are resized, so compare within a protocol only."
+        "judges' weights and in how images are resized, so compare within a protocol only."
     )
     sentences.append(
         "Test sets differ: old is 982 images of 37 sessions, new 1000 images of 40 sessions, with more training data."

@@ -57,7 +57,7 @@ DEMO = {
     "first guess": Speed(0.0225, None, MEASURED, DEMO_RUN),
     "step": Speed(0.0327, None, MEASURED, DEMO_RUN),
     "autoencoder": Speed(0.06, None, MEASURED, DEMO_RUN),
-    "judge": Speed(0.018, None, MEASURED, "the demo's tables: 9 s for 240 pictures, half of that to start"),
+    "judge": Speed(0.018, None, MEASURED, "the demo's tables: 9 s for 240 images, half of that to start"),
     "start": Speed(4.8, None, MEASURED, DEMO_RUN),
 } | {
     rule: Speed(seconds, None, MEASURED, "the demo's tables of benchmarks")
@@ -80,8 +80,8 @@ COLUMNS = {
 }
 """Of a feature. Published: 31 layers of latents, 77 x 768 and 257 x 768."""
 VOXELS = {"published": 15724, "demo": 7500}  # of NSD's subject 1; other subjects have fewer
-STIMULUS, GUESS = 425**2 * 3, 64**2 * 3  # bytes of a picture; PNG takes no more than this, but for its header
-PICTURE = {"published": 512**2 * 3, "demo": 64**2 * 3}
+STIMULUS, GUESS = 425**2 * 3, 64**2 * 3  # bytes of an image; PNG takes no more than this, but for its header
+IMAGE = {"published": 512**2 * 3, "demo": 64**2 * 3}
 DEMO_WORLD = 643_000_000  # bytes of results/demo, measured
 
 
@@ -208,7 +208,7 @@ class Estimate:
         return seconds, ESTIMATE if ESTIMATE in {speeds[part].basis for part in parts} else MEASURED
 
     def steps(self, job: watch.Job) -> int:
-        """Steps of a picture; 0 where a picture's cost is not that of steps alone: guided, or of another backbone."""
+        """Steps of an image; 0 where an image's cost is not that of steps alone: guided, or of another backbone."""
         name = job.values.get("variant", "")
         if job.stage not in ("recon", "held_out_recon", "variant"):
             return 0
@@ -220,7 +220,7 @@ class Estimate:
         return max(1, int(settings["steps"] * (1 if variant.start == "noise" else settings["strength"])))
 
     def disk(self, job: watch.Job) -> int:
-        """Bytes that a job leaves, by the shapes of what it writes; pictures as if PNG saved nothing."""
+        """Bytes that a job leaves, by the shapes of what it writes; images as if PNG saved nothing."""
         values, world = job.values, self.world or ""
         train, test = (self.n_stimuli(job.subject, split) for split in ("train", "test"))
         columns = COLUMNS.get(world, {}).get(values.get("feature", ""), 0)
@@ -229,7 +229,7 @@ class Estimate:
         if job.rule == "features":
             itemsize = 2 if self.cfg.features.storage == "float16" else 4
             return self.n_stimuli(job.subject, values["split"]) * columns * itemsize if self.cfg.features.keep else 0
-        picture = PICTURE.get(world, 0)
+        image = IMAGE.get(world, 0)
         return {
             "nsd_stimuli": self.n_stimuli(job.subject, values.get("split", "test")) * STIMULUS,
             "nsd_betas": (train + test) * VOXELS.get(world, 0) * 4,
@@ -239,9 +239,9 @@ class Estimate:
             "stage1": test * GUESS,
             "vdvae_reference": test * GUESS,
             "mean_image": test * STIMULUS,
-            "autoencoder_reference": test * picture,
-            "recon": test * picture,
-            "variant": test * picture,
+            "autoencoder_reference": test * image,
+            "recon": test * image,
+            "variant": test * image,
             "demo_stimuli": DEMO_WORLD,
         }.get(job.rule, 0)
 
@@ -315,7 +315,7 @@ def lines(found: dict[str, Need], n_cores: int, fetches: bool, guessed: Iterable
         f"{_range(gpu) or '0 s'} of GPUs, {resource_usage.as_size(disk)} on disk."
     )
     yield (
-        "Disk is computed from shapes, pictures as if they were not compressed; shards take up to as much again as "
+        "Disk is computed from shapes, images as if they were not compressed; shards take up to as much again as "
         "features until they are gathered."
     )
     if guessed:

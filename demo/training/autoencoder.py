@@ -1,4 +1,4 @@
-"""Train the demo's autoencoder (diffusers' AutoencoderKL): 64 px pictures, 16x16x4 latents.
+"""Train the demo's autoencoder (diffusers' AutoencoderKL): 64 px images, 16x16x4 latents.
 
 python -m demo.training.autoencoder --steps 6000
 """

@@ -179,7 +179,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
 
 @torch.inference_mode()
 def evaluate(pair: Pair, tokeniser: CLIPTokenizer) -> dict[str, float]:
-    """On 500 held-out scenes: caption among 500 found from the picture, and patches named right."""
+    """On 500 held-out scenes: caption among 500 found from the image, and patches named right."""
     images, labels, captions = (part[:500] for part in corpus.read("held-out"))
     tokens = torch.cat([pair.tokens(to_input(b)) for b in np.array_split(images, 10)])
     text = tokeniser([c[0] for c in captions], padding="max_length", truncation=True, return_tensors="pt")

@@ -1,4 +1,4 @@
-"""Render the training scenes once, at the models' picture size.
+"""Render the training scenes once, at the models' image size.
 
     python -m demo.training.corpus --scenes 60000
 
@@ -24,11 +24,11 @@ FOLDER = Path("results/demo/training")
 
 
 def one(index: int, stream: str, among: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Picture uint8 (64, 64, 3), object labels int16 (8, 8), five captions of one scene."""
+    """Image uint8 (64, 64, 3), object labels int16 (8, 8), five captions of one scene."""
     random = scenes.rng(SEED, stream, index)
     scene = scenes.sample(random, among)
-    picture = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(picture), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
+    image = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(image), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
 
 
 def write(stream: str, n_scenes: int, among: Sequence[int], folder: Path = FOLDER) -> None:

@@ -3,12 +3,12 @@
     python -m demo.training.unet --steps 12000
 
 Needs the autoencoder and the CLIP pair. Guidance is learned for both contexts mixed as Versatile Diffusion mixes
-them and for each alone; one scene in ten sees the empty caption and the grey picture. Four in five are guided by
+them and for each alone; one scene in ten sees the empty caption and the grey image. Four in five are guided by
 embeddings as a linear decoder of noisy recordings would give them, good or bad: a UNet that only ever saw exact ones
 takes decoding errors for shapes.
 
 A small term asks half of the heads to look, from each place, at the patches of that place, and one at the token of the
-whole picture: decoded patches tell little each, and what the objects are is told best by all together. The noise loss
+whole image: decoded patches tell little each, and what the objects are is told best by all together. The noise loss
 alone finds this out so slowly that on a small machine the embeddings go unused: a linear map does better.
 """
 
@@ -50,7 +50,7 @@ ALIGNMENT = 0.1  # weight of the term that aligns attention
 
 
 class Aligned:
-    """Cross-attention to the picture that notes how much of it misses what it should look at."""
+    """Cross-attention to the image that notes how much of it misses what it should look at."""
 
     def __init__(self) -> None:
         self.missed = torch.zeros(())
@@ -75,7 +75,7 @@ class Aligned:
 def to_look_at(n_heads: int, n_places: int) -> torch.Tensor:
     """Tokens that the first heads shall look at from each place: (heads / 2 + 1, places, 1 + patches).
 
-    Half of all heads: the patches of that place. One more: the first token, the whole picture.
+    Half of all heads: the patches of that place. One more: the first token, the whole image.
     """
     side, patches = math.isqrt(n_places), corpus.PATCHES
     place = torch.arange(patches) * side // patches  # of each row or column of patches
@@ -154,7 +154,7 @@ def what_is_where(n_rows: int) -> np.ndarray:
 def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Latents (n, 4, 16, 16), text and vision (n, tokens, 128) of the training scenes, float16, cached.
 
-    The last row is what an unguided pass sees: the empty caption, the grey picture (and unused latents).
+    The last row is what an unguided pass sees: the empty caption, the grey image (and unused latents).
     """
     files = [corpus.FOLDER / f"unet_{name}.npy" for name in ("latents", "text", "vision")]
     if all(file.exists() for file in files):

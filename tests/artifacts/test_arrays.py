@@ -39,7 +39,7 @@ def test_saved_values_come_back_with_their_axes(tmp_path, values, dtype):
         assert json.loads(stored.attrs["versions"])["h5py"] == h5py.__version__
 
 
-def test_pictures_keep_their_axes_one_per_chunk(tmp_path):
+def test_images_keep_their_axes_one_per_chunk(tmp_path):
     images = np.arange(4 * 5 * 6 * 3, dtype=np.uint8).reshape(4, 5, 6, 3)
     hdf5.save(tmp_path / "x.h5", images, IDS, flatten=False)
     with hdf5.reading(tmp_path / "x.h5") as (stored, _):
@@ -78,15 +78,15 @@ def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path, values):
 
 def test_a_folder_replaces_a_folder_or_stays(tmp_path):
     for word in ("first", "second"):
-        with hdf5.atomic(tmp_path / "new" / "pictures") as partial:
+        with hdf5.atomic(tmp_path / "new" / "images") as partial:
             partial.mkdir()
             (partial / f"{word}.txt").write_text(word)
-            assert partial.name == f"pictures.part-{os.getpid()}"
-    with pytest.raises(FileExistsError), hdf5.atomic(tmp_path / "new" / "pictures") as partial:
+            assert partial.name == f"images.part-{os.getpid()}"
+    with pytest.raises(FileExistsError), hdf5.atomic(tmp_path / "new" / "images") as partial:
         (partial / "third").mkdir(parents=True) or partial.mkdir()
-    with pytest.raises(FileNotFoundError), hdf5.atomic(tmp_path / "new" / "pictures"):
+    with pytest.raises(FileNotFoundError), hdf5.atomic(tmp_path / "new" / "images"):
         pass  # nothing was written
-    assert [path.name for path in (tmp_path / "new" / "pictures").iterdir()] == ["second.txt"]
+    assert [path.name for path in (tmp_path / "new" / "images").iterdir()] == ["second.txt"]
     assert leftovers(tmp_path / "new") == []
 
 

@@ -5,7 +5,7 @@ import torch
 from brain_diffuser.artifacts import seeds
 
 
-def test_a_draw_depends_on_the_picture_alone():
+def test_a_draw_depends_on_the_image_alone():
     ids = np.array([5, 72999, 0, 41], np.int32)
     together = seeds.normal(3, ids, "eps", (4, 2, 2))
     assert together.shape == (4, 4, 2, 2)
@@ -24,7 +24,7 @@ def test_stored_value():
 
 
 @pytest.mark.parametrize("other", [(1, 7, "eps"), (0, 8, "eps"), (0, 7, "pixels")])
-def test_seed_picture_and_stream_each_change_it(other):
+def test_seed_image_and_stream_each_change_it(other):
     draws = torch.randn(500, generator=seeds.generator(0, 7, "eps"))
     others = torch.randn(500, generator=seeds.generator(*other))
     assert abs(torch.corrcoef(torch.stack([draws, others]))[0, 1]) < 0.15

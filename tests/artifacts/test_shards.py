@@ -56,17 +56,17 @@ def test_features_are_the_same_to_the_byte_however_many_shards(tmp_path, like, d
         assert hdf5.about(file["values"])["axes"] == ["tokens", "dim"]
 
 
-def test_pictures_come_in_order(tmp_path, like):
+def test_images_come_in_order(tmp_path, like):
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 3), np.uint8)
     paths = written(
         tmp_path,
         2,
         like,
-        lambda path, rows: shards.save_pictures(
+        lambda path, rows: shards.save_images(
             path, zip(NSD_ID[rows].tolist(), images[rows], strict=True), NSD_ID[rows]
         ),
     )
-    ids, found = zip(*shards.pictures(paths, like), strict=True)
+    ids, found = zip(*shards.images(paths, like), strict=True)
     np.testing.assert_array_equal(found, images)
     assert list(ids) == NSD_ID.tolist()
 
@@ -110,5 +110,5 @@ def test_a_shard_that_is_not_finished_leaves_nothing(tmp_path, like):
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        shards.save_pictures(tmp_path / "one.h5", broken(), NSD_ID)
+        shards.save_images(tmp_path / "one.h5", broken(), NSD_ID)
     assert [path.name for path in tmp_path.iterdir()] == ["betas.h5"]

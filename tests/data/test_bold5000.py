@@ -20,7 +20,7 @@ STIMULI = "BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli"
 
 
 def write_tree(root: Path) -> list[str]:
-    """Two sessions of three runs; 6 pictures are shown three times, all others once. Returns what each trial showed."""
+    """Two sessions of three runs; 6 images are shown three times, all others once. Returns what each trial showed."""
     rng = np.random.default_rng(0)
     n_trials, stimuli = sum(SESSIONS.values()), root / STIMULI
     names = [f"{FOLDERS[number % 3].lower()}_{number:03d}.jpg" for number in range(n_trials - 12)]
@@ -62,7 +62,7 @@ def test_trials_follow_the_list_of_names(tree):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda root: next((root / STIMULI / "COCO").iterdir()).unlink(), "which is the name of 0 pictures"),
+        (lambda root: next((root / STIMULI / "COCO").iterdir()).unlink(), "which is the name of 0 images"),
         (lambda root: next(root.glob("*_ses-02*")).unlink(), "has 111 names, the betas 74 trials; expected as many"),
         (
             lambda root: next(root.glob("*_ses-02*")).rename(root / "x_ses-.nii.gz"),

@@ -112,17 +112,17 @@ def test_order_is_that_of_first_presentation_and_blanks_are_left_out(lab):
 
 def test_ids_survive_their_table(lab):
     ids = custom.stimulus_ids(lab.stimuli)
-    (lab.stimuli / "notes.txt").write_text("no picture")
+    (lab.stimuli / "notes.txt").write_text("no image")
     assert custom.stimulus_ids(lab.stimuli) == ids
     custom.write_ids(lab.root / "ids.tsv", ids)
     assert custom.read_ids(lab.root / "ids.tsv") == ids
 
 
-def test_pictures_are_copied_and_grey_ones_become_rgb(lab):
+def test_images_are_copied_and_grey_ones_become_rgb(lab):
     grey = np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
     Image.fromarray(grey).save(lab.stimuli / "set/01.png")
     names = {number: name for name, number in custom.stimulus_ids(lab.stimuli).items()}
-    custom.copy_pictures(lab.stimuli, lab.root / "stimuli.h5", np.array([4, 1], np.int32), names)
+    custom.copy_images(lab.stimuli, lab.root / "stimuli.h5", np.array([4, 1], np.int32), names)
     copied = hdf5.load(lab.root / "stimuli.h5")
     assert copied.nsd_id.tolist() == [4, 1]
     np.testing.assert_array_equal(copied.values[0], np.asarray(Image.open(lab.stimuli / "set/04.png")))

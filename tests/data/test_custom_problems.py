@@ -36,12 +36,12 @@ def edit(lab, **cells):
     lab.write_rows(rows)
 
 
-def picture(lab, image, **options):
+def image(lab, image, **options):
     image.save(lab.stimuli / FIRST, format="PNG", **options)
 
 
 def png_of_16_bits(path):
-    """An RGB picture of 16 bits a channel, which PIL itself cannot write."""
+    """An RGB image of 16 bits a channel, which PIL itself cannot write."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -173,29 +173,29 @@ MALFORMED = {
         "line 2: stim_file is 'C:/00.png'; expected a path below",
     ),
     "backslashes": (lambda lab: edit(lab, stim_file="set\\00.png"), "line 2: stim_file is 'set\\\\00.png'; expected a"),
-    "picture missing": (
+    "image missing": (
         lambda lab: edit(lab, stim_file="set/0.png"),
-        "is not in the folder of pictures; did you mean set/",
+        "is not in the folder of images; did you mean set/",
     ),
     "CMYK JPEG": (jpeg_in_cmyk, "set/00.png is CMYK; expected 8-bit RGB or grey (L), so convert it"),
     "grey PNG of 16 bits": (
-        lambda lab: picture(lab, Image.fromarray(np.zeros((SIDE, SIDE), np.uint16))),
+        lambda lab: image(lab, Image.fromarray(np.zeros((SIDE, SIDE), np.uint16))),
         "set/00.png has 16 bits per channel; expected 8, so convert it",
     ),
     "RGB PNG of 16 bits": (lambda lab: png_of_16_bits(lab.stimuli / FIRST), "set/00.png has 16 bits per channel"),
     "transparent": (
-        lambda lab: picture(lab, Image.new("RGBA", (SIDE, SIDE))),
+        lambda lab: image(lab, Image.new("RGBA", (SIDE, SIDE))),
         "set/00.png is RGBA; expected 8-bit RGB",
     ),
-    "palette": (lambda lab: picture(lab, Image.new("P", (SIDE, SIDE))), "set/00.png is P; expected 8-bit RGB or grey"),
+    "palette": (lambda lab: image(lab, Image.new("P", (SIDE, SIDE))), "set/00.png is P; expected 8-bit RGB or grey"),
     "another size": (
-        lambda lab: picture(lab, Image.new("RGB", (48, SIDE))),
-        "set/00.png has another size than the other pictures, 48 x 64 pixels, not 64 x 64; expected one size",
+        lambda lab: image(lab, Image.new("RGB", (48, SIDE))),
+        "set/00.png has another size than the other images, 48 x 64 pixels, not 64 x 64; expected one size",
     ),
     "rotated": (rotated, "set/00.png is stored rotated (EXIF orientation); turn its pixels"),
-    "animated": (animated, "set/00.png has 2 frames; expected a still picture"),
-    "picture cut short": (lambda lab: cut_short(lab.stimuli / FIRST), "set/00.png cannot be read to its end ("),
-    "no picture": (lambda lab: (lab.stimuli / FIRST).write_text("hello"), "set/00.png is no picture that can be read"),
+    "animated": (animated, "set/00.png has 2 frames; expected a still image"),
+    "image cut short": (lambda lab: cut_short(lab.stimuli / FIRST), "set/00.png cannot be read to its end ("),
+    "no image": (lambda lab: (lab.stimuli / FIRST).write_text("hello"), "set/00.png is no image that can be read"),
     "NaN": (
         lambda lab: unfit(lab, np.nan),
         "1 values inside the mask that are no number, the first nan in trial 3 (from 0)",
@@ -335,7 +335,7 @@ def test_a_sound_dataset_is_looked_through_once(lab, caplog):
             custom_checks.look_through(record, [files], lab.stimuli, lab.captions)
 
 
-def test_without_pictures(lab):
+def test_without_images(lab):
     for path in (lab.stimuli / "set").iterdir():
         path.unlink()
-    assert found(lab)[0].startswith(f"{lab.stimuli} has no picture; expected files that end in .png")
+    assert found(lab)[0].startswith(f"{lab.stimuli} has no image; expected files that end in .png")

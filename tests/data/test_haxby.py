@@ -46,9 +46,9 @@ def test_blocks_are_means_of_cleaned_volumes_two_later():
     assert late[0] - late[1] > early[0] - early[1] + 0.5
 
 
-def test_pictures_stand_in_one_for_each_block():
+def test_images_stand_in_one_for_each_block():
     drawn = {(category, run): haxby.draw(category, run, 96) for category in haxby.OBJECTS for run in range(1, 13)}
-    assert len({picture.tobytes() for picture in drawn.values()}) == 96
+    assert len({image.tobytes() for image in drawn.values()}) == 96
     np.testing.assert_array_equal(drawn["cat", 3], haxby.draw("cat", 3, 96))
     scrambled, whole = drawn[haxby.SCRAMBLED, 7], haxby.draw("face", 7, 96)
     assert np.sort(scrambled.ravel()).tolist() == np.sort(whole.ravel()).tolist()
@@ -59,7 +59,7 @@ def test_pictures_stand_in_one_for_each_block():
 
 def test_what_is_written_is_a_sound_dataset(blocks, tmp_path):
     haxby.write_betas(tmp_path / "betas.nii.gz", blocks, nib.load(SHIPPED / "mask.nii.gz"))
-    haxby.write_pictures(tmp_path / "stimuli", blocks)
+    haxby.write_images(tmp_path / "stimuli", blocks)
     haxby.write_tables(tmp_path / "trials.tsv", tmp_path / "captions.tsv", blocks, [11, 12])
     names = [str(tmp_path / "trials.tsv"), [str(tmp_path / "betas.nii.gz")], [str(SHIPPED / "mask.nii.gz")]]
     files = custom.Files.of("haxby01", *names, {})
@@ -80,7 +80,7 @@ def test_the_plain_classifier_reaches_what_is_known_of_it(labelled):
 
 @pytest.fixture(scope="module")
 def features(labelled):
-    """A space in which every category has its place, and every picture its own near it."""
+    """A space in which every category has its place, and every image its own near it."""
     rng = np.random.default_rng(0)
     places = {category: rng.normal(0, 1, 20) for category in haxby.OBJECTS}
     values = np.stack([places[each] + rng.normal(0, 0.2, 20) for each in labelled.category]).astype(np.float32)
@@ -132,10 +132,10 @@ def test_folds_leave_one_run_out(labelled):
 
 def test_tables_say_what_they_are_about(labelled, tmp_path):
     named = {("betas", "true"): labelled.category, ("betas", "permuted"): labelled.category[::-1]}
-    haxby_runs.write_identification(tmp_path, labelled, named, np.array([0.1, 0.2]), "HAXBY: pictures stand in")
-    assert "**HAXBY: pictures stand in**" in (tmp_path / "identification.md").read_text()
+    haxby_runs.write_identification(tmp_path, labelled, named, np.array([0.1, 0.2]), "HAXBY: images stand in")
+    assert "**HAXBY: images stand in**" in (tmp_path / "identification.md").read_text()
     assert "| betas | true | 96 | 1.0000 | 0.1250 | 0.0001 |" in (tmp_path / "identification.md").read_text()
-    assert "HAXBY: pictures stand in" in (tmp_path / "identification.svg").read_text()
+    assert "HAXBY: images stand in" in (tmp_path / "identification.svg").read_text()
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2 * 12
 
 

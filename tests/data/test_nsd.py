@@ -53,7 +53,7 @@ def test_design_gives_0_based_ids(tree):
     assert np.array_equal(rank, tree.rank)
     assert set(nsd_id.tolist()) == set(toy_ids())
     other, _ = nsd_design.read_design(tree.expdesign, 7, [1])
-    assert np.array_equal(other == tree.nsd_id[:750], tree.rank[:750] <= 1000)  # only the shared pictures are common
+    assert np.array_equal(other == tree.nsd_id[:750], tree.rank[:750] <= 1000)  # only the shared images are common
 
 
 def test_sessions_may_be_left_out(tree):
@@ -225,8 +225,8 @@ def test_designs_that_cannot_be_used(tmp_path, tree):
 
 def test_stimuli_are_copied_row_by_row(tmp_path):
     ids = toy_ids(n_train=3, n_test=2)
-    pictures = {each: np.full((425, 425, 3), row, np.uint8) for row, each in enumerate(ids)}
-    tree = write_tree(tmp_path / "tree", n_train=3, n_test=2, pictures=pictures)
+    images = {each: np.full((425, 425, 3), row, np.uint8) for row, each in enumerate(ids)}
+    tree = write_tree(tmp_path / "tree", n_train=3, n_test=2, images=images)
     nsd_design.copy_stimuli(tree.brick, tmp_path / "stimuli.h5", np.array(ids, np.int32))
     rows = hdf5.load(tmp_path / "stimuli.h5")
     assert rows.values.shape == (5, 425, 425, 3)
@@ -235,7 +235,7 @@ def test_stimuli_are_copied_row_by_row(tmp_path):
     assert [np.unique(image).tolist() for image in rows.values] == [[row] for row in range(5)]
 
 
-def test_bricks_that_lack_a_picture(tmp_path, splits):
+def test_bricks_that_lack_a_image(tmp_path, splits):
     out, brick, ids = tmp_path / "stimuli.h5", tmp_path / "nsd_stimuli.hdf5", np.array([3, 9], np.int32)
     hdf5.save(out, np.zeros((1, 2)), ids[:1])
 
@@ -260,9 +260,9 @@ def test_bricks_that_lack_a_picture(tmp_path, splits):
     write("imgBrick", (10, 8, 8, 3), "f4")
     refused(r"imgBrick is float32 \(10, 8, 8, 3\); expected uint8")
     write("imgBrick", (9, 8, 8, 3), "u1", data=np.ones((9, 8, 8, 3), np.uint8))
-    refused(r"imgBrick is uint8 \(9, 8, 8, 3\) and lacks the picture of nsd_id 9")
+    refused(r"imgBrick is uint8 \(9, 8, 8, 3\) and lacks the image of nsd_id 9")
     write("imgBrick", (10, 8, 8, 3), "u1", chunks=(1, 8, 8, 3))  # never filled
-    refused("lacks the picture of nsd_id 3")
+    refused("lacks the image of nsd_id 3")
     with h5py.File(brick, "w") as file:
         images = file.create_dataset("imgBrick", (10, 8, 8, 3), "u1", chunks=(1, 8, 8, 3), compression="gzip")
         images[...] = np.random.default_rng(0).integers(0, 256, images.shape)
@@ -276,10 +276,10 @@ def test_bricks_that_lack_a_picture(tmp_path, splits):
 @pytest.mark.parametrize("captions_format", ["json", "csv", "npy"])
 def test_captions_of_each_format(tmp_path, captions_format):
     ids = toy_ids(n_train=3, n_test=2)
-    written = {each: [f" a picture, {each} ", "", "ein Bär"] for each in ids}
+    written = {each: [f" an image, {each} ", "", "ein Bär"] for each in ids}
     tree = write_tree(tmp_path, n_train=3, n_test=2, captions=written, captions_format=captions_format)
     captions = read_captions(tree.captions, np.array(ids[::-1], np.int32))
-    assert captions == {each: [f"a picture, {each}", "ein Bär"] for each in ids}
+    assert captions == {each: [f"an image, {each}", "ein Bär"] for each in ids}
     assert list(captions) == ids[::-1]
     write_captions(tmp_path / "captions.json", captions)
     assert json.loads((tmp_path / "captions.json").read_text("utf-8")) == {str(each): captions[each] for each in ids}
@@ -303,11 +303,11 @@ def test_captions_that_cannot_be_used(tmp_path):
     refused("c.json", b'{"3": "a"}', r"c.json cannot be read as captions \(a value is not a list\)")
     refused("c.json", b'[["a"]]', r"c.json cannot be read as captions")
     refused("c.json", b'{"a": ["b"]}', r"c.json cannot be read as captions")
-    refused("c.json", b'{"4": ["a"]}', r"c.json has captions of 1 pictures and lacks nsd_id 3. Add it.")
+    refused("c.json", b'{"4": ["a"]}', r"c.json has captions of 1 images and lacks nsd_id 3. Add it.")
     refused("c.json", b'{"3": ["", " "]}', r"c.json: all captions of nsd_id 3 are empty; expected at least 1.")
     refused("c.csv", b"id,text\n3,a\n", r"c.csv has columns \['id', 'text'\]; expected \['nsd_id', 'caption'\]")
     refused("c.csv", b"nsd_id,caption\n3,a,b\n", r"c.csv line 2 is \['3', 'a', 'b'\]; expected a nsd_id and a caption")
-    refused("c.csv", b"nsd_id,caption\n5,a\n", r"c.csv has captions of 1 pictures and lacks nsd_id 3")
+    refused("c.csv", b"nsd_id,caption\n5,a\n", r"c.csv has captions of 1 images and lacks nsd_id 3")
     refused("c.npy", b"x", r"c.npy cannot be read as an array of texts")
     refused("c.npy", np.full((100, 5), "a"), r"c.npy is <U1 \(100, 5\); expected texts, 73000 rows by captions")
     refused("c.npy", np.zeros((73000, 5), np.uint8), r"c.npy is uint8 \(73000, 5\); expected texts")

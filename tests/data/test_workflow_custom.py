@@ -93,12 +93,12 @@ def test_results_lie_in_their_own_folder(finished_custom):
     assert "sub01,recon," in said("costs", "results_custom")
 
 
-def test_an_edited_picture_runs_what_sees_it(custom_checkout):
+def test_an_edited_image_runs_what_sees_it(custom_checkout):
     for path in custom_checkout.glob("data/custom/stimuli/**/*"):
         path.touch()  # as a copy of the dataset has new dates
     assert planned(custom_checkout) == set()
-    picture = next(custom_checkout.glob("data/custom/stimuli/set/*.png"))
-    Image.new("RGB", (SIDE, SIDE)).save(picture)
+    image = next(custom_checkout.glob("data/custom/stimuli/set/*.png"))
+    Image.new("RGB", (SIDE, SIDE)).save(image)
     found = planned(custom_checkout)
     assert {"nsd_stimuli", "features:vdvae", "ridge:vdvae", "recon"} <= found
     assert not {"nsd_design", "nsd_betas", "nsd_captions", "ridge_kernel"} & found
@@ -113,7 +113,7 @@ def test_edited_betas_run_what_reads_them(custom_checkout):
     assert not {"nsd_design", "nsd_stimuli", "features:vdvae"} & found
 
 
-def test_a_picture_more_numbers_them_anew(custom_checkout):
+def test_a_image_more_numbers_them_anew(custom_checkout):
     Image.new("RGB", (SIDE, SIDE)).save(custom_checkout / "data/custom/stimuli/another.png")
     assert {"nsd_design", "nsd_betas", "nsd_stimuli", "nsd_captions"} <= planned(custom_checkout)
 

@@ -20,17 +20,17 @@ SHAPE = 5, 4, 3
 
 
 def write_lab(folder: Path) -> None:
-    """What the tutorial says the lab has: pictures shown twice, and those of the test three times."""
+    """What the tutorial says the lab has: images shown twice, and those of the test three times."""
     rng = np.random.default_rng(0)
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     names = [f"{number:03d}.png" for number in range(N_TRAIN + N_TEST)]
     for name in names:
         coarse = rng.integers(0, 256, (4, 4, 3), np.uint8)
-        Image.fromarray(coarse).resize((96, 96)).save(folder / "pictures" / name)
+        Image.fromarray(coarse).resize((96, 96)).save(folder / "images" / name)
     order = [*names, *rng.permutation(names), *names[N_TRAIN:]]
     with open(folder / "log.csv", "w", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(["time", "run", "picture"])
+        table.writerow(["time", "run", "image"])
         table.writerows([4.0 * row, 1 + row // 20, name] for row, name in enumerate(order))
     np.save(folder / "betasmd.npy", rng.normal(0, 1, (*SHAPE, len(order))))
     nib.Nifti1Image(np.ones(SHAPE, np.uint8), np.diag([2, 2, 2, 1])).to_filename(folder / "brainmask.nii.gz")

@@ -129,12 +129,12 @@ def test_bimixco_by_sums(pair):
     predicted, true = pair
     other, share = [2, 0, 2, 5, 1, 3], [0.9, 0.2, 0.5, 1.0, 0.7, 0.05]
     found = logits(predicted, true, 0.1)
-    by_brain, by_picture = [softmax(row) for row in found], [softmax(row) for row in transposed(found)]
+    by_brain, by_image = [softmax(row) for row in found], [softmax(row) for row in transposed(found)]
     total = 0.0
     for i in range(6):
         total -= share[i] * math.log(by_brain[i][i]) + (1 - share[i]) * math.log(by_brain[i][other[i]])
-        total -= share[i] * math.log(by_picture[i][i])
-        total -= sum((1 - share[m]) * math.log(by_picture[i][m]) for m in range(6) if other[m] == i)
+        total -= share[i] * math.log(by_image[i][i])
+        total -= sum((1 - share[m]) * math.log(by_image[i][m]) for m in range(6) if other[m] == i)
     mixed = losses.bimixco(*pair, torch.tensor(other), torch.tensor(share), temperature=0.1)
     assert mixed.item() == pytest.approx(total / 12, rel=1e-4)
 

@@ -46,7 +46,7 @@ def test_decoding_errors_spare_what_is_where():
     assert kinds_told(contents) > kinds_told(rng.permutation(contents)) + 0.05
 
 
-def test_heads_look_at_their_place_and_at_the_whole_picture():
+def test_heads_look_at_their_place_and_at_the_whole_image():
     patches = corpus.PATCHES**2
     *places, whole = to_look_at(4, patches)
     assert len(places) == 2
@@ -57,6 +57,6 @@ def test_heads_look_at_their_place_and_at_the_whole_picture():
     rows, columns = np.divmod(np.flatnonzero(coarse[1, 1:]), corpus.PATCHES)
     assert sorted(set(rows)) == [0, 1]
     assert sorted(set(columns)) == [2, 3]
-    assert not coarse[:, 0].any()  # the token of the whole picture has no place
+    assert not coarse[:, 0].any()  # the token of the whole image has no place
     assert whole[:, 0].all()
     assert not whole[:, 1:].any()

@@ -289,7 +289,7 @@ def test_evaluation_is_of_held_out_stimuli_alone(fit, tmp_path):
     np.testing.assert_allclose(trained.held_out[1], x.std(0), rtol=1e-3)
 
 
-def test_who_is_held_out_goes_by_picture():
+def test_who_is_held_out_goes_by_image():
     ids = np.arange(1000, dtype=np.int32)
     whole = training_data.hold_out(ids, 0.1, 0)
     assert whole.sum() == pytest.approx(100, abs=30)

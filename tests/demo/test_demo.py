@@ -32,7 +32,7 @@ def test_a_scene_is_the_same_whenever_and_at_whatever_size_it_is_drawn():
     assert np.mean(differences) < 4
 
 
-def test_captions_name_every_object_and_the_picture_shows_them():
+def test_captions_name_every_object_and_the_image_shows_them():
     for i in range(30):
         random = scenes.rng(SEED, "captions", i)
         scene = scenes.sample(random)
@@ -76,11 +76,11 @@ def test_stimulus_files_have_nsds_shape_and_hold_only_what_is_shown(tmp_path):
     with h5py.File(brick) as file:
         assert file["imgBrick"].shape == (73000, 425, 425, 3)
         assert file["imgBrick"].dtype == np.uint8
-        assert np.array_equal(file["imgBrick"][72999], world.picture(72999, SEED)[0])
+        assert np.array_equal(file["imgBrick"][72999], world.image(72999, SEED)[0])
         assert not file["imgBrick"][6].any()
     texts = np.load(captions, mmap_mode="r")
     assert texts.shape == (73000, 5)
-    assert texts[5].tolist() == world.picture(5, SEED)[1]
+    assert texts[5].tolist() == world.image(5, SEED)[1]
     assert brick.stat().st_size < 2e6
     assert captions.stat().st_blocks * 512 < 2e6
 

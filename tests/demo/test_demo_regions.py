@@ -1,4 +1,4 @@
-"""The demo's known brain: regions' pictures and lesions show what was put into them, beside as many random voxels."""
+"""The demo's known brain: regions' images and lesions show what was put into them, beside as many random voxels."""
 
 import csv
 import os
@@ -36,7 +36,7 @@ def results(tmp_path_factory):
             except shutil.Error:  # another file system
                 shutil.copytree(ROOT / folder, checkout / folder, dirs_exist_ok=True)
     edit_config(checkout, "roi.optimal", [*CATEGORIES.values(), *BANDS])
-    edit_config(checkout, "roi.pictures", 2)
+    edit_config(checkout, "roi.images", 2)
     targets = ("results/sub01/optimal/seen", "results/sub01/contributions/clip_text")
     run = snakemake(checkout, "--cores", "all", *targets)
     assert run.returncode == 0, run.stderr
@@ -48,8 +48,8 @@ def read(path):
         return list(csv.DictReader(stream))
 
 
-def test_areas_of_categories_make_pictures_of_their_category(results):
-    probability = {row["picture"]: row for row in read(results / "optimal/seen/seen.csv")}
+def test_areas_of_categories_make_images_of_their_category(results):
+    probability = {row["image"]: row for row in read(results / "optimal/seen/seen.csv")}
     regions = {name.rpartition("_")[0] for name in probability} - {"rest"}
     assert {f"random_{area}" for area in CATEGORIES.values()} < regions
     for category, area in CATEGORIES.items():
@@ -62,12 +62,12 @@ def test_areas_of_categories_make_pictures_of_their_category(results):
         assert means[area] > np.mean([mean for name, mean in means.items() if name.startswith("random_")]) + 0.3
 
 
-def test_bands_of_eccentricity_make_pictures_with_contrast_there(results):
-    """In units of how pictures of as many random voxels vary, contrast is highest in a band's own ring, or the next."""
+def test_bands_of_eccentricity_make_images_with_contrast_there(results):
+    """In units of how images of as many random voxels vary, contrast is highest in a band's own ring, or the next."""
     folder = results / "optimal"
-    listed = image_files.read_manifest(folder / "pictures_manifest.tsv")
-    _, images = image_files.read_folder(folder / "pictures", folder / "pictures_manifest.tsv")
-    energy = brain.low_level_maps(images)[:, :12].mean(1)  # (pictures, MAP, MAP)
+    listed = image_files.read_manifest(folder / "images_manifest.tsv")
+    _, images = image_files.read_folder(folder / "images", folder / "images_manifest.tsv")
+    energy = brain.low_level_maps(images)[:, :12].mean(1)  # (images, MAP, MAP)
     degrees = (np.arange(brain.MAP) + 0.5) / brain.MAP * brain.DEGREES - brain.DEGREES / 2
     ring = np.digitize(np.hypot(*np.meshgrid(degrees, degrees)), brain.ECCENTRICITY_BANDS)
     contrast = np.log(np.stack([energy[:, ring == each].mean(1) for each in range(5)], axis=1))

@@ -1,4 +1,4 @@
-"""Tables of guided pictures beside unguided ones: closed forms."""
+"""Tables of guided images beside unguided ones: closed forms."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ def rows():
 
 
 def test_differences_are_of_pairs(rows):
-    """The scores' own scatter, of 1, is not in the interval; of four pictures three gain, or, of a distance, lose."""
-    of = {(row["pictures"], row["metric"]): row for row in rows}
+    """The scores' own scatter, of 1, is not in the interval; of four images three gain, or, of a distance, lose."""
+    of = {(row["images"], row["metric"]): row for row in rows}
     ssim, swav = of["guided", "ssim"], of["guided", "swav"]
     assert ssim["difference"] == swav["difference"] == 0.25
     assert 0 < ssim["low"] < 0.25 < ssim["high"] < 0.5
@@ -41,7 +41,7 @@ def test_differences_are_of_pairs(rows):
 
 def test_one_row_for_each_set(rows):
     guided, same = guidance_effect.wide(rows)
-    assert list(guided) == ["pictures", "against", "ssim", "swav"]
+    assert list(guided) == ["images", "against", "ssim", "swav"]
     assert guided["ssim"].startswith(f"{UNGUIDED.mean() + 0.25:.3f} (+0.")
     assert same["swav"].endswith("(+0.000 to +0.000)")
 

@@ -1,4 +1,4 @@
-"""The judges against torchvision's and transformers' own networks, fed with pictures that are prepared another way.
+"""The judges against torchvision's and transformers' own networks, fed with images that are prepared another way.
 
 Weights are random, in files of the published names and layouts.
 """
@@ -76,7 +76,7 @@ def torchvision():
 
 def random_state(network, seed):
     """Seeded weights of a network on the meta device, with statistics near those of its activations: otherwise features
-    hardly depend on the pictures, or hang on their last digit.
+    hardly depend on the images, or hang on their last digit.
     """
     generator = torch.Generator().manual_seed(seed)
     network.to_empty(device="cpu").eval()
@@ -136,7 +136,7 @@ def folder(torchvision, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images():
-    """Smooth and noisy pictures, larger than any network reads, not square."""
+    """Smooth and noisy images, larger than any network reads, not square."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (3, 7, 9, 3), dtype=np.uint8)
     smooth = np.stack([np.asarray(Image.fromarray(each).resize((420, 380))) for each in coarse])
@@ -208,7 +208,7 @@ def test_pixels_and_features_are_those_of_the_protocols_programs(
 
 @pytest.mark.parametrize("protocol", perceptual.PROTOCOLS)
 @pytest.mark.parametrize("layout", ["apart", "whole"])
-def test_clip_is_the_pooled_projected_picture(tmp_path, images, protocol, layout):
+def test_clip_is_the_pooled_projected_image(tmp_path, images, protocol, layout):
     torch.manual_seed(0)
     tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = CLIPVisionModelWithProjection(CLIPVisionConfig(patch_size=14, projection_dim=24, **tower)).eval()

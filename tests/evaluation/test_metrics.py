@@ -23,7 +23,7 @@ def rng():
 
 @pytest.fixture
 def stimuli(rng):
-    """Smooth pictures, as natural ones are."""
+    """Smooth images, as natural ones are."""
     noise = ndimage.gaussian_filter(rng.normal(size=(8, 45, 37, 3)), (0, 3, 3, 0))
     return (255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
 
@@ -34,8 +34,8 @@ def reconstructions(rng, stimuli):
     return image_files.resize(noisy.clip(0, 255).astype(np.uint8), 16, "bilinear")
 
 
-def resized_by_pil(picture, like):
-    return np.asarray(Image.fromarray(picture).resize((like.shape[1], like.shape[0]))) / 255
+def resized_by_pil(image, like):
+    return np.asarray(Image.fromarray(image).resize((like.shape[1], like.shape[0]))) / 255
 
 
 def own(stimuli, reconstructions, metric, protocol="brain_diffuser"):
@@ -50,7 +50,7 @@ def test_pix_corr_is_numpys_correlation(stimuli, reconstructions):
     np.testing.assert_allclose(own(stimuli, reconstructions, "pix_corr"), expected, rtol=1e-10)
 
 
-def test_pix_corr_of_a_picture_with_itself_its_negative_and_nothing(stimuli):
+def test_pix_corr_of_a_image_with_itself_its_negative_and_nothing(stimuli):
     np.testing.assert_allclose(own(stimuli, stimuli, "pix_corr"), 1)
     np.testing.assert_allclose(own(stimuli, 255 - stimuli, "pix_corr"), -1)
     np.testing.assert_array_equal(own(stimuli, np.full_like(stimuli, 9), "pix_corr"), 0)
@@ -71,9 +71,9 @@ def test_ssim_of_the_paper_takes_columns_for_colours(stimuli, reconstructions):
     np.testing.assert_allclose(own(stimuli, reconstructions, "ssim"), expected, rtol=1e-10)
 
 
-def as_mindeye(picture):
+def as_mindeye(image):
     """Torch's antialiased resizes, as in the programs of that family."""
-    tensor = torch.from_numpy(picture / 255).permute(2, 0, 1)[None]
+    tensor = torch.from_numpy(image / 255).permute(2, 0, 1)[None]
     for size in (256, 425):
         tensor = functional.interpolate(tensor, (size, size), mode="bilinear", antialias=True)
     return tensor[0].permute(1, 2, 0).numpy()

@@ -35,7 +35,7 @@ def test_what_is_written_is_read(judged):
 def test_tables(judged, tmp_path):
     found = {"stage1": scores.read_per_image(judged[:1]), "recon": scores.read_per_image(judged[:1])}
     rows = scores.summarise(found, protocol="mindeye", n_resamples=500, seed=0)
-    assert [row["pictures"] for row in rows] == ["stage1", "recon"]
+    assert [row["images"] for row in rows] == ["stage1", "recon"]
     assert (rows[0]["mean"], rows[0]["n"], rows[0]["chance"], rows[0]["better"]) == (0.5, 3, "", "higher")
     assert 0.25 <= rows[0]["low"] < 0.5 < rows[0]["high"] <= 0.75
     folder = tmp_path / "metrics"

@@ -65,11 +65,11 @@ def read_text(texts):
 
 
 def see(images):
-    """Stands in for a vision encoder: 4 tokens, the mean of each quarter of the picture's height."""
+    """Stands in for a vision encoder: 4 tokens, the mean of each quarter of the image's height."""
     return torch.from_numpy(images).float().unflatten(1, (4, -1)).mean((2, 3))
 
 
-def test_vdvae_is_the_posterior_mean_of_the_resized_picture(extract, images, vdvae):
+def test_vdvae_is_the_posterior_mean_of_the_resized_image(extract, images, vdvae):
     values, nsd_id = extract("vdvae", vdvae)
     np.testing.assert_array_equal(nsd_id, IDS)
     assert values.dtype == np.float32
@@ -78,7 +78,7 @@ def test_vdvae_is_the_posterior_mean_of_the_resized_picture(extract, images, vdv
     np.testing.assert_allclose(values, expected, atol=2e-5, rtol=1e-4)
 
 
-def test_a_posterior_sample_belongs_to_its_picture(extract, images, vdvae):
+def test_a_posterior_sample_belongs_to_its_image(extract, images, vdvae):
     values, _ = extract("vdvae", vdvae, posterior="sample", seed=5)
     one_by_one, _ = extract("vdvae", vdvae, posterior="sample", seed=5, batch_size=1)
     np.testing.assert_allclose(values, one_by_one, atol=2e-5, rtol=1e-4)
@@ -90,21 +90,21 @@ def test_a_posterior_sample_belongs_to_its_picture(extract, images, vdvae):
     assert np.abs(values - extract("vdvae", vdvae, posterior="sample", seed=6)[0]).max() > 0.1
 
 
-def test_vision_sees_pictures_at_the_codecs_size(extract, images):
+def test_vision_sees_images_at_the_codecs_size(extract, images):
     sizes = []
 
     def model(batch):
         sizes.append(batch.shape)
         return see(batch)
 
-    values, _ = extract("clip_vision", model, picture_size=24)
+    values, _ = extract("clip_vision", model, image_size=24)
     assert sizes == [(2, 24, 24, 3), (2, 24, 24, 3), (1, 24, 24, 3)]
     np.testing.assert_allclose(values, see(image_files.resize(images, 24, "bilinear")))
 
 
-def test_taps_see_pictures_at_the_codecs_size_too(extract, images, tmp_path):
+def test_taps_see_images_at_the_codecs_size_too(extract, images, tmp_path):
     values, _ = extract("clip_taps", lambda batch, blocks: see(batch)[:, None] * torch.tensor(blocks).view(-1, 1, 1),
-                        picture_size=24, blocks=[1, 3])  # fmt: skip
+                        image_size=24, blocks=[1, 3])  # fmt: skip
     seen = see(image_files.resize(images, 24, "bilinear"))
     np.testing.assert_allclose(values, torch.stack([seen, 3 * seen], 1))
     with h5py.File(tmp_path / "features" / "clip_taps_train.h5") as file:
@@ -122,7 +122,7 @@ def test_text_is_the_mean_over_captions_that_are_not_empty(extract):
     np.testing.assert_allclose(values[:, 2, 1], np.add(lengths, 5), rtol=1e-3)
 
 
-def test_text_needs_no_pictures(tmp_path, captions_path):
+def test_text_needs_no_images(tmp_path, captions_path):
     path = tmp_path / "nsd" / "stimuli_test.h5"
     hdf5.save(path, np.zeros((5, 1), np.uint8), IDS)
     features_extract.extract("clip_text", read_text, path, captions_path, tmp_path / "text.h5", batch_size=3)
@@ -142,9 +142,9 @@ def test_the_file_says_what_it_holds(extract, tmp_path, vdvae):
         assert json.loads(file["values"].attrs["shape"]) == [3, 2]
 
 
-def test_pictures_in_memory_have_the_features_of_a_file(extract, tmp_path, images):
-    expected, _ = extract("clip_vision", see, picture_size=8)
-    features_extract.store("clip_vision", see, images, IDS, tmp_path / "stored.h5", batch_size=3, picture_size=8)
+def test_images_in_memory_have_the_features_of_a_file(extract, tmp_path, images):
+    expected, _ = extract("clip_vision", see, image_size=8)
+    features_extract.store("clip_vision", see, images, IDS, tmp_path / "stored.h5", batch_size=3, image_size=8)
     stored = hdf5.load(tmp_path / "stored.h5")
     np.testing.assert_array_equal(stored.values, expected)
     np.testing.assert_array_equal(stored.nsd_id, IDS)
@@ -173,11 +173,11 @@ def test_a_value_that_cannot_be_stored(extract, tmp_path, storage):
     with pytest.raises(
         ValueError, match=rf"clip_vision of nsd_id 7 has {value} in column 5; {storage} ends at {end}. Store it as"
     ):
-        extract("clip_vision", model, picture_size=8, storage=storage)
+        extract("clip_vision", model, image_size=8, storage=storage)
     assert not list((tmp_path / "features").iterdir())
 
 
-def test_a_picture_without_caption(extract, captions_path):
+def test_a_image_without_caption(extract, captions_path):
     captions_path.write_text(json.dumps({**CAPTIONS, "0": [" "], "12": []}))
     with pytest.raises(ValueError, match=r"captions.json has no caption for nsd_id 0 \(2 of 5 stimuli\); .* Rerun nsd"):
         extract("clip_text", read_text)

@@ -56,7 +56,7 @@ def reconstruct(inputs, steer, rows=slice(None), batch_size=3):
         batch_size=batch_size,
         steer=steer,
     )
-    return np.stack([picture for _, picture in found])
+    return np.stack([image for _, image in found])
 
 
 def counted(steer):
@@ -108,7 +108,7 @@ def test_a_tap_is_what_the_mlp_adds(tower):
     assert torch.equal(tower(images, [1, 3]), tower(images, [1, 2, 3])[:, [0, 2]])
 
 
-def test_pictures_of_any_size_are_squashed_by_one_rule(tower):
+def test_images_of_any_size_are_squashed_by_one_rule(tower):
     images = np.random.default_rng(2).integers(256, size=(2, 20, 12, 3), dtype=np.uint8)
     pixels = torch.from_numpy(images).movedim(-1, 1) / 255
     small = nn.functional.interpolate(pixels, (8, 8), mode="bilinear", antialias=True)
@@ -169,7 +169,7 @@ def test_distance_is_a_weighted_mean():
 
 
 def double_precision(tower):
-    """(noise in x, see a picture's taps) of the small networks in float64, and x."""
+    """(noise in x, see an image's taps) of the small networks in float64, and x."""
     denoiser, codec = (copy.deepcopy(model).double() for model in small_models())
     tower = ClipTaps(copy.deepcopy(tower.model).double(), (0.5, 0.4, 0.3), (0.3, 0.2, 0.25))
     read = [torch.from_numpy(each).double() for each in contexts(2)]
@@ -223,7 +223,7 @@ def test_gradient_equals_differences_and_is_the_same_in_one_part(tower, targets,
 
 
 def test_expected_latents_have_closed_forms():
-    """With noise known, "standard" is the clean picture; the others differ as the released program's lines say."""
+    """With noise known, "standard" is the clean image; the others differ as the released program's lines say."""
     clean, eps = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     alpha_bar = 0.36  # a = 0.6, s = 0.8
     x = 0.6 * clean + 0.8 * eps
@@ -302,7 +302,7 @@ def test_the_first_steps_are_guided(tower, targets, inputs, eta, n):
 
 
 def final_distances(tower, targets, inputs, **options):
-    """Of the finished pictures to the targets, and of the guided steps' expected ones."""
+    """Of the finished images to the targets, and of the guided steps' expected ones."""
     steer, on_the_way = guide(tower, targets, **options), []
 
     def call(step):
@@ -325,7 +325,7 @@ def test_distance_falls_with_kappa(tower, targets, inputs):
 
 
 @pytest.mark.parametrize("options", [{"kappa": 1.0, "eta": 1.0}, KAPPA, {"kappa": 1.0, "sag_scale": 0.75}])
-def test_a_pictures_guidance_does_not_depend_on_the_others(tower, targets, inputs, options):
+def test_a_images_guidance_does_not_depend_on_the_others(tower, targets, inputs, options):
     together = reconstruct(inputs, guide(tower, targets, **options)).astype(int)
     singly = reconstruct(inputs, guide(tower, targets, **options), batch_size=1)
     assert np.abs(together - singly).max() <= 1

@@ -88,8 +88,8 @@ def test_artifacts(finished):
     assert "without_text" not in table
 
 
-def test_pictures(finished):
-    """Without strength the reconstructions themselves; else each target makes pictures of its own."""
+def test_images(finished):
+    """Without strength the reconstructions themselves; else each target makes images of its own."""
     unguided = images(finished, "recon")
     np.testing.assert_array_equal(images(finished, "kappa_0"), unguided)
     made = [unguided, *(images(finished, each) for each in VARIANTS if each not in ("kappa_0", "without_text"))]
@@ -98,7 +98,7 @@ def test_pictures(finished):
 
 def test_guided_beside_unguided(finished):
     results = finished / "results/sub01/guidance"
-    of = {(row["pictures"], row["metric"]): row for row in tables.read_csv(results / "differences.csv")}
+    of = {(row["images"], row["metric"]): row for row in tables.read_csv(results / "differences.csv")}
     against = {name: row["against"] for (name, _), row in of.items()}
     assert against.pop("stable_diffusion_guided") == "stable_diffusion"
     assert set(against.values()) == {"recon"}
@@ -114,7 +114,7 @@ def test_guided_beside_unguided(finished):
     assert {"between_repeats", "with_stimulus", "bias", "variance"} <= {row["measure"] for row in repeats}
     assert all(row["recon"] != row["stable_diffusion_guided"] for row in repeats if row["features"] == "pix_corr")
     assert len(tables.read_csv(results / "comparison.csv")) == len(against) + 1
-    with Image.open(results / "pictures.png") as sheet:
+    with Image.open(results / "images.png") as sheet:
         assert sheet.width > sheet.height / N_TEST
 
 

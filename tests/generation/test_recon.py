@@ -18,13 +18,13 @@ UNCONDITIONAL = tuple(torch.from_numpy(context) for context in contexts(1, seed=
 
 @pytest.fixture(scope="module")
 def inputs():
-    """First guesses of 12 pixels and embeddings of five pictures."""
+    """First guesses of 12 pixels and embeddings of five images."""
     guesses = np.random.default_rng(0).integers(256, size=(5, 12, 12, 3), dtype=np.uint8)
     return guesses, *contexts(5)
 
 
 def reconstruct(stage1, text, vision, nsd_id=NSD_ID, models=None, **settings):
-    """(ids, pictures)"""
+    """(ids, images)"""
     found = img2img.reconstruct(
         stage1, text, vision, UNCONDITIONAL, models or small_models(), nsd_id=nsd_id, **SETTINGS | settings
     )
@@ -40,7 +40,7 @@ def expected(inputs):
     return images
 
 
-def assert_same_pictures(found, expected):
+def assert_same_images(found, expected):
     difference = np.abs(found - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.01
@@ -67,23 +67,23 @@ def test_agrees_with_a_loop_of_diffusers_parts(inputs, noise_at):
     decoded = codec.vae.decode(x / 0.5).sample[0].permute(1, 2, 0)
     by_diffusers = ((decoded + 1) / 2).clamp(0, 1).mul(255).byte().numpy()
     _, found = reconstruct(guesses, text, vision, NSD_ID[1:2], noise_at=noise_at)
-    assert_same_pictures(found[0], by_diffusers.astype(int))
+    assert_same_images(found[0], by_diffusers.astype(int))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 5])
 def test_batch_size_changes_nothing(inputs, expected, batch_size):
     _, found = reconstruct(*inputs, batch_size=batch_size)
-    assert_same_pictures(found, expected)
+    assert_same_images(found, expected)
 
 
 def test_order_and_subset_change_nothing(inputs, expected):
     rows = np.array([4, 0, 2])
     ids, found = reconstruct(*(part[rows] for part in inputs), nsd_id=NSD_ID[rows])
     assert ids == NSD_ID[rows].tolist()
-    assert_same_pictures(found, expected[rows])
+    assert_same_images(found, expected[rows])
 
 
-def test_seed_changes_the_pictures(inputs, expected):
+def test_seed_changes_the_images(inputs, expected):
     _, found = reconstruct(*inputs, seed=6)
     assert (found != expected).mean() > 0.5
 
@@ -101,7 +101,7 @@ def test_without_guidance_the_unconditional_does_not_matter(inputs, monkeypatch)
     _, expected = reconstruct(*inputs, guidance_scale=1.0)
     monkeypatch.setitem(globals(), "UNCONDITIONAL", tuple(context + 1 for context in UNCONDITIONAL))
     _, found = reconstruct(*inputs, guidance_scale=1.0)
-    assert_same_pictures(found, expected)
+    assert_same_images(found, expected)
 
 
 def test_without_first_guesses_all_steps_are_taken_from_noise(inputs):
@@ -124,8 +124,8 @@ def test_half_precision_keeps_latents_in_float32(inputs, expected):
     assert np.abs(found - expected).mean() < 5
 
 
-def test_picture_size_is_the_latents_times_the_codecs_factor():
-    assert img2img.picture_size(*small_models()) == 16
+def test_image_size_is_the_latents_times_the_codecs_factor():
+    assert img2img.image_size(*small_models()) == 16
 
 
 def test_embeddings_of_another_clip_are_refused(inputs):

@@ -26,9 +26,9 @@ def latents():
 
 
 def decode(latents, model, **options):
-    pictures = list(vdvae_stage.decode(latents, model, **{"seed": 2, **options}))
-    assert [number for number, _ in pictures] == latents.nsd_id.tolist()
-    return np.stack([picture for _, picture in pictures])
+    images = list(vdvae_stage.decode(latents, model, **{"seed": 2, **options}))
+    assert [number for number, _ in images] == latents.nsd_id.tolist()
+    return np.stack([image for _, image in images])
 
 
 def differing(a, b):
@@ -47,7 +47,7 @@ def test_the_prior_fills_in_and_pixels_are_read(model, latents):
     assert (difference > 0).mean() < 1e-3
 
 
-def test_draws_are_those_of_the_pictures_seed(model, latents):
+def test_draws_are_those_of_the_images_seed(model, latents):
     eps = [
         seeds.normal(2, IDS, f"vdvae.prior.{index}", shape)
         for index, shape in enumerate(model.latent_shapes)
@@ -62,7 +62,7 @@ def test_draws_are_those_of_the_pictures_seed(model, latents):
 
 
 @pytest.mark.parametrize("options", [{}, {"reading": "mode"}, {"temperature": 0.0}])
-def test_neither_batches_nor_order_change_a_picture(model, latents, options):
+def test_neither_batches_nor_order_change_a_image(model, latents, options):
     together = decode(latents, model, **options)
     assert differing(decode(latents, model, batch_size=1, **options), together) < 1e-3
     order = [2, 0]

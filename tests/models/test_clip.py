@@ -87,7 +87,7 @@ def describe(folder, **changes):
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
 
 
-def pictures(n, height, width):
+def random_images(n, height, width):
     return np.random.default_rng(0).integers(256, size=(n, height, width, 3), dtype=np.uint8)
 
 
@@ -126,14 +126,14 @@ def test_grey_equals_the_original(arrays):
 
 
 @pytest.mark.parametrize("size", [(425, 425), (300, 417), (417, 301), (97, 230)])
-def test_preprocessing_agrees_with_transformers_reading_pil_pictures(size):
-    images = pictures(1, *size)
+def test_preprocessing_agrees_with_transformers_reading_pil_images(size):
+    images = random_images(1, *size)
     expected = CLIPImageProcessorPil()(Image.fromarray(images[0]), return_tensors="pt").pixel_values
     torch.testing.assert_close(PUBLISHED(images), expected, atol=1e-6, rtol=0)
 
 
-def test_a_picture_of_clips_size_is_only_scaled():
-    images = pictures(2, 224, 224)
+def test_a_image_of_clips_size_is_only_scaled():
+    images = random_images(2, 224, 224)
     expected = (images / 255 - MEAN) / STD
     np.testing.assert_allclose(PUBLISHED(images), np.moveaxis(expected, -1, 1), atol=1e-6)
 
@@ -178,7 +178,7 @@ def test_text_tower(text_folder):
 
 def test_vision_tower(vision_folder):
     clip_vision = ClipVision.load(vision_folder)
-    images = pictures(3, 40, 50)
+    images = random_images(3, 40, 50)
     found = clip_vision(images)
     assert found.shape == (3, *clip_vision.shape) == (3, 5, 48)
     expected = ClipVision(vision_tower(image_size=28), clip_vision.preprocess)(images)
@@ -187,9 +187,9 @@ def test_vision_tower(vision_folder):
 
 
 def test_half_precision_gives_float32_near_the_full(vision_folder):
-    found = ClipVision.load(vision_folder, dtype=torch.bfloat16)(pictures(2, 28, 28))
+    found = ClipVision.load(vision_folder, dtype=torch.bfloat16)(random_images(2, 28, 28))
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, ClipVision.load(vision_folder)(pictures(2, 28, 28)), atol=0.1, rtol=0.1)
+    torch.testing.assert_close(found, ClipVision.load(vision_folder)(random_images(2, 28, 28)), atol=0.1, rtol=0.1)
 
 
 def test_old_torch_files_with_position_numbers_load(text_folder):
@@ -238,7 +238,7 @@ def test_folders_of_two_models_are_refused(text_folder, vision_folder, tmp_path)
     with pytest.raises(ValueError, match=r"tokenizer has 2 tokens, .*text_encoder 56; expected the same"):
         ClipText.load(text_folder)
     describe(vision_folder / "image_feature_extractor", crop_size=24)
-    with pytest.raises(ValueError, match=r"crops pictures to \(24, 24\) pixels, .*image_encoder reads 28"):
+    with pytest.raises(ValueError, match=r"crops images to \(24, 24\) pixels, .*image_encoder reads 28"):
         ClipVision.load(vision_folder)
 
 
@@ -259,7 +259,7 @@ def as_torch_file(folder):
 @pytest.mark.parametrize("convert", [lambda folder: None, as_torch_file])
 def test_towers_in_one_folder_equal_those_apart(whole, convert):
     convert(whole)
-    apart, captions, images = whole.parent, ["a dog", ""], pictures(2, 40, 50)
+    apart, captions, images = whole.parent, ["a dog", ""], random_images(2, 40, 50)
     assert torch.equal(ClipText.load(whole)(captions), ClipText.load(apart)(captions))
     assert torch.equal(ClipVision.load(whole)(images), ClipVision.load(apart)(images))
 

@@ -69,10 +69,10 @@ def test_codec_equals_the_original(arrays):
     torch.testing.assert_close(moments, arrays["kl_moments"], **CLOSE)
     eps = golden_noise("vae_noise:0", arrays["z0"].shape)
     torch.testing.assert_close(codec.embed(arrays["img_in"], eps), arrays["z0"], **CLOSE)
-    same_picture(codec.decode(arrays["z_out"])[0], arrays["img_out_u8"])
+    same_image(codec.decode(arrays["z_out"])[0], arrays["img_out_u8"])
 
 
-def same_picture(found, expected):
+def same_image(found, expected):
     difference = (found.int() - expected.int()).abs()
     assert difference.max() <= 1
     assert (difference > 0).float().mean() < 1e-3
@@ -95,7 +95,7 @@ def test_img2img_equals_the_original(arrays):
     with torch.inference_mode():
         latents = ddim.sample(denoise, x, steps, alpha_bars, lambda t, x: trace.append(x))
     torch.testing.assert_close(torch.stack(trace), arrays["dc_trace"], atol=1e-3, rtol=0)
-    same_picture(golden_codec().decode(latents)[0], arrays["img_out_u8"])
+    same_image(golden_codec().decode(latents)[0], arrays["img_out_u8"])
 
 
 def test_schedule_equals_the_original(arrays):
@@ -111,7 +111,7 @@ def test_schedule_equals_the_original(arrays):
 # the sampler
 
 
-def test_noise_of_one_known_picture_is_removed_exactly():
+def test_noise_of_one_known_image_is_removed_exactly():
     """Where all latents are mu, eps = (x - sqrt(abar) mu) / sqrt(1 - abar), which no step changes."""
     alpha_bars = ddim.alpha_bars()
     mu, eps = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).double().unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Versatile Diffusion in every published form: one picture of all, and one sentence for each way to be wrong."""
+"""Versatile Diffusion in every published form: one image of all, and one sentence for each way to be wrong."""
 
 import json
 import pickle
@@ -61,19 +61,19 @@ def same(found, expected, dtype=torch.float32):
 # all forms
 
 
-def test_all_forms_give_the_same_picture_to_the_last_bit(written):
+def test_all_forms_give_the_same_image_to_the_last_bit(written):
     guesses = np.random.default_rng(0).integers(256, size=(2, 16, 16, 3), dtype=np.uint8)
     unguided = (torch.zeros(1, *TEXT_SHAPE), torch.zeros(1, *VISION_SHAPE))
     nsd_id = np.array([7, 2950], np.int32)
-    pictures = {}
+    images = {}
     for form, path in written.items():
         models = weights.load(path)
         found = img2img.reconstruct(guesses, *contexts(2), unguided, models, nsd_id=nsd_id, seed=1, steps=8)
-        pictures[form] = np.stack([picture for _, picture in found])
-    assert pictures["folder"].shape == (2, 16, 16, 3)
-    assert pictures["folder"].std() > 0
+        images[form] = np.stack([image for _, image in found])
+    assert images["folder"].shape == (2, 16, 16, 3)
+    assert images["folder"].std() > 0
     for form in ORIGINAL:
-        np.testing.assert_array_equal(pictures[form], pictures["folder"])
+        np.testing.assert_array_equal(images[form], images["folder"])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -83,8 +83,8 @@ def test_every_weight_arrives_in_its_dtype(written, form, dtype):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_picture_size(written, form):
-    assert weights.picture_size(written[form]) == 16
+def test_image_size(written, form):
+    assert weights.image_size(written[form]) == 16
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -167,7 +167,7 @@ def test_a_checkpoint_of_another_model(original):
 
 def test_without_description_the_sizes_are_the_published_ones(original):
     original.with_suffix(".json").unlink()
-    assert weights.picture_size(original) == 512
+    assert weights.image_size(original) == 512
     name = "model.diffusion_model.unet_image.input_blocks.0.0.weight"
     message = re.escape(f"{name} (16, 4, 3, 3) instead of (320, 4, 3, 3)") + ".* vd.json .the published one if"
     with pytest.raises(ValueError, match=message):
@@ -280,8 +280,8 @@ def test_published_autoencoder_has_its_size():
 def test_files_of_each_form(written):
     folder, old = written["folder"], written["old"]
     assert model_files.diffusion(folder) == [str(folder / name) for name in ("image_unet", "text_unet", "vae")]
-    assert model_files.picture_size(folder) == [str(folder / name) for name in ("image_unet", "vae")]
+    assert model_files.image_size(folder) == [str(folder / name) for name in ("image_unet", "vae")]
     described = [str(old.with_suffix(".json"))]
     assert model_files.diffusion(old) == [str(old), str(old.with_name("kl-f8.pth")), *described]
-    assert model_files.picture_size(old) == described
-    assert model_files.picture_size("published.pth") == []
+    assert model_files.image_size(old) == described
+    assert model_files.image_size("published.pth") == []

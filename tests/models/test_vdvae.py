@@ -46,7 +46,7 @@ def levels(logits):
     return logistic.sample(logits, *draws).numpy()
 
 
-def assert_same_picture(found, expected):
+def assert_same_image(found, expected):
     difference = np.abs(found.astype(int) - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
@@ -82,7 +82,7 @@ def test_posterior(arrays, model, images, tag):
     hook.remove()
     np.testing.assert_allclose(seen["px_z"], arrays[f"post_{tag}_px_z"], **CLOSE)
     np.testing.assert_allclose(logits, arrays[f"post_{tag}_dmol"], **CLOSE)
-    assert_same_picture(levels(logits), arrays[f"post_{tag}_img_u8"])
+    assert_same_image(levels(logits), arrays[f"post_{tag}_img_u8"])
 
 
 @pytest.mark.parametrize("given", ["zero", "fixed"])
@@ -92,13 +92,13 @@ def test_decoding_given_latents(arrays, model, given, drawn, temperature):
     eps = tiny_vdvae.eps(drawn, "prior", model.latent_shapes[N_LATENTS:])
     logits = model.decode_latents(latents, N_LATENTS, eps, temperature)
     np.testing.assert_allclose(logits, arrays[f"man_{given}_{drawn}_t{temperature}_dmol"], **CLOSE)
-    assert_same_picture(levels(logits), arrays[f"man_{given}_{drawn}_t{temperature}_img_u8"])
+    assert_same_image(levels(logits), arrays[f"man_{given}_{drawn}_t{temperature}_img_u8"])
 
 
 def test_decoding_from_the_prior_alone(arrays, model):
     logits = model.decode_latents(torch.zeros(2, 0), 0, tiny_vdvae.eps("fixed", "uncond", model.latent_shapes), 0.8)
     np.testing.assert_allclose(logits, arrays["uncond_t0.8_dmol"], **CLOSE)
-    assert_same_picture(levels(logits), arrays["uncond_t0.8_img_u8"])
+    assert_same_image(levels(logits), arrays["uncond_t0.8_img_u8"])
 
 
 def test_loss(facts, model, images):

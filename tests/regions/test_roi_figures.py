@@ -11,7 +11,7 @@ from brain_diffuser.regions import figures, lesions
 
 @pytest.fixture
 def folders(tmp_path):
-    """Optimal pictures (2 each) of rest, faces and random voxels, first guesses, and a strip of one stimulus."""
+    """Optimal images (2 each) of rest, faces and random voxels, first guesses, and a strip of one stimulus."""
     rng = np.random.default_rng(0)
 
     def write(name, files):
@@ -40,15 +40,15 @@ def test_sheets(folders):
     assert np.abs(np.histogram(flat, 8, (0, 256))[0] / flat.size - 1 / 8).max() < 0.05
 
 
-def test_probability_that_pictures_show_a_category():
+def test_probability_that_images_show_a_category():
     rows = [
-        {"picture": "faces_0.png", "face": "0.9", "none": "0.1"},
-        {"picture": "faces_1.png", "face": "0.4", "none": "0.6"},
-        {"picture": "ecc_1_0.png", "face": "0.1", "none": "0.9"},
+        {"image": "faces_0.png", "face": "0.9", "none": "0.1"},
+        {"image": "faces_1.png", "face": "0.4", "none": "0.6"},
+        {"image": "ecc_1_0.png", "face": "0.1", "none": "0.9"},
     ]
     assert figures.mean_probabilities(rows) == [
-        {"region": "faces", "pictures": 2, "face": 0.65, "none": 0.35},
-        {"region": "ecc_1", "pictures": 1, "face": 0.1, "none": 0.9},
+        {"region": "faces", "images": 2, "face": 0.65, "none": 0.35},
+        {"region": "ecc_1", "images": 1, "face": 0.1, "none": 0.9},
     ]
 
 

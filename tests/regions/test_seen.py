@@ -6,7 +6,7 @@ import numpy as np
 from brain_diffuser.regions import category_probe
 
 
-def test_categories_are_found_in_new_pictures():
+def test_categories_are_found_in_new_images():
     rng = np.random.default_rng(0)
     shown = {"face": rng.random(300) < 0.2, "place": rng.random(300) < 0.2}
     label = category_probe.labels(shown)

@@ -130,14 +130,14 @@ def drawings(draw):
     return made
 
 
-def test_drawings_are_whole_pictures_that_differ(draw, drawings):
-    for picture in drawings.values():
-        image = Image.open(io.BytesIO(picture))
-        image.load()
-        assert image.format == "PNG"
-        assert picture.endswith(b"IEND\xaeB`\x82")
-        assert np.asarray(image.convert("L")).std() > 10
-        assert len(picture) < 300_000
+def test_drawings_are_whole_images_that_differ(draw, drawings):
+    for image in drawings.values():
+        drawn = Image.open(io.BytesIO(image))
+        drawn.load()
+        assert drawn.format == "PNG"
+        assert image.endswith(b"IEND\xaeB`\x82")
+        assert np.asarray(drawn.convert("L")).std() > 10
+        assert len(image) < 300_000
     assert len(set(drawings.values())) == len(drawings)
     assert draw["slices"]() == drawings["slices"]
 

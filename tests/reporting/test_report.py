@@ -22,7 +22,7 @@ N_STIMULI = 30
 SETS = ("stage1", "recon", "without_text")
 METRICS = {"pix_corr": "higher", "clip": "higher", "swav": "lower"}
 HOSTILE = "a dog </script><img src=x onerror=\"document.title='broken'\"> & <b>a cat</b>"
-HEADER = "pictures metric protocol n mean low high shuffled shuffled_low shuffled_high chance better".split()
+HEADER = "images metric protocol n mean low high shuffled shuffled_low shuffled_high chance better".split()
 
 
 SPENT = [
@@ -38,7 +38,7 @@ def write_csv(path, rows):
 
 
 def make_subject(folder, name, seed):
-    """A subject of coloured squares; picture and scores of a stimulus follow from its id."""
+    """A subject of coloured squares; image and scores of a stimulus follow from its id."""
     shared, rng, folder = np.random.default_rng(9), np.random.default_rng(seed), folder / name
     ids = shared.permutation(N_STIMULI).astype(np.int32) + np.int32(700)
     stimuli = np.repeat(np.repeat(shared.integers(0, 256, (N_STIMULI, 4, 4, 3), np.uint8), 8, 1), 8, 2)
@@ -233,8 +233,8 @@ def test_a_click_enlarges_and_escape_returns_the_focus(open_page, written, subje
     card.click()
     dialog = page.locator("dialog[open]")
     assert page.inner_text("#large-title") == f"NSD {chosen}"
-    assert dialog.locator("#large-pictures img").evaluate_all("images => images.map(image => image.src)") == small
-    assert dialog.locator("#large-pictures img").evaluate_all(
+    assert dialog.locator("#large-images img").evaluate_all("images => images.map(image => image.src)") == small
+    assert dialog.locator("#large-images img").evaluate_all(
         "images => images.every(image => image.naturalWidth === 32)"
     )
     captions = json.loads(subjects[0].captions.read_text(encoding="utf-8"))[str(chosen)]
@@ -261,7 +261,7 @@ def test_keyboard_alone(open_page, written):
     assert page.inner_text("#large-place") == "12 of 12, sub01"
 
 
-def test_the_pictures_are_those_of_their_stimulus(open_page, written, subjects):
+def test_the_images_are_those_of_their_stimulus(open_page, written, subjects):
     page = open_page(written)
     shown = ids_shown(page)[0]
     colours = (
@@ -315,7 +315,7 @@ def test_demo_is_marked_wherever_its_numbers_stand(open_page, written):
     assert "may not be compared" in page.inner_text(".caution")
 
 
-def test_tables_have_headings_and_pictures_have_words(open_page, written):
+def test_tables_have_headings_and_images_have_words(open_page, written):
     page = open_page(written)
     assert page.locator("th:not([scope])").count() == 0
     assert page.locator("img:not([alt]), img[alt='']").count() == 0
@@ -324,7 +324,7 @@ def test_tables_have_headings_and_pictures_have_words(open_page, written):
     assert levels[0] == 1
     assert max(np.diff(levels)) <= 1
     assert page.locator(".published mark", has_text="unverified").count() > 4
-    assert page.locator(".scores .apart th[scope=row]").first.text_content() == "mean training picture"
+    assert page.locator(".scores .apart th[scope=row]").first.text_content() == "mean training image"
 
 
 def test_nsd_has_no_banner_and_marks_other_protocols(open_page, subjects, tmp_path):
@@ -340,8 +340,8 @@ def test_nsd_has_no_banner_and_marks_other_protocols(open_page, subjects, tmp_pa
 
 def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_path):
     assert 'id="guidance"' not in written.read_text(encoding="utf-8")
-    table, sheet = tmp_path / "comparison.csv", tmp_path / "pictures.png"
-    write_csv(table, [["pictures", "ssim"], ["neuraldiffuser", "0.870 (+0.001 to +0.009)"], ["<b>", "1"]])
+    table, sheet = tmp_path / "comparison.csv", tmp_path / "images.png"
+    write_csv(table, [["images", "ssim"], ["neuraldiffuser", "0.870 (+0.001 to +0.009)"], ["<b>", "1"]])
     Image.new("RGB", (8, 8), "red").save(sheet)
     exhibits = [("guided & unguided", sheet), ("guided sets", table)]
     write_report(tmp_path / "report.html", subjects, guidance=[("sub01", exhibits)])
@@ -360,10 +360,10 @@ def test_the_same_inputs_give_the_same_bytes(written, subjects, tmp_path):
     assert (tmp_path / "report.html").read_bytes() == written.read_bytes()
 
 
-def test_pictures_shrink_into_the_budget(subjects, tmp_path, caplog):
+def test_images_shrink_into_the_budget(subjects, tmp_path, caplog):
     write_report(tmp_path / "large.html", subjects)
     write_report(tmp_path / "small.html", subjects, budget_mb=0.018, thumbnail=16, large=32)
-    blocks = re.compile(r'<script type="application/json" id="pictures-\d+">(.*?)</script>', re.DOTALL)
+    blocks = re.compile(r'<script type="application/json" id="images-\d+">(.*?)</script>', re.DOTALL)
     large, small = (
         [each for block in blocks.findall((tmp_path / name).read_text()) for each in json.loads(block)]
         for name in ("large.html", "small.html")
@@ -386,7 +386,7 @@ def test_mismatched_inputs_are_named(subjects, tmp_path):
         write_report(tmp_path / "r.html", [replace(subject, per_image=subject.per_image | {"recon": short})])
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv is missing; the report needs it"):
         write_report(tmp_path / "r.html", [replace(subject, scores=tmp_path / "nowhere.csv")])
-    with pytest.raises(ValueError, match="sub01 has pictures recon but no scores per image"):
+    with pytest.raises(ValueError, match="sub01 has images recon but no scores per image"):
         write_report(tmp_path / "r.html", [replace(subject, per_image={"stage1": subject.per_image["stage1"]})])
     (tmp_path / "captions.json").write_text("{}")
     with pytest.raises(ValueError, match=r"captions\.json lacks nsd_id \d+ and 29 others"):
@@ -416,7 +416,7 @@ def test_wrong_scores_are_named(tmp_path):
 def test_mean_over_subjects_and_markdown(subjects):
     text = markdown([(each.name, each.scores) for each in subjects], PUBLISHED, score_tables.DEMO)
     assert "**DEMO: mean of the subjects**" in text
-    assert "| mean training picture | 0.250 (0.250 to 0.250) |" in text.replace("DEMO: ", "")
+    assert "| mean training image | 0.250 (0.250 to 0.250) |" in text.replace("DEMO: ", "")
     published = text[text.index("**Beside") :].splitlines()
     ours = [line for line in published if "30 images" in line]
     assert len(ours) == 7
@@ -428,7 +428,7 @@ def test_mean_over_subjects_and_markdown(subjects):
     widths = {line.count(" |") for line in text.splitlines() if line.startswith("| DEMO") and "images" not in line}
     assert widths == {len(METRICS) + 1}
     mine = markdown([("sub01", subjects[0].scores)], PUBLISHED, score_tables.World("MINE", "own data"))
-    assert "Rows marked MINE (own data) are about another brain and other pictures" in mine
+    assert "Rows marked MINE (own data) are about another brain and other images" in mine
     assert "| MINE: reconstruction | sub01 | MINE, 30 images |" in mine
     assert "MINE: sub01" not in mine
     assert "DEMO" not in markdown([("sub01", subjects[0].scores)])

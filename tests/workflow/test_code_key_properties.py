@@ -27,7 +27,7 @@ def project(tmp_path_factory):
     """The project's code, to be edited and put back."""
     folder = tmp_path_factory.mktemp("project")
     for name in PACKAGES:
-        left_out = shutil.ignore_patterns("__pycache__", "models", "pictures", "haxby2001")
+        left_out = shutil.ignore_patterns("__pycache__", "models", "images", "haxby2001")
         shutil.copytree(ROOT / name, folder / name, ignore=left_out)
     shutil.copytree(ROOT / "workflow_scripts", folder / "workflow_scripts")
     return folder

@@ -44,7 +44,7 @@ MEANINGLESS = {
     "unused_method_of_reading": (f"{CODE}/fetch.py", 'f"{path.name}.part.json"', 'f"{path.name}.part.yaml"'),
 }
 FEW = {
-    "gap_of_contact_sheet": (f"{CODE}/pictures.py", "max(2, cell // 32)", "max(3, cell // 32)", {"contact_sheet"}),
+    "gap_of_contact_sheet": (f"{CODE}/images.py", "max(2, cell // 32)", "max(3, cell // 32)", {"contact_sheet"}),
     "axis_label": (f"{CODE}/accuracy.py", 'ylabel="features, %"', 'ylabel="features in %"', {"accuracy", "report"}),
     "style_of_report": (f"{CODE}/report.css", "{", "{ ", {"report"}),
     "labels_of_atlas": (f"{CODE}/atlas_labels.tsv", "\n", "\n\n", {"nsd_regions", "accuracy", "report"}),

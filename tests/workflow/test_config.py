@@ -500,7 +500,7 @@ def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
         ("roi.optimal", ["face"], "roi.optimal names face, which is not in roi.regions; did you mean faces?"),
         ("roi.perturb.regions", ["V9"], "roi.perturb.regions names V9, which is not in roi.regions; "),
         ("roi.weights.region", "x", "roi.weights.region names x, which is not in roi.regions; add it there"),
-        ("roi.brain", ["rekon"], "roi.brain names rekon; expected sets of pictures: stage1, recon, mean_image"),
+        ("roi.brain", ["rekon"], "roi.brain names rekon; expected sets of images: stage1, recon, mean_image"),
         ("roi.gain", 0, "roi.gain is 0; expected more than 0"),
         ("roi.parity", "paper", 'roi.parity is "paper"; expected none or released'),
     ],

@@ -288,7 +288,7 @@ def hub(tmp_path):
         f"{DUAL}/vae/flax_model.msgpack": b"flax",
         f"{DUAL}/text_unet/config.json": b"{}",
         f"{DUAL}/text_unet/diffusion_pytorch_model.bin": b"pickled",
-        f"{DUAL}/image/picture.png": b"picture",
+        f"{DUAL}/image/image.png": b"image",
         "/content/17": b"whole",
     }
     with serving(files) as running:
@@ -424,7 +424,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
     assert "Nothing is to be fetched: dataset is toy" in snakemake(checkout, "-n", "fetch").stderr
     shutil.rmtree(checkout / "toy")
-    shape = {"sessions": 2, "n_train": N_TRAIN, "n_test": N_TEST, "picture_size": 32}
+    shape = {"sessions": 2, "n_train": N_TRAIN, "n_test": N_TEST, "image_size": 32}
     tree = write_tree(tmp_path / "nsd", captions_format="npy", **shape)
     for path in (tmp_path / "nsd").rglob("nsddata*/**/*"):
         if path.is_file():

@@ -128,17 +128,17 @@ def test_what_a_killed_predecessor_left_is_removed(snakemake, tmp_path):
 def test_progress_yields_the_items_and_says_how_fast(clock, caplog):
     caplog.set_level(logging.INFO, "brain_diffuser")
     items = []
-    for item in progress(iter(range(120)), 120, "pictures"):
+    for item in progress(iter(range(120)), 120, "images"):
         items.append(item)
         clock.seconds += 0.5
     assert items == list(range(120))
     assert caplog.messages == [
-        "20 of 120 pictures, 2.0 a second, 50 s left",
-        "40 of 120 pictures, 2.0 a second, 40 s left",
-        "60 of 120 pictures, 2.0 a second, 30 s left",
-        "80 of 120 pictures, 2.0 a second, 20 s left",
-        "100 of 120 pictures, 2.0 a second, 10 s left",
-        "120 of 120 pictures, 2.0 a second, 0 s left",
+        "20 of 120 images, 2.0 a second, 50 s left",
+        "40 of 120 images, 2.0 a second, 40 s left",
+        "60 of 120 images, 2.0 a second, 30 s left",
+        "80 of 120 images, 2.0 a second, 20 s left",
+        "100 of 120 images, 2.0 a second, 10 s left",
+        "120 of 120 images, 2.0 a second, 0 s left",
     ]
 
 

@@ -29,7 +29,7 @@ def bucket(monkeypatch):
 
 
 def test_results_in_s3(bucket, tmp_path):
-    """A folder of pictures is written there by one job and read from there by another; a second run does nothing."""
+    """A folder of images is written there by one job and read from there by another; a second run does nothing."""
     bucket, address = bucket
     checkout = write_checkout(tmp_path / "checkout")
     (documented,) = re.findall(r"--default-storage-provider s3.*\n.*(?= -- )", (ROOT / "docs/storage.md").read_text())

@@ -33,8 +33,8 @@ FEATURES = ("vdvae", "clip_text", "clip_vision")
 RIDGE = {f"ridge:{feature}" for feature in FEATURES}
 
 
-def judged(pictures):
-    return {f"pixels:{pictures}", f"judged:{pictures}", "metrics", "report"}
+def judged(images):
+    return {f"pixels:{images}", f"judged:{images}", "metrics", "report"}
 
 
 AFTER_KERNEL = {"encoding_kernel", "encoding", "accuracy", "retrieval"}
@@ -59,7 +59,7 @@ def test_artifacts(finished):
         assert predicted.values.shape == (N_TEST, *train.values.shape[1:])
     with open(results / "metrics/scores.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {row["pictures"] for row in rows} == {"stage1", "recon", "mean_image", "vdvae", "autoencoder"}
+    assert {row["images"] for row in rows} == {"stage1", "recon", "mean_image", "vdvae", "autoencoder"}
     assert all(-1 <= float(row["low"]) <= float(row["mean"]) <= float(row["high"]) <= 2 for row in rows)
     with open(results / "metrics/per_image_recon.csv", newline="") as stream:
         assert [int(row["nsd_id"]) for row in csv.DictReader(stream)] == betas.nsd_id.tolist()
@@ -326,8 +326,8 @@ def test_two_subjects_with_as_many_sessions_as_nsd_has(tmp_path):
 
 def test_original_files_give_the_same_artifacts(checkout):
     """Versatile Diffusion as one of its authors' files, CLIP in one folder: the same numbers, by another road."""
-    pictures_before = digests(checkout / "results/sub01/recon")
-    assert sum(path.endswith(".png") for path in pictures_before) == N_TEST
+    images_before = digests(checkout / "results/sub01/recon")
+    assert sum(path.endswith(".png") for path in images_before) == N_TEST
     (checkout / "toy/original").mkdir()
     path = vd_forms.write(checkout / "toy/original", "old", text_dim=CLIP_DIM)
     clip = vd_forms.join_clip(checkout / "toy/versatile-diffusion", checkout / "toy/clip")
@@ -335,12 +335,12 @@ def test_original_files_give_the_same_artifacts(checkout):
         edit_config(checkout, f"datasets.toy.{key}", str(value.relative_to(checkout)))
     of_clip = {"features:clip_text", "features:clip_vision", "ridge:clip_text", "ridge:clip_vision"}
     of_diffusion = {"autoencoder_reference", *judged("autoencoder"), *AFTER_RECON}
-    of_judge = {f"judged:{pictures}" for pictures in ("stage1", "mean_image", "vdvae")}
+    of_judge = {f"judged:{images}" for images in ("stage1", "mean_image", "vdvae")}
     assert planned(checkout) == {*of_clip, *AFTER_KERNEL, "recon", *of_diffusion, *of_judge}
     of_test_split = [f"results/sub01/features/{feature}_test.h5" for feature in ("clip_text", "clip_vision")]
     run = snakemake(checkout, "--cores", "2", "results/sub01/recon", *of_test_split)
     assert run.returncode == 0, run.stderr
-    assert digests(checkout / "results/sub01/recon") == pictures_before
+    assert digests(checkout / "results/sub01/recon") == images_before
     of_reference = {"autoencoder_reference", *judged("autoencoder")}
     assert planned(checkout) == {*of_reference, *of_judge, "judged:recon"}  # the same reconstructions run nothing else
     with open(clip / "preprocessor_config.json", "a") as file:

@@ -25,7 +25,7 @@ def test_variants_share_what_comes_before_them(checkout):
     assert "without VDVAE" in (checkout / "results/report.html").read_text()
     results = checkout / "results/sub01"
     with open(results / "ablations/scores.csv", newline="") as stream:
-        sets = {row["pictures"] for row in csv.DictReader(stream)}
+        sets = {row["images"] for row in csv.DictReader(stream)}
     assert sets == {"stage1", "recon", "mean_image", "vdvae", "autoencoder", "without_vdvae", "true_features"}
     with open(results / "consistency/consistency.csv", newline="") as stream:
         found = {(row["features"], row["measure"]): float(row["mean"]) for row in csv.DictReader(stream)}
@@ -49,7 +49,7 @@ def test_brain_correlation_makes_what_its_sets_need(checkout):
         with open(checkout / target / "brain_correlation.csv", newline="") as stream:
             rows = list(csv.DictReader(stream))
         assert all(-1 <= float(row["low"]) <= float(row["correlation"]) <= float(row["high"]) <= 1 for row in rows)
-        return {(row["pictures"], row["region"]) for row in rows}
+        return {(row["images"], row["region"]) for row in rows}
 
     target = "results/sub01/brain"
     of = {each: {f"brain_vision:{each}", f"brain_betas:{each}"} for each in ("recon", "stage1", "mean_image")}
@@ -68,7 +68,7 @@ def test_brain_correlation_makes_what_its_sets_need(checkout):
 
 def test_regions(checkout):
     """All of one subject's section on regions; what an edit affects; where nothing is changed nothing changes."""
-    edit_config(checkout, "roi.pictures", 2)
+    edit_config(checkout, "roi.images", 2)
     edit_config(checkout, "roi.contributions.draws", 2)
     edit_config(checkout, "report.regions", True)
     results = checkout / "results/sub01"
@@ -78,16 +78,16 @@ def test_regions(checkout):
     assert {"optimal.png", "perturbed.png", "decoding.csv", "lesions.svg", "weights.csv", "rois.png"} < made
     assert "brain_correlation.csv" in made
     first, *_ = image_files.read_manifest(results / "recon_manifest.tsv")
-    unchanged = (results / f"perturbed/pictures/V1_nsd{first[1]:05d}_+0.png").read_bytes()
+    unchanged = (results / f"perturbed/images/V1_nsd{first[1]:05d}_+0.png").read_bytes()
     assert hashlib.sha256(unchanged).hexdigest() == first[2]
-    named = {path.name for path in (results / "optimal/pictures").iterdir()}
+    named = {path.name for path in (results / "optimal/images").iterdir()}
     assert {"rest_0.png", "faces_1.png", "random_faces_0.png"} <= named
-    of_optimal = {*(f"optimal:{feature}" for feature in FEATURES), "optimal_pictures", "optimal_seen", "roi"}
+    of_optimal = {*(f"optimal:{feature}" for feature in FEATURES), "optimal_images", "optimal_seen", "roi"}
     edit_config(checkout, "roi.gain", 0.5)
     assert planned(checkout, "results/sub01/roi") == of_optimal
     edit_config(checkout, "roi.gain", 1.0)
     edit_config(checkout, "roi.perturb.amounts", [-1.0, 0.0])
-    of_perturbed = {*(f"perturbed:{feature}" for feature in FEATURES), "perturbed_pictures", "roi"}
+    of_perturbed = {*(f"perturbed:{feature}" for feature in FEATURES), "perturbed_images", "roi"}
     assert planned(checkout, "results/sub01/roi") == of_perturbed
     edit_config(checkout, "roi.perturb.amounts", [-4.0, -2.0, 0.0, 2.0, 4.0])
     assert planned(checkout, "results/sub01/roi") == set()
@@ -108,7 +108,7 @@ def test_regions(checkout):
     assert made == {path.name for path in (results / "roi").iterdir()}
     edit_config(checkout, "roi.regions.nowhere", ["V1d"])
     edit_config(checkout, "roi.parity", "released")
-    run = snakemake(checkout, "--cores", "2", "results/sub01/optimal/pictures")
+    run = snakemake(checkout, "--cores", "2", "results/sub01/optimal/images")
     assert run.returncode == 0, run.stderr
-    released = {path.name for path in (results / "optimal/pictures").iterdir()}
+    released = {path.name for path in (results / "optimal/images").iterdir()}
     assert released == {name for name in named if not name.startswith("random_")}

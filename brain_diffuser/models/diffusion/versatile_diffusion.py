@@ -127,7 +127,7 @@ class DualDenoiser(Denoiser):
 
 
 class Codec(nn.Module):
-    """Pictures to latents and back, one after the other: at 512 pixels a batch would need more memory than the UNet."""
+    """Images to latents and back, one after the other: at 512 pixels a batch would need more memory than the UNet."""
 
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
@@ -141,15 +141,15 @@ class Codec(nn.Module):
 
     def encode(
         self,
-        images: UInt8[Tensor, "batch picture_height picture_width 3"],
+        images: UInt8[Tensor, "batch image_height image_width 3"],
         eps: Float[Tensor, "batch channels height width"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
-        """Scaled latents of pictures, as `embed` gives them."""
+        """Scaled latents of images, as `embed` gives them."""
         return self.embed(images.movedim(-1, 1) / 127.5 - 1, eps)
 
     def embed(
         self,
-        x: Float[Tensor, "batch 3 picture_height picture_width"],
+        x: Float[Tensor, "batch 3 image_height image_width"],
         eps: Float[Tensor, "batch channels height width"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
         """scaling_factor (mean + std eps) of the posterior, or its mean, of x in [-1, 1]; float32."""
@@ -161,14 +161,14 @@ class Codec(nn.Module):
 
     def decode(
         self, latents: Float[Tensor, "batch channels height width"]
-    ) -> UInt8[Tensor, "batch picture_height picture_width 3"]:
-        """Pictures; levels are truncated, not rounded, as the reference does."""
+    ) -> UInt8[Tensor, "batch image_height image_width 3"]:
+        """Images; levels are truncated, not rounded, as the reference does."""
         return self.paint(latents).mul(255).to(torch.uint8).movedim(1, -1)
 
     def paint(
         self, latents: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch 3 picture_height picture_width"]:
-        """Pictures in [0, 1], float32; gradients pass but where a colour is at either end."""
+    ) -> Float[Tensor, "batch 3 image_height image_width"]:
+        """Images in [0, 1], float32; gradients pass but where a colour is at either end."""
         unscaled = (latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)
         x = self.vae.decode(unscaled, return_dict=False)[0]
         return ((x.float() + 1) / 2).clamp(0, 1)

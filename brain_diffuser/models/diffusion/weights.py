@@ -129,8 +129,8 @@ def load(
     return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
 
 
-def picture_size(path: str | Path) -> int:
-    """Side in pixels of the pictures that both networks were trained on, 512 for the published ones."""
+def image_size(path: str | Path) -> int:
+    """Side in pixels of the images that both networks were trained on, 512 for the published ones."""
     unet, vae = (_describe(Path(path), component) for component in ("image_unet", "vae"))
     return unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
 

@@ -41,7 +41,7 @@ def sample(
     u_mixture: Float[Tensor, "batch height width mixtures"],
     u_logistic: Float[Tensor, "batch height width 3"],
 ) -> UInt8[Tensor, "batch height width 3"]:
-    """A picture drawn with uniform numbers in (0, 1): one component for the three channels, then each channel.
+    """An image drawn with uniform numbers in (0, 1): one component for the three channels, then each channel.
 
     Levels are truncated, not rounded, as in the reference: half a level darker than the distribution.
     """

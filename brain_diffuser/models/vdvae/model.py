@@ -57,7 +57,7 @@ class VDVAEConfig:
     imagenet64: ClassVar["VDVAEConfig"]
 
     def __post_init__(self) -> None:
-        """Raises ValueError: the blocks do not fit each other, the picture or `n_latents`."""
+        """Raises ValueError: the blocks do not fit each other, the image or `n_latents`."""
         encoded = {resolution // (pool or 1) for resolution, pool in parse_blocks(self.enc_blocks, "d")}
         decoded = [resolution for resolution, _ in parse_blocks(self.dec_blocks, "m")]
         if not set(decoded) <= encoded or decoded[-1] != self.image_size:
@@ -119,7 +119,7 @@ class Encoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One latent: its prior given the state, its posterior given the picture too, and how it moves the state."""
+    """One latent: its prior given the state, its posterior given the image too, and how it moves the state."""
 
     def __init__(self, config: VDVAEConfig, resolution: int, mixin: int | None) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class DecoderBlock(nn.Module):
         self.resolution, self.mixin, self.zdim = resolution, mixin, zdim
 
     def posterior(self, x: Tensor, activation: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log sigma of z given the state and the picture."""
+        """Mean and log sigma of z given the state and the image."""
         mean, log_sigma = self.enc(torch.cat((x, activation), 1)).chunk(2, 1)
         return mean, log_sigma
 
@@ -191,7 +191,7 @@ class Decoder(nn.Module):
 
 
 class VDVAE(nn.Module):
-    """The whole model. Pictures are uint8, channels last; latents are rows: every z in C order, block after block."""
+    """The whole model. Images are uint8, channels last; latents are rows: every z in C order, block after block."""
 
     def __init__(self, config: VDVAEConfig) -> None:
         super().__init__()
@@ -240,7 +240,7 @@ class VDVAE(nn.Module):
         prior_eps: Iterable[Tensor] | None = None,
         temperature: float | None = None,
     ) -> Float[Tensor, "batch height width parameters"]:
-        """Parameters of the picture's distribution (see `logistic`) given the first latents, used as they are.
+        """Parameters of the image's distribution (see `logistic`) given the first latents, used as they are.
 
         The others are drawn from the prior: mean + temperature * sigma * eps, with one eps per drawn latent; without
         eps, the prior's mean. A temperature of None is 1.
@@ -264,7 +264,7 @@ class VDVAE(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "batch height width 3"], eps: Iterable[Tensor] | None = None
     ) -> dict[str, Float[Tensor, ""]]:
-        """`elbo` = `distortion` + `rate`, in nats per dimension, averaged over pictures; a loss, so smaller is better.
+        """`elbo` = `distortion` + `rate`, in nats per dimension, averaged over images; a loss, so smaller is better.
 
         The posterior is sampled with torch's global generator, or with one eps per latent.
         """

@@ -240,6 +240,6 @@ def _of_regions(config: schema.Config) -> Iterator[str]:
     unknown = [name for name in roi.brain if name not in (*schema.RESERVED, *config.variants)]
     if unknown:
         yield (
-            f"roi.brain names {unknown[0]}; expected sets of pictures: "
+            f"roi.brain names {unknown[0]}; expected sets of images: "
             f"{', '.join((*schema.RESERVED, *config.variants))}; correct the name"
         )

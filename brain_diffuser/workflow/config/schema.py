@@ -69,7 +69,7 @@ REFERENCES = {
     "vdvae": "first guesses from the stimuli's own latents",
     "autoencoder": "the stimuli through Versatile Diffusion's autoencoder",
 }
-"""What reconstructions are compared with: pictures that no decoder can do worse, or better, than."""
+"""What reconstructions are compared with: images that no decoder can do worse, or better, than."""
 
 
 RESERVED = ("stage1", "recon", *REFERENCES)
@@ -329,7 +329,7 @@ class Weights(Section):
 class Roi(Section):
     regions: Annotated[dict[str, Names | Place], Field(min_length=1)]
     optimal: Names
-    pictures: Count
+    images: Count
     gain: Positive
     parity: Literal["none", "released"]
     judge: Judge
@@ -520,7 +520,7 @@ class Config(Section):
         return dict(sorted(found.items()))
 
     def _made(self, name: str) -> tuple[Any, ...]:
-        """How a variant's pictures are made, but for guidance; recon's without a name."""
+        """How a variant's images are made, but for guidance; recon's without a name."""
         variant, settings = self.variant(name)
         return variant.backbone, variant.start, variant.features, variant.decoder, settings
 

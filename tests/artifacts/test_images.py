@@ -1,4 +1,4 @@
-"""Folders of pictures, resizing, contact sheets."""
+"""Folders of images, resizing, contact sheets."""
 
 import hashlib
 
@@ -21,7 +21,7 @@ def written(tmp_path, images):
     return tmp_path / "recon", tmp_path / "recon_manifest.tsv"
 
 
-def test_pictures_come_back_in_the_order_they_were_written(written, images):
+def test_images_come_back_in_the_order_they_were_written(written, images):
     nsd_id, read = image_files.read_folder(*written)
     np.testing.assert_array_equal(nsd_id, [2950, 7, 72999, 0])
     assert nsd_id.dtype == np.int32
@@ -61,22 +61,22 @@ def test_a_second_run_replaces_the_folder(written, images):
     np.testing.assert_array_equal(read, images[1:2])
 
 
-def test_a_missing_picture_is_named(written):
+def test_a_missing_image_is_named(written):
     (written[0] / "nsd72999.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"nsd72999\.png is missing; recon_manifest\.tsv lists it among 4"):
         image_files.read_folder(*written)
 
 
-def test_a_changed_picture_is_named(written, images):
+def test_a_changed_image_is_named(written, images):
     Image.fromarray(images[3]).save(written[0] / "nsd00007.png")
-    with pytest.raises(ValueError, match=r"nsd00007\.png has sha256 .* the picture changed"):
+    with pytest.raises(ValueError, match=r"nsd00007\.png has sha256 .* the image changed"):
         image_files.read_folder(*written)
 
 
-def test_pictures_of_two_sizes_are_refused(tmp_path, images):
+def test_images_of_two_sizes_are_refused(tmp_path, images):
     where = tmp_path / "recon", tmp_path / "manifest.tsv"
     image_files.write_folder(*where, [(1, images[0]), (2, images[1, :5])])
-    with pytest.raises(ValueError, match=r"nsd00002\.png is \(5, 10\) pixels, the pictures before it \(12, 10\)"):
+    with pytest.raises(ValueError, match=r"nsd00002\.png is \(5, 10\) pixels, the images before it \(12, 10\)"):
         image_files.read_folder(*where)
 
 
@@ -99,11 +99,11 @@ def test_twice_the_same_stimulus(tmp_path, images):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_picture(tmp_path, written):
-    with pytest.raises(ValueError, match="recon: got 0 pictures"):
+def test_no_image(tmp_path, written):
+    with pytest.raises(ValueError, match="recon: got 0 images"):
         image_files.write_folder(tmp_path / "recon", tmp_path / "manifest.tsv", [])
     written[1].write_text("file\tnsd_id\tsha256\n")
-    with pytest.raises(ValueError, match="lists 0 pictures"):
+    with pytest.raises(ValueError, match="lists 0 images"):
         image_files.read_folder(*written)
 
 
@@ -113,7 +113,7 @@ def test_not_a_manifest(written):
         image_files.read_folder(*written)
 
 
-def test_resize_is_pil_per_picture(images):
+def test_resize_is_pil_per_image(images):
     resized = image_files.resize(images, (6, 20), "bilinear")
     expected = [np.asarray(Image.fromarray(image).resize((20, 6), Image.Resampling.BILINEAR)) for image in images]
     np.testing.assert_array_equal(resized, expected)
@@ -126,7 +126,7 @@ def test_resize_to_the_same_size_changes_nothing(images):
     assert not np.shares_memory(same, images)
 
 
-def test_contact_sheet_shows_every_picture():
+def test_contact_sheet_shows_every_image():
     colours = np.random.default_rng(1).integers(0, 200, (5, 3, 3), dtype=np.uint8)
     rows = [[np.broadcast_to(colour, (8, 8, 3)).copy() for colour in row] for row in colours]
     sheet = figures.contact_sheet(rows, ["stimulus", "stage 1", "reconstruction"], ["a"] * 5, cell=40, groups=2)
@@ -137,19 +137,17 @@ def test_contact_sheet_shows_every_picture():
 
 
 def test_contact_sheet_cuts_a_long_caption():
-    picture = np.zeros((8, 8, 3), np.uint8)
-    short = figures.contact_sheet([[picture]], ["stimulus"], ["a cat"], groups=1)
-    long = figures.contact_sheet(
-        [[picture]], ["stimulus"], ["a cat on a wide green meadow below the sky" * 3], groups=1
-    )
+    image = np.zeros((8, 8, 3), np.uint8)
+    short = figures.contact_sheet([[image]], ["stimulus"], ["a cat"], groups=1)
+    long = figures.contact_sheet([[image]], ["stimulus"], ["a cat on a wide green meadow below the sky" * 3], groups=1)
     assert long.size == short.size
     assert (np.asarray(long)[:, -20:] == 255).all()
 
 
 def test_contact_sheet_breaks_long_titles_between_words():
-    picture = np.zeros((8, 8, 3), np.uint8)
+    image = np.zeros((8, 8, 3), np.uint8)
     titles = ["stimulus", "stable diffusion guided", "stable diffusion true"]
-    one, two = (figures.contact_sheet([[picture] * 3], titles[:n], groups=1) for n in (1, 3))
+    one, two = (figures.contact_sheet([[image] * 3], titles[:n], groups=1) for n in (1, 3))
     first_line = slice(25, 25 + two.height - one.height)
     guided, true = (np.asarray(two)[first_line, start : start + 128] for start in (157, 289))
     assert (guided < 100).any()  # above the last line: words that both share

@@ -1,4 +1,4 @@
-"""Regions: features of patterns -> pictures, by both stages, each several times with other noise."""
+"""Regions: features of patterns -> images, by both stages, each several times with other noise."""
 
 import numpy as np
 
@@ -13,8 +13,8 @@ with job(snakemake), devices.enough_memory("recon"):
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     names, latents = optimal_patterns.load(inputs.vdvae)
-    rows = np.repeat(np.arange(len(names)), params.n_pictures)
-    number = np.tile(np.arange(params.n_pictures), len(names))
+    rows = np.repeat(np.arange(len(names)), params.n_images)
+    number = np.tile(np.arange(params.n_images), len(names))
     nsd_id = (latents.nsd_id[rows] + number).astype(np.int32)
     text, vision = (optimal_patterns.load(path)[1].values for path in (inputs.text, inputs.vision))
     vdvae = weights.load(inputs.model, device=device, dtype=dtype)
@@ -29,14 +29,14 @@ with job(snakemake), devices.enough_memory("recon"):
         guesses, text[rows], vision[rows], unconditional, models, nsd_id=nsd_id, batch_size=batch_size, **cfg["recon"]
     )
     image_files.write_folder(
-        snakemake.output.pictures,
+        snakemake.output.images,
         snakemake.output.manifest,
-        progress(reconstructions, len(rows), "pictures"),
+        progress(reconstructions, len(rows), "images"),
         [f"{names[row]}{f'_{each}' if params.numbered else ''}.png" for row, each in zip(rows, number, strict=True)],
     )
     image_files.write_folder(
         snakemake.output.stage1,
         snakemake.output.stage1_manifest,
-        zip(nsd_id[:: params.n_pictures].tolist(), guesses[:: params.n_pictures], strict=True),
+        zip(nsd_id[:: params.n_images].tolist(), guesses[:: params.n_images], strict=True),
         [f"{name}.png" for name in names],
     )

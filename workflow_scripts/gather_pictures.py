@@ -1,8 +1,0 @@
-"""Stages 4 and 5: the shards of a set of pictures -> a folder of PNG files."""
-
-from brain_diffuser.artifacts import image_files, shards
-from brain_diffuser.workflow.job import job
-
-with job(snakemake):
-    made = shards.pictures(snakemake.input.shards, snakemake.input.like)
-    image_files.write_folder(snakemake.output.pictures, snakemake.output.manifest, made)
