@@ -61,7 +61,7 @@ onstart:
 onsuccess:
     if workflow.touch:
         ARTIFACTS.take_over()
-    for line in where_the_images_are():
+    for line in image_locations():
         print(line, file=sys.stderr)
 
 

@@ -80,7 +80,7 @@ def patterns(n_voxels: int) -> np.ndarray:
 def predict(folder: Path, name: str, rescale: str) -> None:
     kernel = ridge.load_kernel(folder / "kernel.h5")
     with hdf5.reading(folder / "betas_train.h5", by_columns=True) as train:
-        rows = ridge.rows(kernel, hdf5.Rows(*train), patterns(train[0].shape[1]), standardised=True)
+        rows = ridge.cross_kernel(kernel, hdf5.StimulusArray(*train), patterns(train[0].shape[1]), standardised=True)
     ridge.predict(
         kernel._replace(test=rows, test_id=np.zeros(N_PATTERNS, np.int32)),
         folder / f"{name}.h5",

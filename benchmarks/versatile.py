@@ -20,7 +20,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
 
-from brain_diffuser.models.diffusion.versatile_diffusion import Codec, DualDenoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
 
 def main() -> None:
@@ -86,15 +86,15 @@ def whole(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]
 
 
 def encode(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
-    codec, side = build(codec_of, options, options), 8 * options.latents
+    autoencoder, side = build(autoencoder_of, options, options), 8 * options.latents
     images = torch.randint(0, 256, (options.batch, side, side, 3), dtype=torch.uint8, device=options.device)
-    return count(codec), lambda: codec.encode(images)
+    return count(autoencoder), lambda: autoencoder.encode(images)
 
 
 def decode(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
-    codec = build(codec_of, options, options)
+    autoencoder = build(autoencoder_of, options, options)
     latents = torch.randn(options.batch, 4, options.latents, options.latents, device=options.device)
-    return count(codec), lambda: codec.decode(latents)
+    return count(autoencoder), lambda: autoencoder.decode(latents)
 
 
 WAYS = {
@@ -105,10 +105,10 @@ WAYS = {
 }
 
 
-def codec_of(options: argparse.Namespace) -> Codec:
+def autoencoder_of(options: argparse.Namespace) -> Autoencoder:
     levels = [options.channels * 2 // 5 // 32 * 32 * k for k in (1, 2, 4, 4)]  # 128 to 512 at the published size
     kinds = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
-    return Codec(AutoencoderKL(block_out_channels=levels, layers_per_block=2, latent_channels=4, **kinds))
+    return Autoencoder(AutoencoderKL(block_out_channels=levels, layers_per_block=2, latent_channels=4, **kinds))
 
 
 def build(make: Callable, options: argparse.Namespace, *arguments):

@@ -19,22 +19,22 @@ from demo import haxby
 class Labelled(NamedTuple):
     """Betas of all blocks, and what each block showed in which run."""
 
-    betas: hdf5.Rows
+    betas: hdf5.StimulusArray
     category: np.ndarray
     run: np.ndarray
 
 
-def labelled(betas: hdf5.Rows, ids: dict[str, int]) -> Labelled:
+def labelled(betas: hdf5.StimulusArray, ids: dict[str, int]) -> Labelled:
     """Blocks with the category and run that their images' names tell."""
     names = {number: name for name, number in ids.items()}
     category, run = zip(*(haxby.of_stim_file(names[number]) for number in betas.nsd_id.tolist()), strict=True)
     return Labelled(betas, np.array(category), np.array(run))
 
 
-def together(train: str | Path, test: str | Path) -> hdf5.Rows:
+def together(train: str | Path, test: str | Path) -> hdf5.StimulusArray:
     """Both splits of an array, train first."""
     parts = hdf5.load(train), hdf5.load(test)
-    return hdf5.Rows(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    return hdf5.StimulusArray(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def shuffled(run: Int[np.ndarray, " blocks"], random: np.random.Generator) -> Int[np.ndarray, " blocks"]:
@@ -49,13 +49,13 @@ def folds(blocks: Labelled) -> Iterator[tuple[np.ndarray, np.ndarray, ridge.Kern
     """For each run in turn: the other blocks, its own, and the kernel of the one from the other."""
     for each in np.unique(blocks.run):
         kept, left = np.flatnonzero(blocks.run != each), np.flatnonzero(blocks.run == each)
-        parts = (hdf5.Rows(blocks.betas.values[rows], blocks.betas.nsd_id[rows]) for rows in (kept, left))
+        parts = (hdf5.StimulusArray(blocks.betas.values[rows], blocks.betas.nsd_id[rows]) for rows in (kept, left))
         yield kept, left, ridge.kernel(*parts)
 
 
 def held_out(
     blocks: Labelled,
-    features: hdf5.Rows,
+    features: hdf5.StimulusArray,
     order: Int[np.ndarray, " blocks"],
     *,
     alpha: float,
@@ -155,7 +155,7 @@ def plot_runs(hits: dict[str, np.ndarray], run: np.ndarray, control_shares: np.n
     return figures.svg(figure)
 
 
-def flat(rows: hdf5.Rows) -> Float32[np.ndarray, "blocks features"]:
+def flat(rows: hdf5.StimulusArray) -> Float32[np.ndarray, "blocks features"]:
     """An array with one row per block, float32."""
     return rows.values.reshape(len(rows.values), -1).astype(np.float32)
 

@@ -89,7 +89,7 @@ def write_design(path: str | Path, n_train: int, n_test: int, seed: int) -> dict
 
 
 def write_stimuli(
-    brick_path: str | Path,
+    stimulus_file: str | Path,
     captions_path: str | Path,
     ids: np.ndarray,
     seed: int,
@@ -100,15 +100,15 @@ def write_stimuli(
 
     Both have NSD's full shape; rows of other ids are holes in the files.
     """
-    with atomic(brick_path) as brick_part, atomic(captions_path) as captions_part:
+    with atomic(stimulus_file) as stimulus_part, atomic(captions_path) as captions_part:
         captions = np.lib.format.open_memmap(captions_part, "w+", dtype=f"<U{CAPTION_WIDTH}", shape=(N_IDS, 5))
-        with h5py.File(brick_part, "w") as file, ProcessPoolExecutor(workers) as pool:
-            brick = file.create_dataset(
+        with h5py.File(stimulus_part, "w") as file, ProcessPoolExecutor(workers) as pool:
+            stimulus_file = file.create_dataset(
                 "imgBrick", (N_IDS, SIDE, SIDE, 3), np.uint8, chunks=(1, SIDE, SIDE, 3), compression=1
             )
             rendered = pool.map(partial(image, seed=seed), ids.tolist(), chunksize=8)
             for nsd_id, (pixels, texts) in zip(ids.tolist(), progress(rendered), strict=True):
-                brick[nsd_id] = pixels
+                stimulus_file[nsd_id] = pixels
                 captions[nsd_id] = texts
         captions.flush()
         os.sync()

@@ -54,8 +54,8 @@ rule accuracy:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(30),
     params:
         features=FEATURES,
         code=code("accuracy.py"),

@@ -5,7 +5,7 @@ Out: datasets.*.custom.trials
 """
 
 
-def most_stimuli(subject, split):
+def n_stimuli_at_most(subject, split):
     """A split's stimuli, at most: images shown once, and those shown more often."""
     return {"train": 4803, "test": 113}[split]
 
@@ -27,8 +27,8 @@ rule bold5000:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(4000),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(60),
     params:
         stimuli=CUSTOM.stimuli,
         cfg=settings("nsd.constant_voxels"),

@@ -14,7 +14,7 @@ rule brain_vision:
         model=lambda wildcards: files_of_model("clip_vision"),
         sizes=image_size,
     output:
-        kept("<results>/{subject}/encoding/{images}_clip_vision.h5"),
+        maybe_temp("<results>/{subject}/encoding/{images}_clip_vision.h5"),
     log:
         "<results>/{subject}/logs/brain_vision_{images}.log",
     benchmark:
@@ -22,8 +22,8 @@ rule brain_vision:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=more(6000),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(60),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.features,
@@ -52,8 +52,8 @@ rule brain_betas:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(1100 * cfg.ridge.memory_gib),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(1100 * cfg.ridge.memory_gib),
+        runtime=scaled_by_attempt(60),
         memory_gib=str(cfg.ridge.memory_gib),
     params:
         cfg={"alpha": cfg.accuracy.encoding_alpha, "rescale": "none"},
@@ -80,8 +80,8 @@ rule brain:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(30),
     params:
         cfg=settings("metrics.bootstrap", "metrics.control_seed"),
         sets=["stimulus", *BRAIN_SETS],

@@ -41,7 +41,7 @@ from demo import world
 
 
 @contextmanager
-def one_sentence():
+def exit_with_message():
     """Stop before any job with an error's own words, without where in the program it came from."""
     try:
         yield
@@ -49,7 +49,7 @@ def one_sentence():
         sys.exit(str(error))
 
 
-with one_sentence():
+with exit_with_message():
     if not workflow.is_main_process and plan.KEY in config:
         planned = plan.handed(config.pop(plan.KEY))
         config.clear()
@@ -75,7 +75,7 @@ CUSTOM = PATHS.custom
 WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
 if CUSTOM:
     about = CUSTOM.caution or "own data"
-    WORLD = score_tables.World(cfg.dataset.upper(), about, bool(CUSTOM.caution))
+    WORLD = score_tables.DatasetLabel(cfg.dataset.upper(), about, bool(CUSTOM.caution))
 DATASET = dataset_record.of_config(cfg)
 
 IS_MODULE = Path(workflow.main_snakefile).resolve() != ROOT / "Snakefile"
@@ -90,7 +90,7 @@ if workflow.is_main_process:
     strict = cfg.provenance.strict_versions
     versions = receipts.software_versions(receipts.SOFTWARE.values()) if strict else {}
     ARTIFACTS = reconcile.Results(RESULTS, STORAGE, versions)
-    with one_sentence():
+    with exit_with_message():
         dataset_record.check(
             Path(RESULTS),
             DATASET,
@@ -100,7 +100,7 @@ if workflow.is_main_process:
         )
         ARTIFACTS.agree()
     if not IS_MODULE:
-        with one_sentence():
+        with exit_with_message():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
                 cfg.check_target(target)
 
@@ -120,13 +120,13 @@ if STORAGE is not None:
     config["copies"] = str(workflow.storage_settings.local_storage_prefix)
 PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
 FEATURES = tuple(
-    each for each in PREDICTED if each not in ("clip_taps", "sd_text")
+    each for each in PREDICTED if each not in ("clip_layers", "sd_text")
 )  # the method's own
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
 GPU = int(DEVICE != "cpu")
 
 
-def more(first, each=0):
+def scaled_by_attempt(first, each=0):
     """A resource that grows by half of itself with every retry; `each` stimulus of a shard adds to it."""
 
     def of(wildcards, attempt):
@@ -136,7 +136,7 @@ def more(first, each=0):
     return of
 
 
-def kept(path):
+def maybe_temp(path):
     """A large file that Snakemake deletes after its last use, unless features.keep."""
     return path if cfg.features.keep else temp(path)
 
@@ -147,7 +147,7 @@ wildcard_constraints:
     feature="|".join(PREDICTED),
     split="train|test",
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
-    variant=schema.names([*cfg.variants, ""]),
+    variant=schema.variant_regex([*cfg.variants, ""]),
     judge="|".join(cfg.metrics.judges) or "none",
     span=shards.SPAN,
 
@@ -188,7 +188,7 @@ def kinds_of(judge):
     return list(evaluation_registry.JUDGES[judge].metrics.values())
 
 
-def where_the_images_are():
+def image_locations():
     """One line for each subject that has something to look at."""
     for subject in cfg.subjects:
         folder = Path(RESULTS, subject)
@@ -207,7 +207,7 @@ if CUSTOM:
 MORE_RULES = ["haxby_runs"] if "haxby" in DATASET_RULES else []
 NSD = Path(PATHS.nsd or "").as_posix()
 DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
-BRICK = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+STIMULUS_FILE = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
 BETAS = f"{NSD}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
 MADE = set()  # files of datasets that rules write or fetch, which need not be there
@@ -237,7 +237,7 @@ def source_of(key, paths):
     return lambda wildcards: source(f"datasets.{cfg.dataset}.{key}", paths)
 
 
-with one_sentence():
+with exit_with_message():
     N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
 
 
@@ -285,15 +285,15 @@ def mask_files(subject):
         path = rois.mask_file(definition, subject)
         if path and not path.is_file():
             wrong = "is a folder" if path.is_dir() else "does not exist"
-            mend = source_files.hint(
+            fix = source_files.hint(
                 path, otherwise="put a volume there or correct the path"
             )
-            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {mend}")
+            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {fix}")
         paths += [str(path)] if path else []
     return local(paths)
 
 
-with one_sentence():
+with exit_with_message():
     SESSIONS = {} if CUSTOM else {each: session_files(each) for each in cfg.subjects}
 
 NUMBERS = {
@@ -303,7 +303,7 @@ NUMBERS = {
 
 
 if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulated:
-    with one_sentence():
+    with exit_with_message():
         dataset_record.check_sessions(Path(RESULTS), NUMBERS)
 
 
@@ -394,14 +394,16 @@ def files_of_model(feature):
     """What a feature's network is read from; some need not exist before they are asked for."""
     if feature == "sd_text":
         return stable_diffusion("text_encoder", "tokenizer")
-    if feature != "clip_taps":
+    if feature != "clip_layers":
         key = "vdvae" if feature == "vdvae" else "clip"
         return source(f"datasets.{cfg.dataset}.{key}", MODEL_FILES[feature])
-    files = model_files.clip(PATHS.clip_taps, PATHS.versatile_diffusion)["clip_vision"]
+    files = model_files.clip(PATHS.clip_layers, PATHS.versatile_diffusion)[
+        "clip_vision"
+    ]
     missing = [path for path in files if not Path(path).exists()]
     if missing:
         sys.exit(
-            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_taps), which does not exist; put the CLIP "
+            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_layers), which does not exist; put the CLIP "
             "there or correct the path (docs/neuraldiffuser.md)"
         )
     return local(files)
@@ -460,28 +462,28 @@ def diffusion_params():
 
 def recon_of(wildcards):
     """The settings of a variant's reconstructions."""
-    with one_sentence():
+    with exit_with_message():
         return cfg.settings_of(wildcards.variant)
 
 
 def guidance_of(wildcards):
     """The settings of a variant's guidance."""
-    with one_sentence():
+    with exit_with_message():
         return cfg.guidance_of(wildcards.variant)
 
 
-def taps(wildcards):
+def activations(wildcards):
     """The taps to come near."""
     variant, _ = cfg.variant(wildcards.variant)
     own = guidance_of(wildcards)["targets"] == "own"
-    return f"<results>/{wildcards.subject}/{'features' if own else variant.decoder}/clip_taps_test.h5"
+    return f"<results>/{wildcards.subject}/{'features' if own else variant.decoder}/clip_layers_test.h5"
 
 
 def reliability(wildcards):
     """How well the taps' dimensions are predicted, if that counts."""
     if guidance_of(wildcards)["reliability"] == "none":
         return []
-    return f"<results>/{wildcards.subject}/ridge/clip_taps_reliability.h5"
+    return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
 
 
 def other_subjects(wildcards):
@@ -581,13 +583,13 @@ def of_regions():
     return of_subjects("<results>/{subject}/roi") + average
 
 
-def most_stimuli(subject, split):
+def n_stimuli_at_most(subject, split):
     """NSD's stimuli of a split; while the design is not there at most so many, and shards beyond those there are are empty."""
     if PATHS.simulated:
         known = {"train": cfg.demo.n_train, "test": cfg.demo.n_test}[split]
     elif Path(DESIGN).is_file():
         numbers = tuple(session_numbers(subject))
-        with one_sentence():
+        with exit_with_message():
             return nsd_design.count_stimuli(DESIGN, subject_number(subject), numbers)[
                 split
             ]
@@ -601,7 +603,7 @@ def of_shards(stage, path, split="test"):
 
     def of(wildcards):
         splits = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
-        n_stimuli = sum(most_stimuli(wildcards.subject, each) for each in splits)
+        n_stimuli = sum(n_stimuli_at_most(wildcards.subject, each) for each in splits)
         spans = shards.spans(n_stimuli, SETTINGS["shards"][stage])
         return expand(path, span=spans, **wildcards)
 

@@ -12,8 +12,8 @@ IMAGES = [] if STIMULI else custom.stimulus_ids(CUSTOM.stimuli)
 
 # An adapter looks through what it has written; all else is looked through here, before any job.
 if CUSTOM.adapter == "none":
-    with one_sentence():
-        custom_checks.look_through(
+    with exit_with_message():
+        custom_checks.validate(
             Path(RESULTS, "dataset/sound.txt"),
             [subject_files(subject) for subject in cfg.subjects],
             CUSTOM.stimuli,
@@ -26,7 +26,7 @@ if CUSTOM.adapter == "none":
         for subject in cfg.subjects
     }
 
-    def most_stimuli(subject, split):
+    def n_stimuli_at_most(subject, split):
         """A split's stimuli."""
         return N_STIMULI[subject][split]
 
@@ -45,8 +45,8 @@ rule nsd_design:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(5),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
     params:
         folder=lambda wildcards: CUSTOM.stimuli,
         names=digest(sorted(IMAGES)),
@@ -72,8 +72,8 @@ rule nsd_betas:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(6000),
-        runtime=more(120),
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(120),
     params:
         cfg=settings("nsd.constant_voxels"),
         zscore=CUSTOM.zscore,
@@ -96,8 +96,8 @@ rule nsd_stimuli:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(60),
     params:
         folder=lambda wildcards: CUSTOM.stimuli,
         code=code("custom_stimuli.py"),
@@ -119,8 +119,8 @@ rule nsd_captions:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
         code=code("custom_captions.py"),
     script:

@@ -17,12 +17,12 @@ DEMO_ATLASES = [
     "streams",
 ]
 DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
-DEMO_BRICK = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+DEMO_STIMULUS_FILE = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 DEMO_NUMBERS = [f"{cfg.subject_number(subject):02d}" for subject in cfg.subjects]
 MADE.update(
     Path(path).as_posix()
     for path in (
-        *(DEMO_DESIGN, DEMO_BRICK, cfg.datasets["demo"].captions),
+        *(DEMO_DESIGN, DEMO_STIMULUS_FILE, cfg.datasets["demo"].captions),
         *sum(
             (demo_sessions(DEMO_BETAS.format(number=each)) for each in DEMO_NUMBERS), []
         ),
@@ -34,7 +34,7 @@ MADE.update(
 rule demo_stimuli:
     output:
         design=local(DEMO_DESIGN),
-        stimuli=local(DEMO_BRICK),
+        stimuli=local(DEMO_STIMULUS_FILE),
         captions=local(cfg.datasets["demo"].captions),
     log:
         f"{DEMO}/logs/demo_stimuli.log",
@@ -44,8 +44,8 @@ rule demo_stimuli:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(3000),
-        runtime=more(20),
+        mem_mb=scaled_by_attempt(3000),
+        runtime=scaled_by_attempt(20),
     params:
         cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
         subjects=sorted(cfg.subject_number(subject) for subject in cfg.subjects),
@@ -57,7 +57,7 @@ rule demo_stimuli:
 rule demo_brain:
     input:
         design=local(DEMO_DESIGN),
-        stimuli=local(DEMO_BRICK),
+        stimuli=local(DEMO_STIMULUS_FILE),
     output:
         betas=local(demo_sessions(DEMO_BETAS)),
         rois=local(expand(DEMO_ROI, number="{number}", atlas=DEMO_ATLASES)),
@@ -68,8 +68,8 @@ rule demo_brain:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=more(4000),
-        runtime=more(20),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(20),
     params:
         cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
         code=code("demo_brain.py"),
@@ -105,8 +105,8 @@ rule demo_stable_diffusion:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         versatile_diffusion=lambda wildcards: cfg.datasets["demo"].versatile_diffusion,
         stable_diffusion=lambda wildcards: cfg.datasets["demo"].stable_diffusion,

@@ -9,17 +9,20 @@ MODELS = {
     "vdvae": PATHS.vdvae,
     "clip_text": PATHS.clip,
     "clip_vision": PATHS.clip,
-    "clip_taps": PATHS.clip_taps,
+    "clip_layers": PATHS.clip_layers,
     "sd_text": PATHS.stable_diffusion,
 }
 MODEL_FILES = {
     "vdvae": [PATHS.vdvae, *model_files.description(PATHS.vdvae)],
     **model_files.clip(PATHS.clip, PATHS.versatile_diffusion),
 }
-FEATURE_SETTINGS = {"vdvae": ["features.vdvae"], "clip_taps": ["features.clip_taps"]}
+FEATURE_SETTINGS = {
+    "vdvae": ["features.vdvae"],
+    "clip_layers": ["features.clip_layers"],
+}
 AT_CODECS_SIZE = (
     "clip_vision",
-    "clip_taps",
+    "clip_layers",
 )  # images take the size of reconstructions first
 
 
@@ -53,8 +56,8 @@ rule features_cached_shard:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=more(6000),
-        runtime=more(30, each=0.01 if GPU else 0.1),
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(30, each=0.01 if GPU else 0.1),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.features,
@@ -90,7 +93,7 @@ rule features:
         shards=parts_of_features,
         like=["<results>/{subject}/nsd/stimuli_{split}.h5"],
     output:
-        kept("<results>/{subject}/features/{feature}_{split}.h5"),
+        maybe_temp("<results>/{subject}/features/{feature}_{split}.h5"),
     log:
         "<results>/{subject}/logs/features_{feature}_{split}.log",
     benchmark:
@@ -100,8 +103,8 @@ rule features:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(30),
     params:
         code=code("gather_features.py"),
     script:

@@ -21,7 +21,7 @@ SERVERS = SETTINGS["fetch"]["servers"]
 PUBLISHED = fetch.published()
 NSD_FILES = [
     DESIGN,
-    BRICK,
+    STIMULUS_FILE,
     *(path for subject in SESSIONS for path in SESSIONS[subject]),
     *(
         path
@@ -53,7 +53,7 @@ MISSING = {
     key: [path for path in paths if not Path(path).exists()]
     for key, paths in FETCHED.items()
 }
-with one_sentence():
+with exit_with_message():
     FILES_MISSING = fetch.missing(
         {key: getattr(PATHS, key) for key in ("captions", "vdvae") if key in FETCHED}
     )

@@ -7,7 +7,7 @@ Out: datasets.*.custom.{trials, betas, mask, stimuli}, datasets.*.captions
 N_CATEGORIES, N_RUNS = 8, 12
 
 
-def most_stimuli(subject, split):
+def n_stimuli_at_most(subject, split):
     """A split's stimuli: a block of each category in each of its runs."""
     n_test = len(cfg.haxby.test_runs)
     return N_CATEGORIES * {"train": N_RUNS - n_test, "test": n_test}[split]
@@ -36,8 +36,8 @@ rule haxby:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(5),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
     params:
         cfg=settings("haxby.shift", "haxby.test_runs"),
         subject=cfg.subjects[0],

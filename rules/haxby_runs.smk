@@ -29,8 +29,8 @@ rule held_out:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         cfg=settings("haxby.seed", "ridge.rescale"),
         alpha=alpha_of,
@@ -156,8 +156,8 @@ rule identification:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=more(4000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(30),
         gpu=GPU,
         device=cfg.compute.device,
     params:

@@ -4,7 +4,7 @@ In:  results/{subject}/nsd/betas_{split}.h5, results/{subject}/features/{feature
 Out: results/shared/learned/{feature}/without_{subject}/*, results/{subject}/learned/{{feature}/*, {feature}_test.h5}
 """
 
-RECIPE = {
+TRAINING = {
     key: value
     for key, value in SETTINGS["learned"].items()
     if key not in ("rescale", "pretrain", "checkpoint_every")
@@ -28,13 +28,13 @@ rule learned_pretrain:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=more(24000),
-        runtime=more(1440),
+        mem_mb=scaled_by_attempt(24000),
+        runtime=scaled_by_attempt(1440),
         gpu=GPU,
         device=cfg.compute.device,
         checkpoint_every=cfg.learned.checkpoint_every,
     params:
-        cfg=RECIPE,
+        cfg=TRAINING,
         subjects=other_subjects,
         pretrain=False,
         checkpoint=f"{RESULTS}/shared/learned/{{feature}}/without_{{subject}}/checkpoint",
@@ -60,13 +60,13 @@ rule learned_train:
         "../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=more(24000),
-        runtime=more(720),
+        mem_mb=scaled_by_attempt(24000),
+        runtime=scaled_by_attempt(720),
         gpu=GPU,
         device=cfg.compute.device,
         checkpoint_every=cfg.learned.checkpoint_every,
     params:
-        cfg=RECIPE,
+        cfg=TRAINING,
         subjects=lambda wildcards: [wildcards.subject],
         pretrain=cfg.learned.pretrain,
         checkpoint=f"{RESULTS}/{{subject}}/learned/{{feature}}/checkpoint",
@@ -88,8 +88,8 @@ rule learned_predict:
     conda:
         "../envs/torch.yaml"
     resources:
-        mem_mb=more(6000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(30),
         gpu=GPU,
         device=cfg.compute.device,
     params:

@@ -26,8 +26,8 @@ rule pixels:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=more(3000),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(3000),
+        runtime=scaled_by_attempt(60),
     params:
         cfg=settings("metrics.protocol", "metrics.control_seed"),
         code=code("pixels.py"),
@@ -50,8 +50,8 @@ rule judged_shard:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=more(4000),
-        runtime=more(30, each=0.03 if GPU else 0.2),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(30, each=0.03 if GPU else 0.2),
         gpu=GPU,
         device=cfg.compute.device,
     params:
@@ -78,8 +78,8 @@ rule judged:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(6000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(30),
     params:
         cfg=settings("metrics.control_seed"),
         code=lambda wildcards: code(
@@ -105,8 +105,8 @@ rule metrics:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
         cfg=settings("metrics"),
         sets=SHOWN,
@@ -151,8 +151,8 @@ rule consistency:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=more(8000),
-        runtime=more(120),
+        mem_mb=scaled_by_attempt(8000),
+        runtime=scaled_by_attempt(120),
         gpu=GPU,
         device=cfg.compute.device,
     params:
@@ -182,8 +182,8 @@ rule retrieval:
         "../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=more(3000),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(3000),
+        runtime=scaled_by_attempt(60),
     params:
         cfg=settings("retrieval"),
         code=code("retrieval.py"),
@@ -208,8 +208,8 @@ rule contact_sheet:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(5),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
     params:
         n_stimuli=24,
         dataset=WORLD.name,

@@ -1,12 +1,12 @@
 """Stage 5 again, neuraldiffuser: variants that CLIP's taps guide, and their table (docs/neuraldiffuser.md).
 
-In:  what recon reads, results/{subject}/{features, ridge}/clip_taps_test.h5, the tower of the taps
-Out: results/{subject}/{ridge/clip_taps_{test, reliability}.h5, variants/{variant}/{recon, consistency}, neuraldiffuser,
+In:  what recon reads, results/{subject}/{features, ridge}/clip_layers_test.h5, the tower of the taps
+Out: results/{subject}/{ridge/clip_layers_{test, reliability}.h5, variants/{variant}/{recon, consistency}, neuraldiffuser,
      guidance}
 """
 
 # Guided sets, and what each is compared with: the set that differs in guidance alone. Not all have one.
-with one_sentence():
+with exit_with_message():
     AGAINST = {each: cfg.unguided_of(each) for each in cfg.guided}
     GRID = [(kappa, eta, name) for (kappa, eta), name in cfg.grid.items()]
 AGAINST = {each: other for each, other in AGAINST.items() if other not in (None, each)}
@@ -23,22 +23,22 @@ DISPLAYED = [
 GUIDED = [*SHOWN, *(each for each in UNGUIDED if each not in ABLATED), *cfg.guided]
 
 
-ruleorder: ridge_taps > ridge
+ruleorder: ridge_layers > ridge
 
 
-use rule ridge as ridge_taps with:
+use rule ridge as ridge_layers with:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
-        train="<results>/{subject}/features/clip_taps_train.h5",
+        train="<results>/{subject}/features/clip_layers_train.h5",
     output:
-        predicted="<results>/{subject}/ridge/clip_taps_test.h5",
-        reliability="<results>/{subject}/ridge/clip_taps_reliability.h5",
+        predicted="<results>/{subject}/ridge/clip_layers_test.h5",
+        reliability="<results>/{subject}/ridge/clip_layers_reliability.h5",
     log:
-        "<results>/{subject}/logs/ridge_clip_taps.log",
+        "<results>/{subject}/logs/ridge_clip_layers.log",
     benchmark:
-        "<results>/{subject}/benchmarks/ridge_clip_taps.tsv"
+        "<results>/{subject}/benchmarks/ridge_clip_layers.tsv"
     params:
-        cfg={"alpha": cfg.ridge.alpha.clip_taps, "rescale": cfg.ridge.rescale},
+        cfg={"alpha": cfg.ridge.alpha.clip_layers, "rescale": cfg.ridge.rescale},
         code=code("ridge.py"),
 
 
@@ -48,10 +48,10 @@ rule guided_shard:
         manifest=first_guesses("_manifest.tsv"),
         text=embeddings("text"),
         vision=embeddings("vision"),
-        taps=taps,
+        activations=activations,
         reliability=reliability,
         clip=clip_files,
-        tower=lambda wildcards: files_of_model("clip_taps"),
+        tower=lambda wildcards: files_of_model("clip_layers"),
         diffusion=diffusion_files,
     output:
         temp("<results>/{subject}/shards/variants/{variant}/{span}.h5"),
@@ -60,13 +60,13 @@ rule guided_shard:
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
-        variant=schema.names(cfg.guided),
+        variant=schema.variant_regex(cfg.guided),
     conda:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=more(16000),
-        runtime=more(30, each=1 if GPU else 20),
+        mem_mb=scaled_by_attempt(16000),
+        runtime=scaled_by_attempt(30, each=1 if GPU else 20),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
@@ -80,10 +80,10 @@ rule guided_shard:
             },
             "recon",
             "guidance",
-            "features.clip_taps",
+            "features.clip_layers",
             "compute.dtype",
         ),
-        tower=lambda wildcards: PATHS.clip_taps,
+        tower=lambda wildcards: PATHS.clip_layers,
         code=lambda wildcards: code("guided.py", backbones=backbone_of(wildcards)),
     script:
         "../workflow_scripts/guided.py"
@@ -146,8 +146,8 @@ rule guidance_tables:
     conda:
         "../envs/judges.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         cfg=settings("metrics"),
         sets=COMPARED,

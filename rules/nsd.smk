@@ -18,8 +18,8 @@ rule nsd_design:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(5),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
     params:
         subject=lambda wildcards: subject_number(wildcards.subject),
         # one word: Snakemake compares the values of all parameters as a set
@@ -55,8 +55,8 @@ rule nsd_betas:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(3000),
-        runtime=more(120),
+        mem_mb=scaled_by_attempt(3000),
+        runtime=scaled_by_attempt(120),
     params:
         cfg=settings("nsd.constant_voxels"),
         code=code("nsd_betas.py"),
@@ -67,7 +67,7 @@ rule nsd_betas:
 rule nsd_stimuli:
     input:
         stimuli="<results>/{subject}/nsd/stimuli.tsv",
-        brick=source_of("nsd", BRICK),
+        stimulus_file=source_of("nsd", STIMULUS_FILE),
     output:
         "<results>/{subject}/nsd/stimuli_{split}.h5",
     log:
@@ -77,8 +77,8 @@ rule nsd_stimuli:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(60),
     params:
         code=code("nsd_stimuli.py"),
     script:
@@ -98,8 +98,8 @@ rule nsd_captions:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
     params:
         code=code("nsd_captions.py"),
     script:

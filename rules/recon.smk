@@ -23,8 +23,8 @@ rule recon_shard:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=more(12000),
-        runtime=more(30, each=0.5 if GPU else 10),
+        mem_mb=scaled_by_attempt(12000),
+        runtime=scaled_by_attempt(30, each=0.5 if GPU else 10),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,

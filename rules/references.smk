@@ -21,8 +21,8 @@ rule mean_image:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(30),
     params:
         code=code("mean_image.py"),
     script:
@@ -71,8 +71,8 @@ rule autoencoder_reference_shard:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=more(12000),
-        runtime=more(30, each=0.1 if GPU else 1),
+        mem_mb=scaled_by_attempt(12000),
+        runtime=scaled_by_attempt(30, each=0.1 if GPU else 1),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,

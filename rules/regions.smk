@@ -18,8 +18,8 @@ rule nsd_regions:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(5),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
     params:
         regions=cfg.regions,
         code=code("nsd_regions.py"),

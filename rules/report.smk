@@ -67,8 +67,8 @@ rule report:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(4000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(30),
     params:
         subjects=cfg.subjects,
         columns=COLUMNS,

@@ -19,8 +19,8 @@ rule ridge_kernel:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(4500),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(4500),
+        runtime=scaled_by_attempt(30),
     params:
         cfg=settings("ridge.precision"),
         code=code("ridge_kernel.py"),
@@ -42,8 +42,8 @@ rule ridge:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(1100 * cfg.ridge.memory_gib),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(1100 * cfg.ridge.memory_gib),
+        runtime=scaled_by_attempt(60),
         memory_gib=str(cfg.ridge.memory_gib),
     params:
         cfg=lambda wildcards: {

@@ -22,8 +22,8 @@ rule optimal:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(1100 * cfg.ridge.memory_gib),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(1100 * cfg.ridge.memory_gib),
+        runtime=scaled_by_attempt(60),
         memory_gib=str(cfg.ridge.memory_gib),
     params:
         cfg=settings("roi.optimal", "roi.gain", "roi.parity", "roi.contributions.seed"),
@@ -45,8 +45,8 @@ rule optimal_average:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         code=code("optimal_average.py"),
     script:
@@ -75,8 +75,8 @@ rule optimal_images:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=more(12000),
-        runtime=more(240),
+        mem_mb=scaled_by_attempt(12000),
+        runtime=scaled_by_attempt(240),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
@@ -107,8 +107,8 @@ rule perturbed:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(1100 * cfg.ridge.memory_gib),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(1100 * cfg.ridge.memory_gib),
+        runtime=scaled_by_attempt(60),
         memory_gib=str(cfg.ridge.memory_gib),
     params:
         cfg=settings("roi.perturb"),
@@ -166,8 +166,8 @@ rule optimal_seen:
         "../envs/judges.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=more(4000),
-        runtime=more(60),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(60),
         gpu=GPU,
         device=cfg.compute.device,
     params:
@@ -200,8 +200,8 @@ rule contributions:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(8000),
-        runtime=more(120),
+        mem_mb=scaled_by_attempt(8000),
+        runtime=scaled_by_attempt(120),
     params:
         cfg=settings("roi.contributions"),
         alpha=alpha_of,
@@ -226,8 +226,8 @@ rule ridge_weights:
         "../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=more(6000),
-        runtime=more(240),
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(240),
     params:
         cfg=settings("roi.weights"),
         alpha=alpha_of,
@@ -261,8 +261,8 @@ rule roi:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         features=FEATURES,
         regions=cfg.roi.contributions.regions,
@@ -288,8 +288,8 @@ rule roi_average:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(10),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
     params:
         equalise=cfg.roi.equalise,
         code=code("roi_average.py"),

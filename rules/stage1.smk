@@ -20,8 +20,8 @@ rule stage1_shard:
         "../envs/torch.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=more(4000),
-        runtime=more(15, each=0.1),
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(15, each=0.1),
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.stage1,
@@ -46,8 +46,8 @@ rule stage1:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(1000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(30),
     params:
         code=code("gather_images.py"),
     script:

@@ -25,7 +25,7 @@ use rule recon_shard as variant_shard with:
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
-        variant=schema.names([*UNGUIDED, ""]),
+        variant=schema.variant_regex([*UNGUIDED, ""]),
     params:
         **diffusion_params(),
         cfg=lambda wildcards: stage_config(

@@ -21,8 +21,8 @@ rule volumes:
     conda:
         "../envs/core.yaml"
     resources:
-        mem_mb=more(2000),
-        runtime=more(30),
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(30),
     params:
         world=WORLD.name,
         code=code("volumes.py"),

@@ -21,7 +21,7 @@ class Tree(NamedTuple):
     expdesign: Path
     betas: Path
     rois: Path
-    brick: Path
+    stimulus_file: Path
     captions: Path
     nsd_id: np.ndarray
     rank: np.ndarray
@@ -71,13 +71,13 @@ def write_tree(
         expdesign=root / "nsddata/experiments/nsd/nsd_expdesign.mat",
         betas=root / f"nsddata_betas/ppdata/{name}/func1pt8mm/betas_fithrf_GLMdenoise_RR",
         rois=root / f"nsddata/ppdata/{name}/func1pt8mm/roi",
-        brick=root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5",
+        stimulus_file=root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5",
         captions=root / "annots" / f"COCO_73k_annots_curated.{captions_format}",
         nsd_id=nsd_id,
         rank=rank,
         mask=_write_rois(root / f"nsddata/ppdata/{name}/func1pt8mm/roi", shape, rng),
     )
-    for path in (tree.expdesign, tree.betas / "any", tree.brick, tree.captions):
+    for path in (tree.expdesign, tree.betas / "any", tree.stimulus_file, tree.captions):
         path.parent.mkdir(parents=True, exist_ok=True)
     savemat(tree.expdesign, {"masterordering": ordering[None], "subjectim": lists, "sharedix": lists[:1, :1000]})
     response = {each: rng.normal(0, 300, shape) for each in np.unique(nsd_id).tolist()}
@@ -89,7 +89,7 @@ def write_tree(
         else:
             volume = betas(number, shown)
         write_session(tree, number, volume, formats)
-    _write_images(tree.brick, response, images or {}, image_size, rng)
+    _write_images(tree.stimulus_file, response, images or {}, image_size, rng)
     _write_captions(tree.captions, {each: (captions or {}).get(each, [f"image {each}"]) for each in response})
     return tree
 
@@ -141,12 +141,12 @@ def _write_images(path: Path, ids, images: Mapping[int, np.ndarray], size: int, 
     """The brick of all images, of which only those shown take space; several subjects share it."""
     with h5py.File(path, "a") as file:
         shape = N_IMAGES, size, size, 3
-        brick = file.require_dataset("imgBrick", shape, np.uint8, exact=True, chunks=(1, size, size, 3))
+        stimulus_file = file.require_dataset("imgBrick", shape, np.uint8, exact=True, chunks=(1, size, size, 3))
         tile = -(-size // 8)
         for each in ids:
             coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
             random = coarse.repeat(tile, 0).repeat(tile, 1)[:size, :size]
-            brick[each] = images.get(each, random)
+            stimulus_file[each] = images.get(each, random)
 
 
 def _write_captions(path: Path, captions: Mapping[int, Sequence[str]]) -> None:

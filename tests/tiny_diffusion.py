@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from brain_diffuser.models.diffusion import weights
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
-from brain_diffuser.models.diffusion.versatile_diffusion import Codec, DualDenoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
 DATA = Path(__file__).parent / "fixtures"
 SEED = 11
@@ -74,7 +74,7 @@ def golden_denoiser():
     return denoiser.eval().requires_grad_(False)
 
 
-def autoencoder(block_out_channels, **sizes):
+def kl(block_out_channels, **sizes):
     levels = len(block_out_channels)
     return AutoencoderKL(
         down_block_types=["DownEncoderBlock2D"] * levels,
@@ -86,26 +86,26 @@ def autoencoder(block_out_channels, **sizes):
 
 
 @functools.cache
-def golden_codec():
-    codec = Codec(autoencoder([32, 64, 128, 128], layers_per_block=2))
+def golden_autoencoder():
+    autoencoder = Autoencoder(kl([32, 64, 128, 128], layers_per_block=2))
     tensors = weights.autoencoder_tensors(golden_weights("kl:"))
-    names = weights.autoencoder_names(codec.vae)
-    codec.vae.load_state_dict({names[name]: tensor for name, tensor in tensors.items()})
-    return codec.eval().requires_grad_(False)
+    names = weights.autoencoder_names(autoencoder.vae)
+    autoencoder.vae.load_state_dict({names[name]: tensor for name, tensor in tensors.items()})
+    return autoencoder.eval().requires_grad_(False)
 
 
 @functools.cache
 def small_models(text_dim=TEXT_SHAPE[1]):
-    """A denoiser of latents 4 x 8 x 8 and a codec of images of 16 pixels, both random; never written to."""
+    """A denoiser of latents 4 x 8 x 8 and an autoencoder of images of 16 pixels, both random; never written to."""
     torch.manual_seed(0)
     denoiser = DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "cross_attention_dim": text_dim})
-    codec = Codec(autoencoder([8, 16], norm_num_groups=4, scaling_factor=0.5))
-    return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
+    autoencoder = Autoencoder(kl([8, 16], norm_num_groups=4, scaling_factor=0.5))
+    return denoiser.eval().requires_grad_(False), autoencoder.eval().requires_grad_(False)
 
 
 @functools.cache
 def small_stable(text_dim=TEXT_SHAPE[1]):
-    """A denoiser that reads text alone, with the codec of the small models; never written to."""
+    """A denoiser that reads text alone, with the autoencoder of the small models; never written to."""
     torch.manual_seed(1)
     denoiser = TextDenoiser(UNet2DConditionModel(**SMALL_UNET | {"cross_attention_dim": text_dim}))
     return denoiser.eval().requires_grad_(False), small_models()[1]
@@ -113,17 +113,17 @@ def small_stable(text_dim=TEXT_SHAPE[1]):
 
 def save_small(folder, **sizes):
     """The small models as published ones are laid out."""
-    denoiser, codec = small_models(**sizes)
+    denoiser, autoencoder = small_models(**sizes)
     weights.save(denoiser, folder)
-    save_part(folder / "vae", codec.vae)
+    save_part(folder / "vae", autoencoder.vae)
     return folder
 
 
 def save_small_stable(folder, **sizes):
     """The same of Stable Diffusion, but for its text tower."""
-    denoiser, codec = small_stable(**sizes)
+    denoiser, autoencoder = small_stable(**sizes)
     save_part(folder / "unet", denoiser.unet)
-    save_part(folder / "vae", codec.vae)
+    save_part(folder / "vae", autoencoder.vae)
     published_scheduler().save_pretrained(folder / "scheduler")
     return folder
 

@@ -54,7 +54,7 @@ def write_checkout(folder: Path) -> Path:
         "vdvae": "toy/vdvae/vdvae.safetensors",
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
-        "clip_taps": "toy/versatile-diffusion",
+        "clip_layers": "toy/versatile-diffusion",
         "stable_diffusion": "toy/stable-diffusion",
         "judges": "toy/judges",
     }

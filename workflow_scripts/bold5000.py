@@ -9,4 +9,4 @@ with job(snakemake):
     bold5000.write_trials(trials, rows)
     subject = custom.Files.of(snakemake.wildcards.subject, trials, inputs.betas, inputs.mask, {})
     constant = params.cfg["nsd.constant_voxels"]
-    custom_checks.refuse(list(custom_checks.problems([subject], params.stimuli, None, constant)))
+    custom_checks.raise_if_any(list(custom_checks.problems([subject], params.stimuli, None, constant)))

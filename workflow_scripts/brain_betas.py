@@ -9,7 +9,7 @@ with job(snakemake):
     kernel = ridge.load_kernel(inputs.kernel)
     opened = [hdf5.reading(path, by_columns=True) for path in (inputs.train, inputs.images)]
     with opened[0] as train, opened[1] as (images, nsd_id):
-        kernel = kernel._replace(test=ridge.rows(kernel, hdf5.Rows(*train), images), test_id=nsd_id)
+        kernel = kernel._replace(test=ridge.cross_kernel(kernel, hdf5.StimulusArray(*train), images), test_id=nsd_id)
     ridge.predict(
         kernel,
         inputs.betas,

@@ -25,7 +25,7 @@ with job(snakemake):
     rows = []
     for layer, measures in found.items():
         for measure, scores in measures.items():
-            low, high = statistics.interval(scores, cfg["bootstrap"], cfg["control_seed"])
+            low, high = statistics.bootstrap_ci(scores, cfg["bootstrap"], cfg["control_seed"])
             numbers = (f"{number:.4f}" for number in (scores.mean(), low, high))
             rows.append((layer, measure, *numbers, len(made), len(scores)))
     with hdf5.atomic(snakemake.output[0]) as folder:

@@ -22,7 +22,7 @@ with job(snakemake):
     with hdf5.opening(inputs.kernel) as kernel:
         z_score = kernel["betas_mean"][...], kernel["betas_std"][...]
     features = tuple(lesions.read_columns(path, cfg["columns"]) for path in (inputs.train, inputs.test))
-    ridges = lesions.Ridges.of(betas, features, z_score, snakemake.params.alpha)
+    ridges = lesions.SharedRidge.of(betas, features, z_score, snakemake.params.alpha)
     captions = {int(key): texts for key, texts in json.loads(Path(inputs.captions).read_text("utf-8")).items()}
     categories = lesions.categories(captions, cfg["categories"], *(each.nsd_id for each in betas))
     everything = {rois.ALL: np.ones(len(z_score[0]), bool)}

@@ -13,7 +13,7 @@ with job(snakemake):
     mask = custom.read_mask(Path(inputs.mask[0]) if inputs.mask else None, custom.n_voxels(paths[0]))
     blocks = custom.read_betas(paths, trials, mask.selected, params.zscore)
     betas, ncsnr = nsd_betas.average_trials(blocks, len(trials), int(mask.selected.sum()), splits)
-    betas, kept = nsd_betas.settle_constant_voxels(betas, mask, params.cfg["nsd.constant_voxels"])
+    betas, kept = nsd_betas.handle_constant_voxels(betas, mask, params.cfg["nsd.constant_voxels"])
     nifti.write_rois(snakemake.output.rois, {}, kept, ncsnr[kept.selected[mask.selected]])
     for split, rows in betas.items():
         unit = "as given" if params.zscore == custom.NONE else "standard deviations of a session"

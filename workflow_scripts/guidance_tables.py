@@ -24,9 +24,9 @@ with job(snakemake):
     }
     tables = {
         "differences": rows,
-        "comparison": guidance_effect.wide(rows),
+        "comparison": guidance_effect.pivot(rows),
         "grid": guidance_effect.grid(rows, params.grid),
-        "consistency": guidance_effect.beside(repeated),
+        "consistency": guidance_effect.join_repeats(repeated),
     }
     made = [image_files.read_folder(*pair) for pair in zip(inputs.images, inputs.manifests, strict=True)]
     with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):

@@ -13,19 +13,19 @@ def reconstruct(rows: slice) -> None:
     cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
     decoded = img2img.load(inputs.text, inputs.vision, inputs.stage1, inputs.manifest, rows)
-    blocks, options = cfg["features.clip_taps"]["blocks"], dict(cfg["guidance"])
+    blocks, options = cfg["features.clip_layers"]["blocks"], dict(cfg["guidance"])
     targets, factors, kind = (options.pop(key) for key in ("targets", "layer_weights", "reliability"))
     if targets == "shuffled":
-        taps = np.roll(hdf5.load_aligned(inputs.text, inputs.taps)[1].values, 1, 0)[rows]
+        activations = np.roll(hdf5.load_aligned(inputs.text, inputs.activations)[1].values, 1, 0)[rows]
     else:
-        taps = hdf5.load_aligned(inputs.text, inputs.taps, rows)[1].values
+        activations = hdf5.load_aligned(inputs.text, inputs.activations, rows)[1].values
     models, unconditional = backbones.load(params.backbone, params.diffusion, params.clip, device, dtype)
-    denoiser, codec = models
-    tower = clip.ClipTaps.load(params.tower, device, dtype)
+    denoiser, autoencoder = models
+    tower = clip.ClipLayers.load(params.tower, device, dtype)
     reliability = (*ridge.load_reliability(inputs.reliability), kind) if inputs.reliability else None
-    steer = guidance.Guide(
-        guidance.wanted(taps, tower.shape(blocks), factors, reliability),
-        lambda latents: tower.see(codec.paint(latents), blocks),
+    guidance_fn = guidance.Guide(
+        guidance.make_targets(activations, tower.shape(blocks), factors, reliability),
+        lambda latents: tower.see(autoencoder.decode_to_float(latents), blocks),
         mid_block=denoiser.unet.mid_block,
         **options,
     )
@@ -37,7 +37,7 @@ def reconstruct(rows: slice) -> None:
         models,
         nsd_id=decoded.nsd_id,
         batch_size=snakemake.resources.batch_size,
-        steer=steer,
+        guidance_fn=guidance_fn,
         **cfg["recon"],
     )
     made = progress(made, len(decoded.nsd_id), "reconstructions")

@@ -21,4 +21,4 @@ with job(snakemake):
     with hdf5.atomic(made.mask) as partial:
         shutil.copyfile(inputs.mask, partial)
     subject = custom.Files.of(snakemake.params.subject, made.trials, [made.betas], [made.mask], {})
-    custom_checks.refuse(list(custom_checks.problems([subject], made.stimuli, made.captions)))
+    custom_checks.raise_if_any(list(custom_checks.problems([subject], made.stimuli, made.captions)))

@@ -7,7 +7,7 @@ from brain_diffuser.workflow.job import job
 with job(snakemake):
     cfg, inputs = snakemake.params.cfg, snakemake.input
     nsd_id, (seen, made) = shards.load_parts(inputs.shards, inputs.like)
-    assigned = statistics.circle(len(nsd_id), cfg["metrics.control_seed"])
+    assigned = statistics.cyclic_derangement(len(nsd_id), cfg["metrics.control_seed"])
     found = [
         scores.PerImage(name, kind, *metrics.compare(seen[name], made[name], kind, assigned))
         for name, kind in registry.JUDGES[snakemake.wildcards.judge].metrics.items()

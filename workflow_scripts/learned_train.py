@@ -18,7 +18,7 @@ with job(snakemake) as begun:
     of_subjects = zip(inputs.betas, inputs.features, strict=True)
     training.train(
         dict(zip(params.subjects, of_subjects, strict=True)),
-        training.Recipe(**settings),
+        training.TrainingConfig(**settings),
         **snakemake.output,
         pretrained=inputs.pretrained or None,
         checkpoint=params.checkpoint,

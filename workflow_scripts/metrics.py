@@ -17,5 +17,5 @@ with job(snakemake):
         folder.mkdir()
         scores.write_tables(folder, rows, found)
         named = [(snakemake.wildcards.subject, folder / "scores.csv")]
-        text = score_tables.markdown(named, score_tables.PUBLISHED, score_tables.World(*snakemake.params.world))
+        text = score_tables.markdown(named, score_tables.PUBLISHED, score_tables.DatasetLabel(*snakemake.params.world))
         (folder / "scores.md").write_text(text, encoding="utf-8")

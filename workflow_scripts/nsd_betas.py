@@ -9,7 +9,7 @@ from brain_diffuser.workflow.job import job
 with job(snakemake):
     splits, mask = nsd_design.read_stimuli(snakemake.input.stimuli), nifti.read_mask(snakemake.input.mask)
     betas, ncsnr = nsd_betas.average_betas(snakemake.input.betas, mask, splits)
-    betas, kept = nsd_betas.settle_constant_voxels(betas, mask, snakemake.params.cfg["nsd.constant_voxels"])
+    betas, kept = nsd_betas.handle_constant_voxels(betas, mask, snakemake.params.cfg["nsd.constant_voxels"])
     ncsnr, mask = ncsnr[kept.selected[mask.selected]], kept
     rois = [Path(path) for path in snakemake.input.rois]
     labels = nifti.read_rois(rois[0].parent, [path.name.removesuffix(".nii.gz") for path in rois], mask)

@@ -5,4 +5,4 @@ from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     stimuli = nsd_design.read_stimuli(snakemake.input.stimuli)[snakemake.wildcards.split]
-    nsd_design.copy_stimuli(snakemake.input.brick, snakemake.output[0], stimuli.nsd_id)
+    nsd_design.copy_stimuli(snakemake.input.stimulus_file, snakemake.output[0], stimuli.nsd_id)

@@ -19,7 +19,7 @@ with job(snakemake):
         masks, names, cfg["roi.contributions.seed"], controls=not released
     )
     with hdf5.reading(inputs.betas, by_columns=True) as train:
-        rows = ridge.rows(kernel, hdf5.Rows(*train), patterns, standardised=True)
+        rows = ridge.cross_kernel(kernel, hdf5.StimulusArray(*train), patterns, standardised=True)
     nsd_id = np.zeros(len(names), np.int32)
     with hdf5.atomic(snakemake.output[0]) as partial:
         options = {"alpha": snakemake.params.alpha, "memory_gib": float(snakemake.resources.memory_gib)}

@@ -13,7 +13,7 @@ with job(snakemake):
     kernel, masks = ridge.load_kernel(inputs.kernel), rois.load(inputs.regions)
     with hdf5.reading(inputs.betas, by_columns=True) as train:
         patterns = np.stack([masks[region] for region in cfg["regions"]]).astype(np.float32)
-        changes = ridge.rows(kernel, hdf5.Rows(*train), patterns, standardised=True)
+        changes = ridge.cross_kernel(kernel, hdf5.StimulusArray(*train), patterns, standardised=True)
     names, rows, nsd_id = optimal_patterns.perturbed(kernel, cfg["regions"], changes, cfg["stimuli"], cfg["amounts"])
     with hdf5.atomic(snakemake.output[0]) as partial:
         options = {"alpha": snakemake.params.alpha, "memory_gib": float(snakemake.resources.memory_gib)}

@@ -10,7 +10,7 @@ with job(snakemake):
     with hdf5.reading(inputs.stimuli) as (stimuli, nsd_id):
         hdf5.check_aligned(inputs.stimuli, nsd_id, inputs.images, ids)
         seen = stimuli[:]
-    assigned = statistics.circle(len(ids), cfg["metrics.control_seed"])
+    assigned = statistics.cyclic_derangement(len(ids), cfg["metrics.control_seed"])
     own, control = (
         metrics.pixel_metrics(seen, made[rows], cfg["metrics.protocol"]) for rows in (range(len(ids)), assigned)
     )

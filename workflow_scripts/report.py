@@ -95,7 +95,7 @@ with job(snakemake):
         resource_usage.write_csv(file, spent)
     page.write(
         snakemake.output.page,
-        world=score_tables.World(*params.world),
+        world=score_tables.DatasetLabel(*params.world),
         subjects=subjects,
         settings=params.settings,
         versions=installed(),

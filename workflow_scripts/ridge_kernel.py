@@ -7,5 +7,7 @@ from brain_diffuser.workflow.job import job
 with job(snakemake):
     opened = [hdf5.reading(path, by_columns=True) for path in (snakemake.input.train, snakemake.input.test)]
     with opened[0] as train, opened[1] as test:
-        kernel = ridge.kernel(hdf5.Rows(*train), hdf5.Rows(*test), precision=snakemake.params.cfg["ridge.precision"])
+        kernel = ridge.kernel(
+            hdf5.StimulusArray(*train), hdf5.StimulusArray(*test), precision=snakemake.params.cfg["ridge.precision"]
+        )
     ridge.save_kernel(snakemake.output[0], kernel)

@@ -19,7 +19,7 @@ with job(snakemake), devices.enough_memory("recon"):
     text, vision = (optimal_patterns.load(path)[1].values for path in (inputs.text, inputs.vision))
     vdvae = weights.load(inputs.model, device=device, dtype=dtype)
     batch_size = snakemake.resources.batch_size
-    chosen = hdf5.Rows(latents.values[rows], nsd_id)
+    chosen = hdf5.StimulusArray(latents.values[rows], nsd_id)
     guesses = np.stack(
         [guess for _, guess in vdvae_stage.decode(chosen, vdvae, batch_size=batch_size, **cfg["stage1"])]
     )

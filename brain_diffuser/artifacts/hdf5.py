@@ -18,7 +18,7 @@ CHUNK_BYTES = 2**20
 CACHE_BYTES = 8 * CHUNK_BYTES  # where whole columns pass; rows do without, and are read and written in place
 
 
-class Rows(NamedTuple):
+class StimulusArray(NamedTuple):
     """An array with one row per stimulus; ids are 0-based."""
 
     values: Shaped[np.ndarray, "stimuli ..."]
@@ -136,16 +136,16 @@ def reading(
 
 
 @contextmanager
-def opening(path: str | Path, mend: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
+def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
     """An HDF5 file open to read, or one sentence on why it cannot be, or is damaged, and how to mend it."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {mend or rerun(path)}")
+        raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {fix or rerun(path)}")
     try:
         file = h5py.File(path, rdcc_nbytes=CACHE_BYTES * by_columns)
     except OSError as error:
         reason = str(error).strip().rpartition("(")[2].rstrip(")")
         raise ValueError(
-            f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {mend or rerun(path)}"
+            f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {fix or rerun(path)}"
         ) from error
     with file:
         try:
@@ -154,7 +154,7 @@ def opening(path: str | Path, mend: str = "", *, by_columns: bool = False) -> It
             if not _is_damaged(file):
                 raise
             raise ValueError(
-                f"{path} is damaged: its content is not what was written ({error}). {mend or rerun(path)}"
+                f"{path} is damaged: its content is not what was written ({error}). {fix or rerun(path)}"
             ) from error
 
 
@@ -186,14 +186,14 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
 ALL = slice(None)
 
 
-def load(path: str | Path, rows: slice = ALL) -> Rows:
+def load(path: str | Path, rows: slice = ALL) -> StimulusArray:
     """The array, or some rows of it, with the axes it was saved with."""
     with reading(path) as (values, nsd_id):
         row_shape = about(values).get("shape", [-1])
-        return Rows(values[rows].reshape(len(nsd_id[rows]), *row_shape), nsd_id[rows])
+        return StimulusArray(values[rows].reshape(len(nsd_id[rows]), *row_shape), nsd_id[rows])
 
 
-def load_aligned(path_a: str | Path, path_b: str | Path, rows: slice = ALL) -> tuple[Rows, Rows]:
+def load_aligned(path_a: str | Path, path_b: str | Path, rows: slice = ALL) -> tuple[StimulusArray, StimulusArray]:
     """Two arrays, or some rows of them, that are the same stimuli in the same order, or it raises."""
     a, b = load(path_a, rows), load(path_b, rows)
     check_aligned(path_a, a.nsd_id, path_b, b.nsd_id)

@@ -53,7 +53,7 @@ def problems(
         yield from _of_captions(captions, list(used))
 
 
-def look_through(
+def validate(
     record: Path,
     subjects: Sequence[custom.Files],
     stimuli: str | Path,
@@ -73,12 +73,12 @@ def look_through(
     if record.is_file() and record.read_text(encoding="utf-8") == key:
         return
     logger.warning("looking through the dataset: %d files", len(files))
-    refuse(list(problems(subjects, stimuli, captions, constant_voxels)))
+    raise_if_any(list(problems(subjects, stimuli, captions, constant_voxels)))
     with hdf5.atomic(record) as partial:
         partial.write_text(key, encoding="utf-8")
 
 
-def refuse(found: Sequence[str]) -> None:
+def raise_if_any(found: Sequence[str]) -> None:
     """Raises ValueError, with all problems one below the other, if there are any."""
     if found:
         listed = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1))

@@ -14,7 +14,7 @@ STORED_PER_PERCENT = 300  # betas are stored as int16, 300 times percent signal 
 
 def average_betas(
     session_paths: Sequence[str | Path], mask: nifti.Mask, splits: Mapping[str, nsd_design.Stimuli]
-) -> tuple[dict[str, hdf5.Rows], Float32[np.ndarray, " voxels"]]:
+) -> tuple[dict[str, hdf5.StimulusArray], Float32[np.ndarray, " voxels"]]:
     """Betas of each split, averaged over repeats (float32, percent signal change), and ncsnr: see `average_trials`.
 
     Raises ValueError: see `sessions.read`.
@@ -36,7 +36,7 @@ def average_trials(
     n_voxels: int,
     splits: Mapping[str, nsd_design.Stimuli],
     stored_per_unit: int = 1,
-) -> tuple[dict[str, hdf5.Rows], Float32[np.ndarray, " voxels"]]:
+) -> tuple[dict[str, hdf5.StimulusArray], Float32[np.ndarray, " voxels"]]:
     """Betas of each split, averaged over the repeats of a stimulus (float32), and ncsnr, from blocks of all trials.
 
     ncsnr is each voxel's signal-to-noise ratio: the standard deviation of what repeats share over that of what they do
@@ -67,7 +67,7 @@ def average_trials(
         means[row] = sums[row] / (stored_per_unit * len(each))
     ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
     betas_of = {
-        split: hdf5.Rows(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)
+        split: hdf5.StimulusArray(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)
         for (split, stimuli), end in zip(splits.items(), ends, strict=True)
     }
     return betas_of, ncsnr
@@ -107,9 +107,9 @@ def _signal_to_noise(
         return np.sqrt(np.maximum(signal, 0) / noise).astype(np.float32)
 
 
-def settle_constant_voxels(
-    betas: Mapping[str, hdf5.Rows], mask: nifti.Mask, constant_voxels: str = "error"
-) -> tuple[dict[str, hdf5.Rows], nifti.Mask]:
+def handle_constant_voxels(
+    betas: Mapping[str, hdf5.StimulusArray], mask: nifti.Mask, constant_voxels: str = "error"
+) -> tuple[dict[str, hdf5.StimulusArray], nifti.Mask]:
     """Betas and mask with only voxels that vary over train stimuli, since no z-score exists for the others.
 
     `constant_voxels` is "error", to raise if there is one, or "drop".

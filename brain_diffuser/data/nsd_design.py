@@ -122,27 +122,34 @@ def read_stimuli(path: str | Path) -> dict[str, Stimuli]:
     }
 
 
-def copy_stimuli(brick_path: str | Path, path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
-    """Copy the images of some stimuli from the brick to an artifact, one at a time.
+def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
+    """Copy the images of some stimuli from the stimulus file to an artifact, one at a time.
 
     Raises FileNotFoundError, ValueError: not HDF5, no `imgBrick` of RGB images, an image that is not in it.
     """
-    mend = "Download nsd_stimuli.hdf5 again."
-    with hdf5.opening(brick_path, mend) as file:
-        brick = hdf5.dataset(file, "imgBrick")
-        found = "no such dataset" if brick is None else f"{brick.dtype} {brick.shape}"
-        if brick is None or brick.dtype != np.uint8 or brick.ndim != 4 or brick.shape[3] != 3:
-            raise ValueError(f"{brick_path}: imgBrick is {found}; expected uint8 (73000, 425, 425, 3). {mend}")
+    fix = "Download nsd_stimuli.hdf5 again."
+    with hdf5.opening(stimulus_file, fix) as file:
+        stored = hdf5.dataset(file, "imgBrick")
+        found = "no such dataset" if stored is None else f"{stored.dtype} {stored.shape}"
+        if stored is None or stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] != 3:
+            raise ValueError(f"{stimulus_file}: imgBrick is {found}; expected uint8 (73000, 425, 425, 3). {fix}")
         with hdf5.create(
-            path, (len(nsd_id), *brick.shape[1:]), np.uint8, nsd_id, axes=("height", "width", "rgb"), flatten=False
+            path,
+            (len(nsd_id), *stored.shape[1:]),
+            np.uint8,
+            nsd_id,
+            axes=("height", "width", "rgb"),
+            flatten=False,
         ) as images:
-            for row in np.argsort(nsd_id):  # the brick is read front to back
+            for row in np.argsort(nsd_id):  # the file is read front to back
                 source = int(nsd_id[row])
-                if not 0 <= source < len(brick) or not nifti.is_stored(brick, source):
+                if not 0 <= source < len(stored) or not nifti.is_stored(stored, source):
                     raise ValueError(
-                        f"{brick_path}: imgBrick is {found} and lacks the image of nsd_id {source}. {mend}"
+                        f"{stimulus_file}: imgBrick is {found} and lacks the image of nsd_id {source}. {fix}"
                     )
                 try:
-                    images[row] = brick[source]
+                    images[row] = stored[source]
                 except OSError as error:
-                    raise ValueError(f"{brick_path}: imgBrick row {source} cannot be read ({error}). {mend}") from error
+                    raise ValueError(
+                        f"{stimulus_file}: imgBrick row {source} cannot be read ({error}). {fix}"
+                    ) from error

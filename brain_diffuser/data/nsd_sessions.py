@@ -61,9 +61,9 @@ def find(
             found = [folder / _name(number, suffixes[0])]
         if not found:
             names = " or ".join(_name(number, suffix) for suffix in suffixes)
-            mend = f"NSD publishes {published}: set nsd.sessions" if published else "Download it, or set nsd.sessions"
+            fix = f"NSD publishes {published}: set nsd.sessions" if published else "Download it, or set nsd.sessions"
             expected = f"every session from 1 to {wanted[-1]}" if isinstance(wanted, range) else "all that are listed"
-            raise FileNotFoundError(f"{folder} lacks {names}; expected {expected}. {mend}.")
+            raise FileNotFoundError(f"{folder} lacks {names}; expected {expected}. {fix}.")
         paths.append(found[0])
     return paths
 
@@ -132,11 +132,11 @@ def _read_nifti(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray
 
 def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
     """Chunk by chunk, only chunks with masked voxels; as published a chunk is one voxel of all trials."""
-    mend = "Download it again."
-    with hdf5.opening(path, mend) as file:
+    fix = "Download it again."
+    with hdf5.opening(path, fix) as file:
         stored = hdf5.dataset(file, "betas")
         if stored is None or stored.ndim != 4:
-            raise ValueError(f"{path} lacks a dataset betas of (trials, z, y, x). {mend}")
+            raise ValueError(f"{path} lacks a dataset betas of (trials, z, y, x). {fix}")
         n_trials, *shape = stored.shape
         _check(path, stored.dtype, n_trials, tuple(shape[::-1]), selected, mask_path)
         betas = np.empty((n_trials, np.count_nonzero(selected)), stored.dtype.newbyteorder("="))
@@ -148,7 +148,7 @@ def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
                     trials = slice(first, first + step)
                     betas[trials, columns] = stored[(trials, *z_y_x)][(slice(None), *inside)]
         except OSError as error:
-            raise ValueError(f"{path} cannot be read ({error}). {mend}") from error
+            raise ValueError(f"{path} cannot be read ({error}). {fix}") from error
     return betas
 
 

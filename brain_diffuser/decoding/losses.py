@@ -30,7 +30,7 @@ def cosines(a: Float[Tensor, "a features"], b: Float[Tensor, "b features"]) -> F
     return functional.normalize(a, dim=1) @ functional.normalize(b, dim=1).T
 
 
-def mixing(n: int, rng: np.random.Generator) -> tuple[Int[Tensor, " n"], Float32[Tensor, " n"]]:
+def mixup(n: int, rng: np.random.Generator) -> tuple[Int[Tensor, " n"], Float32[Tensor, " n"]]:
     """With which other stimulus each is mixed, and the share of its own; half of them are left as they are.
 
     Source: MixCo in MindEye, Scotti et al. 2023, arXiv 2305.18274: shares are Beta(0.15, 0.15).

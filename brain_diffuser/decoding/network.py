@@ -182,7 +182,7 @@ def load(path: str | Path) -> Weights:
     return Weights(decoder.eval(), tuple(record["axes"]), record["unit"], Scale(**moments) if moments else None)
 
 
-def adopt(decoder: Decoder, pretrained: Decoder) -> None:
+def load_pretrained(decoder: Decoder, pretrained: Decoder) -> None:
     """Give a decoder, in place, all of another's weights and target statistics but those of its voxel encoders.
 
     Raises ValueError: it was made for another feature, or with other sizes.

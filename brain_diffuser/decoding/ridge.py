@@ -36,7 +36,11 @@ class Kernel(NamedTuple):
 
 
 def kernel(
-    betas_train: hdf5.Rows, betas_test: hdf5.Rows, *, precision: str = "float64", voxel_block: int = 2048
+    betas_train: hdf5.StimulusArray,
+    betas_test: hdf5.StimulusArray,
+    *,
+    precision: str = "float64",
+    voxel_block: int = 2048,
 ) -> Kernel:
     """The kernels X X^T and X_test X^T; X are betas, z-scored.
 
@@ -66,9 +70,9 @@ def kernel(
     return Kernel(of_train.T, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
 
 
-def rows(
+def cross_kernel(
     kernel: Kernel,
-    betas_train: hdf5.Rows,
+    betas_train: hdf5.StimulusArray,
     new: Shaped[np.ndarray, "new voxels"] | h5py.Dataset,
     *,
     standardised: bool = False,
@@ -218,7 +222,9 @@ def predict(
 
         def make_buffers() -> None:
             own.stored = np.empty((_rows_of_chunk(values), width), values.dtype)
-            own.targets, own.product = (np.empty((rows, width), dtype) for rows in (len(values), len(operator)))
+            own.targets, own.product = (
+                np.empty((cross_kernel, width), dtype) for cross_kernel in (len(values), len(operator))
+            )
 
         def predict_block(start: int) -> None:
             columns = slice(start, min(start + width, values.shape[1]))
@@ -277,7 +283,7 @@ def predict(
 def save_weights(
     path: str | Path,
     kernel: Kernel,
-    betas_train: hdf5.Rows,
+    betas_train: hdf5.StimulusArray,
     features_train: str | Path,
     *,
     alpha: float,
@@ -383,13 +389,13 @@ def _workers_and_width(
     Of each column a chunk is held as stored, and all of it as centred and as multiplied.
     """
     chunk = values.chunks[1] if values.chunks else 1
-    rows, n_train = operator.shape
-    per_chunk = chunk * (_rows_of_chunk(values) * values.dtype.itemsize + (n_train + rows) * operator.itemsize)
+    cross_kernel, n_train = operator.shape
+    per_chunk = chunk * (_rows_of_chunk(values) * values.dtype.itemsize + (n_train + cross_kernel) * operator.itemsize)
     fixed = PROCESS_BYTES + operator.nbytes + sum(field.nbytes for field in kernel)
     chunks = int(memory_gib * 2**30 - fixed) // per_chunk
     if chunks < 1:
         raise ValueError(
-            f"memory_gib {memory_gib} is too little for {rows} x {n_train} stimuli; expected at least "
+            f"memory_gib {memory_gib} is too little for {cross_kernel} x {n_train} stimuli; expected at least "
             f"{(fixed + per_chunk) / 2**30:.2f}."
         )
     threads = max((each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"), default=1)

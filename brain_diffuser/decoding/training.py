@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 WARM_UP_EPOCHS, FIRST_RATE, LAST_RATE = 2, 1 / 25, 1 / 25_000  # rates as shares of the highest
 
 
-class Recipe(NamedTuple):
+class TrainingConfig(NamedTuple):
     """Settings of a training, explained under `learned` in config.yaml; `losses` are by kind of feature."""
 
     hidden: int
@@ -72,7 +72,7 @@ def one_cycle(step: int, steps: int, peak: float, rise: float) -> float:
 
 def train(
     paths: Mapping[str, tuple[str | Path, str | Path]],
-    recipe: Recipe,
+    training_config: TrainingConfig,
     *,
     weights: str | Path,
     curve: str | Path,
@@ -92,12 +92,12 @@ def train(
     if not paths:
         raise ValueError("there is no subject to learn from; name another one under subjects in config.yaml")
     found = {
-        subject: read_source(*of_subject, checkpoint, holdout=holdout, seed=recipe.seed)
+        subject: read_source(*of_subject, checkpoint, holdout=holdout, seed=training_config.seed)
         for subject, of_subject in paths.items()
     }
     sources, target = {subject: source for subject, (source, _) in found.items()}, next(iter(found.values()))[1]
     adopted = network.load(pretrained).decoder if pretrained else None
-    trained = fit(sources, target, recipe, checkpoint, pretrained=adopted, **options)
+    trained = fit(sources, target, training_config, checkpoint, pretrained=adopted, **options)
     scale = None
     if len(sources) == 1:
         features = [source.features for source in sources.values()]
@@ -112,7 +112,7 @@ class Run(NamedTuple):
 
     decoder: network.Decoder
     sources: Mapping[str, Source]
-    recipe: Recipe
+    training_config: TrainingConfig
     kind: str
     dtype: torch.dtype
 
@@ -136,7 +136,7 @@ class Run(NamedTuple):
 def fit(
     sources: Mapping[str, Source],
     target: Target,
-    recipe: Recipe,
+    training_config: TrainingConfig,
     checkpoint: str | Path,
     *,
     pretrained: network.Decoder | None = None,
@@ -160,14 +160,16 @@ def fit(
     """
     sources, checkpoint = dict(sorted(sources.items())), Path(checkpoint)
     with torch.random.fork_rng():
-        decoder = _initial(sources, target, recipe, pretrained)
-        fingerprint = _fingerprint(decoder, sources, (recipe, str(dtype), key))
-        run = Run(decoder.to(device), sources, recipe, network.kind(target.axes), dtype)
+        decoder = _initial(sources, target, training_config, pretrained)
+        fingerprint = _fingerprint(decoder, sources, (training_config, str(dtype), key))
+        run = Run(decoder.to(device), sources, training_config, network.kind(target.axes), dtype)
         scaler = torch.amp.GradScaler(run.device.type, enabled=dtype == torch.float16)
-        optimiser = torch.optim.AdamW(_groups(decoder, recipe.weight_decay), lr=recipe.rate, fused=True)
+        optimiser = torch.optim.AdamW(
+            _groups(decoder, training_config.weight_decay), lr=training_config.rate, fused=True
+        )
         curve, best = _resume(checkpoint, fingerprint, run, optimiser, scaler)
-        for epoch in progress(range(len(curve), recipe.epochs), recipe.epochs - len(curve), "epochs"):
-            if epoch - 1 - learning_curves.best_epoch(curve) >= recipe.patience:
+        for epoch in progress(range(len(curve), training_config.epochs), training_config.epochs - len(curve), "epochs"):
+            if epoch - 1 - learning_curves.best_epoch(curve) >= training_config.patience:
                 break
             found = _epoch(run, optimiser, scaler, epoch)
             found["held_out_regression"], found["held_out_correlation"], _ = evaluate(run)
@@ -184,18 +186,18 @@ def fit(
 
 
 def _initial(
-    sources: Mapping[str, Source], target: Target, recipe: Recipe, pretrained: network.Decoder | None
+    sources: Mapping[str, Source], target: Target, training_config: TrainingConfig, pretrained: network.Decoder | None
 ) -> network.Decoder:
     """The network before its first step."""
-    torch.manual_seed(_step_seed(recipe.seed, 0))
+    torch.manual_seed(_step_seed(training_config.seed, 0))
     decoder = network.Decoder(
         {subject: source.betas.shape[1] for subject, source in sources.items()},
         target.shape,
-        hidden=recipe.hidden,
-        blocks=recipe.blocks,
-        dropout=recipe.dropout,
-        voxel_dropout=recipe.voxel_dropout,
-        projector=recipe.projector and network.kind(target.axes) == "embeddings",
+        hidden=training_config.hidden,
+        blocks=training_config.blocks,
+        dropout=training_config.dropout,
+        voxel_dropout=training_config.voxel_dropout,
+        projector=training_config.projector and network.kind(target.axes) == "embeddings",
     )
     for subject, source in sources.items():
         mean, std = statistics([source.betas])
@@ -212,7 +214,7 @@ def _initial(
         decoder.target_mean.copy_(torch.from_numpy(mean))
         decoder.target_std.copy_(torch.from_numpy(np.where(std > 0, std, 1)))
     else:
-        network.adopt(decoder, pretrained)
+        network.load_pretrained(decoder, pretrained)
     return decoder
 
 
@@ -227,19 +229,25 @@ def _groups(decoder: network.Decoder, weight_decay: float) -> list[dict[str, Any
 
 def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, epoch: int) -> dict[str, float]:
     """One epoch's steps, and the means of their losses."""
-    recipe, weigh = run.recipe, run.recipe.losses[run.kind]
-    steps = max(1, recipe.samples // recipe.batch_size)
+    training_config, weigh = run.training_config, run.training_config.losses[run.kind]
+    steps = max(1, training_config.samples // training_config.batch_size)
     planned = batches(
-        {name: each.fit for name, each in run.sources.items()}, recipe.batch_size, steps, recipe.seed, epoch
+        {name: each.fit for name, each in run.sources.items()},
+        training_config.batch_size,
+        steps,
+        training_config.seed,
+        epoch,
     )
     run.decoder.train()
     means: dict[str, float] = {"epoch": float(epoch + 1), "rate": 0.0, "loss": 0.0, "regression": 0.0, "contrast": 0.0}
     for number, rows in enumerate(planned, epoch * steps):
-        rate = one_cycle(number, recipe.epochs * steps, recipe.rate, WARM_UP_EPOCHS / recipe.epochs)
+        rate = one_cycle(
+            number, training_config.epochs * steps, training_config.rate, WARM_UP_EPOCHS / training_config.epochs
+        )
         for group in optimiser.param_groups:
             group["lr"] = rate
-        torch.manual_seed(_step_seed(recipe.seed, number + 1))
-        regression, contrast = _losses(run, rows, epoch, np.random.default_rng((recipe.seed, number)))
+        torch.manual_seed(_step_seed(training_config.seed, number + 1))
+        regression, contrast = _losses(run, rows, epoch, np.random.default_rng((training_config.seed, number)))
         loss = weigh["regression"] * regression + weigh["contrast"] * contrast
         optimiser.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
@@ -255,8 +263,8 @@ def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradSca
 
 def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Regression and contrast of one batch; in early epochs betas are mixed, each with another of the same subject."""
-    recipe = run.recipe
-    mixed_epochs = int(recipe.losses[run.kind]["mixup"] * recipe.epochs)
+    training_config = run.training_config
+    mixed_epochs = int(training_config.losses[run.kind]["mixup"] * training_config.epochs)
     betas, true = run.batch(rows)
     if epoch < mixed_epochs:
         other, share, above = [], [], 0
@@ -270,7 +278,7 @@ def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random
         predicted, projected = run.predict(betas)
         mixed = decoding_losses.mix(true, to, own)
         return decoding_losses.regression(predicted, mixed, run.kind), decoding_losses.bimixco(projected, true, to, own)
-    done = (epoch - mixed_epochs) / max(1, recipe.epochs - 1 - mixed_epochs)
+    done = (epoch - mixed_epochs) / max(1, training_config.epochs - 1 - mixed_epochs)
     temperature = decoding_losses.temperature(done) if run.kind == "embeddings" else decoding_losses.LATENTS_TEMPERATURE
     predicted, projected = run.predict(betas)
     return decoding_losses.regression(predicted, true, run.kind), decoding_losses.soft_clip(

@@ -46,7 +46,7 @@ def compare(
         if found != len(mean):
             raise ValueError(f"{name} has {found} voxels, the train betas {len(mean)}; expected the same. Rerun nsd.")
     voxelwise = decoding_accuracy.column_correlations(predicted, measured)
-    assigned = statistics.circle(len(ours.nsd_id), seed)
+    assigned = statistics.cyclic_derangement(len(ours.nsd_id), seed)
     z_ours, z_theirs = ((each.values - np.float32(mean)) / np.float32(std) for each in (ours, theirs))
     rows = []
     for name, mask in regions.items():
@@ -54,7 +54,7 @@ def compare(
         if found["voxels"] > 1:
             distances = metrics.compare(z_theirs[:, mask], z_ours[:, mask], metrics.LOWER_IS_BETTER, assigned)
             own, shuffled = (1 - each for each in distances)
-            low, high = statistics.interval(own, n_resamples, seed)
+            low, high = statistics.bootstrap_ci(own, n_resamples, seed)
             found |= {"correlation": own.mean(), "low": low, "high": high, "shuffled": shuffled.mean()}
         found["voxelwise_median"] = decoding_accuracy.quartiles(voxelwise[mask])[1]
         rows.append({key: round(float(value), 4) if key in COLUMNS[3:] else value for key, value in found.items()})

@@ -19,7 +19,7 @@ def differences(found: Mapping[str, Judged], against: Mapping[str, str], *, n_re
     for guided, unguided in against.items():
         for own, other in zip(found[guided].metrics, found[unguided].metrics, strict=True):
             difference = own.scores - other.scores
-            low, high = statistics.interval(difference, n_resamples, seed)
+            low, high = statistics.bootstrap_ci(difference, n_resamples, seed)
             gain = -difference if own.kind == metrics.LOWER_IS_BETTER else difference
             rows.append(
                 {
@@ -37,7 +37,7 @@ def differences(found: Mapping[str, Judged], against: Mapping[str, str], *, n_re
     return rows
 
 
-def wide(rows: Rows) -> Rows:
+def pivot(rows: Rows) -> Rows:
     """A row for each guided set, a column for each metric: mean, and in brackets the interval of the difference."""
     table: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -60,7 +60,7 @@ def grid(rows: Rows, cells: Sequence[tuple[float, float, str]]) -> Rows:
     return found
 
 
-def beside(repeated: Mapping[str, Sequence[Mapping[str, str]]]) -> Rows:
+def join_repeats(repeated: Mapping[str, Sequence[Mapping[str, str]]]) -> Rows:
     """Consistency tables of some sets as one: a row for features and measure, a column for each set."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     for name, rows in repeated.items():

@@ -99,7 +99,7 @@ def distance(correlation: Float[np.ndarray, "stimuli stimuli"], of: Int[np.ndarr
 KINDS = {"two_way": two_way, "distance": distance}
 
 
-def at_size_of(stimuli: Images, reconstructions: Reconstructions) -> Images:
+def resize_like(stimuli: Images, reconstructions: Reconstructions) -> Images:
     """Reconstructions resized to their stimuli as the paper does: PIL's bicubic."""
     return image_files.resize(reconstructions, stimuli.shape[1:3], "bicubic")
 
@@ -113,7 +113,7 @@ def _comparable(
             small, large = MINDEYE_SIZES
             seen, made = (_resize_exactly(_resize_exactly(each / 255, small), large) for each in pair)
         else:
-            seen, made = pair[0] / 255, at_size_of(pair[0][None], pair[1][None])[0] / 255
+            seen, made = pair[0] / 255, resize_like(pair[0][None], pair[1][None])[0] / 255
         yield seen, made
 
 

@@ -73,8 +73,8 @@ def summarise(found: Mapping[str, Judged], *, protocol: str, n_resamples: int, s
     rows = []
     for images, judged in found.items():
         for metric, kind, scores, shuffled in judged.metrics:
-            low, high = statistics.interval(scores, n_resamples, seed)
-            shuffled_low, shuffled_high = statistics.interval(shuffled, n_resamples, seed)
+            low, high = statistics.bootstrap_ci(scores, n_resamples, seed)
+            shuffled_low, shuffled_high = statistics.bootstrap_ci(shuffled, n_resamples, seed)
             rows.append(
                 {
                     "images": images,

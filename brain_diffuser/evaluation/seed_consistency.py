@@ -39,7 +39,7 @@ def of_pixels(repeats: Sequence[np.ndarray], stimuli: np.ndarray, protocol: str)
     found = {
         name: _summary([pair[name] for pair in pairs], [each[name] for each in own]) for name in metrics.PIXEL_METRICS
     }
-    flat = [metrics.at_size_of(stimuli, each).reshape(len(stimuli), -1).astype(np.float32) for each in repeats]
+    flat = [metrics.resize_like(stimuli, each).reshape(len(stimuli), -1).astype(np.float32) for each in repeats]
     found["pix_corr"] |= bias_and_variance(flat, stimuli.reshape(len(stimuli), -1).astype(np.float32))
     return found
 

@@ -24,7 +24,7 @@ def correlations(a: Float[np.ndarray, "a features"], b: Float[np.ndarray, "b fea
     return total
 
 
-def circle(n_stimuli: int, seed: int) -> Int[np.ndarray, " stimuli"]:
+def cyclic_derangement(n_stimuli: int, seed: int) -> Int[np.ndarray, " stimuli"]:
     """Another stimulus for every stimulus, along a seeded random circle: a control in which none keeps its own.
 
     Raises ValueError: a single stimulus.
@@ -37,7 +37,7 @@ def circle(n_stimuli: int, seed: int) -> Int[np.ndarray, " stimuli"]:
     return assigned
 
 
-def interval(scores: Float[np.ndarray, " stimuli"], n_resamples: int, seed: int) -> tuple[float, float]:
+def bootstrap_ci(scores: Float[np.ndarray, " stimuli"], n_resamples: int, seed: int) -> tuple[float, float]:
     """95 % bootstrap interval of the mean over images (percentiles; images drawn with replacement)."""
     rng = np.random.default_rng(seed)
     means = [scores[rng.integers(0, len(scores), len(scores))].mean() for _ in range(n_resamples)]

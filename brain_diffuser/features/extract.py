@@ -45,11 +45,11 @@ def clip_vision(
     *,
     image_size: int = 512,
 ) -> Float[Tensor, "batch tokens dim"]:
-    """Embeddings of images as the reconstruction will be: at the codec's size (px), then resized by CLIP's rule."""
+    """Embeddings of images as the reconstruction will be: at the autoencoder's size (px), then resized by CLIP's rule."""
     return model(image_files.resize(images, image_size, "bilinear"))
 
 
-def clip_taps(
+def clip_layers(
     images: UInt8[np.ndarray, "batch height width 3"],
     nsd_id: Int32[np.ndarray, " batch"],
     model: Callable[[np.ndarray, Sequence[int]], Tensor],
@@ -57,7 +57,7 @@ def clip_taps(
     blocks: Sequence[int],
     image_size: int = 512,
 ) -> Float[Tensor, "batch blocks tokens dim"]:
-    """MLP outputs of some of CLIP's blocks, of images as the guided ones will be: at the codec's size (px)."""
+    """MLP outputs of some of CLIP's blocks, of images as the guided ones will be: at the autoencoder's size (px)."""
     return model(image_files.resize(images, image_size, "bilinear"), blocks)
 
 
@@ -83,10 +83,10 @@ def load_clip_text(clip: str | Path, **options: Any) -> Any:
     return ClipText.load(clip, **options)
 
 
-def load_clip_taps(clip: str | Path, **options: Any) -> Any:
-    from brain_diffuser.models.clip import ClipTaps
+def load_clip_layers(clip: str | Path, **options: Any) -> Any:
+    from brain_diffuser.models.clip import ClipLayers
 
-    return ClipTaps.load(clip, **options)
+    return ClipLayers.load(clip, **options)
 
 
 def load_sd_text(stable_diffusion: str | Path, **options: Any) -> Any:
@@ -108,7 +108,7 @@ FEATURES = {
     "vdvae": Feature(weights.load, vdvae, "images", ("latents",)),
     "clip_text": Feature(load_clip_text, clip_text, "captions", ("tokens", "dim")),
     "clip_vision": Feature(load_clip_vision, clip_vision, "images", ("tokens", "dim")),
-    "clip_taps": Feature(load_clip_taps, clip_taps, "images", ("blocks", "tokens", "dim")),
+    "clip_layers": Feature(load_clip_layers, clip_layers, "images", ("blocks", "tokens", "dim")),
     "sd_text": Feature(load_sd_text, clip_text, "captions", ("tokens", "dim")),
 }
 

@@ -21,13 +21,13 @@ GRADIENT_SCALE = 2.0**16
 BEST_SHARE = 0.25
 """of each layer's dimensions, with weights "top25"; MindDiffuser's (Lu et al. 2023, arXiv 2308.04249)."""
 BLUR_WIDTH, BLUR_SIGMA = 9, 1.0
-ATTENDED = 1.0
+ATTENTION_THRESHOLD = 1.0
 """Self-attention that a place gets from all places together, on average 1; above it the place is blurred."""
 
 X0 = Literal["standard", "blend", "released"]
 
 
-class Wanted(NamedTuple):
+class Targets(NamedTuple):
     """Features to come near, one row per image, and what each of their layers and dimensions counts."""
 
     features: Float[np.ndarray, "stimuli layers tokens dim"]
@@ -36,12 +36,12 @@ class Wanted(NamedTuple):
     """of each layer they add up to 1, or are 0 if it does not count"""
 
 
-def wanted(
+def make_targets(
     features: Float[np.ndarray, "stimuli layers tokens dim"],
     shape: tuple[int, int, int],
     factors: Sequence[float],
     reliability: tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], str] | None = None,
-) -> Wanted:
+) -> Targets:
     """What to come near, for a tower of features of a shape; `reliability`: correlation, std and kind of `dim_weights`.
 
     Raises ValueError: features of another tower; a layer that counts has no dimension that does; what `layer_weights`
@@ -49,7 +49,7 @@ def wanted(
     """
     if features.shape[1:] != shape:
         raise ValueError(
-            f"clip_taps has {features.shape[1:]} (blocks, tokens, dim), the tower {shape}; was it extracted with "
+            f"clip_layers has {features.shape[1:]} (blocks, tokens, dim), the tower {shape}; was it extracted with "
             "another CLIP? Rerun features and ridge."
         )
     layers = layer_weights(features, np.asarray(factors, np.float64))
@@ -62,7 +62,7 @@ def wanted(
             "(guidance.without), or set guidance.reliability to none"
         )
     dims = np.divide(dims, total, out=np.zeros(shape), where=total > 0)
-    return Wanted(*(each.astype(np.float32) for each in (features, layers, dims)))
+    return Targets(*(each.astype(np.float32) for each in (features, layers, dims)))
 
 
 def layer_weights(
@@ -106,15 +106,15 @@ def dim_weights(
 
 def distance(
     found: Shaped[Tensor, "batch layers tokens dim"],
-    wanted: Float[Tensor, "batch layers tokens dim"],
+    make_targets: Float[Tensor, "batch layers tokens dim"],
     layers: Float[Tensor, "batch layers"],
     dims: Float[Tensor, "layers tokens dim"],
 ) -> Float[Tensor, " batch"]:
     """sum_l layers_l sum_d dims_ld (found_ld - wanted_ld)^2 of each image: dims makes it a mean over d."""
-    return (layers * (dims * (found - wanted).square()).sum((2, 3))).sum(1)
+    return (layers * (dims * (found - make_targets).square()).sum((2, 3))).sum(1)
 
 
-def expected_latents(
+def predicted_x0(
     x: Float[Tensor, "batch ..."], eps: Float[Tensor, "batch ..."], alpha_bar: float, x0: X0
 ) -> Float[Tensor, "batch ..."]:
     """The latents whose image is compared.
@@ -141,11 +141,11 @@ def gradient(
     then through the denoiser, `noise_in`. Without it the noise `eps` in x counts as constant.
     Memory: one image's decoder and features, or, later, the batch's denoiser.
     """
-    latents = expected_latents(x, eps, alpha_bar, x0).detach()
+    latents = predicted_x0(x, eps, alpha_bar, x0).detach()
     pulls = torch.cat([pull(latents[row : row + 1], row) for row in range(len(x))])
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        latents = expected_latents(x, noise_in(x) if noise_in else eps.detach(), alpha_bar, x0)
+        latents = predicted_x0(x, noise_in(x) if noise_in else eps.detach(), alpha_bar, x0)
         return torch.autograd.grad(latents, x, pulls)[0]
 
 
@@ -168,7 +168,7 @@ class Guide:
     guidance: Hong et al. 2023, arXiv 2210.00939.
     """
 
-    wanted: Wanted
+    make_targets: Targets
     see: Callable[[Tensor], Tensor]
     """latents of an image -> its features; gradients must pass"""
     kappa: float = 1.0
@@ -214,8 +214,8 @@ class Guide:
 
     def distance(self, latents: Float[Tensor, "1 ..."], row: int) -> Float[Tensor, ""]:
         """Of one image to the wanted features of a row."""
-        wanted, layers = (torch.from_numpy(each[row : row + 1]).to(latents) for each in self.wanted[:2])
-        return distance(self.see(latents), wanted, layers, torch.from_numpy(self.wanted.dims).to(latents))[0]
+        make_targets, layers = (torch.from_numpy(each[row : row + 1]).to(latents) for each in self.wanted[:2])
+        return distance(self.see(latents), make_targets, layers, torch.from_numpy(self.wanted.dims).to(latents))[0]
 
 
 def self_attention(step: Step, mid_block: nn.Module | None) -> Float[Tensor, "batch channels height width"]:
@@ -231,7 +231,7 @@ def self_attention(step: Step, mid_block: nn.Module | None) -> Float[Tensor, "ba
     height, width = eps.shape[2:]
     places = torch.stack(received).mean(0).float()
     shrink = round((height * width / places.shape[1]) ** 0.5)
-    mask = (places > ATTENDED).view(len(eps), 1, height // shrink, width // shrink).to(eps.dtype)
+    mask = (places > ATTENTION_THRESHOLD).view(len(eps), 1, height // shrink, width // shrink).to(eps.dtype)
     mask = nn.functional.interpolate(mask, (height, width))
     signal, noise = step.alpha_bar**0.5, (1 - step.alpha_bar) ** 0.5
     clean = (step.x - noise * eps) / signal

@@ -12,10 +12,10 @@ from torch import Tensor
 from brain_diffuser.artifacts import hdf5, image_files, seeds
 from brain_diffuser.generation import ddim
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
-from brain_diffuser.models.diffusion.versatile_diffusion import Codec, Denoiser, DualDenoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, DualDenoiser
 
-Models = tuple[DualDenoiser | TextDenoiser, Codec]
-"""The denoiser, of Versatile Diffusion or Stable Diffusion, and the codec of its latents."""
+Models = tuple[DualDenoiser | TextDenoiser, Autoencoder]
+"""The denoiser, of Versatile Diffusion or Stable Diffusion, and the autoencoder of its latents."""
 
 
 class Decoded(NamedTuple):
@@ -45,9 +45,9 @@ def load(
     return Decoded(text.nsd_id, guesses, text.values, vision)
 
 
-def image_size(denoiser: Denoiser, codec: Codec) -> int:
+def image_size(denoiser: Denoiser, autoencoder: Autoencoder) -> int:
     """Side in pixels of the images that both networks were trained on, 512 for the published ones."""
-    return denoiser.latent_shape[-1] * codec.downscale
+    return denoiser.latent_shape[-1] * autoencoder.downscale
 
 
 def reconstruct(
@@ -65,7 +65,7 @@ def reconstruct(
     text_weight: float = 0.4,
     noise_at: Literal["paper", "scheduler"] = "paper",
     batch_size: int = 1,
-    steer: Callable[[ddim.Step], Tensor] | None = None,
+    guidance_fn: Callable[[ddim.Step], Tensor] | None = None,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "image_height image_width 3"]]]:
     """(nsd_id, image), in the order of the rows; the defaults are the paper's.
 
@@ -86,7 +86,7 @@ def reconstruct(
             )
     visited = ddim.timesteps(steps)
     taken = visited if stage1 is None else ddim.img2img_steps(visited, strength)
-    denoiser, codec = models
+    denoiser, autoencoder = models
     device = denoiser.unet.device
     alpha_bars = ddim.alpha_bars()
 
@@ -107,7 +107,7 @@ def reconstruct(
         def denoise(x: Tensor, t: int) -> Tensor:
             unguided, guided = denoiser(torch.cat([x, x]), t, *contexts, text_weight).chunk(2)
             eps = unguided + guidance_scale * (guided - unguided)
-            if steer is None:
+            if guidance_fn is None:
                 return eps
 
             def noise_in(other_x: Tensor, conditional: bool) -> Tensor:
@@ -115,7 +115,7 @@ def reconstruct(
 
             place = len(taken) - 1 - taken.index(t)
             alpha_bar = alpha_bars[t].item()
-            return steer(ddim.Step(rows, place, len(taken), alpha_bar, x, eps, guided, unguided, noise_in))
+            return guidance_fn(ddim.Step(rows, place, len(taken), alpha_bar, x, eps, guided, unguided, noise_in))
 
         latents = ddim.sample(denoise, start(rows), taken, alpha_bars)
         if not latents.isfinite().all():
@@ -124,7 +124,7 @@ def reconstruct(
                 f"latents of nsd_id {', '.join(map(str, nsd_id[rows]))} are not finite in {dtype}; expected finite "
                 "ones. Compute in bfloat16 or float32, or look at the weights."
             )
-        return codec.decode(latents).cpu().numpy()
+        return autoencoder.decode(latents).cpu().numpy()
 
     def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
         for first in range(0, len(nsd_id), batch_size):
@@ -154,7 +154,7 @@ def _encode(
     images: np.ndarray, nsd_id: np.ndarray, models: Models, seed: int
 ) -> Float[Tensor, "batch channels size size"]:
     """Latents of images, drawn from the autoencoder's posterior by seed and nsd_id."""
-    denoiser, codec = models
-    resized = torch.from_numpy(image_files.resize(images, image_size(denoiser, codec), "bicubic"))
+    denoiser, autoencoder = models
+    resized = torch.from_numpy(image_files.resize(images, image_size(denoiser, autoencoder), "bicubic"))
     eps = seeds.normal(seed, nsd_id, "diffusion.posterior", denoiser.latent_shape)
-    return codec.encode(resized.to(denoiser.unet.device), eps.to(denoiser.unet.device))
+    return autoencoder.encode(resized.to(denoiser.unet.device), eps.to(denoiser.unet.device))

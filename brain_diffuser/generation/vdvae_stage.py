@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int32, UInt8
 
 from brain_diffuser.artifacts import seeds
-from brain_diffuser.artifacts.hdf5 import Rows
+from brain_diffuser.artifacts.hdf5 import StimulusArray
 from brain_diffuser.models.vdvae import logistic
 from brain_diffuser.models.vdvae.model import VDVAE
 
@@ -17,7 +17,7 @@ U_RANGE = 1e-5, 1 - 1e-5
 
 
 def decode(
-    latents: Rows,
+    latents: StimulusArray,
     model: VDVAE,
     *,
     seed: int,

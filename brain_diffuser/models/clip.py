@@ -196,7 +196,7 @@ class ClipVision:
         return projected / projected[:, :1].norm(dim=-1, keepdim=True)
 
 
-class ClipTaps:
+class ClipLayers:
     """Images -> what the MLPs of some blocks add to their tokens; gradients pass.
 
     Blocks count from 1. Any image is squashed to the tower's size by torch's antialiased bilinear filter and
@@ -214,7 +214,7 @@ class ClipTaps:
     @classmethod
     def load(
         cls, clip: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-    ) -> "ClipTaps":
+    ) -> "ClipLayers":
         """The tower in `image_encoder/`, or in CLIP's one folder, with mean and std of its preprocessing.
 
         Raises FileNotFoundError: a file is missing. ValueError: tensors of another model.
@@ -232,7 +232,7 @@ class ClipTaps:
         beyond = [block for block in blocks if not 1 <= block <= len(self.layers)]
         if beyond:
             raise ValueError(
-                f"features.clip_taps.blocks has {beyond[0]}, the tower datasets.*.clip_taps has blocks 1 to "
+                f"features.clip_layers.blocks has {beyond[0]}, the tower datasets.*.clip_layers has blocks 1 to "
                 f"{len(self.layers)}; name some of these"
             )
         return len(blocks), self.model.vision_model.embeddings.num_positions, self.model.config.hidden_size

@@ -26,7 +26,7 @@ COLUMNS = {
 logger = logging.getLogger(__name__)
 
 
-class Ridges(NamedTuple):
+class SharedRidge(NamedTuple):
     """What every ridge of one feature on any voxels shares, float32. Betas are z-scored by the train stimuli."""
 
     test: Float[np.ndarray, "test voxels"]
@@ -42,11 +42,11 @@ class Ridges(NamedTuple):
     @classmethod
     def of(
         cls,
-        betas: tuple[hdf5.Rows, hdf5.Rows],
+        betas: tuple[hdf5.StimulusArray, hdf5.StimulusArray],
         features: tuple[np.ndarray, np.ndarray],
         z_score: tuple[Float[np.ndarray, " voxels"], Float[np.ndarray, " voxels"]],
         alpha: float,
-    ) -> "Ridges":
+    ) -> "SharedRidge":
         """From betas and feature columns of (train, test) stimuli, and the betas' mean and std.
 
         Memory: two arrays of (voxels, voxels), three of (voxels, columns) and those given, in float32.
@@ -90,7 +90,7 @@ def read_columns(path: str | Path, n_columns: int) -> Float[np.ndarray, "stimuli
 
 
 def decoding(
-    ridges: Ridges, masks: Mapping[str, Bool[np.ndarray, " voxels"]], draws: int, seed: int
+    ridges: SharedRidge, masks: Mapping[str, Bool[np.ndarray, " voxels"]], draws: int, seed: int
 ) -> list[dict[str, object]]:
     """A row per region: accuracy of a ridge on its voxels alone, and of the whole brain's with the region at its mean.
 
@@ -144,7 +144,7 @@ def categories(
 
 
 def lesions(
-    ridges: Ridges,
+    ridges: SharedRidge,
     masks: Mapping[str, Bool[np.ndarray, " voxels"]],
     shown: Mapping[str, tuple[Bool[np.ndarray, " train"], Bool[np.ndarray, " test"]]],
     draws: int,
@@ -175,7 +175,7 @@ def lesions(
     return rows
 
 
-def weight_norms(ridges: Ridges) -> Float[np.ndarray, " voxels"]:
+def weight_norms(ridges: SharedRidge) -> Float[np.ndarray, " voxels"]:
     """L1 norm of each voxel's weights, over the columns, in features' units per standard deviation of the voxel.
 
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334 (which voxels a feature is decoded from).

@@ -191,7 +191,7 @@ def save(
     hdf5.save(path, features.astype(np.float32), nsd_id, attrs={"names": list(names)})
 
 
-def load(path: str | Path) -> tuple[list[str], hdf5.Rows]:
+def load(path: str | Path) -> tuple[list[str], hdf5.StimulusArray]:
     """What `save` wrote: names, and features with nsd_id."""
     with hdf5.reading(path) as (values, _):
         names = hdf5.about(values)["made_by"]["names"]

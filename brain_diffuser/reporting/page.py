@@ -39,7 +39,7 @@ STOP_WORDS = frozenset(
 log = logging.getLogger(__name__)
 
 
-Exhibits = Sequence[tuple[str, Path]]
+Figures = Sequence[tuple[str, Path]]
 """(caption, file): a PNG or an SVG to look at, or a CSV, which is folded away."""
 
 
@@ -67,14 +67,14 @@ class Subject:
 def write(
     path: str | Path,
     *,
-    world: score_tables.World,
+    world: score_tables.DatasetLabel,
     subjects: list[Subject],
     settings: dict,
     versions: dict[str, str],
     edges: list[tuple[str, str]],
     spent: Sequence[resource_usage.Cost],
-    regions: Sequence[tuple[str, Exhibits]] = (),
-    guidance: Sequence[tuple[str, Exhibits]] = (),
+    regions: Sequence[tuple[str, Figures]] = (),
+    guidance: Sequence[tuple[str, Figures]] = (),
     published: Path = PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -112,13 +112,13 @@ def write(
     stream = environment.get_template("page.html.j2").stream(
         world=world,
         subjects=subjects,
-        n_images=score_tables.counted(counts),
+        n_images=score_tables.format_counts(counts),
         n_sets=len(shown),
         protocols=sorted({each.protocol for each in columns}),
         columns=columns,
         tables=score_tables.tables(scores, columns, shown),
-        cautions=score_tables.cautions(world, columns, set(counts.values())),
-        ours=score_tables.ours(scores, shown, world),
+        cautions=score_tables.comparability_notes(world, columns, set(counts.values())),
+        ours=score_tables.our_rows(scores, shown, world),
         published=score_tables.read_published(published),
         published_columns=score_tables.published_columns(),
         test_sets={score_tables.TEST_SETS.get(n) for n in counts.values()} if world == score_tables.NSD else set(),

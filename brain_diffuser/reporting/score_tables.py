@@ -34,7 +34,7 @@ BASELINES = ("mean_image", "vdvae", "autoencoder", "true_features")  # sets that
 NONE = "\N{EN DASH}"  # printed where there is no number
 
 
-class World(NamedTuple):
+class DatasetLabel(NamedTuple):
     """What the numbers are about; `caution`: its name stands wherever they do, for they are no scientific result."""
 
     name: str
@@ -42,8 +42,8 @@ class World(NamedTuple):
     caution: bool = False
 
 
-NSD = World("NSD", "Natural Scenes Dataset")
-DEMO = World("DEMO", "simulated brain, small models; not a scientific result", True)
+NSD = DatasetLabel("NSD", "Natural Scenes Dataset")
+DEMO = DatasetLabel("DEMO", "simulated brain, small models; not a scientific result", True)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def markdown(scores: list[tuple[str, Path]], published: Path | None = None, world: World = NSD) -> str:
+def markdown(scores: list[tuple[str, Path]], published: Path | None = None, world: DatasetLabel = NSD) -> str:
     """The tables of scores as Markdown: each subject, their mean, and, on request, beside published numbers."""
     prefix = f"{world.name}: " if world.caution else ""
     read = [(name, read_scores(path)) for name, path in scores]
@@ -112,12 +112,12 @@ def markdown(scores: list[tuple[str, Path]], published: Path | None = None, worl
         table = [
             ["system", "subjects", "test set", *(f"{each.label}{' %' * each.percent}" for each in heads), "verified"]
         ]
-        for row in [*ours(read, [], world), *read_published(published)]:
+        for row in [*our_rows(read, [], world), *read_published(published)]:
             values = (column.show(row["scores"].get(column.metric)) for column in heads)
             table.append([row["system"], row["subjects"], row["test_set"], *values, row["verified"]])
         counts = {score.n for _, rows in read for score in rows}
         lines += [
-            "**Beside published numbers**: " + " ".join(cautions(world, columns, counts)),
+            "**Beside published numbers**: " + " ".join(comparability_notes(world, columns, counts)),
             "",
             *_pipes(table),
             "",
@@ -186,7 +186,7 @@ def tables(
     tables, everything = [], [score for _, rows in subjects for score in rows]
     scales = {column: _scale([each for each in everything if _is_of(each, column)]) for column in columns}
     named = [
-        (name, rows, counted({name: rows[0].n}) + " images; interval: 95 % bootstrap over images")
+        (name, rows, format_counts({name: rows[0].n}) + " images; interval: 95 % bootstrap over images")
         for name, rows in subjects
         if rows
     ]
@@ -265,7 +265,9 @@ def _scale(scores: Sequence[Score]) -> tuple[float, float]:
     return min(numbers), max(numbers)
 
 
-def ours(subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], world: World) -> list[dict[str, Any]]:
+def our_rows(
+    subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], world: DatasetLabel
+) -> list[dict[str, Any]]:
     """Our decoded sets (all but baselines if none is `shown`) as rows of the published table.
 
     With several subjects: their mean, subject 1, whose ablations are published, and the reconstructions of the others.
@@ -285,7 +287,7 @@ def ours(subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], 
     return [row for row in rows.values() if row["scores"].keys() & set(PUBLISHED_METRICS)]
 
 
-def cautions(world: World, columns: Sequence[Column], counts: set[int]) -> list[str]:
+def comparability_notes(world: DatasetLabel, columns: Sequence[Column], counts: set[int]) -> list[str]:
     """Why our numbers and the published ones may not be compared, one sentence each."""
     sentences, protocols = [], {each.protocol for each in columns}
     if world != NSD:
@@ -327,7 +329,7 @@ def _pipes(rows: Sequence[Sequence[str]]) -> list[str]:
     return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
 
 
-def counted(counts: dict[str, int]) -> str:
+def format_counts(counts: dict[str, int]) -> str:
     """120, or, where subjects differ, 982 (sub01), 930 (sub03)."""
     if len(set(counts.values())) == 1:
         return str(next(iter(counts.values())))

@@ -201,10 +201,10 @@ def _get(session: requests.Session, url: str, path: Path, headers: Mapping[str, 
     answer = f"{status} {response.reason}"
     if status in RETRIED_STATUS:
         raise requests.ConnectionError(f"the server answers {answer}")
-    mend = f"Correct fetch.servers in config.yaml or the line in {MANIFEST.name}, or put {path} there yourself."
+    fix = f"Correct fetch.servers in config.yaml or the line in {MANIFEST.name}, or put {path} there yourself."
     if status in (404, 410):
-        raise FileNotFoundError(f"{url} does not exist (the server answers {answer}). {mend}")
-    raise OSError(f"{url} is refused (the server answers {answer}). {mend}")
+        raise FileNotFoundError(f"{url} does not exist (the server answers {answer}). {fix}")
+    raise OSError(f"{url} is refused (the server answers {answer}). {fix}")
 
 
 def _receive(session: requests.Session, url: str, path: Path, size: int | None, progress: Progress) -> None:
@@ -283,9 +283,9 @@ def _check_sum(url: str, path: Path, sha256: str | None, record: Path, name: str
         part.unlink()
         source = "its publisher" if sha256 else record
         expected += "..." if len(expected) < len(found) else ""
-        mend = "" if sha256 else f", or delete {record} if you know that the file was republished"
+        fix = "" if sha256 else f", or delete {record} if you know that the file was republished"
         raise ValueError(
-            f"{url} came with sha256 {found}; {source} has {expected}, so {path} was not kept. Fetch it again{mend}."
+            f"{url} came with sha256 {found}; {source} has {expected}, so {path} was not kept. Fetch it again{fix}."
         )
 
 

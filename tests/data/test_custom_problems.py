@@ -324,7 +324,7 @@ def test_a_sound_dataset_is_looked_through_once(lab, caplog):
     record = lab.root / "results/sound.txt"
     files = custom.Files.of("sub01", str(lab.trials), [str(lab.betas)], [str(lab.mask)], {"V1": str(lab.roi)})
     for times in (1, 1):
-        custom_checks.look_through(record, [files], lab.stimuli, lab.captions)
+        custom_checks.validate(record, [files], lab.stimuli, lab.captions)
         assert caplog.text.count("looking through the dataset: 16 files") == times
     MALFORMED["NaN"][0](lab)
     MALFORMED["unknown split"][0](lab)
@@ -332,7 +332,7 @@ def test_a_sound_dataset_is_looked_through_once(lab, caplog):
         with pytest.raises(
             ValueError, match=r"The dataset has 2 problems; nothing was computed\.\n1\. .*\n2\. .*nan in"
         ):
-            custom_checks.look_through(record, [files], lab.stimuli, lab.captions)
+            custom_checks.validate(record, [files], lab.stimuli, lab.captions)
 
 
 def test_without_images(lab):

@@ -24,7 +24,7 @@ def blocks():
 def labelled(blocks):
     names = [haxby.stim_file(*each) for each in zip(blocks.category, blocks.run, strict=True)]
     ids = {name: number for number, name in enumerate(sorted(names))}
-    rows = hdf5.Rows(blocks.values, np.array([ids[name] for name in names], np.int32))
+    rows = hdf5.StimulusArray(blocks.values, np.array([ids[name] for name in names], np.int32))
     return haxby_runs.labelled(rows, ids)
 
 
@@ -84,7 +84,7 @@ def features(labelled):
     rng = np.random.default_rng(0)
     places = {category: rng.normal(0, 1, 20) for category in haxby.OBJECTS}
     values = np.stack([places[each] + rng.normal(0, 0.2, 20) for each in labelled.category]).astype(np.float32)
-    return hdf5.Rows(values, labelled.betas.nsd_id)
+    return hdf5.StimulusArray(values, labelled.betas.nsd_id)
 
 
 def test_held_out_blocks_are_identified_far_above_permuted_labels(labelled, features):

@@ -133,7 +133,7 @@ def test_betas_survive_a_round_trip(tmp_path, tree, splits, mask):
 
 def test_varying_voxels_are_all_kept(tree, splits, mask):
     betas = averaged(tree, splits, mask)
-    settled, same_mask = nsd_betas.settle_constant_voxels(betas, mask, "error")
+    settled, same_mask = nsd_betas.handle_constant_voxels(betas, mask, "error")
     assert same_mask is mask
     assert all(settled[split] is betas[split] for split in splits)
 
@@ -152,8 +152,8 @@ def test_constant_voxels_are_named_or_dropped_everywhere(tree, splits, mask):
         rf"the first is column 4, voxel \({first}\). Set nsd.constant_voxels: drop"
     )
     with pytest.raises(ValueError, match=message):
-        nsd_betas.settle_constant_voxels(betas, mask)
-    settled, smaller = nsd_betas.settle_constant_voxels(betas, mask, "drop")
+        nsd_betas.handle_constant_voxels(betas, mask)
+    settled, smaller = nsd_betas.handle_constant_voxels(betas, mask, "drop")
     for split in splits:
         assert np.array_equal(settled[split].values, np.delete(betas[split].values, [4, 9], axis=1))
         assert np.array_equal(settled[split].nsd_id, betas[split].nsd_id)
@@ -162,9 +162,9 @@ def test_constant_voxels_are_named_or_dropped_everywhere(tree, splits, mask):
     assert mask.selected.sum() == n_voxels
     flat = {split: rows._replace(values=np.zeros_like(rows.values)) for split, rows in betas.items()}
     with pytest.raises(ValueError, match=rf"selects {n_voxels} of {n_voxels} voxels whose betas are constant"):
-        nsd_betas.settle_constant_voxels(flat, mask, "drop")
+        nsd_betas.handle_constant_voxels(flat, mask, "drop")
     with pytest.raises(ValueError, match=r'nsd.constant_voxels must be "error" or "drop", got \'keep\''):
-        nsd_betas.settle_constant_voxels(betas, mask, "keep")
+        nsd_betas.handle_constant_voxels(betas, mask, "keep")
 
 
 def test_mask_is_where_the_volume_is_above_0(tree, mask):
@@ -227,7 +227,7 @@ def test_stimuli_are_copied_row_by_row(tmp_path):
     ids = toy_ids(n_train=3, n_test=2)
     images = {each: np.full((425, 425, 3), row, np.uint8) for row, each in enumerate(ids)}
     tree = write_tree(tmp_path / "tree", n_train=3, n_test=2, images=images)
-    nsd_design.copy_stimuli(tree.brick, tmp_path / "stimuli.h5", np.array(ids, np.int32))
+    nsd_design.copy_stimuli(tree.stimulus_file, tmp_path / "stimuli.h5", np.array(ids, np.int32))
     rows = hdf5.load(tmp_path / "stimuli.h5")
     assert rows.values.shape == (5, 425, 425, 3)
     assert rows.values.dtype == np.uint8
@@ -235,23 +235,23 @@ def test_stimuli_are_copied_row_by_row(tmp_path):
     assert [np.unique(image).tolist() for image in rows.values] == [[row] for row in range(5)]
 
 
-def test_bricks_that_lack_a_image(tmp_path, splits):
-    out, brick, ids = tmp_path / "stimuli.h5", tmp_path / "nsd_stimuli.hdf5", np.array([3, 9], np.int32)
+def test_stimulus_files_that_lack_a_image(tmp_path, splits):
+    out, stimulus_file, ids = tmp_path / "stimuli.h5", tmp_path / "nsd_stimuli.hdf5", np.array([3, 9], np.int32)
     hdf5.save(out, np.zeros((1, 2)), ids[:1])
 
     def refused(message, error=ValueError):
         with pytest.raises(error, match=message):
-            nsd_design.copy_stimuli(brick, out, ids)
+            nsd_design.copy_stimuli(stimulus_file, out, ids)
         assert hdf5.load(out).values.shape == (1, 2)  # the earlier artifact stays
         assert len([path for path in tmp_path.iterdir() if path.name.startswith("stimuli.h5")]) == 1
 
     def write(name, shape, dtype, **storage):
-        with h5py.File(brick, "w") as file:
+        with h5py.File(stimulus_file, "w") as file:
             file.create_dataset(name, shape, dtype, **storage)
             return file[name]
 
     refused("nsd_stimuli.hdf5 is missing", FileNotFoundError)
-    brick.write_bytes(b"not hdf5")
+    stimulus_file.write_bytes(b"not hdf5")
     refused("nsd_stimuli.hdf5 cannot be read as HDF5")
     write("images", (10, 8, 8, 3), "u1")
     refused(r"imgBrick is no such dataset; expected uint8 \(73000, 425, 425, 3\). Download nsd_stimuli.hdf5 again.")
@@ -263,11 +263,11 @@ def test_bricks_that_lack_a_image(tmp_path, splits):
     refused(r"imgBrick is uint8 \(9, 8, 8, 3\) and lacks the image of nsd_id 9")
     write("imgBrick", (10, 8, 8, 3), "u1", chunks=(1, 8, 8, 3))  # never filled
     refused("lacks the image of nsd_id 3")
-    with h5py.File(brick, "w") as file:
+    with h5py.File(stimulus_file, "w") as file:
         images = file.create_dataset("imgBrick", (10, 8, 8, 3), "u1", chunks=(1, 8, 8, 3), compression="gzip")
         images[...] = np.random.default_rng(0).integers(0, 256, images.shape)
         place = images.id.get_chunk_info_by_coord((3, 0, 0, 0)).byte_offset
-    with open(brick, "r+b") as stream:
+    with open(stimulus_file, "r+b") as stream:
         stream.seek(place)
         stream.write(bytes(50))
     refused("imgBrick row 3 cannot be read")

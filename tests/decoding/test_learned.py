@@ -147,7 +147,7 @@ def test_bimixco_of_nothing_mixed_is_infonce(pair):
 
 
 def test_mixing_leaves_half_alone(rng):
-    other, share = losses.mixing(20_000, rng)
+    other, share = losses.mixup(20_000, rng)
     assert sorted(other.tolist()) == list(range(20_000))
     assert (share == 1).float().mean().item() == pytest.approx(0.5, abs=0.02)
     mixed = share[share < 1]
@@ -193,7 +193,7 @@ def test_stage_2_takes_over_everything_but_the_voxel_encoder():
     pretrained, ours = decoder({"sub02": 9, "sub05": 8}, seed=1), decoder({"sub01": 7}, seed=2)
     pretrained.target_mean.copy_(torch.randn(15))
     before = {name: each.clone() for name, each in ours.state_dict().items()}
-    network.adopt(ours, pretrained)
+    network.load_pretrained(ours, pretrained)
     theirs = pretrained.state_dict()
     for name, each in ours.state_dict().items():
         expected = before[name] if name.startswith("encoders.") else theirs[name]
@@ -212,7 +212,7 @@ def test_stage_2_takes_over_everything_but_the_voxel_encoder():
 )
 def test_stage_2_needs_the_same_sizes(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
-        network.adopt(decoder({"sub01": 7}), decoder({"sub02": 9}, **changes))
+        network.load_pretrained(decoder({"sub01": 7}), decoder({"sub02": 9}, **changes))
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def betas(rng):
     train = (rng.normal(1, 1, (N_TRAIN, N_VOXELS)) * scale).astype(np.float32)
     test = (rng.normal(1, 1, (N_TEST, N_VOXELS)) * scale).astype(np.float32)
     ids = rng.permutation(73000)[: N_TRAIN + N_TEST].astype(np.int32)
-    return hdf5.Rows(train, ids[:N_TRAIN]), hdf5.Rows(test, ids[N_TRAIN:])
+    return hdf5.StimulusArray(train, ids[:N_TRAIN]), hdf5.StimulusArray(test, ids[N_TRAIN:])
 
 
 @pytest.fixture
@@ -86,20 +86,20 @@ def test_agrees_with_scikit_learn_in_single_precision(predict, betas, targets, d
 
 def test_one_voxel_has_a_closed_form(predict, rng):
     """z of (-1, 0, 1) is itself; slope = z.y / (z.z + alpha) = 2 / (2 + 2); a test z of 3 predicts mean + 1.5."""
-    train = hdf5.Rows(np.array([[4.0], [5.0], [6.0]], np.float32), np.array([3, 1, 2], np.int32))
-    test = hdf5.Rows(np.array([[8.0]], np.float32), np.array([9], np.int32))
+    train = hdf5.StimulusArray(np.array([[4.0], [5.0], [6.0]], np.float32), np.array([3, 1, 2], np.int32))
+    test = hdf5.StimulusArray(np.array([[8.0]], np.float32), np.array([9], np.int32))
     predicted = predict(alpha=2.0, values=np.array([[6.0], [7.0], [8.0]]), splits=(train, test))
     np.testing.assert_allclose(predicted, [[8.5]], rtol=1e-12)
 
 
 def test_more_stimuli_than_voxels(predict, betas, targets):
-    narrow = tuple(hdf5.Rows(rows.values[:, :6], rows.nsd_id) for rows in betas)
+    narrow = tuple(hdf5.StimulusArray(rows.values[:, :6], rows.nsd_id) for rows in betas)
     assert relative_error(predict(splits=narrow), sklearn_predictions(narrow, targets)) < 1e-9
 
 
 def test_row_order_of_train_stimuli_changes_nothing(predict, rng, betas, targets):
     order = rng.permutation(N_TRAIN)
-    permuted = hdf5.Rows(betas[0].values[order], betas[0].nsd_id[order]), betas[1]
+    permuted = hdf5.StimulusArray(betas[0].values[order], betas[0].nsd_id[order]), betas[1]
     for rescale in ridge.RESCALES:
         np.testing.assert_allclose(
             predict(rescale, values=targets[order], splits=permuted), predict(rescale), rtol=1e-9, atol=1e-9
@@ -202,12 +202,12 @@ def test_a_constant_feature_predicts_its_constant(predict, targets, rescale, dty
 
 @pytest.mark.parametrize("rescale", ["none", "train_oof"])
 def test_a_single_test_image_is_predicted_as_among_others(predict, betas, rescale):
-    alone = hdf5.Rows(betas[1].values[2:3], betas[1].nsd_id[2:3])
+    alone = hdf5.StimulusArray(betas[1].values[2:3], betas[1].nsd_id[2:3])
     np.testing.assert_allclose(predict(rescale, splits=(betas[0], alone)), predict(rescale)[2:3], rtol=1e-9)
 
 
 def test_z_scoring_a_single_test_image_is_refused(predict, betas):
-    alone = hdf5.Rows(betas[1].values[:1], betas[1].nsd_id[:1])
+    alone = hdf5.StimulusArray(betas[1].values[:1], betas[1].nsd_id[:1])
     with pytest.raises(ValueError, match='rescale "test" z-scores over test stimuli and there is 1; use "train_oof"'):
         predict("test", splits=(betas[0], alone))
 
@@ -226,14 +226,14 @@ def test_a_kernel_comes_back_from_its_file(tmp_path, betas):
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_rows_of_the_test_betas_are_the_kernels_own(betas, precision):
     kernel = ridge.kernel(*betas, precision=precision, voxel_block=32)
-    found = ridge.rows(kernel, betas[0], betas[1].values, voxel_block=32)
+    found = ridge.cross_kernel(kernel, betas[0], betas[1].values, voxel_block=32)
     np.testing.assert_array_equal(found, kernel.test)
     assert found.dtype == precision
 
 
 def test_rows_of_standardised_patterns_are_products_with_z_scores(rng, betas):
     masks = rng.random((3, N_VOXELS)) < 0.2
-    found = ridge.rows(ridge.kernel(*betas), betas[0], masks, standardised=True, voxel_block=32)
+    found = ridge.cross_kernel(ridge.kernel(*betas), betas[0], masks, standardised=True, voxel_block=32)
     np.testing.assert_allclose(found, masks @ z_scored(betas)[0].T, rtol=1e-12, atol=1e-12)
 
 
@@ -241,31 +241,32 @@ def test_rows_of_standardised_patterns_are_products_with_z_scores(rng, betas):
 def test_blocks_of_voxels_change_no_row(rng, betas, standardised):
     kernel, patterns = ridge.kernel(*betas), rng.normal(size=(5, N_VOXELS))
     alone, one_by_one = (
-        ridge.rows(kernel, betas[0], patterns, standardised=standardised, voxel_block=width) for width in (N_VOXELS, 1)
+        ridge.cross_kernel(kernel, betas[0], patterns, standardised=standardised, voxel_block=width)
+        for width in (N_VOXELS, 1)
     )
     np.testing.assert_allclose(one_by_one, alone, rtol=1e-12, atol=1e-11)
 
 
 def test_rows_stream_from_files_in_half_precision(tmp_path, betas):
     """And predict as a kernel does that was made with them."""
-    half = [hdf5.Rows(each.values.astype(np.float16), each.nsd_id) for each in betas]
+    half = [hdf5.StimulusArray(each.values.astype(np.float16), each.nsd_id) for each in betas]
     expected = ridge.kernel(*half)
-    others = ridge.kernel(half[0], hdf5.Rows(half[1].values[:2] + 1, half[1].nsd_id[:2]))
+    others = ridge.kernel(half[0], hdf5.StimulusArray(half[1].values[:2] + 1, half[1].nsd_id[:2]))
     for name, each in zip(("train", "test"), half, strict=True):
         hdf5.save(tmp_path / f"{name}.h5", each.values, each.nsd_id)
     with hdf5.reading(tmp_path / "train.h5") as train, hdf5.reading(tmp_path / "test.h5") as (test, test_id):
-        found = others._replace(test=ridge.rows(others, hdf5.Rows(*train), test), test_id=test_id)
+        found = others._replace(test=ridge.cross_kernel(others, hdf5.StimulusArray(*train), test), test_id=test_id)
     for name, values in expected._asdict().items():
         np.testing.assert_array_equal(getattr(found, name), values)
 
 
 def test_rows_of_other_stimuli_or_voxels_are_refused(betas):
     kernel = ridge.kernel(*betas)
-    fewer = hdf5.Rows(betas[0].values[1:], betas[0].nsd_id[1:])
+    fewer = hdf5.StimulusArray(betas[0].values[1:], betas[0].nsd_id[1:])
     with pytest.raises(ValueError, match=f"betas_train has 39; nsd_id {betas[0].nsd_id[0]} is missing"):
-        ridge.rows(kernel, fewer, betas[1].values)
+        ridge.cross_kernel(kernel, fewer, betas[1].values)
     with pytest.raises(ValueError, match="the ridge kernel has 90 voxels, a new pattern has 89; expected the same"):
-        ridge.rows(kernel, betas[0], betas[1].values[:, 1:])
+        ridge.cross_kernel(kernel, betas[0], betas[1].values[:, 1:])
 
 
 def test_progress_is_logged(predict, caplog):
@@ -282,7 +283,7 @@ def test_alpha_must_be_positive(predict, alpha):
 
 def test_alpha_below_the_kernels_rounding_is_refused(predict, betas):
     """With fewer voxels than stimuli the kernel itself is singular."""
-    narrow = tuple(hdf5.Rows(rows.values[:, :6], rows.nsd_id) for rows in betas)
+    narrow = tuple(hdf5.StimulusArray(rows.values[:, :6], rows.nsd_id) for rows in betas)
     with pytest.raises(ValueError, match=r"alpha 1e-10 is lost in the rounding of a float32 kernel; raise it, or set"):
         predict(alpha=1e-10, splits=narrow, precision="float32")
 
@@ -294,7 +295,7 @@ def test_unknown_rescale(predict):
 
 def test_features_of_other_stimuli_are_refused(tmp_path, betas, targets):
     kernel = ridge.kernel(*betas)
-    fewer = hdf5.Rows(betas[0].values[1:], betas[0].nsd_id[1:])
+    fewer = hdf5.StimulusArray(betas[0].values[1:], betas[0].nsd_id[1:])
     features = save_features(tmp_path / "features.h5", targets[1:], (fewer, betas[1]))
     with pytest.raises(ValueError, match=f"nsd_id {betas[0].nsd_id[0]}"):
         ridge.predict(kernel, features, tmp_path / "out.h5", alpha=ALPHA)
@@ -316,7 +317,7 @@ def test_a_voxel_without_variance_is_named(betas, bad, std):
 
 
 def test_splits_with_different_masks(betas):
-    narrow = hdf5.Rows(betas[1].values[:, 1:], betas[1].nsd_id)
+    narrow = hdf5.StimulusArray(betas[1].values[:, 1:], betas[1].nsd_id)
     with pytest.raises(ValueError, match="betas_train has 90 voxels, betas_test has 89"):
         ridge.kernel(betas[0], narrow)
 

@@ -20,7 +20,7 @@ LOSSES = {
     "embeddings": {"regression": 30.0, "contrast": 1.0, "mixup": 0.34},
     "latents": {"regression": 1.0, "contrast": 0.1, "mixup": 0.0},
 }
-RECIPE = training.Recipe(
+TRAINING = training.TrainingConfig(
     hidden=16,
     blocks=1,
     dropout=0.1,
@@ -66,7 +66,7 @@ def one_thread():
 def fit(tmp_path):
     """Train on written subjects; each call in a folder of its own unless named."""
 
-    def run(subjects=("sub01",), recipe=RECIPE, folder="checkpoint", shape=SHAPE, holdout=0.2, **options):
+    def run(subjects=("sub01",), training_config=TRAINING, folder="checkpoint", shape=SHAPE, holdout=0.2, **options):
         found = {
             subject: training_data.read_source(
                 *write_subject(tmp_path, subject, 10 + number, shape=shape, first_id=1000 * number),
@@ -78,7 +78,7 @@ def fit(tmp_path):
         }
         target = next(iter(found.values()))[1]
         of_subjects = {subject: source for subject, (source, _) in found.items()}
-        return training.fit(of_subjects, target, recipe, tmp_path / folder, **options)
+        return training.fit(of_subjects, target, training_config, tmp_path / folder, **options)
 
     return run
 
@@ -96,7 +96,7 @@ def same(a, b):
 
 @pytest.mark.parametrize("shape", [SHAPE, (12,)])
 def test_it_learns_what_can_be_learned(fit, shape):
-    trained = fit(shape=shape, recipe=RECIPE._replace(epochs=25, patience=25, rate=0.01, dropout=0.0))
+    trained = fit(shape=shape, training_config=TRAINING._replace(epochs=25, patience=25, rate=0.01, dropout=0.0))
     assert trained.curve[-1]["regression"] < trained.curve[0]["regression"] / 2
     assert trained.curve[-1]["held_out_correlation"] > 0.8  # chance is 0
     best = learning_curves.best_epoch(trained.curve)
@@ -108,7 +108,7 @@ def test_what_is_not_there_is_not_learned(tmp_path):
     rows = hdf5.load(betas)
     hdf5.save(betas, np.random.default_rng(5).permutation(rows.values), rows.nsd_id, axes=("voxels",))
     source, target = training_data.read_source(betas, features, tmp_path / "c", holdout=0.3, seed=0)
-    trained = training.fit({"sub01": source}, target, RECIPE, tmp_path / "c")
+    trained = training.fit({"sub01": source}, target, TRAINING, tmp_path / "c")
     assert max(row["held_out_correlation"] for row in trained.curve) < 0.45
 
 
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_order_of_subjects(fit):
     first = fit(("sub01", "sub02"))
     source_order = fit(("sub01", "sub02"), folder="again")
     assert same(first, source_order)
-    other = fit(("sub01", "sub02"), folder="other", recipe=RECIPE._replace(seed=1))
+    other = fit(("sub01", "sub02"), folder="other", training_config=TRAINING._replace(seed=1))
     assert not same(first, other)
 
 
@@ -126,7 +126,7 @@ def test_subjects_are_sorted(tmp_path):
         paths = write_subject(tmp_path, subject, 10 + number)
         found[subject], target = training_data.read_source(*paths, tmp_path / "c", holdout=0.2, seed=0)
     forth, back = (
-        training.fit(dict(order), target, RECIPE, tmp_path / f"c{number}")
+        training.fit(dict(order), target, TRAINING, tmp_path / f"c{number}")
         for number, order in enumerate((found.items(), reversed(found.items())))
     )
     assert same(forth, back)
@@ -155,7 +155,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(fit, shape):
 
 def test_a_checkpoint_of_other_settings_is_passed_over(fit, caplog):
     with pytest.raises(KeyboardInterrupt):
-        fit(checkpoint_every=1, progress=stop_after(3), recipe=RECIPE._replace(rate=0.01))
+        fit(checkpoint_every=1, progress=stop_after(3), training_config=TRAINING._replace(rate=0.01))
     with caplog.at_level("INFO"):
         found = fit(checkpoint_every=1)
     assert "checkpoint is of other data or settings; starting anew" in caplog.text
@@ -226,14 +226,14 @@ def test_the_best_epoch_is_kept_and_training_ends_after_it(fit, monkeypatch):
         return loss, next(scores), scale
 
     monkeypatch.setattr(training, "evaluate", scripted)
-    trained = fit(recipe=RECIPE._replace(patience=3))
+    trained = fit(training_config=TRAINING._replace(patience=3))
     assert [row["held_out_correlation"] for row in trained.curve] == [0.1, 0.5, 0.3, 0.5, 0.2]
     assert all(torch.equal(each, seen[1][name]) for name, each in trained.decoder.state_dict().items())
 
 
 def test_stage_2_starts_from_stage_1(fit):
     shared = fit(("sub02", "sub03"), folder="shared")
-    begun = fit(recipe=RECIPE._replace(epochs=1, rate=1e-12), pretrained=shared.decoder)
+    begun = fit(training_config=TRAINING._replace(epochs=1, rate=1e-12), pretrained=shared.decoder)
     ours, theirs = begun.decoder.state_dict(), shared.decoder.state_dict()
     for name, each in ours.items():
         if not name.startswith("encoders."):
@@ -245,13 +245,13 @@ def test_stage_2_starts_from_stage_1(fit):
 def test_what_was_shared_helps_with_few_stimuli(tmp_path):
     pairs = {name: write_subject(tmp_path, name, 12, n=400, noise=1.0) for name in ("sub02", "sub03")}
     found = {n: training_data.read_source(*p, tmp_path / "a", holdout=0.1, seed=0) for n, p in pairs.items()}
-    recipe = RECIPE._replace(epochs=30, patience=30, samples=400, rate=0.01)
+    training_config = TRAINING._replace(epochs=30, patience=30, samples=400, rate=0.01)
     target = found["sub02"][1]
-    shared = training.fit({n: s for n, (s, _) in found.items()}, target, recipe, tmp_path / "a")
+    shared = training.fit({n: s for n, (s, _) in found.items()}, target, training_config, tmp_path / "a")
     few, _ = training_data.read_source(
         *write_subject(tmp_path, "sub01", 12, n=60, noise=1.0), tmp_path / "b", holdout=0.5, seed=0
     )
-    short = recipe._replace(epochs=4, samples=100)
+    short = training_config._replace(epochs=4, samples=100)
     with_it, without = (
         training.fit({"sub01": few}, target, short, tmp_path / f"c{number}", pretrained=pretrained)
         for number, pretrained in enumerate((shared.decoder, None))
@@ -272,7 +272,7 @@ def test_statistics(tmp_path):
 
 
 def test_evaluation_is_of_held_out_stimuli_alone(fit, tmp_path):
-    trained = fit(recipe=RECIPE._replace(epochs=2))
+    trained = fit(training_config=TRAINING._replace(epochs=2))
     source, _ = training_data.read_source(
         tmp_path / "sub01_betas_train.h5", tmp_path / "sub01_features_train.h5", tmp_path / "c", holdout=0.2, seed=0
     )
@@ -349,14 +349,14 @@ def test_bad_input_is_named(fit, tmp_path):
     hdf5.save(betas, rows.values, rows.nsd_id, axes=("voxels",))
     source, target = training_data.read_source(betas, features, tmp_path / "c", holdout=0.2, seed=0)
     with pytest.raises(ValueError, match=r"betas_train of sub01: voxel column 4 has std 0 over 80 stimuli"):
-        training.fit({"sub01": source}, target, RECIPE, tmp_path / "c")
+        training.fit({"sub01": source}, target, TRAINING, tmp_path / "c")
     hdf5.save(betas, rows.values[:-1], rows.nsd_id[:-1], axes=("voxels",))
     with pytest.raises(ValueError, match=rf"nsd_id {rows.nsd_id[-1]} is missing from the first"):
         training_data.read_source(betas, features, tmp_path / "c", holdout=0.2, seed=0)
     with pytest.raises(ValueError, match=r"the loss of epoch 1 is nan; lower learned.rate"):
-        fit(recipe=RECIPE._replace(rate=1e30))
+        fit(training_config=TRAINING._replace(rate=1e30))
     no_feature = training_data.read_source(betas, betas, tmp_path / "c", holdout=0.2, seed=0)
     with pytest.raises(ValueError, match=r"whose axes are voxels; tokens, dim or blocks, tokens, dim or latents"):
-        training.fit({"sub01": no_feature[0]}, no_feature[1], RECIPE, tmp_path / "c")
+        training.fit({"sub01": no_feature[0]}, no_feature[1], TRAINING, tmp_path / "c")
     with pytest.raises(ValueError, match=r"there is no subject to learn from; name another one under subjects"):
-        training.train({}, RECIPE, weights="a", curve="b", plot="c", checkpoint=tmp_path / "c", holdout=0.2)
+        training.train({}, TRAINING, weights="a", curve="b", plot="c", checkpoint=tmp_path / "c", holdout=0.2)

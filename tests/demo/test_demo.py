@@ -71,9 +71,9 @@ def test_stimuli_that_do_not_fit_the_design(n_train, n_test, message):
 
 
 def test_stimulus_files_have_nsds_shape_and_hold_only_what_is_shown(tmp_path):
-    brick, captions = tmp_path / "nsd_stimuli.hdf5", tmp_path / "captions.npy"
-    world.write_stimuli(brick, captions, np.array([5, 72999]), SEED)
-    with h5py.File(brick) as file:
+    stimulus_file, captions = tmp_path / "nsd_stimuli.hdf5", tmp_path / "captions.npy"
+    world.write_stimuli(stimulus_file, captions, np.array([5, 72999]), SEED)
+    with h5py.File(stimulus_file) as file:
         assert file["imgBrick"].shape == (73000, 425, 425, 3)
         assert file["imgBrick"].dtype == np.uint8
         assert np.array_equal(file["imgBrick"][72999], world.image(72999, SEED)[0])
@@ -81,7 +81,7 @@ def test_stimulus_files_have_nsds_shape_and_hold_only_what_is_shown(tmp_path):
     texts = np.load(captions, mmap_mode="r")
     assert texts.shape == (73000, 5)
     assert texts[5].tolist() == world.image(5, SEED)[1]
-    assert brick.stat().st_size < 2e6
+    assert stimulus_file.stat().st_size < 2e6
     assert captions.stat().st_blocks * 512 < 2e6
 
 

@@ -60,7 +60,7 @@ def test_equal_betas_correlate_fully(compare, measured):
 
 
 def test_a_prediction_of_the_next_on_the_circle_is_the_controls(compare, measured):
-    assigned = statistics.circle(N_STIMULI, SEED)
+    assigned = statistics.cyclic_derangement(N_STIMULI, SEED)
     turned = np.empty_like(measured)
     turned[assigned] = measured
     found = compare(turned)["all"]

@@ -40,7 +40,7 @@ def test_differences_are_of_pairs(rows):
 
 
 def test_one_row_for_each_set(rows):
-    guided, same = guidance_effect.wide(rows)
+    guided, same = guidance_effect.pivot(rows)
     assert list(guided) == ["images", "against", "ssim", "swav"]
     assert guided["ssim"].startswith(f"{UNGUIDED.mean() + 0.25:.3f} (+0.")
     assert same["swav"].endswith("(+0.000 to +0.000)")
@@ -58,6 +58,6 @@ def test_the_grid_leaves_empty_what_was_not_made(rows):
 
 def test_consistency_stands_side_by_side():
     row = {"features": "ssim", "measure": "worst", "mean": "0.5", "low": "0.4", "high": "0.6"}
-    found = guidance_effect.beside({"recon": [row], "guided": [row | {"mean": "0.7"}]})
+    found = guidance_effect.join_repeats({"recon": [row], "guided": [row | {"mean": "0.7"}]})
     cells = {"recon": "0.500 (0.400 to 0.600)", "guided": "0.700 (0.400 to 0.600)"}
     assert found == [{"features": "ssim", "measure": "worst"} | cells]

@@ -122,14 +122,14 @@ def test_metrics_of_features_are_the_double_loop(rng, monkeypatch, block_items, 
     monkeypatch.setattr(statistics, "BLOCK_ITEMS", block_items)  # 45: blocks of 3 features, the last of 2
     true = rng.normal(5, 1, size=(14, 20)).astype(np.float32)
     predicted = true + rng.normal(0, 3, true.shape).astype(np.float32)
-    assigned = statistics.circle(14, 0)
+    assigned = statistics.cyclic_derangement(14, 0)
     scores, control = metrics.compare(true, predicted, kind, assigned)
     np.testing.assert_allclose(scores, naive(true, predicted, kind, np.arange(14)))
     np.testing.assert_allclose(control, naive(true, predicted, kind, assigned))
 
 
 def two_way(true, predicted):
-    return metrics.compare(true, predicted, "two_way", statistics.circle(len(true), 0))[0]
+    return metrics.compare(true, predicted, "two_way", statistics.cyclic_derangement(len(true), 0))[0]
 
 
 def test_two_way_of_perfect_inverted_and_unvarying_predictions(rng):
@@ -146,8 +146,8 @@ def test_two_way_counts_a_tie_against_the_prediction():
 
 def test_shuffled_identification_is_at_chance_within_its_interval(rng):
     features = rng.normal(size=(300, 50))
-    scores, control = metrics.compare(features, features, "two_way", statistics.circle(300, 0))
-    low, high = statistics.interval(control, 500, seed=0)
+    scores, control = metrics.compare(features, features, "two_way", statistics.cyclic_derangement(300, 0))
+    low, high = statistics.bootstrap_ci(control, 500, seed=0)
     assert scores.mean() == 1
     assert low < 0.5 < high
 
@@ -176,19 +176,19 @@ def test_what_cannot_be_compared(kind, message):
 
 @pytest.mark.parametrize("n_stimuli", [2, 3, 50])
 def test_shuffling_leaves_no_stimulus_its_own(n_stimuli):
-    assigned = statistics.circle(n_stimuli, 3)
+    assigned = statistics.cyclic_derangement(n_stimuli, 3)
     assert sorted(assigned) == list(range(n_stimuli))
     assert (assigned != np.arange(n_stimuli)).all()
 
 
 def test_shuffling_needs_others():
     with pytest.raises(ValueError, match="a shuffled control needs other stimuli; got 1"):
-        statistics.circle(1, 0)
+        statistics.cyclic_derangement(1, 0)
 
 
 def test_interval_is_that_of_the_standard_error(rng):
     scores = rng.normal(3, 2, 400)
-    low, high = statistics.interval(scores, 4000, seed=0)
+    low, high = statistics.bootstrap_ci(scores, 4000, seed=0)
     error = scores.std() / 20
     np.testing.assert_allclose([low, high], [scores.mean() - 1.96 * error, scores.mean() + 1.96 * error], atol=0.02)
-    assert statistics.interval(scores, 4000, seed=0) == (low, high)
+    assert statistics.bootstrap_ci(scores, 4000, seed=0) == (low, high)

@@ -90,7 +90,7 @@ def test_a_posterior_sample_belongs_to_its_image(extract, images, vdvae):
     assert np.abs(values - extract("vdvae", vdvae, posterior="sample", seed=6)[0]).max() > 0.1
 
 
-def test_vision_sees_images_at_the_codecs_size(extract, images):
+def test_vision_sees_images_at_the_autoencoders_size(extract, images):
     sizes = []
 
     def model(batch):
@@ -102,12 +102,12 @@ def test_vision_sees_images_at_the_codecs_size(extract, images):
     np.testing.assert_allclose(values, see(image_files.resize(images, 24, "bilinear")))
 
 
-def test_taps_see_images_at_the_codecs_size_too(extract, images, tmp_path):
-    values, _ = extract("clip_taps", lambda batch, blocks: see(batch)[:, None] * torch.tensor(blocks).view(-1, 1, 1),
+def test_taps_see_images_at_the_autoencoders_size_too(extract, images, tmp_path):
+    values, _ = extract("clip_layers", lambda batch, blocks: see(batch)[:, None] * torch.tensor(blocks).view(-1, 1, 1),
                         image_size=24, blocks=[1, 3])  # fmt: skip
     seen = see(image_files.resize(images, 24, "bilinear"))
     np.testing.assert_allclose(values, torch.stack([seen, 3 * seen], 1))
-    with h5py.File(tmp_path / "features" / "clip_taps_train.h5") as file:
+    with h5py.File(tmp_path / "features" / "clip_layers_train.h5") as file:
         assert json.loads(file["values"].attrs["axes"]) == ["blocks", "tokens", "dim"]
         assert json.loads(file["values"].attrs["made_by"])["blocks"] == [1, 3]
 
@@ -184,7 +184,7 @@ def test_a_image_without_caption(extract, captions_path):
 
 
 def test_every_feature_is_loaded_from_files(tmp_path, vdvae):
-    assert set(features_extract.FEATURES) == {"vdvae", "clip_text", "clip_vision", "clip_taps", "sd_text"}
+    assert set(features_extract.FEATURES) == {"vdvae", "clip_text", "clip_vision", "clip_layers", "sd_text"}
     path = tmp_path / "tiny.th"
     torch.save(vdvae.state_dict(), path)
     with pytest.raises(ValueError, match=r"tiny.th lacks"):

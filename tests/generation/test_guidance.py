@@ -11,7 +11,7 @@ from tiny_diffusion import SMALL_UNET, contexts, small_models
 from torch import nn
 
 from brain_diffuser.generation import ddim, guidance, img2img
-from brain_diffuser.models.clip import ClipTaps
+from brain_diffuser.models.clip import ClipLayers
 
 UNCONDITIONAL = tuple(torch.from_numpy(context) for context in contexts(1, seed=9))
 KAPPA = {"kappa": 30.0, "kappa_is": "absolute", "eta": 0.5}
@@ -35,16 +35,16 @@ def targets(tower):
 
 
 def guide(tower, targets, factors=(1.5, 1.0), reliability=None, **options):
-    denoiser, codec = small_models()
+    denoiser, autoencoder = small_models()
     return guidance.Guide(
-        guidance.wanted(targets, SHAPE, factors, reliability),
-        lambda latents: tower.see(codec.paint(latents), BLOCKS),
+        guidance.make_targets(targets, SHAPE, factors, reliability),
+        lambda latents: tower.see(autoencoder.decode_to_float(latents), BLOCKS),
         mid_block=denoiser.unet.mid_block,
         **options,
     )
 
 
-def reconstruct(inputs, steer, rows=slice(None), batch_size=3):
+def reconstruct(inputs, guidance_fn, rows=slice(None), batch_size=3):
     found = img2img.reconstruct(
         *(part[rows] for part in inputs),
         UNCONDITIONAL,
@@ -54,17 +54,17 @@ def reconstruct(inputs, steer, rows=slice(None), batch_size=3):
         steps=12,
         guidance_scale=3.0,
         batch_size=batch_size,
-        steer=steer,
+        guidance_fn=guidance_fn,
     )
     return np.stack([image for _, image in found])
 
 
-def counted(steer):
+def counted(guidance_fn):
     """A guide, and the places of the steps whose noise it changed."""
     places = []
 
     def call(step):
-        eps = steer(step)
+        eps = guidance_fn(step)
         if not torch.equal(eps, step.eps):
             places.append(step.place)
         return eps
@@ -118,7 +118,7 @@ def test_images_of_any_size_are_squashed_by_one_rule(tower):
 
 @pytest.mark.parametrize("block", [0, 4])
 def test_a_block_that_is_not_there(tower, block):
-    with pytest.raises(ValueError, match=rf"blocks has {block}, the tower datasets\.\*\.clip_taps has blocks 1 to 3"):
+    with pytest.raises(ValueError, match=rf"blocks has {block}, the tower datasets\.\*\.clip_layers has blocks 1 to 3"):
         tower(np.zeros((1, 8, 8, 3), np.uint8), [1, block])
 
 
@@ -159,7 +159,7 @@ def test_dimensions_count_by_reliability():
 def test_distance_is_a_weighted_mean():
     features = np.ones((2, 1, 1, 2), np.float32)
     reliability = np.array([[[0.1, 0.3]]]), np.ones((1, 1, 2)), "cv_r2"  # weights 1 : 9
-    wanted = guidance.wanted(features, (1, 1, 2), [2.0], reliability)
+    wanted = guidance.make_targets(features, (1, 1, 2), [2.0], reliability)
     found = torch.tensor([[[[3.0, 1.0]]], [[[1.0, 2.0]]]])
     parts = [torch.from_numpy(part) for part in wanted]
     torch.testing.assert_close(guidance.distance(found, *parts), torch.tensor([2 * 0.1 * 4, 2 * 0.9]))
@@ -170,8 +170,8 @@ def test_distance_is_a_weighted_mean():
 
 def double_precision(tower):
     """(noise in x, see an image's taps) of the small networks in float64, and x."""
-    denoiser, codec = (copy.deepcopy(model).double() for model in small_models())
-    tower = ClipTaps(copy.deepcopy(tower.model).double(), (0.5, 0.4, 0.3), (0.3, 0.2, 0.25))
+    denoiser, autoencoder = (copy.deepcopy(model).double() for model in small_models())
+    tower = ClipLayers(copy.deepcopy(tower.model).double(), (0.5, 0.4, 0.3), (0.3, 0.2, 0.25))
     read = [torch.from_numpy(each).double() for each in contexts(2)]
     x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 
@@ -179,7 +179,7 @@ def double_precision(tower):
         return denoiser.unet(x, 501, contexts_of(read), return_dict=False)[0]
 
     def see(latents):
-        return tower.see((codec.vae.decode(latents / 0.5).sample + 1) / 2, BLOCKS)
+        return tower.see((autoencoder.vae.decode(latents / 0.5).sample + 1) / 2, BLOCKS)
 
     return noise_in, see, x
 
@@ -194,12 +194,12 @@ def contexts_of(read):
 @pytest.mark.parametrize("through_unet", [True, False])
 def test_gradient_equals_differences_and_is_the_same_in_one_part(tower, targets, x0, through_unet):
     noise_in, see, x = double_precision(tower)
-    wanted = [torch.from_numpy(part).double() for part in guidance.wanted(targets[:2], SHAPE, [1.5, 1.0])]
+    wanted = [torch.from_numpy(part).double() for part in guidance.make_targets(targets[:2], SHAPE, [1.5, 1.0])]
     alpha_bar = ddim.alpha_bars()[501].item()
     constant = noise_in(x)
 
     def distances(x):
-        latents = guidance.expected_latents(x, noise_in(x) if through_unet else constant, alpha_bar, x0)
+        latents = guidance.predicted_x0(x, noise_in(x) if through_unet else constant, alpha_bar, x0)
         return guidance.distance(see(latents), *wanted)
 
     def pull(latents, row):
@@ -227,10 +227,10 @@ def test_expected_latents_have_closed_forms():
     clean, eps = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     alpha_bar = 0.36  # a = 0.6, s = 0.8
     x = 0.6 * clean + 0.8 * eps
-    torch.testing.assert_close(guidance.expected_latents(x, eps, alpha_bar, "standard"), clean)
-    torch.testing.assert_close(guidance.expected_latents(x, eps, alpha_bar, "blend"), 0.8 * clean + 0.2 * x)
+    torch.testing.assert_close(guidance.predicted_x0(x, eps, alpha_bar, "standard"), clean)
+    torch.testing.assert_close(guidance.predicted_x0(x, eps, alpha_bar, "blend"), 0.8 * clean + 0.2 * x)
     released = 0.8 * (clean + (0.8 - 0.64) / 0.6 * eps) + 0.2 * x
-    torch.testing.assert_close(guidance.expected_latents(x, eps, alpha_bar, "released"), released)
+    torch.testing.assert_close(guidance.predicted_x0(x, eps, alpha_bar, "released"), released)
 
 
 @pytest.mark.parametrize(
@@ -271,20 +271,20 @@ def test_change_is_in_proportion_to_its_settings(tower, targets):
 
 def test_what_is_reached_changes_nothing(tower):
     step = step_of(1)
-    steer = guide(tower, np.ones((1, *SHAPE), np.float32))
-    latents = guidance.expected_latents(step.x, step.conditional, step.alpha_bar, "standard")
-    reached = steer.see(latents).detach().numpy()
-    steer = guide(tower, reached, through_unet=False)
-    torch.testing.assert_close(steer.distance(latents, 0), torch.tensor(0.0), atol=1e-12, rtol=0)
+    guidance_fn = guide(tower, np.ones((1, *SHAPE), np.float32))
+    latents = guidance.predicted_x0(step.x, step.conditional, step.alpha_bar, "standard")
+    reached = guidance_fn.see(latents).detach().numpy()
+    guidance_fn = guide(tower, reached, through_unet=False)
+    torch.testing.assert_close(guidance_fn.distance(latents, 0), torch.tensor(0.0), atol=1e-12, rtol=0)
     exact = guide(tower, reached, factors=(0.0, 0.0), through_unet=False)
     assert exact.change(step).abs().max() == 0
 
 
 def test_without_the_unet_it_is_not_run(tower, targets):
-    steer = guide(tower, targets, through_unet=False)
+    guidance_fn = guide(tower, targets, through_unet=False)
     step = step_of(noise_in=lambda x, conditional: pytest.fail("the UNet ran"))
-    assert steer.change(step).isfinite().all()
-    assert not torch.allclose(steer.change(step_of()), guide(tower, targets).change(step_of()))
+    assert guidance_fn.change(step).isfinite().all()
+    assert not torch.allclose(guidance_fn.change(step_of()), guide(tower, targets).change(step_of()))
 
 
 def test_unguided_is_bit_for_bit_what_it_was(tower, targets, inputs):
@@ -296,22 +296,22 @@ def test_unguided_is_bit_for_bit_what_it_was(tower, targets, inputs):
 
 @pytest.mark.parametrize(("eta", "n"), [(0.2, 1), (0.5, 4), (1.0, 9)])
 def test_the_first_steps_are_guided(tower, targets, inputs, eta, n):
-    steer, places = counted(guide(tower, targets, kappa=1.0, eta=eta))
-    reconstruct(inputs, steer)
+    guidance_fn, places = counted(guide(tower, targets, kappa=1.0, eta=eta))
+    reconstruct(inputs, guidance_fn)
     assert places == list(range(n))
 
 
 def final_distances(tower, targets, inputs, **options):
     """Of the finished images to the targets, and of the guided steps' expected ones."""
-    steer, on_the_way = guide(tower, targets, **options), []
+    guidance_fn, on_the_way = guide(tower, targets, **options), []
 
     def call(step):
-        latents = guidance.expected_latents(step.x, step.conditional, step.alpha_bar, "standard")
-        on_the_way.append(sum(steer.distance(latents[row : row + 1], row).item() for row in range(3)))
-        return steer(step)
+        latents = guidance.predicted_x0(step.x, step.conditional, step.alpha_bar, "standard")
+        on_the_way.append(sum(guidance_fn.distance(latents[row : row + 1], row).item() for row in range(3)))
+        return guidance_fn(step)
 
     images = reconstruct(inputs, call)
-    parts = [torch.from_numpy(part) for part in steer.wanted]
+    parts = [torch.from_numpy(part) for part in guidance_fn.wanted]
     return guidance.distance(tower(images, BLOCKS), *parts).sum().item(), on_the_way
 
 
@@ -337,11 +337,13 @@ def test_a_images_guidance_does_not_depend_on_the_others(tower, targets, inputs,
 
 def test_half_precision_keeps_small_gradients(tower, targets):
     """Gradients below the smallest number of float16 arrive, for they are scaled on the way."""
-    half = ClipTaps(copy.deepcopy(tower.model).half(), (0.5, 0.4, 0.3), (0.3, 0.2, 0.25))
-    codec = small_models()[1]
+    half = ClipLayers(copy.deepcopy(tower.model).half(), (0.5, 0.4, 0.3), (0.3, 0.2, 0.25))
+    autoencoder = small_models()[1]
     small = [guide(each, targets, factors=(1e-9, 1e-9), kappa=1.0, kappa_is="absolute") for each in (tower, half)]
     expected, found = (
-        guidance.Guide(each.wanted, lambda z, t=t: t.see(codec.paint(z), BLOCKS), 1.0, "absolute").change(step_of())
+        guidance.Guide(
+            each.wanted, lambda z, t=t: t.see(autoencoder.decode_to_float(z), BLOCKS), 1.0, "absolute"
+        ).change(step_of())
         for each, t in zip(small, (tower, half), strict=True)
     )
     assert 0 < expected.abs().max() < 6e-8
@@ -386,8 +388,8 @@ def test_self_attention_of_a_standard_unet_and_a_dual_one():
 
 
 def test_self_attention_guidance_is_of_all_steps(tower, targets, inputs):
-    steer, places = counted(guide(tower, targets, kappa=0.0, sag_scale=0.75))
-    reconstruct(inputs, steer)
+    guidance_fn, places = counted(guide(tower, targets, kappa=0.0, sag_scale=0.75))
+    reconstruct(inputs, guidance_fn)
     assert places == list(range(9))
     with pytest.raises(ValueError, match="sag_scale needs self-attention in the UNet's mid block, which has none"):
         guidance.self_attention(step_of(), nn.Conv2d(1, 1, 1))
@@ -397,8 +399,10 @@ def test_self_attention_guidance_is_of_all_steps(tower, targets, inputs):
 
 
 def test_features_of_another_tower_are_refused(targets):
-    with pytest.raises(ValueError, match=r"clip_taps has \(2, 5, 16\) \(blocks, tokens, dim\), the tower \(2, 9, 16\)"):
-        guidance.wanted(targets, (2, 9, 16), [1.0, 1.0])
+    with pytest.raises(
+        ValueError, match=r"clip_layers has \(2, 5, 16\) \(blocks, tokens, dim\), the tower \(2, 9, 16\)"
+    ):
+        guidance.make_targets(targets, (2, 9, 16), [1.0, 1.0])
 
 
 @pytest.mark.parametrize(("value", "length"), [(0.0, "0.0"), (np.nan, "nan")])
@@ -406,7 +410,7 @@ def test_features_without_length_are_refused(targets, value, length):
     broken = targets.copy()
     broken[1, 1] = value
     with pytest.raises(ValueError, match=rf"row 1, layer 2 have length {length}; expected a finite number above 0"):
-        guidance.wanted(broken, SHAPE, [1.0, 1.0])
+        guidance.make_targets(broken, SHAPE, [1.0, 1.0])
 
 
 def test_a_layer_without_reliable_dimensions(targets):
@@ -414,5 +418,5 @@ def test_a_layer_without_reliable_dimensions(targets):
     correlation[1] = -0.1
     reliability = correlation, np.ones(SHAPE), "cv_r2"
     with pytest.raises(ValueError, match=r"no dimension of layer 2 is predicted better than by chance; leave its"):
-        guidance.wanted(targets, SHAPE, [1.0, 1.0], reliability)
-    assert guidance.wanted(targets, SHAPE, [1.0, 0.0], reliability).dims[1].max() == 0
+        guidance.make_targets(targets, SHAPE, [1.0, 1.0], reliability)
+    assert guidance.make_targets(targets, SHAPE, [1.0, 0.0], reliability).dims[1].max() == 0

@@ -42,9 +42,9 @@ def finished(finished, tmp_path_factory):
     checkout = shutil.copytree(finished, tmp_path_factory.mktemp("guided") / "checkout", copy_function=shutil.copy2)
     write_tower(checkout / "toy/tower")
     for key, value in {
-        "datasets.toy.clip_taps": "toy/tower",
-        "features.clip_taps.blocks": list(range(1, BLOCKS + 1)),
-        "ridge.alpha.clip_taps": 10.0,
+        "datasets.toy.clip_layers": "toy/tower",
+        "features.clip_layers.blocks": list(range(1, BLOCKS + 1)),
+        "ridge.alpha.clip_layers": 10.0,
         "recon.steps": 8,
         "guidance.eta": 0.5,
         "variants": VARIANTS,
@@ -73,11 +73,11 @@ def images(checkout, variant):
 def test_artifacts(finished):
     results = finished / "results/sub01"
     train, predicted = (
-        hdf5.load(results / path) for path in ("features/clip_taps_train.h5", "ridge/clip_taps_test.h5")
+        hdf5.load(results / path) for path in ("features/clip_layers_train.h5", "ridge/clip_layers_test.h5")
     )
     assert train.values.shape == (N_TRAIN, BLOCKS, TOKENS, 16)
     assert predicted.values.shape == (N_TEST, BLOCKS, TOKENS, 16)
-    reliability = ridge.load_reliability(results / "ridge/clip_taps_reliability.h5")
+    reliability = ridge.load_reliability(results / "ridge/clip_layers_reliability.h5")
     assert reliability.correlation.shape == (BLOCKS, TOKENS, 16)
     assert np.abs(reliability.correlation).max() <= 1
     np.testing.assert_allclose(reliability.std, train.values.astype(np.float32).std(0), rtol=1e-3, atol=1e-6)
@@ -147,7 +147,7 @@ def test_nothing_else_makes_taps(checkout):
     run = snakemake(checkout, "-n", "results/sub01/variants/neuraldiffuser/recon", "--forceall")
     assert run.returncode != 0
     assert "guidance needs toy/tower" in run.stderr
-    assert "(datasets.toy.clip_taps), which does not exist; put the CLIP there or correct the path" in run.stderr
+    assert "(datasets.toy.clip_layers), which does not exist; put the CLIP there or correct the path" in run.stderr
     assert "Traceback" not in run.stderr
 
 
@@ -163,14 +163,14 @@ def test_each_variant_has_one_rule_and_reruns_alone(checkout):
     edit_config(checkout, "variants.neuraldiffuser.guidance.eta", 1.0)
     assert made_anew(checkout, *targets) == {"guided:neuraldiffuser"}
     edit_config(checkout, "variants.neuraldiffuser.guidance", {"kappa": 3.0})
-    edit_config(checkout, "ridge.alpha.clip_taps", 20.0)
-    changed = {"ridge_taps", *(f"guided:{each}" for each in VARIANTS)}
+    edit_config(checkout, "ridge.alpha.clip_layers", 20.0)
+    changed = {"ridge_layers", *(f"guided:{each}" for each in VARIANTS)}
     assert made_anew(checkout, *targets) == changed - {
         "guided:without_text",
         "guided:neuraldiffuser_true",
         "guided:stable_diffusion",
     }
-    edit_config(checkout, "ridge.alpha.clip_taps", 10.0)
+    edit_config(checkout, "ridge.alpha.clip_layers", 10.0)
     edit_config(checkout, "ridge.alpha.sd_text", 20.0)
     sd = {"ridge:sd_text", "variant:stable_diffusion", "guided:stable_diffusion_guided"}
     assert made_anew(checkout, *targets, "results/sub01/recon") == sd
@@ -187,7 +187,7 @@ def test_each_variant_has_one_rule_and_reruns_alone(checkout):
         (
             "variants.neuraldiffuser.guidance.without",
             [7],
-            "config.yaml: guidance.without of variant neuraldiffuser names block 7, features.clip_taps.blocks has 1, 2",
+            "config.yaml: guidance.without of variant neuraldiffuser names block 7, features.clip_layers.blocks has 1, 2",
         ),
         (
             "variants.neuraldiffuser.guidance.layer_weights",
@@ -199,7 +199,11 @@ def test_each_variant_has_one_rule_and_reruns_alone(checkout):
             [1, 2, 3],
             "config.yaml: no block of variant neuraldiffuser has a weight in guidance.layer_weights; expected one",
         ),
-        ("features.clip_taps.blocks", [2, 1], "features.clip_taps.blocks is [2, 1]; expected each block once, lowest"),
+        (
+            "features.clip_layers.blocks",
+            [2, 1],
+            "features.clip_layers.blocks is [2, 1]; expected each block once, lowest",
+        ),
         (
             "variants.stable_diffusion.text_weight",
             0.4,
@@ -222,7 +226,9 @@ def test_wrong_guidance_stops_before_any_job(checkout, key, value, sentence):
 
 
 def test_a_block_beyond_the_tower_is_one_sentence(checkout):
-    edit_config(checkout, "features.clip_taps.blocks", [1, 2, 9])
-    run = snakemake(checkout, "--cores", "1", "results/sub01/features/clip_taps_test.h5")
+    edit_config(checkout, "features.clip_layers.blocks", [1, 2, 9])
+    run = snakemake(checkout, "--cores", "1", "results/sub01/features/clip_layers_test.h5")
     assert run.returncode != 0
-    assert "features.clip_taps.blocks has 9, the tower datasets.*.clip_taps has blocks 1 to 4; name some" in run.stderr
+    assert (
+        "features.clip_layers.blocks has 9, the tower datasets.*.clip_layers has blocks 1 to 4; name some" in run.stderr
+    )

@@ -49,14 +49,14 @@ def assert_same_images(found, expected):
 @pytest.mark.parametrize("noise_at", ["paper", "scheduler"])
 def test_agrees_with_a_loop_of_diffusers_parts(inputs, noise_at):
     guesses, text, vision = (part[1:2] for part in inputs)
-    denoiser, codec = small_models()
+    denoiser, autoencoder = small_models()
     scheduler = published_scheduler()
     scheduler.set_timesteps(8)
     steps = scheduler.timesteps[2:]  # int(0.75 * 8) = 6 of 8
     start = {"paper": scheduler.timesteps[1], "scheduler": scheduler.timesteps[2]}[noise_at]
     squashed = np.asarray(Image.fromarray(guesses[0]).resize((16, 16), Image.Resampling.BICUBIC))
     pixels = torch.from_numpy(squashed.astype(np.float32)).permute(2, 0, 1)[None] / 255 * 2 - 1
-    posterior = codec.vae.encode(pixels).latent_dist
+    posterior = autoencoder.vae.encode(pixels).latent_dist
     noise = {name: seeds.normal(5, [7], f"diffusion.{name}", (4, 8, 8)) for name in ("posterior", "noise")}
     latents = 0.5 * (posterior.mean + posterior.std * noise["posterior"])
     x = scheduler.add_noise(latents, noise["noise"], start[None])
@@ -64,7 +64,7 @@ def test_agrees_with_a_loop_of_diffusers_parts(inputs, noise_at):
     for t in steps:
         unguided, guided = denoiser(x, t, *UNCONDITIONAL, 0.4), denoiser(x, t, told, seen, 0.4)
         x = scheduler.step(unguided + 3 * (guided - unguided), t, x).prev_sample
-    decoded = codec.vae.decode(x / 0.5).sample[0].permute(1, 2, 0)
+    decoded = autoencoder.vae.decode(x / 0.5).sample[0].permute(1, 2, 0)
     by_diffusers = ((decoded + 1) / 2).clamp(0, 1).mul(255).byte().numpy()
     _, found = reconstruct(guesses, text, vision, NSD_ID[1:2], noise_at=noise_at)
     assert_same_images(found[0], by_diffusers.astype(int))
@@ -105,10 +105,10 @@ def test_without_guidance_the_unconditional_does_not_matter(inputs, monkeypatch)
 
 
 def test_without_first_guesses_all_steps_are_taken_from_noise(inputs):
-    denoiser, codec = copy.deepcopy(small_models())
+    denoiser, autoencoder = copy.deepcopy(small_models())
     seen = []
     denoiser.register_forward_pre_hook(lambda module, arguments: seen.append((arguments[1], arguments[0].clone())))
-    _, found = reconstruct(None, *inputs[1:], models=(denoiser, codec), batch_size=5, strength=0.5)
+    _, found = reconstruct(None, *inputs[1:], models=(denoiser, autoencoder), batch_size=5, strength=0.5)
     assert [t for t, _ in seen] == [876, 751, 626, 501, 376, 251, 126, 1]
     noise = seeds.normal(5, NSD_ID, "diffusion.noise", (4, 8, 8))
     torch.testing.assert_close(seen[0][1], torch.cat([noise, noise]))
@@ -124,7 +124,7 @@ def test_half_precision_keeps_latents_in_float32(inputs, expected):
     assert np.abs(found - expected).mean() < 5
 
 
-def test_image_size_is_the_latents_times_the_codecs_factor():
+def test_image_size_is_the_latents_times_the_autoencoders_factor():
     assert img2img.image_size(*small_models()) == 16
 
 

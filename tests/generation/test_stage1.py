@@ -7,7 +7,7 @@ import torch
 from tiny_vdvae import N_LATENTS
 
 from brain_diffuser.artifacts import seeds
-from brain_diffuser.artifacts.hdf5 import Rows
+from brain_diffuser.artifacts.hdf5 import StimulusArray
 from brain_diffuser.generation import vdvae_stage
 from brain_diffuser.models.vdvae import logistic
 
@@ -22,7 +22,7 @@ def model():
 @pytest.fixture(scope="module")
 def latents():
     given = tiny_vdvae.golden()[1]["post_zero_bd7"]
-    return Rows(np.stack([given[0], given[1], (given[0] + given[1]) / 2]), IDS)
+    return StimulusArray(np.stack([given[0], given[1], (given[0] + given[1]) / 2]), IDS)
 
 
 def decode(latents, model, **options):
@@ -66,7 +66,7 @@ def test_neither_batches_nor_order_change_a_image(model, latents, options):
     together = decode(latents, model, **options)
     assert differing(decode(latents, model, batch_size=1, **options), together) < 1e-3
     order = [2, 0]
-    some = Rows(latents.values[order].astype(np.float64), latents.nsd_id[order])
+    some = StimulusArray(latents.values[order].astype(np.float64), latents.nsd_id[order])
     assert differing(decode(some, model, batch_size=2, **options), together[order]) < 1e-3
 
 
@@ -85,4 +85,4 @@ def test_latents_of_another_model(model, latents):
     """Before anything is decoded."""
     message = r"predicted vdvae latents have 900 columns, the model's first 7 latents 964; .* Rerun features and ridge"
     with pytest.raises(ValueError, match=message):
-        vdvae_stage.decode(Rows(latents.values[:, :900], IDS), model, seed=0)
+        vdvae_stage.decode(StimulusArray(latents.values[:, :900], IDS), model, seed=0)

@@ -12,7 +12,7 @@ from tiny_diffusion import (
     GOLDEN_UNET,
     SMALL_UNET,
     golden,
-    golden_codec,
+    golden_autoencoder,
     golden_denoiser,
     golden_noise,
     published_scheduler,
@@ -63,13 +63,13 @@ def test_half_precision_stays_as_near_as_the_originals(arrays, dtype, largest):
     assert (found - arrays["eps_dc_0.6"]).abs().max() < largest
 
 
-def test_codec_equals_the_original(arrays):
-    codec = golden_codec()
-    moments = codec.vae.encode(arrays["img_in"]).latent_dist.parameters
+def test_autoencoder_equals_the_original(arrays):
+    autoencoder = golden_autoencoder()
+    moments = autoencoder.vae.encode(arrays["img_in"]).latent_dist.parameters
     torch.testing.assert_close(moments, arrays["kl_moments"], **CLOSE)
     eps = golden_noise("vae_noise:0", arrays["z0"].shape)
-    torch.testing.assert_close(codec.embed(arrays["img_in"], eps), arrays["z0"], **CLOSE)
-    same_image(codec.decode(arrays["z_out"])[0], arrays["img_out_u8"])
+    torch.testing.assert_close(autoencoder.embed(arrays["img_in"], eps), arrays["z0"], **CLOSE)
+    same_image(autoencoder.decode(arrays["z_out"])[0], arrays["img_out_u8"])
 
 
 def same_image(found, expected):
@@ -95,7 +95,7 @@ def test_img2img_equals_the_original(arrays):
     with torch.inference_mode():
         latents = ddim.sample(denoise, x, steps, alpha_bars, lambda t, x: trace.append(x))
     torch.testing.assert_close(torch.stack(trace), arrays["dc_trace"], atol=1e-3, rtol=0)
-    same_image(golden_codec().decode(latents)[0], arrays["img_out_u8"])
+    same_image(golden_autoencoder().decode(latents)[0], arrays["img_out_u8"])
 
 
 def test_schedule_equals_the_original(arrays):
@@ -265,35 +265,35 @@ def test_unets_that_do_not_belong_together_are_refused():
         DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "block_out_channels": [16, 64]})
 
 
-# the codec
+# the autoencoder
 
 
-def test_codec_without_noise_gives_the_scaled_mean():
-    codec = small_models()[1]
+def test_autoencoder_without_noise_gives_the_scaled_mean():
+    autoencoder = small_models()[1]
     images = torch.randint(256, (2, 16, 16, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    posterior = codec.vae.encode(images.movedim(-1, 1) / 255 * 2 - 1).latent_dist
-    torch.testing.assert_close(codec.encode(images), posterior.mean * 0.5)
+    posterior = autoencoder.vae.encode(images.movedim(-1, 1) / 255 * 2 - 1).latent_dist
+    torch.testing.assert_close(autoencoder.encode(images), posterior.mean * 0.5)
     eps = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(codec.encode(images, eps), (posterior.mean + posterior.std * eps) * 0.5)
-    assert codec.downscale == 2
+    torch.testing.assert_close(autoencoder.encode(images, eps), (posterior.mean + posterior.std * eps) * 0.5)
+    assert autoencoder.downscale == 2
 
 
 def test_decoded_levels_are_truncated(monkeypatch):
-    codec = small_models()[1]
+    autoencoder = small_models()[1]
     values = torch.tensor([-1.5, -1.0, 0.0, 0.999, 1.0, 7.0])
-    monkeypatch.setattr(codec.vae, "decode", lambda x, return_dict: (values.expand(1, 3, 1, 6),))
-    assert codec.decode(torch.zeros(1, 4, 8, 8))[0, 0, :, 0].tolist() == [0, 0, 127, 254, 255, 255]
+    monkeypatch.setattr(autoencoder.vae, "decode", lambda x, return_dict: (values.expand(1, 3, 1, 6),))
+    assert autoencoder.decode(torch.zeros(1, 4, 8, 8))[0, 0, :, 0].tolist() == [0, 0, 127, 254, 255, 255]
 
 
 # folders
 
 
 def test_folder_round_trip(folder, small_inputs):
-    denoiser, codec = weights.load(folder)
+    denoiser, autoencoder = weights.load(folder)
     torch.testing.assert_close(denoiser(*small_inputs), small_models()[0](*small_inputs), atol=0, rtol=0)
     latents = small_inputs[0]
-    assert torch.equal(codec.decode(latents), small_models()[1].decode(latents))
-    assert not any(parameter.requires_grad for model in (denoiser, codec) for parameter in model.parameters())
+    assert torch.equal(autoencoder.decode(latents), small_models()[1].decode(latents))
+    assert not any(parameter.requires_grad for model in (denoiser, autoencoder) for parameter in model.parameters())
 
 
 def test_dtype_is_that_of_all_weights(folder):
@@ -327,9 +327,9 @@ def test_torch_files_and_an_autoencoder_of_old_diffusers_load_too(folder, small_
             assert "encoder.mid_block.attentions.0.proj_attn.weight" in tensors
         torch.save(tensors, path.with_suffix(".bin"))
         path.unlink()
-    denoiser, codec = weights.load(folder)
+    denoiser, autoencoder = weights.load(folder)
     torch.testing.assert_close(denoiser(*small_inputs), small_models()[0](*small_inputs), atol=0, rtol=0)
-    assert torch.equal(codec.decode(small_inputs[0]), small_models()[1].decode(small_inputs[0]))
+    assert torch.equal(autoencoder.decode(small_inputs[0]), small_models()[1].decode(small_inputs[0]))
 
 
 @pytest.mark.parametrize("component", ["image_unet", "text_unet", "vae"])

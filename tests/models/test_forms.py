@@ -10,7 +10,7 @@ import pytest
 import torch
 import vd_forms
 from safetensors.torch import load_file, save_file
-from tiny_diffusion import GOLDEN_UNET, TEXT_SHAPE, VISION_SHAPE, autoencoder, contexts, golden, small_models
+from tiny_diffusion import GOLDEN_UNET, TEXT_SHAPE, VISION_SHAPE, kl, contexts, golden, small_models
 from vd_forms import FORMS
 
 from brain_diffuser.generation import img2img
@@ -262,7 +262,7 @@ def test_old_names_are_those_of_the_original_program():
 
 
 def test_autoencoder_names_are_those_of_the_original_program():
-    names = weights.autoencoder_names(autoencoder([32, 64, 128, 128], layers_per_block=2))
+    names = weights.autoencoder_names(kl([32, 64, 128, 128], layers_per_block=2))
     assert sorted(names) == sorted(name for name, _ in golden()[0]["keys_kl"])
     assert len(set(names.values())) == len(names)
 

@@ -71,7 +71,7 @@ def pipeline(folder):
     )
 
 
-def reconstruct(inputs, steer=None, unconditional=UNCONDITIONAL, models=None, **settings):
+def reconstruct(inputs, guidance_fn=None, unconditional=UNCONDITIONAL, models=None, **settings):
     guesses, text = inputs
     defaults = {"seed": 5, "steps": 8, "guidance_scale": 3.0, "text_weight": 1.0, "batch_size": 3}
     found = img2img.reconstruct(
@@ -81,7 +81,7 @@ def reconstruct(inputs, steer=None, unconditional=UNCONDITIONAL, models=None, **
         (unconditional,),
         models or small_stable(),
         nsd_id=NSD_ID[: len(text)],
-        steer=steer,
+        guidance_fn=guidance_fn,
         **defaults | settings,
     )
     return np.stack([image for _, image in found])
@@ -277,11 +277,11 @@ def test_half_precision_changes_little(inputs):
 
 
 def guide(tower, **options):
-    denoiser, codec = small_stable()
+    denoiser, autoencoder = small_stable()
     images = np.random.default_rng(1).integers(256, size=(3, 16, 16, 3), dtype=np.uint8)
     return guidance.Guide(
-        guidance.wanted(tower(images, BLOCKS).numpy(), SHAPE, (1.5, 1.0)),
-        lambda latents: tower.see(codec.paint(latents), BLOCKS),
+        guidance.make_targets(tower(images, BLOCKS).numpy(), SHAPE, (1.5, 1.0)),
+        lambda latents: tower.see(autoencoder.decode_to_float(latents), BLOCKS),
         mid_block=denoiser.unet.mid_block,
         **options,
     )
@@ -290,9 +290,9 @@ def guide(tower, **options):
 def test_guidance_brings_the_features_nearer(tower, inputs):
     ends = []
     for kappa in (0.0, 1.0, 3.0):
-        steer = guide(tower, kappa=kappa, eta=1.0)
-        found = tower(reconstruct(inputs, steer), BLOCKS)
-        ends.append(guidance.distance(found, *(torch.from_numpy(part) for part in steer.wanted)).sum().item())
+        guidance_fn = guide(tower, kappa=kappa, eta=1.0)
+        found = tower(reconstruct(inputs, guidance_fn), BLOCKS)
+        ends.append(guidance.distance(found, *(torch.from_numpy(part) for part in guidance_fn.wanted)).sum().item())
     assert ends[0] > ends[1] > ends[2]
     np.testing.assert_array_equal(reconstruct(inputs, guide(tower, kappa=0.0)), reconstruct(inputs))
 
@@ -300,8 +300,8 @@ def test_guidance_brings_the_features_nearer(tower, inputs):
 def test_the_released_settings_run(tower, inputs):
     released = {"kappa_is": "absolute", "x0": "released", "eta": 0.2, "sag_scale": 0.75}
     plain, unguided, guided = (
-        reconstruct(inputs, steer, steps=50, guidance_scale=7.5)
-        for steer in (None, *(guide(tower, kappa=kappa, **released) for kappa in (0.0, 3e5)))
+        reconstruct(inputs, guidance_fn, steps=50, guidance_scale=7.5)
+        for guidance_fn in (None, *(guide(tower, kappa=kappa, **released) for kappa in (0.0, 3e5)))
     )
     assert (plain != unguided).any()  # self-attention guidance is of both
     assert (guided != unguided).any()

@@ -24,9 +24,9 @@ def world():
     betas[:, 40:] += hidden @ rng.normal(size=(N_COLUMNS - 2, 40))
     ids = np.arange(n, dtype=np.int32)
     splits = slice(0, N_TRAIN), slice(N_TRAIN, n)
-    rows = tuple(hdf5.Rows(betas[each].astype(np.float32), ids[each]) for each in splits)
+    rows = tuple(hdf5.StimulusArray(betas[each].astype(np.float32), ids[each]) for each in splits)
     z_score = rows[0].values.mean(0, dtype=np.float64), rows[0].values.std(0, ddof=1, dtype=np.float64)
-    ridges = lesions.Ridges.of(rows, tuple(features[each] for each in splits), z_score, ALPHA)
+    ridges = lesions.SharedRidge.of(rows, tuple(features[each] for each in splits), z_score, ALPHA)
     place = np.arange(N_VOXELS)
     masks = {"faces": place < 20, "houses": (place >= 20) & (place < 40), "back": place >= 40}
     categories = {name: tuple(each[split] for split in splits) for name, each in shown.items()}

@@ -27,8 +27,12 @@ def masks():
 @pytest.fixture
 def world(tmp_path, rng):
     """Betas, a file of features, the kernel, and weights (features, voxels) by scikit-learn."""
-    betas = hdf5.Rows(rng.normal(2, 3, (N_TRAIN, N_VOXELS)).astype(np.float32), np.arange(N_TRAIN, dtype=np.int32))
-    test = hdf5.Rows(rng.normal(2, 3, (N_TEST, N_VOXELS)).astype(np.float32), np.arange(90, 96, dtype=np.int32))
+    betas = hdf5.StimulusArray(
+        rng.normal(2, 3, (N_TRAIN, N_VOXELS)).astype(np.float32), np.arange(N_TRAIN, dtype=np.int32)
+    )
+    test = hdf5.StimulusArray(
+        rng.normal(2, 3, (N_TEST, N_VOXELS)).astype(np.float32), np.arange(90, 96, dtype=np.int32)
+    )
     features = rng.normal(1, 2, (N_TRAIN, *SHAPE)).astype(np.float32)
     hdf5.save(tmp_path / "train.h5", features, betas.nsd_id, axes=("tokens", "dim"))
     kernel = ridge.kernel(betas, test)
@@ -39,7 +43,7 @@ def world(tmp_path, rng):
 
 def predicted(world, patterns, rescale="none"):
     betas, _, kernel, _, folder = world
-    rows = ridge.rows(kernel, betas, patterns, standardised=True)
+    rows = ridge.cross_kernel(kernel, betas, patterns, standardised=True)
     kernel = kernel._replace(test=rows, test_id=np.zeros(len(rows), np.int32))
     ridge.predict(kernel, folder / "train.h5", folder / "made.h5", alpha=ALPHA, rescale=rescale)
     return hdf5.load(folder / "made.h5").values.reshape(len(rows), -1).astype(np.float64)
@@ -139,7 +143,7 @@ def test_average_is_as_far_from_rest_as_subjects_are(rng):
 
 def test_perturbed_responses(world, masks):
     betas, _, kernel, fit, folder = world
-    changes = ridge.rows(kernel, betas, masks["faces"][None].astype(np.float32), standardised=True)
+    changes = ridge.cross_kernel(kernel, betas, masks["faces"][None].astype(np.float32), standardised=True)
     names, rows, nsd_id = optimal_patterns.perturbed(kernel, ["faces"], changes, 2, [-2.0, 0.0, 1.5])
     assert names[:3] == ["faces_nsd00090_-2", "faces_nsd00090_+0", "faces_nsd00090_+1.5"]
     assert nsd_id.tolist() == [90] * 3 + [91] * 3

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from brain_diffuser.workflow.config.checks import read
-from brain_diffuser.workflow.config.schema import names
+from brain_diffuser.workflow.config.schema import variant_regex
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
 ATLASES = yaml.safe_load(SHIPPED.read_text())["nsd"]["rois"]
@@ -300,10 +300,10 @@ def test_repeats_are_a_variant_with_another_seed(config, root):
     assert checked.variant("some.seed_3")[1] == config["recon"] | {"seed": 7}
     assert checked.guidance_of("some.seed_3") == checked.guidance_of("some")
     assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
-    matches = re.compile(names(["some", "a.b", ""])).fullmatch
+    matches = re.compile(variant_regex(["some", "a.b", ""])).fullmatch
     assert all(matches(name) for name in ("some", "some.seed_1", "seed_12", "a.b", "a.b.seed_0"))
     assert not any(matches(name) for name in ("some.seed_", "a_b", ".seed_1", "other", ""))
-    assert names([]) == "none"
+    assert variant_regex([]) == "none"
 
 
 def test_paths_of_datasets_follow_the_root(config, root):
@@ -421,7 +421,7 @@ def test_released_settings_are_the_programs(root):
     shipped["variants"] |= papers["variants"]
     shipped["recon"] |= papers["recon"]
     shipped["learned"] |= papers["learned"] | {"losses": shipped["learned"]["losses"]}
-    shipped["features"]["clip_taps"] |= papers["features"]["clip_taps"]
+    shipped["features"]["clip_layers"] |= papers["features"]["clip_layers"]
     checked = read(shipped, root)
     assert checked.unguided_of("released") == checked.unguided_of("released_unguided") == "released_unguided"
     variant, settings = checked.variant("released")
@@ -435,7 +435,7 @@ def test_released_settings_are_the_programs(root):
 
 
 def test_models_of_variants_need_not_exist(config, root):
-    for key in ("clip_taps", "stable_diffusion"):
+    for key in ("clip_layers", "stable_diffusion"):
         put(config, f"datasets.demo.{key}", "nowhere")
         assert getattr(read(config, root).paths, key) == "nowhere"
 
@@ -446,8 +446,12 @@ def test_models_of_variants_need_not_exist(config, root):
         ("guidance.kappa", -1, "guidance.kappa is -1; expected at least 0"),
         ("guidance.eta", 1.5, "guidance.eta is 1.5; expected at least 0 and at most 1"),
         ("guidance.x0", "sqrt", 'guidance.x0 is "sqrt"; expected standard, blend or released'),
-        ("features.clip_taps.blocks", [2, 2], "features.clip_taps.blocks is [2, 2]; expected each block once, lowest"),
-        ("features.clip_taps.blocks", [0], "features.clip_taps.blocks.0 is 0; expected a whole number at least 1"),
+        (
+            "features.clip_layers.blocks",
+            [2, 2],
+            "features.clip_layers.blocks is [2, 2]; expected each block once, lowest",
+        ),
+        ("features.clip_layers.blocks", [0], "features.clip_layers.blocks.0 is 0; expected a whole number at least 1"),
         ("variants", {"a": {"guidance": {"etta": 1}}}, "variants.a.guidance.etta is not a known key; did you mean"),
     ],
 )

@@ -449,7 +449,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         "vdvae": "toy/imagenet64-iter-1600000-model-ema.th",
         "versatile_diffusion": "toy/versatile-diffusion",
         "clip": "toy/versatile-diffusion",
-        "clip_taps": "toy/versatile-diffusion",
+        "clip_layers": "toy/versatile-diffusion",
         "stable_diffusion": "toy/stable-diffusion",
         "judges": "toy/judges",
     }

@@ -51,9 +51,9 @@ def test_results_in_s3(bucket, tmp_path):
     edited = snakemake(checkout, "-n", target, *storage)
     assert dict(re.findall(r"^(\w+) +(\d+)$", edited.stdout, re.M)) == {"pixels": "1", "total": "1"}
     edit_config(checkout, "metrics.control_seed", 0)
-    (brick,) = checkout.glob("toy/nsd/**/nsd_stimuli.hdf5")
-    with h5py.File(brick, "r+") as file:
+    (stimulus_file,) = checkout.glob("toy/nsd/**/nsd_stimuli.hdf5")
+    with h5py.File(stimulus_file, "r+") as file:
         file["imgBrick"][0] = 255 - file["imgBrick"][0]
-    os.utime(brick, (1_000_000_000, 1_000_000_000))
+    os.utime(stimulus_file, (1_000_000_000, 1_000_000_000))
     older = snakemake(checkout, "-n", target, *storage)
     assert {"nsd_stimuli", "mean_image", "pixels"} <= set(re.findall(r"^(\w+) +\d+$", older.stdout, re.M))

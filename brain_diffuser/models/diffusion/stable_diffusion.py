@@ -11,7 +11,7 @@ from torch import Tensor
 
 from brain_diffuser.models import checkpoints
 from brain_diffuser.models.diffusion import weights
-from brain_diffuser.models.diffusion.versatile_diffusion import Codec, Denoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser
 
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -52,8 +52,8 @@ class TextDenoiser(Denoiser):
 
 def load(
     folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> tuple[TextDenoiser, Codec]:
-    """The denoiser and the codec in `unet/` and `vae/`; `scheduler/` has to describe the schedule that `ddim` follows.
+) -> tuple[TextDenoiser, Autoencoder]:
+    """The denoiser and the autoencoder in `unet/` and `vae/`; `scheduler/` has to describe the schedule that `ddim` follows.
 
     Networks are built without weights and filled from files that are mapped, so memory holds one copy in `dtype`.
 
@@ -65,15 +65,15 @@ def load(
     _check(folder, described["unet"], described["vae"])
     with torch.device("meta"):
         denoiser = TextDenoiser(checkpoints.build(UNet2DConditionModel, described["unet"]))
-        codec = Codec(checkpoints.build(AutoencoderKL, described["vae"]))
+        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, described["vae"]))
     path = checkpoints.find_tensors(folder / "unet", weights.STEM)
     checkpoints.fill(denoiser.unet, checkpoints.read_tensors(path), path, device=device, dtype=dtype)
-    weights.fill_autoencoder(codec.vae, folder / "vae", device=device, dtype=dtype)
-    return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
+    weights.fill_autoencoder(autoencoder.vae, folder / "vae", device=device, dtype=dtype)
+    return denoiser.eval().requires_grad_(False), autoencoder.eval().requires_grad_(False)
 
 
 def _check(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> None:
-    """Raises ValueError: the folder's model is none that this sampler and this codec fit."""
+    """Raises ValueError: the folder's model is none that this sampler and this autoencoder fit."""
     path = folder / "scheduler" / "scheduler_config.json"
     schedule = {"prediction_type": "epsilon"} | checkpoints.read_config(path.parent, path.name)
     for key, expected in SCHEDULE.items():

@@ -1,4 +1,4 @@
-"""Versatile Diffusion's dual-guided denoiser and its image codec, built from diffusers' parts."""
+"""Versatile Diffusion's dual-guided denoiser and its image autoencoder, built from diffusers' parts."""
 
 import json
 from collections.abc import Mapping
@@ -126,7 +126,7 @@ class DualDenoiser(Denoiser):
         return self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
 
 
-class Codec(nn.Module):
+class Autoencoder(nn.Module):
     """Images to latents and back, one after the other: at 512 pixels a batch would need more memory than the UNet."""
 
     def __init__(self, vae: AutoencoderKL):
@@ -163,9 +163,9 @@ class Codec(nn.Module):
         self, latents: Float[Tensor, "batch channels height width"]
     ) -> UInt8[Tensor, "batch image_height image_width 3"]:
         """Images; levels are truncated, not rounded, as the reference does."""
-        return self.paint(latents).mul(255).to(torch.uint8).movedim(1, -1)
+        return self.decode_to_float(latents).mul(255).to(torch.uint8).movedim(1, -1)
 
-    def paint(
+    def decode_to_float(
         self, latents: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch 3 image_height image_width"]:
         """Images in [0, 1], float32; gradients pass but where a colour is at either end."""

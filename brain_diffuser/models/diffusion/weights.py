@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from brain_diffuser.models import checkpoints, model_files
-from brain_diffuser.models.diffusion.versatile_diffusion import Codec, DualDenoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
 STEM = "diffusion_pytorch_model"
 UNET = {
@@ -108,8 +108,8 @@ LAYOUTS = {
 
 def load(
     path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> tuple[DualDenoiser, Codec]:
-    """The denoiser and the codec of a folder in diffusers' layout, or of an original `.pth` with `kl-f8.pth` beside it.
+) -> tuple[DualDenoiser, Autoencoder]:
+    """The denoiser and the autoencoder of a folder in diffusers' layout, or of an original `.pth` with `kl-f8.pth` beside it.
 
     The sizes of an original file's networks are the published ones, unless `<stem>.json` beside it describes
     `image_unet`, `text_unet` and `vae`. Of the text UNet only the transformers are read. Networks are built without
@@ -121,12 +121,12 @@ def load(
     image_unet, text_unet, vae = (_describe(path, component) for component in PUBLISHED)
     with torch.device("meta"):
         denoiser = DualDenoiser.from_configs(image_unet, text_unet)
-        codec = Codec(checkpoints.build(AutoencoderKL, vae))
+        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, vae))
     if model_files.is_checkpoint(path):
-        _fill_from_original(denoiser, codec.vae, path, device=device, dtype=dtype)
+        _fill_from_original(denoiser, autoencoder.vae, path, device=device, dtype=dtype)
     else:
-        _fill_from_folder(denoiser, codec.vae, path, device=device, dtype=dtype)
-    return denoiser.eval().requires_grad_(False), codec.eval().requires_grad_(False)
+        _fill_from_folder(denoiser, autoencoder.vae, path, device=device, dtype=dtype)
+    return denoiser.eval().requires_grad_(False), autoencoder.eval().requires_grad_(False)
 
 
 def image_size(path: str | Path) -> int:

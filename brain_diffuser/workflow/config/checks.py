@@ -114,9 +114,9 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
                 f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
                 "leave text_weight out"
             )
-    blocks = config.features.clip_taps.blocks
+    blocks = config.features.clip_layers.blocks
     if blocks != sorted(set(blocks)):
-        yield f"features.clip_taps.blocks is {blocks}; expected each block once, lowest first"
+        yield f"features.clip_layers.blocks is {blocks}; expected each block once, lowest first"
     if config.dataset not in config.datasets:
         yield (
             f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
@@ -126,15 +126,15 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_regions(config)
     yield from _of_dataset(config, root)
     left_out = {
-        *("simulated", "custom", "judges", "clip_taps", "stable_diffusion"),
+        *("simulated", "custom", "judges", "clip_layers", "stable_diffusion"),
         *_written(config.paths),
         *config.fetched,
     }
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
-            mend = source_files.hint(root / path, otherwise="put it there or correct the path")
+            fix = source_files.hint(root / path, otherwise="put it there or correct the path")
             yield (
-                f"datasets.{config.dataset}.{key} is {path}, which does not exist; {mend} "
+                f"datasets.{config.dataset}.{key} is {path}, which does not exist; {fix} "
                 "(docs/real_data.md says where it comes from and how to have it fetched)"
             )
     yield from _of_checkpoints(config, root)
@@ -200,8 +200,8 @@ def _of_dataset(config: schema.Config, root: Path) -> Iterator[str]:
     for key, template in files.items():
         for path in dict.fromkeys(rois.filled(template, subject) for subject in config.subjects):
             if path != plain.NONE and not plain.files(root / path):
-                mend = source_files.hint(root / path, otherwise="put it there or correct the path")
-                yield f"{where}.custom.{key} is {path}, which does not exist; {mend}"
+                fix = source_files.hint(root / path, otherwise="put it there or correct the path")
+                yield f"{where}.custom.{key} is {path}, which does not exist; {fix}"
 
 
 def _of_regions(config: schema.Config) -> Iterator[str]:
@@ -215,7 +215,7 @@ def _of_regions(config: schema.Config) -> Iterator[str]:
                 f"roi.regions has {name}; {rois.REST} and names that begin with {rois.RANDOM} are "
                 "those of controls, so rename it"
             )
-        forms = sorted(each.model_fields_set) if isinstance(each, schema.Place) else ["intersection"]
+        forms = sorted(each.model_fields_set) if isinstance(each, schema.RegionDefinition) else ["intersection"]
         if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
             yield (
                 f"roi.regions.{name} has {' and '.join(forms) or 'no key'}; expected a list of names, or one of "

@@ -24,8 +24,8 @@ def reworded(error: ValidationError, config: dict) -> list[str]:
         if key in unknown:
             similar = unknown[key]
             known = f"known keys here are {', '.join(_node(schema, key[:-1])['properties'])}"
-            mend = f"did you mean {'.'.join(map(str, similar))}?" if similar else known
-            sentences.append(f"{name} is not a known key; {mend}")
+            fix = f"did you mean {'.'.join(map(str, similar))}?" if similar else known
+            sentences.append(f"{name} is not a known key; {fix}")
         elif found[key] == "missing" and key not in unknown.values():
             where = f" under {section}" if section else ""
             sentences.append(
@@ -34,7 +34,7 @@ def reworded(error: ValidationError, config: dict) -> list[str]:
             )
         elif found[key] != "missing":
             value = _value(config, key)
-            sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{_mend(value, node)}")
+            sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{_fix(value, node)}")
     return sentences
 
 
@@ -96,7 +96,7 @@ def _expected(schema: dict, node: dict) -> str:
     return " ".join(filter(None, (kinds.get(node["type"]), bounds)))
 
 
-def _mend(value: Any, node: dict) -> str:
+def _fix(value: Any, node: dict) -> str:
     """YAML reads 5e4 as text, and Snakemake every number in a section given by --config."""
     if node.get("type") not in ("number", "integer") or not isinstance(value, str):
         return ""

@@ -31,10 +31,10 @@ NotNegative = Annotated[float, Field(ge=0)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+UnitInterval = Annotated[float, Field(ge=0, le=1)]
 
 
-Part = Annotated[float, Field(ge=0, lt=1)]
+UnitIntervalBelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 Strength = Annotated[float, Field(gt=0, le=1)]
@@ -43,7 +43,7 @@ Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 
 
-Judge = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
+NetworkName = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
 
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
@@ -78,13 +78,13 @@ RESERVED = ("stage1", "recon", *REFERENCES)
 UNSET: Any = None
 
 
-def unrepeated(name: str) -> tuple[str, int]:
+def split_seed_suffix(name: str) -> tuple[str, int]:
     """A variant and the number of its repeat: (neuraldiffuser, 3) of neuraldiffuser.seed_3; of seed_3 no variant."""
     found = re.fullmatch(rf"(?:(.+)\.|){REPEAT}(\d+)", name)
     return (found[1] or "", int(found[2])) if found else (name, 0)
 
 
-def names(variants: Iterable[str]) -> str:
+def variant_regex(variants: Iterable[str]) -> str:
     """A regular expression of variants and their repeats; that without a name, of recon's, has repeats alone."""
     found = [rf"{re.escape(each)}(?:\.{REPEAT}\d+)?" if each else rf"{REPEAT}\d+" for each in variants]
     return "|".join(found) or "none"
@@ -125,7 +125,7 @@ class Dataset(Section):
     vdvae: Text
     versatile_diffusion: Text
     clip: Text
-    clip_taps: Text
+    clip_layers: Text
     stable_diffusion: Text
     judges: Text
 
@@ -158,13 +158,13 @@ class VdvaeFeatures(Section):
     seed: Seed
 
 
-class ClipTapsFeatures(Section):
+class ClipLayersFeatures(Section):
     blocks: Annotated[list[Count], Field(min_length=1)]
 
 
 class Features(Section):
     vdvae: VdvaeFeatures
-    clip_taps: ClipTapsFeatures
+    clip_layers: ClipLayersFeatures
     storage: Literal["float32", "float16"]
     keep: bool
 
@@ -173,7 +173,7 @@ class Alpha(Section):
     vdvae: Positive
     clip_text: Positive
     clip_vision: Positive
-    clip_taps: Positive
+    clip_layers: Positive
     sd_text: Positive
 
 
@@ -187,7 +187,7 @@ class Ridge(Section):
 class Losses(Section):
     regression: NotNegative
     contrast: NotNegative
-    mixup: Share
+    mixup: UnitInterval
 
 
 class LossesByKind(Section):
@@ -198,8 +198,8 @@ class LossesByKind(Section):
 class Learned(Section):
     hidden: Count
     blocks: Annotated[int, Field(ge=0)]
-    dropout: Part
-    voxel_dropout: Part
+    dropout: UnitIntervalBelowOne
+    voxel_dropout: UnitIntervalBelowOne
     projector: bool
     epochs: Count
     samples: Count
@@ -208,7 +208,7 @@ class Learned(Section):
     rate: Positive
     weight_decay: NotNegative
     losses: LossesByKind
-    holdout: Part
+    holdout: UnitIntervalBelowOne
     rescale: Literal["train_oof", "none"]
     pretrain: bool
     precision: Literal["float32", "bfloat16", "float16"]
@@ -226,7 +226,7 @@ class Recon(Section):
     steps: Count
     strength: Strength
     guidance_scale: NotNegative
-    text_weight: Share
+    text_weight: UnitInterval
     noise_at: NoiseAt
     seed: Seed
 
@@ -235,7 +235,7 @@ class Guidance(Section):
     targets: Literal["predicted", "own", "shuffled"]
     kappa: NotNegative
     kappa_is: Literal["relative", "absolute"]
-    eta: Share
+    eta: UnitInterval
     x0: Literal["standard", "blend", "released"]
     through_unet: bool
     layer_weights: list[NotNegative]
@@ -251,7 +251,7 @@ class VariantGuidance(Section):
     targets: Literal["predicted", "own", "shuffled"] = UNSET
     kappa: NotNegative = UNSET
     kappa_is: Literal["relative", "absolute"] = UNSET
-    eta: Share = UNSET
+    eta: UnitInterval = UNSET
     x0: Literal["standard", "blend", "released"] = UNSET
     through_unet: bool = UNSET
     layer_weights: list[NotNegative] = UNSET
@@ -271,7 +271,7 @@ class Variant(Section):
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
-    text_weight: Share = UNSET
+    text_weight: UnitInterval = UNSET
     noise_at: NoiseAt = UNSET
     seed: Seed = UNSET
     guidance: VariantGuidance = UNSET
@@ -279,7 +279,7 @@ class Variant(Section):
 
 class Metrics(Section):
     protocol: Literal["brain_diffuser", "mindeye"]
-    judges: list[Judge]
+    judges: list[NetworkName]
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
@@ -297,7 +297,7 @@ class Accuracy(Section):
     encoding_alpha: Positive
 
 
-class Place(Section):
+class RegionDefinition(Section):
     """A region that is no union; one of the keys, or atlas with labels."""
 
     intersection: Names = UNSET
@@ -327,12 +327,12 @@ class Weights(Section):
 
 
 class Roi(Section):
-    regions: Annotated[dict[str, Names | Place], Field(min_length=1)]
+    regions: Annotated[dict[str, Names | RegionDefinition], Field(min_length=1)]
     optimal: Names
     images: Count
     gain: Positive
     parity: Literal["none", "released"]
-    judge: Judge
+    judge: NetworkName
     equalise: bool
     perturb: Perturb
     contributions: Contributions
@@ -432,7 +432,7 @@ class Config(Section):
 
         So is `neuraldiffuser.seed_3` of that variant. Where text alone is read, `text_weight` is 1.
         """
-        name, repeat = unrepeated(name)
+        name, repeat = split_seed_suffix(name)
         variant = self.variants[name] if name else Variant()
         changed = variant.model_dump(
             exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
@@ -458,12 +458,12 @@ class Config(Section):
     def guidance_of(self, name: str) -> dict[str, Any]:
         """All settings of a variant's guidance; empty if nothing guides it.
 
-        `layer_weights` has one number for each of `features.clip_taps.blocks`: 0 for those of `without`, 1 for those
+        `layer_weights` has one number for each of `features.clip_layers.blocks`: 0 for those of `without`, 1 for those
         that no number was given for.
 
         Raises ValueError: they name more blocks than there are, or others.
         """
-        name, _ = unrepeated(name)
+        name, _ = split_seed_suffix(name)
         if name not in self.guided:
             return {}
         return self._all_guidance(self.variants[name].guidance.model_dump(exclude_none=True), name)
@@ -471,17 +471,17 @@ class Config(Section):
     def _all_guidance(self, changed: dict[str, Any], name: str) -> dict[str, Any]:
         """`guidance` with what a variant changes, as `guidance_of` gives it."""
         found = self.guidance.model_dump() | changed
-        blocks, weights, without = self.features.clip_taps.blocks, found["layer_weights"], found.pop("without")
+        blocks, weights, without = self.features.clip_layers.blocks, found["layer_weights"], found.pop("without")
         others = [block for block in without if block not in blocks]
         if others:
             raise ValueError(
-                f"config.yaml: guidance.without of variant {name} names block {others[0]}, features.clip_taps.blocks "
+                f"config.yaml: guidance.without of variant {name} names block {others[0]}, features.clip_layers.blocks "
                 f"has {', '.join(map(str, blocks))}; name some of these"
             )
         if len(weights) > len(blocks):
             raise ValueError(
                 f"config.yaml: guidance.layer_weights of variant {name} has {len(weights)} numbers for {len(blocks)} "
-                "blocks of features.clip_taps; expected at most one for each"
+                "blocks of features.clip_layers; expected at most one for each"
             )
         weights = [*weights, *[1.0] * (len(blocks) - len(weights))]
         kept = [weight * (block not in without) for block, weight in zip(blocks, weights, strict=True)]
@@ -559,7 +559,7 @@ class Config(Section):
                 f"{target}: {subject} is not among the subjects of config.yaml, {', '.join(self.subjects)}; "
                 "add it to subjects or ask for one of these"
             )
-        if mine and kind == "variants" and name and not re.fullmatch(names([*self.variants, ""]), name):
+        if mine and kind == "variants" and name and not re.fullmatch(variant_regex([*self.variants, ""]), name):
             similar = get_close_matches(name, self.variants, n=1)
             hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
             raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
