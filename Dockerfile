@@ -2,8 +2,8 @@
 FROM python:3.12-slim-bookworm
 
 WORKDIR /opt/lock
-COPY requirements.txt requirements-judges.txt ./
-RUN pip install --no-cache-dir -r requirements.txt -r requirements-judges.txt
+COPY requirements.txt requirements-evaluation.txt ./
+RUN pip install --no-cache-dir -r requirements.txt -r requirements-evaluation.txt
 
 # The user is the host's, who has no home here.
 ENV HOME=/tmp MPLBACKEND=agg

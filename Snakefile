@@ -9,34 +9,34 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
-include: "rules/fetch.smk"
+include: "rules/workflow/fetch.smk"
 
 
 for name in DATASET_RULES:
 
-    include: f"rules/{name}.smk"
+    include: f"rules/data/{name}.smk"
 
 
-include: "rules/regions.smk"
-include: "rules/features.smk"
-include: "rules/ridge.smk"
-include: "rules/stage1.smk"
-include: "rules/recon.smk"
-include: "rules/learned.smk"
-include: "rules/variants.smk"
-include: "rules/references.smk"
-include: "rules/metrics.smk"
-include: "rules/neuraldiffuser.smk"
-include: "rules/accuracy.smk"
-include: "rules/brain.smk"
-include: "rules/volumes.smk"
-include: "rules/roi.smk"
-include: "rules/report.smk"
+include: "rules/data/regions.smk"
+include: "rules/features/features.smk"
+include: "rules/decoding/ridge.smk"
+include: "rules/generation/stage1.smk"
+include: "rules/generation/recon.smk"
+include: "rules/decoding/learned.smk"
+include: "rules/generation/variants.smk"
+include: "rules/generation/references.smk"
+include: "rules/evaluation/metrics.smk"
+include: "rules/generation/neuraldiffuser.smk"
+include: "rules/evaluation/accuracy.smk"
+include: "rules/evaluation/brain.smk"
+include: "rules/regions/volumes.smk"
+include: "rules/regions/roi.smk"
+include: "rules/reporting/report.smk"
 
 
 for name in MORE_RULES:
 
-    include: f"rules/{name}.smk"
+    include: f"rules/evaluation/{name}.smk"
 
 
 localrules:
@@ -51,7 +51,7 @@ rule all:
         expand("<results>/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
         expand("<results>/{subject}/contact_sheet.png", subject=cfg.subjects),
         "<results>/report.html",
-        "<results>/costs.csv",
+        "<results>/resource_usage.csv",
 
 
 onstart:

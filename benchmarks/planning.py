@@ -115,7 +115,7 @@ def write(folder: Path, subjects: list[str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     write_design(root / "nsddata/experiments/nsd/nsd_expdesign.mat")
-    own = {"subjects": subjects, "nsd": {"sessions": "all"}, "metrics": {"judges": ["clip"]}}
+    own = {"subjects": subjects, "nsd": {"sessions": "all"}, "metrics": {"networks": ["clip"]}}
     (folder / "all.yaml").write_text(yaml.safe_dump(own))
     return folder
 

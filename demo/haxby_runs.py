@@ -161,12 +161,12 @@ def flat(rows: hdf5.StimulusArray) -> Float32[np.ndarray, "blocks features"]:
 
 
 def only(features: dict[str, np.ndarray]) -> np.ndarray:
-    """What a judge makes of images; of several layers the last."""
+    """What a evaluation network makes of images; of several layers the last."""
     return list(features.values())[-1]
 
 
 def write_identification(
-    folder: Path, blocks: Labelled, named: dict[tuple[str, str], np.ndarray], shares: np.ndarray, world: str
+    folder: Path, blocks: Labelled, named: dict[tuple[str, str], np.ndarray], shares: np.ndarray, dataset_label: str
 ) -> None:
     """blocks.csv, runs.csv, identification.csv, identification.md and identification.svg; all say what `world` is."""
     chance = f"{1 / len(haxby.OBJECTS):.4f}"
@@ -197,6 +197,6 @@ def write_identification(
             csv.writer(stream, lineterminator="\n").writerows((heads[name], *lines))
     table = [heads["identification"], ("---",) * 6, *summary]
     text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in table)
-    (folder / "identification.md").write_text(f"**{world}**\n\n{text}\n", encoding="utf-8")
+    (folder / "identification.md").write_text(f"**{dataset_label}**\n\n{text}\n", encoding="utf-8")
     shown = {by: hit for (by, labels), hit in hits.items() if labels == "true" and not by.startswith("first")}
-    (folder / "identification.svg").write_text(plot_runs(shown, blocks.run, shares, world), encoding="utf-8")
+    (folder / "identification.svg").write_text(plot_runs(shown, blocks.run, shares, dataset_label), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Captioned scenes of the demo world: one to three objects over a natural background.
+"""Captioned scenes of the demo dataset: one to three objects over a natural background.
 
 A scene is a small description drawn from (seed, stream, index); it can be rendered at any size and captioned.
 The simulated subjects' stimuli and the training images of the demo's models come from different streams,
@@ -91,7 +91,7 @@ class Scene:
 
 @cache
 def things() -> tuple[Thing, ...]:
-    """Every object of the demo world, in the order of objects.tsv."""
+    """Every object of the demo dataset, in the order of objects.tsv."""
     with (IMAGES / "objects.tsv").open(encoding="utf-8") as table:
         return tuple(Thing(**row) for row in csv.DictReader(table, delimiter="\t"))
 

@@ -37,7 +37,7 @@ from brain_diffuser.workflow import (
 )
 from brain_diffuser.workflow.config import checks, schema
 from brain_diffuser.workflow.provenance import stage_config
-from demo import world
+from demo import dataset as demo_dataset
 
 
 @contextmanager
@@ -72,10 +72,12 @@ if workflow.pathvars.get("results") != RESULTS:
 
 PATHS = cfg.paths
 CUSTOM = PATHS.custom
-WORLD = score_tables.DEMO if PATHS.simulated else score_tables.NSD
+DATASET_LABEL = score_tables.DEMO if PATHS.simulated else score_tables.NSD
 if CUSTOM:
-    about = CUSTOM.caution or "own data"
-    WORLD = score_tables.DatasetLabel(cfg.dataset.upper(), about, bool(CUSTOM.caution))
+    about = CUSTOM.disclaimer or "own data"
+    DATASET_LABEL = score_tables.DatasetLabel(
+        cfg.dataset.upper(), about, bool(CUSTOM.disclaimer)
+    )
 DATASET = dataset_record.of_config(cfg)
 
 IS_MODULE = Path(workflow.main_snakefile).resolve() != ROOT / "Snakefile"
@@ -94,7 +96,7 @@ if workflow.is_main_process:
         dataset_record.check(
             Path(RESULTS),
             DATASET,
-            WORLD.name,
+            DATASET_LABEL.name,
             {receipt.dataset for receipt in ARTIFACTS.by_name.values()},
             is_local=STORAGE is None,
         )
@@ -142,13 +144,13 @@ def maybe_temp(path):
 
 
 wildcard_constraints:
-    who="|".join((*cfg.subjects, "average")),
+    subject_or_average="|".join((*cfg.subjects, "average")),
     number=r"0[1-8]",
     feature="|".join(PREDICTED),
     split="train|test",
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
     variant=schema.variant_regex([*cfg.variants, ""]),
-    judge="|".join(cfg.metrics.judges) or "none",
+    network="|".join(cfg.metrics.networks) or "none",
     span=shards.SPAN,
 
 
@@ -163,13 +165,13 @@ CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
-    Which entries are whose: features, backbones, judges, kinds (of metrics); one or a list of each.
+    Which entries are whose: features, backbones, evaluation networks, kinds (of metrics); one or a list of each.
     """
     dicts = {
         "features": ["features.extract.FEATURES"],
         "backbones": ["generation.backbones.BACKBONES"],
-        "judges": [
-            "evaluation.registry.JUDGES",
+        "networks": [
+            "evaluation.registry.NETWORKS",
             "evaluation.perceptual.ARCHITECTURES",
             "evaluation.perceptual.LOADERS",
         ],
@@ -183,9 +185,9 @@ def code(script, **entries):
     return provenance.told(CODE, f"workflow_scripts/{script}", used)
 
 
-def kinds_of(judge):
-    """How a judge's metrics are computed."""
-    return list(evaluation_registry.JUDGES[judge].metrics.values())
+def kinds_of(network):
+    """How an evaluation network's metrics are computed."""
+    return list(evaluation_registry.NETWORKS[network].metrics.values())
 
 
 def image_locations():
@@ -238,7 +240,7 @@ def source_of(key, paths):
 
 
 with exit_with_message():
-    N_DEMO_SESSIONS = world.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
+    N_DEMO_SESSIONS = demo_dataset.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
 
 
 def demo_sessions(folder):
@@ -363,7 +365,7 @@ def first_guesses(ending):
         if variant.start == "noise":
             return []
         guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
-        own = variant.features == "own"
+        own = variant.features == "oracle"
         return f"<results>/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
 
     return of
@@ -375,7 +377,7 @@ def embeddings(kind):
     def of(wildcards):
         variant, _ = cfg.variant(wildcards.variant)
         feature = feature_registry.CONDITIONS[variant.backbone].get(kind)
-        stage = "features" if variant.features == "own" else variant.decoder
+        stage = "features" if variant.features == "oracle" else variant.decoder
         return (
             f"<results>/{wildcards.subject}/{stage}/{feature}_test.h5"
             if feature
@@ -475,7 +477,7 @@ def guidance_of(wildcards):
 def activations(wildcards):
     """The taps to come near."""
     variant, _ = cfg.variant(wildcards.variant)
-    own = guidance_of(wildcards)["targets"] == "own"
+    own = guidance_of(wildcards)["targets"] == "oracle"
     return f"<results>/{wildcards.subject}/{'features' if own else variant.decoder}/clip_layers_test.h5"
 
 
@@ -515,38 +517,38 @@ def folder(images):
     return f"<results>/{{subject}}/variants/{images}/recon"
 
 
-def judge_weights(judges):
-    """The files of some judges; what is missing stops their metrics before any job, and no other stage."""
+def network_weights(networks):
+    """The files of some evaluation networks; what is missing stops their metrics before any job, and no other stage."""
     paths = []
-    for judge in judges:
+    for network in networks:
         if (
-            evaluation_registry.judge_checkpoints([judge], cfg.metrics.protocol)
+            evaluation_registry.network_checkpoints([network], cfg.metrics.protocol)
             and not CONDA
             and find_spec("torchvision") is None
         ):
             sys.exit(
-                f"judge {judge} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
-                f"Snakemake make its environments (--sdm conda), or leave {judge} out of metrics.judges"
+                f"evaluation network {network} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
+                f"Snakemake make its environments (--sdm conda), or leave {network} out of metrics.networks"
             )
-        of_judge = evaluation_registry.judge_files(
-            judge, cfg.metrics.protocol, PATHS.judges, PATHS.clip
+        of_network = evaluation_registry.network_files(
+            network, cfg.metrics.protocol, PATHS.evaluation_networks, PATHS.clip
         )
-        missing = [path for path in of_judge if not Path(path).exists()]
-        if missing and "judges" not in cfg.fetched:
+        missing = [path for path in of_network if not Path(path).exists()]
+        if missing and "evaluation_networks" not in cfg.fetched:
             sys.exit(
-                f"judge {judge} needs {missing[0]}, which does not exist; put it there, let it be fetched "
-                f"(fetch.models: true), or leave {judge} out of metrics.judges (docs/real_data.md)"
+                f"evaluation network {network} needs {missing[0]}, which does not exist; put it there, let it be fetched "
+                f"(fetch.models: true), or leave {network} out of metrics.networks (docs/real_data.md)"
             )
-        paths += of_judge
+        paths += of_network
     return local(paths)
 
 
-def judged(sets):
-    """The scores of some sets of images, set by set, by pixels and by every judge."""
+def perceptual_scores(sets):
+    """The scores of some sets of images, set by set, by pixels and by every evaluation network."""
     return expand(
-        "<results>/{{subject}}/judged/{images}/{judge}.csv",
+        "<results>/{{subject}}/perceptual_scores/{images}/{network}.csv",
         images=sets,
-        judge=["pixels", *cfg.metrics.judges],
+        network=["pixels", *cfg.metrics.networks],
     )
 
 

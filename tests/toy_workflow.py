@@ -56,9 +56,9 @@ def write_checkout(folder: Path) -> Path:
         "clip": "toy/versatile-diffusion",
         "clip_layers": "toy/versatile-diffusion",
         "stable_diffusion": "toy/stable-diffusion",
-        "judges": "toy/judges",
+        "evaluation_networks": "toy/evaluation_networks",
     }
-    config["metrics"] |= {"judges": ["clip"], "bootstrap": 20, "repeats": 2, "repeated": ["recon"]}
+    config["metrics"] |= {"networks": ["clip"], "bootstrap": 20, "repeats": 2, "repeated": ["recon"]}
     config["recon"]["steps"] = 4
     config["compute"] |= {"device": "cpu", "batch_size": dict.fromkeys(("features", "stage1", "recon"), 2)}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -138,7 +138,7 @@ def planned(checkout: Path, *targets: str) -> set[str]:
 
 def graphs(checkout: Path, results: str = "results") -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """What feeds what, as the report draws it and as Snakemake has it; a stage and its shards are one."""
-    (drawn,) = re.findall(r"STAGES = (\[.*?\n\])", (checkout / "rules/report.smk").read_text(), re.S)
+    (drawn,) = re.findall(r"STAGES = (\[.*?\n\])", (checkout / "rules/reporting/report.smk").read_text(), re.S)
     found = snakemake(checkout, f"{results}/report.html", "--rulegraph").stdout
     names = dict(re.findall(r'(\d+)\[label = "(?:shared_)?(\w+?)(?:_shard)?"', found))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found)}

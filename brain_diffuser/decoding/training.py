@@ -269,7 +269,7 @@ def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random
     if epoch < mixed_epochs:
         other, share, above = [], [], 0
         for name, each in betas.items():
-            to, own = (part.to(run.device) for part in decoding_losses.mixing(len(each), rng))
+            to, own = (part.to(run.device) for part in decoding_losses.mixup(len(each), rng))
             betas[name] = decoding_losses.mix(each, to, own)
             other.append(to + above)
             share.append(own)

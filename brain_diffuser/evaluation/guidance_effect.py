@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brain_diffuser.evaluation import metrics, statistics
-from brain_diffuser.evaluation.scores import Judged
+from brain_diffuser.evaluation.scores import ImageScores
 
 Rows = list[dict[str, Any]]
 
 
-def differences(found: Mapping[str, Judged], against: Mapping[str, str], *, n_resamples: int, seed: int) -> Rows:
+def differences(found: Mapping[str, ImageScores], against: Mapping[str, str], *, n_resamples: int, seed: int) -> Rows:
     """A row for each guided set and metric: its mean, and of guided minus unguided mean, 95 % interval, share better.
 
     `against` is {guided set: its unguided set}. Images are paired, so the interval is that of the differences; `better`

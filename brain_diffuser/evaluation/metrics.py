@@ -65,7 +65,7 @@ def compare(
     kind: str,
     assigned: Int[np.ndarray, " stimuli"],
 ) -> tuple[PerImage, PerImage]:
-    """A metric of every image from a judge's features, and the same with the reconstructions of `assigned` stimuli.
+    """A metric of every image from an evaluation network's features, and the same with the reconstructions of `assigned` stimuli.
 
     "two_way": the share of other stimuli that correlate less with the reconstruction than the stimulus does; chance is
     0.5, a tie counts against the reconstruction. "distance": 1 - Pearson correlation; lower is better.

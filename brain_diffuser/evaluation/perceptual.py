@@ -16,8 +16,8 @@ from brain_diffuser.evaluation import registry
 from brain_diffuser.models import checkpoints, efficientnet_lite
 
 PROTOCOLS = registry.PROTOCOLS
-JUDGES = registry.JUDGES
-TORCH, TORCHVISION = "2.13.0", "0.28.0"  # these belong together; as in requirements.txt and requirements-judges.txt
+NETWORKS = registry.NETWORKS
+TORCH, TORCHVISION = "2.13.0", "0.28.0"  # these belong together; as in requirements.txt and requirements-evaluation.txt
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BRAIN_DIFFUSER_SIZE = 224
@@ -35,7 +35,7 @@ SWAV_HEAD = frozenset(
 
 
 class Architecture(NamedTuple):
-    """A judge among torchvision's networks: which, the layer of each metric, pixels under MindEye's protocol."""
+    """An evaluation network among torchvision's networks: which, the layer of each metric, pixels under MindEye's protocol."""
 
     name: str
     layers: dict[str, str]
@@ -85,7 +85,7 @@ class Preparation:
         return (x - self.mean) / self.std
 
 
-class Judge:
+class EvaluationNetwork:
     """A frozen network that turns images into the features of its metrics: `layers` has the layer of each metric,
     `network` returns {layer: features} of what `prepare` makes of images.
     """
@@ -94,11 +94,11 @@ class Judge:
         self,
         layers: dict[str, str],
         prepare: Callable[[np.ndarray], Any],
-        network: Callable[[Any], dict[str, Tensor]],
+        model: Callable[[Any], dict[str, Tensor]],
     ):
         self.layers = layers
         self.prepare = prepare
-        self.network = network
+        self.model = model
 
     @torch.inference_mode()
     def features(
@@ -111,53 +111,57 @@ class Judge:
         """
         found: dict[str, np.ndarray] = {}
         for start in range(0, len(images), batch_size):
-            for layer, rows in self.network(self.prepare(images[start : start + batch_size])).items():
+            for layer, rows in self.model(self.prepare(images[start : start + batch_size])).items():
                 if start == 0:
                     found[layer] = np.empty((len(images), rows.shape[1]), np.float32)
                 found[layer][start : start + len(rows)] = rows.float().cpu().numpy()
         return {metric: found[layer] for metric, layer in self.layers.items()}
 
 
-def metrics(judge: str) -> dict[str, str]:
+def metrics(network: str) -> dict[str, str]:
     """{metric: "two_way" (identification) or "distance" (1 - correlation)}, each on features of that name."""
-    return dict(JUDGES[judge].metrics)
+    return dict(NETWORKS[network].metrics)
 
 
-def load(judge: str, protocol: str, folder: str | Path, clip: str | Path, device: str | torch.device = "cpu") -> Judge:
-    """A judge with its published weights: a file in `folder`, CLIP's vision tower in `clip`, or a package's.
+def load(
+    network: str, protocol: str, folder: str | Path, clip: str | Path, device: str | torch.device = "cpu"
+) -> EvaluationNetwork:
+    """An evaluation network with its published weights: a file in `folder`, CLIP's vision tower in `clip`, or a package's.
 
-    EfficientNet-Lite0 is no judge of either protocol and prepares images in its own way under both.
+    EfficientNet-Lite0 is no evaluation network of either protocol and prepares images in its own way under both.
 
     Raises FileNotFoundError: weights or torchvision are missing. ValueError: weights of another network; no such judge
     or protocol. OSError: torchvision does not fit torch.
     """
-    for path in registry.judge_files(judge, protocol, folder, clip):
+    for path in registry.network_files(network, protocol, folder, clip):
         if not path.exists():
             raise FileNotFoundError(
-                f"the judge {judge} reads {path}, which does not exist; put it there (docs/real_data.md says where it "
-                f"comes from and how to have it fetched), or drop {judge} from metrics.judges in config.yaml"
+                f"the evaluation network {network} reads {path}, which does not exist; put it there (docs/real_data.md says where it "
+                f"comes from and how to have it fetched), or drop {network} from metrics.networks in config.yaml"
             )
-    if judge in LOADERS:
-        return LOADERS[judge](protocol, clip, device)
-    architecture = ARCHITECTURES[judge]
-    (path,) = registry.judge_files(judge, protocol, folder, clip)
-    network = _build(judge, architecture)
-    prefix, left_out = (SWAV_PREFIX, SWAV_HEAD) if judge == "swav" else ("", frozenset())
-    _fill(network, path, architecture.name, prefix, left_out, device)
+    if network in LOADERS:
+        return LOADERS[network](protocol, clip, device)
+    architecture = ARCHITECTURES[network]
+    (path,) = registry.network_files(network, protocol, folder, clip)
+    model = _build(network, architecture)
+    prefix, left_out = (SWAV_PREFIX, SWAV_HEAD) if network == "swav" else ("", frozenset())
+    _fill(model, path, architecture.name, prefix, left_out, device)
     size = architecture.mindeye_size if protocol == "mindeye" else BRAIN_DIFFUSER_SIZE
-    return Judge(architecture.layers, Preparation(protocol, size), _tap(network, architecture.layers.values(), device))
-
-
-def _load_efficientnet_lite(protocol: str, clip: str | Path, device: str | torch.device) -> Judge:
-    network = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite0"), device)
-    return Judge(
-        dict.fromkeys(metrics("efficientnet_lite0"), "pooled"),
-        lambda images: images,
-        lambda images: {"pooled": torch.from_numpy(network.embed(images, len(images)))},
+    return EvaluationNetwork(
+        architecture.layers, Preparation(protocol, size), _tap(model, architecture.layers.values(), device)
     )
 
 
-def _load_clip(protocol: str, clip: str | Path, device: str | torch.device) -> Judge:
+def _load_efficientnet_lite(protocol: str, clip: str | Path, device: str | torch.device) -> EvaluationNetwork:
+    model = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite0"), device)
+    return EvaluationNetwork(
+        dict.fromkeys(metrics("efficientnet_lite0"), "pooled"),
+        lambda images: images,
+        lambda images: {"pooled": torch.from_numpy(model.embed(images, len(images)))},
+    )
+
+
+def _load_clip(protocol: str, clip: str | Path, device: str | torch.device) -> EvaluationNetwork:
     """CLIP's pooled and projected image, in float32; its pixels, mean and deviation as its folder says."""
     from brain_diffuser.models.clip import (
         ClipVision,  # transformers takes seconds to import: only for who asks for CLIP
@@ -165,53 +169,53 @@ def _load_clip(protocol: str, clip: str | Path, device: str | torch.device) -> J
 
     vision = ClipVision.load(clip, device)
     prepare = Preparation(protocol, vision.preprocess.crop[0], vision.preprocess.mean, vision.preprocess.std)
-    return Judge({"clip": "pooled"}, prepare, lambda pixels: {"pooled": vision.model(pixels.to(device)).image_embeds})
+    return EvaluationNetwork(
+        {"clip": "pooled"}, prepare, lambda pixels: {"pooled": vision.model(pixels.to(device)).image_embeds}
+    )
 
 
 LOADERS = {"efficientnet_lite0": _load_efficientnet_lite, "clip": _load_clip}
-"""Judges that are none of torchvision's networks."""
+"""Evaluation networks that are none of torchvision's networks."""
 
 
-def _build(judge: str, architecture: Architecture) -> nn.Module:
+def _build(network: str, architecture: Architecture) -> nn.Module:
     """One of torchvision's networks without weights, on the meta device."""
     try:
         models: Any = importlib.import_module("torchvision").models
     except (ImportError, RuntimeError) as error:
-        drop = f"or drop {judge} from metrics.judges in config.yaml"
+        drop = f"or drop {network} from metrics.networks in config.yaml"
         if isinstance(error, ModuleNotFoundError) and error.name == "torchvision":
             raise FileNotFoundError(
-                f"the judge {judge} needs torchvision, which is not installed; run pip install "
+                f"the evaluation network {network} needs torchvision, which is not installed; run pip install "
                 f"torchvision=={TORCHVISION} (it belongs to torch {TORCH}), {drop}"
             ) from error
         raise OSError(
-            f"the judge {judge} needs torchvision, which cannot be imported beside torch {torch.__version__} ({error})"
+            f"the evaluation network {network} needs torchvision, which cannot be imported beside torch {torch.__version__} ({error})"
             f"; install torch {TORCH} and torchvision {TORCHVISION} of one build, both for CPU or both for CUDA, {drop}"
         ) from error
     with torch.device("meta"):
-        network = getattr(models, architecture.name)(weights=None, **architecture.options)
-    if judge == "swav":
-        network.fc = nn.Identity()
-    return network
+        model = getattr(models, architecture.name)(weights=None, **architecture.options)
+    if network == "swav":
+        model.fc = nn.Identity()
+    return model
 
 
 def _fill(
-    network: nn.Module, path: Path, name: str, prefix: str, left_out: frozenset[str], device: str | torch.device
+    model: nn.Module, path: Path, name: str, prefix: str, left_out: frozenset[str], device: str | torch.device
 ) -> None:
     """Give a network the tensors of a file, each of which is the network's (after `prefix`) or among those left out.
 
     BatchNorm's counters of batches may be missing, as they are in old files: nothing reads them.
     """
-    names = {prefix + ours: ours for ours in network.state_dict()}
+    names = {prefix + ours: ours for ours in model.state_dict()}
     tensors = checkpoints.read_tensors(path, lambda found: found not in left_out)
     counters = (found for found in names if found.endswith(".num_batches_tracked"))
     tensors = {counter: torch.tensor(0) for counter in counters} | tensors
-    checkpoints.fill(network, tensors, path, f"torchvision's {name}", names=names, device=device)
-    network.eval().requires_grad_(False)
+    checkpoints.fill(model, tensors, path, f"torchvision's {name}", names=names, device=device)
+    model.eval().requires_grad_(False)
 
 
-def _tap(
-    network: nn.Module, layers: Iterable[str], device: str | torch.device
-) -> Callable[[Tensor], dict[str, Tensor]]:
+def _tap(model: nn.Module, layers: Iterable[str], device: str | torch.device) -> Callable[[Tensor], dict[str, Tensor]]:
     """The network as a function that returns {layer: what comes out of it, flattened}."""
     outputs: dict[str, Tensor] = {}
 
@@ -219,10 +223,10 @@ def _tap(
         return lambda module, inputs, output: outputs.update({layer: output.flatten(1)})
 
     for layer in layers:
-        network.get_submodule(layer).register_forward_hook(keep(layer))
+        model.get_submodule(layer).register_forward_hook(keep(layer))
 
     def forward(pixels: Tensor) -> dict[str, Tensor]:
-        network(pixels.to(device))
+        model(pixels.to(device))
         return outputs
 
     return forward

@@ -28,7 +28,7 @@ class PerImage(NamedTuple):
     shuffled: Float[np.ndarray, " stimuli"]
 
 
-class Judged(NamedTuple):
+class ImageScores(NamedTuple):
     """All metrics of a set of images."""
 
     nsd_id: Int32[np.ndarray, " stimuli"]
@@ -45,10 +45,10 @@ def write_per_image(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"], fou
     tables.write_csv(path, COLUMNS, rows)
 
 
-def read_per_image(paths: Sequence[str | Path]) -> Judged:
-    """What `write_per_image` wrote about one set of images, judge by judge.
+def read_per_image(paths: Sequence[str | Path]) -> ImageScores:
+    """What `write_per_image` wrote about one set of images, evaluation network by evaluation network.
 
-    Raises ValueError: another file; judges that saw other images.
+    Raises ValueError: another file; evaluation networks that saw other images.
     """
     nsd_id, found = None, []
     for path in paths:
@@ -64,15 +64,17 @@ def read_per_image(paths: Sequence[str | Path]) -> Judged:
             score, shuffled = (np.array([row[column] for row in own], np.float64) for column in (3, 4))
             found.append(PerImage(metric, own[0][2], score, shuffled))
     if nsd_id is None:
-        raise ValueError(f"{', '.join(map(str, paths))}: no score at all; expected one for each image. Rerun judged.")
-    return Judged(nsd_id, found)
+        raise ValueError(
+            f"{', '.join(map(str, paths))}: no score at all; expected one for each image. Rerun perceptual_scores."
+        )
+    return ImageScores(nsd_id, found)
 
 
-def summarise(found: Mapping[str, Judged], *, protocol: str, n_resamples: int, seed: int) -> list[dict[str, Any]]:
+def summarise(found: Mapping[str, ImageScores], *, protocol: str, n_resamples: int, seed: int) -> list[dict[str, Any]]:
     """A row for each set of images and metric: mean, 95 % interval over images, the same of the shuffled control."""
     rows = []
-    for images, judged in found.items():
-        for metric, kind, scores, shuffled in judged.metrics:
+    for images, perceptual_scores in found.items():
+        for metric, kind, scores, shuffled in perceptual_scores.metrics:
             low, high = statistics.bootstrap_ci(scores, n_resamples, seed)
             shuffled_low, shuffled_high = statistics.bootstrap_ci(shuffled, n_resamples, seed)
             rows.append(
@@ -94,11 +96,14 @@ def summarise(found: Mapping[str, Judged], *, protocol: str, n_resamples: int, s
     return rows
 
 
-def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[str, Judged]) -> None:
+def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[str, ImageScores]) -> None:
     """scores.csv and scores.json, tidy; per_image_{images}.csv, a column per metric."""
     tables.write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
     (folder / "scores.json").write_text(json.dumps(list(rows), indent=1))
-    for images, judged in found.items():
-        columns = [judged.nsd_id.tolist(), *(each.scores.round(6).tolist() for each in judged.metrics)]
-        header = ("nsd_id", *(each.metric for each in judged.metrics))
+    for images, perceptual_scores in found.items():
+        columns = [
+            perceptual_scores.nsd_id.tolist(),
+            *(each.scores.round(6).tolist() for each in perceptual_scores.metrics),
+        ]
+        header = ("nsd_id", *(each.metric for each in perceptual_scores.metrics))
         tables.write_csv(folder / f"per_image_{images}.csv", header, zip(*columns, strict=True))

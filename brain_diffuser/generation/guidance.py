@@ -106,12 +106,12 @@ def dim_weights(
 
 def distance(
     found: Shaped[Tensor, "batch layers tokens dim"],
-    make_targets: Float[Tensor, "batch layers tokens dim"],
+    targets: Float[Tensor, "batch layers tokens dim"],
     layers: Float[Tensor, "batch layers"],
     dims: Float[Tensor, "layers tokens dim"],
 ) -> Float[Tensor, " batch"]:
     """sum_l layers_l sum_d dims_ld (found_ld - wanted_ld)^2 of each image: dims makes it a mean over d."""
-    return (layers * (dims * (found - make_targets).square()).sum((2, 3))).sum(1)
+    return (layers * (dims * (found - targets).square()).sum((2, 3))).sum(1)
 
 
 def predicted_x0(
@@ -168,8 +168,8 @@ class Guide:
     guidance: Hong et al. 2023, arXiv 2210.00939.
     """
 
-    make_targets: Targets
-    see: Callable[[Tensor], Tensor]
+    targets: Targets
+    activations_of: Callable[[Tensor], Tensor]
     """latents of an image -> its features; gradients must pass"""
     kappa: float = 1.0
     kappa_is: Literal["relative", "absolute"] = "relative"
@@ -214,8 +214,10 @@ class Guide:
 
     def distance(self, latents: Float[Tensor, "1 ..."], row: int) -> Float[Tensor, ""]:
         """Of one image to the wanted features of a row."""
-        make_targets, layers = (torch.from_numpy(each[row : row + 1]).to(latents) for each in self.wanted[:2])
-        return distance(self.see(latents), make_targets, layers, torch.from_numpy(self.wanted.dims).to(latents))[0]
+        targets, layers = (torch.from_numpy(each[row : row + 1]).to(latents) for each in self.targets[:2])
+        return distance(self.activations_of(latents), targets, layers, torch.from_numpy(self.targets.dims).to(latents))[
+            0
+        ]
 
 
 def self_attention(step: Step, mid_block: nn.Module | None) -> Float[Tensor, "batch channels height width"]:

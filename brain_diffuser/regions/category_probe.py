@@ -1,4 +1,4 @@
-"""Stage 6: which category a judge sees in images, by a classifier on its features of stimuli and reconstructions.
+"""Stage 6: which category a evaluation network sees in images, by a classifier on its features of stimuli and reconstructions.
 
 Optimal images are blurred as reconstructions are. A classifier that knows sharp stimuli alone takes all clutter for a
 place; from reconstructions, whose stimuli say what they should show, it learns what decoded images look like.
@@ -21,7 +21,7 @@ FOLDS = 5
 def embed(
     images: h5py.Dataset, features: Callable[[np.ndarray], np.ndarray], batch_size: int = 32
 ) -> Float[np.ndarray, "images _"]:
-    """A judge's features of stored images, uint8 (images, height, width, 3), which pass one batch at a time."""
+    """An evaluation network's features of stored images, uint8 (images, height, width, 3), which pass one batch at a time."""
     starts = range(0, len(images), batch_size)
     return np.concatenate([features(images[start : start + batch_size]) for start in starts])
 
@@ -35,7 +35,7 @@ def labels(
 
 
 class Examples(NamedTuple):
-    """A judge's features of images whose class is known."""
+    """An evaluation network's features of images whose class is known."""
 
     features: Float[np.ndarray, "images dim"]
     label: Int[np.ndarray, " images"]

@@ -19,7 +19,7 @@ Folder = tuple[Path, Path]
 PERTURBED = re.compile(r"(?P<region>.+)_nsd(?P<nsd_id>\d{5})_(?P<amount>[+-][\d.e+-]+)\.png")
 
 
-def optimal_sheet(optimal: Folder, stage1: Folder, equalise: bool) -> Image.Image:
+def optimal_sheet(optimal: Folder, stage1: Folder, equalize_histogram: bool) -> Image.Image:
     """A row per region: first guess, each image, and the first one of as many random voxels."""
     made = _by_name(optimal)
     guesses = {file.removesuffix(".png"): image for file, image in _by_name(stage1).items()}
@@ -28,7 +28,7 @@ def optimal_sheet(optimal: Folder, stage1: Folder, equalise: bool) -> Image.Imag
 
     def image(name: str, number: int) -> np.ndarray:
         found = made.get(f"{name}_{number}.png")
-        return white if found is None else _equalised(found) if equalise else found
+        return white if found is None else _with_equalized_histogram(found) if equalize_histogram else found
 
     names = [name for name in guesses if not name.startswith(RANDOM)]
     rows = [
@@ -56,7 +56,7 @@ def perturbed_sheet(perturbed: Folder, stimuli: str | Path) -> Image.Image:
 
 
 def mean_probabilities(rows: Sequence[Mapping[str, str]]) -> list[Row]:
-    """Region by region, how probable it is to the judge that its optimal images show each category."""
+    """Region by region, how probable it is to the evaluation network that its optimal images show each category."""
     groups: dict[str, list[Mapping[str, str]]] = {}
     found: list[Row] = []
     for each in rows:
@@ -75,7 +75,7 @@ def _by_name(folder: Folder) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
     return {name: image for (name, _, _), image in zip(image_files.read_manifest(folder[1]), images, strict=True)}
 
 
-def _equalised(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+def _with_equalized_histogram(image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
     """Histogram stretched, then made flat, in each colour, as the paper shows its optimal images."""
     return np.asarray(ImageOps.equalize(ImageOps.autocontrast(Image.fromarray(image))))
 

@@ -61,7 +61,7 @@ def released_masks(rois: str | Path, masks: Mapping[str, Bool[np.ndarray, " voxe
     with hdf5.opening(rois) as file:
         labels = hdf5.dataset(file, "floc-faces/labels")
         if labels is None:
-            raise ValueError(f"{rois} lacks floc-faces, which roi.parity: released needs; add it to nsd.rois.")
+            raise ValueError(f"{rois} lacks floc-faces, which roi.released_protocol: true needs; add it to nsd.rois.")
         faces = np.asarray(labels)
     wrong = {name: np.isin(faces, ones) for name, ones in RELEASED_LABELS.items() if name in masks}
     for name, mask in wrong.items():
@@ -87,7 +87,7 @@ def training_like(
     predicted: Float[np.ndarray, "patterns features"],
     mean: Float[np.ndarray, " features"],
     std: Float[np.ndarray, " features"],
-    gain: float = 1.0,
+    scale: float = 1.0,
 ) -> Float[np.ndarray, "patterns features"]:
     """Features in the direction that each pattern changes those of rest (row 0), as far from the mean as stimuli are.
 
@@ -98,7 +98,7 @@ def training_like(
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334 (norms like those of training latents).
     """
     change = predicted - predicted[0]
-    length, distance = np.linalg.norm(change, axis=1), gain * np.sqrt((std**2).sum())
+    length, distance = np.linalg.norm(change, axis=1), scale * np.sqrt((std**2).sum())
     if distance > 0 and not (length[1:] > 0).all():
         raise ValueError(
             f"pattern {1 + int(np.argmin(length[1:]))} changes no feature; expected a region whose voxels have weights."

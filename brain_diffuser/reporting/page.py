@@ -1,4 +1,4 @@
-"""Stage 7: one HTML file, complete in itself, in which reconstructions can be judged."""
+"""Stage 7: one HTML file, complete in itself, in which reconstructions can be perceptual_scores."""
 
 import base64
 import hashlib
@@ -27,7 +27,12 @@ from brain_diffuser.workflow import resource_usage
 __all__ = ["PUBLISHED", "Subject", "markdown", "write"]
 
 HERE = Path(__file__).parent
-SORT_FIRST = ("inception", "efficientnet_lite0", "clip", "alexnet_5")  # a judge that did not guide, if there is one
+SORT_FIRST = (
+    "inception",
+    "efficientnet_lite0",
+    "clip",
+    "alexnet_5",
+)  # an evaluation network that did not guide, if there is one
 BLOCK = 1000  # images of one JSON block of the page
 STOP_WORDS = frozenset(
     "the and with for from that this there has have are was its his her their who while into onto over under near "
@@ -67,7 +72,7 @@ class Subject:
 def write(
     path: str | Path,
     *,
-    world: score_tables.DatasetLabel,
+    dataset_label: score_tables.DatasetLabel,
     subjects: list[Subject],
     settings: dict,
     versions: dict[str, str],
@@ -110,18 +115,18 @@ def write(
     )
     environment.filters |= {"label": label, "time": resource_usage.as_time, "size": resource_usage.as_size}
     stream = environment.get_template("page.html.j2").stream(
-        world=world,
+        dataset_label=dataset_label,
         subjects=subjects,
         n_images=score_tables.format_counts(counts),
         n_sets=len(shown),
         protocols=sorted({each.protocol for each in columns}),
         columns=columns,
         tables=score_tables.tables(scores, columns, shown),
-        cautions=score_tables.comparability_notes(world, columns, set(counts.values())),
-        ours=score_tables.our_rows(scores, shown, world),
+        comparability_notes=score_tables.comparability_notes(dataset_label, columns, set(counts.values())),
+        our_rows=score_tables.our_rows(scores, shown, dataset_label),
         published=score_tables.read_published(published),
         published_columns=score_tables.published_columns(),
-        test_sets={score_tables.TEST_SETS.get(n) for n in counts.values()} if world == score_tables.NSD else set(),
+        test_sets={score_tables.TEST_SETS.get(n) for n in counts.values()} if dataset_label == score_tables.NSD else set(),
         distributions=[_distributions(each, rows, columns) for each, (_, rows) in zip(galleries, scores, strict=True)],
         measures=[
             (each.name, text, score_tables.rows_of(table, ())) for each in subjects for text, table in each.tables

@@ -35,11 +35,11 @@ NONE = "\N{EN DASH}"  # printed where there is no number
 
 
 class DatasetLabel(NamedTuple):
-    """What the numbers are about; `caution`: its name stands wherever they do, for they are no scientific result."""
+    """What the numbers are about; `disclaimer`: its name stands wherever they do, for they are no scientific result."""
 
     name: str
     about: str
-    caution: bool = False
+    disclaimer: bool = False
 
 
 NSD = DatasetLabel("NSD", "Natural Scenes Dataset")
@@ -89,14 +89,14 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def markdown(scores: list[tuple[str, Path]], published: Path | None = None, world: DatasetLabel = NSD) -> str:
+def markdown(scores: list[tuple[str, Path]], published: Path | None = None, dataset_label: DatasetLabel = NSD) -> str:
     """The tables of scores as Markdown: each subject, their mean, and, on request, beside published numbers."""
-    prefix = f"{world.name}: " if world.caution else ""
+    prefix = f"{dataset_label.name}: " if dataset_label.disclaimer else ""
     read = [(name, read_scores(path)) for name, path in scores]
     columns = columns_of([score for _, rows in read for score in rows])
     lines = []
     for table in tables(read, columns, []):
-        lines += [f"**{prefix or f'{world.name}, '}{table['name']}**: {table['note']}", ""]
+        lines += [f"**{prefix or f'{dataset_label.name}, '}{table['name']}**: {table['note']}", ""]
         rows = [["images", *(f"{each.label}{' %' * each.percent}" for each in columns)]]
         for row in (row for group in table["groups"] for row in group["rows"]):
             for words, pick in (
@@ -112,12 +112,12 @@ def markdown(scores: list[tuple[str, Path]], published: Path | None = None, worl
         table = [
             ["system", "subjects", "test set", *(f"{each.label}{' %' * each.percent}" for each in heads), "verified"]
         ]
-        for row in [*our_rows(read, [], world), *read_published(published)]:
+        for row in [*our_rows(read, [], dataset_label), *read_published(published)]:
             values = (column.show(row["scores"].get(column.metric)) for column in heads)
             table.append([row["system"], row["subjects"], row["test_set"], *values, row["verified"]])
         counts = {score.n for _, rows in read for score in rows}
         lines += [
-            "**Beside published numbers**: " + " ".join(comparability_notes(world, columns, counts)),
+            "**Beside published numbers**: " + " ".join(comparability_notes(dataset_label, columns, counts)),
             "",
             *_pipes(table),
             "",
@@ -157,7 +157,7 @@ def read_published(path: str | Path = PUBLISHED) -> list[dict[str, Any]]:
     about = ("system", "subjects", "test_set", "protocol", "source", "verified")
     return [
         {name: row[name] for name in about}
-        | {"ours": False, "scores": {name: float(row[name]) for name in PUBLISHED_METRICS if row[name]}}
+        | {"is_ours": False, "scores": {name: float(row[name]) for name in PUBLISHED_METRICS if row[name]}}
         for row in rows_of(path, (*about[:4], *PUBLISHED_METRICS, *about[4:]), "\t")
     ]
 
@@ -266,7 +266,7 @@ def _scale(scores: Sequence[Score]) -> tuple[float, float]:
 
 
 def our_rows(
-    subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], world: DatasetLabel
+    subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], dataset_label: DatasetLabel
 ) -> list[dict[str, Any]]:
     """Our decoded sets (all but baselines if none is `shown`) as rows of the published table.
 
@@ -280,19 +280,19 @@ def our_rows(
             if (brief and each.images != "recon") or each.images in BASELINES:
                 continue
             rows.setdefault((who, each.images, each.protocol), {
-                "system": f"{world.name}: {label(each.images)}", "subjects": who,
-                "test_set": f"{each.n} images" if world == NSD else f"{world.name}, {each.n} images",
-                "protocol": each.protocol, "source": "this run", "verified": "", "ours": True, "scores": {},
+                "system": f"{dataset_label.name}: {label(each.images)}", "subjects": who,
+                "test_set": f"{each.n} images" if dataset_label == NSD else f"{dataset_label.name}, {each.n} images",
+                "protocol": each.protocol, "source": "this run", "verified": "", "is_ours": True, "scores": {},
             })["scores"][each.metric] = each.mean  # fmt: skip
     return [row for row in rows.values() if row["scores"].keys() & set(PUBLISHED_METRICS)]
 
 
-def comparability_notes(world: DatasetLabel, columns: Sequence[Column], counts: set[int]) -> list[str]:
+def comparability_notes(dataset_label: DatasetLabel, columns: Sequence[Column], counts: set[int]) -> list[str]:
     """Why our numbers and the published ones may not be compared, one sentence each."""
     sentences, protocols = [], {each.protocol for each in columns}
-    if world != NSD:
+    if dataset_label != NSD:
         sentences.append(
-            f"Rows marked {world.name} ({world.about}) are about another brain and other images than the published "
+            f"Rows marked {dataset_label.name} ({dataset_label.about}) are about another brain and other images than the published "
             "rows, and may not be compared with them."
         )
     elif counts - set(TEST_SETS):
@@ -302,7 +302,7 @@ def comparability_notes(world: DatasetLabel, columns: Sequence[Column], counts: 
         )
     sentences.append(
         f"This run is scored by the protocol of {' and '.join(map(label, sorted(protocols)))}; protocols differ in the "
-        "judges' weights and in how images are resized, so compare within a protocol only."
+        "evaluation networks' weights and in how images are resized, so compare within a protocol only."
     )
     sentences.append(
         "Test sets differ: old is 982 images of 37 sessions, new 1000 images of 40 sessions, with more training data."

@@ -43,12 +43,14 @@ PUBLISHED = {  # for a stimulus
     "first guess": Speed(2.17, 1.72, MEASURED, BENCHMARKS),
     "step": Speed(26.6, 8.3, MEASURED, BENCHMARKS + ": a guided step of Versatile Diffusion"),
     "autoencoder": Speed(34.9, 17.4, MEASURED, BENCHMARKS + ": encoding and decoding"),
-    "judge": Speed(0.15, None, ESTIMATE, "docs/real_data.md: half an hour of 2 cores for 5 judges of 5 sets"),
+    "network": Speed(
+        0.15, None, ESTIMATE, "docs/real_data.md: half an hour of 2 cores for 5 evaluation networks of 5 sets"
+    ),
     # for a job
     "start": Speed(12.0, 8.0, MEASURED, BENCHMARKS + ": reading the weights; and 5 s to load torch"),
     "ridge": Speed(39.0, None, MEASURED, BENCHMARKS + ": 58.5 s of 2 cores for kernel and three features, a third"),
     "ridge_kernel": Speed(0.0, None, MEASURED, "counted with ridge"),
-    "nsd_betas": Speed(116.0, None, MEASURED, BENCHMARKS + ": 40 sessions of 2.9 s, at most"),
+    "betas": Speed(116.0, None, MEASURED, BENCHMARKS + ": 40 sessions of 2.9 s, at most"),
 }
 DEMO = {
     "vdvae": Speed(0.0121, None, MEASURED, DEMO_RUN),
@@ -57,15 +59,22 @@ DEMO = {
     "first guess": Speed(0.0225, None, MEASURED, DEMO_RUN),
     "step": Speed(0.0327, None, MEASURED, DEMO_RUN),
     "autoencoder": Speed(0.06, None, MEASURED, DEMO_RUN),
-    "judge": Speed(0.018, None, MEASURED, "the demo's tables: 9 s for 240 images, half of that to start"),
+    "network": Speed(0.018, None, MEASURED, "the demo's tables: 9 s for 240 images, half of that to start"),
     "start": Speed(4.8, None, MEASURED, DEMO_RUN),
 } | {
     rule: Speed(seconds, None, MEASURED, "the demo's tables of benchmarks")
     for rule, seconds in {
         **{"features": 0.5, "stage1": 0.5, "recon": 0.5, "vdvae_reference": 0.5, "autoencoder_reference": 0.5},
         **{"ridge": 2.0, "ridge_kernel": 2.0, "encoding": 0.7, "encoding_kernel": 2.5, "accuracy": 1.2},
-        **{"judged": 1.0, "pixels": 6.0, "metrics": 1.0, "retrieval": 0.7, "contact_sheet": 0.8, "report": 2.5},
-        **{"nsd_design": 0.4, "nsd_betas": 2.0, "nsd_stimuli": 3.4, "nsd_captions": 0.5, "nsd_regions": 0.3},
+        **{
+            "perceptual_scores": 1.0,
+            "pixels": 6.0,
+            "metrics": 1.0,
+            "retrieval": 0.7,
+            "contact_sheet": 0.8,
+            "report": 2.5,
+        },
+        **{"design": 0.4, "betas": 2.0, "stimuli": 3.4, "captions": 0.5, "regions": 0.3},
         **{"mean_image": 5.0},
     }.items()
 }
@@ -82,7 +91,7 @@ COLUMNS = {
 VOXELS = {"published": 15724, "demo": 7500}  # of NSD's subject 1; other subjects have fewer
 STIMULUS, GUESS = 425**2 * 3, 64**2 * 3  # bytes of an image; PNG takes no more than this, but for its header
 IMAGE = {"published": 512**2 * 3, "demo": 64**2 * 3}
-DEMO_WORLD = 643_000_000  # bytes of results/demo, measured
+DEMO_BYTES = 643_000_000  # bytes of results/demo, measured
 
 
 @dataclass
@@ -110,7 +119,7 @@ class Estimate:
 
     def __init__(self, cfg: schema.Config, plan: Sequence[watch.Job]):
         self.cfg, self.results = cfg, Path(cfg.results)
-        self.world = world_of(cfg)
+        self.dataset_label = dataset_label_of(cfg)
         held = dataset_record.read(self.results)
         is_own = held is None or dataset_record.is_same(held, dataset_record.of_config(cfg))
         self.own = own_speeds(self.results) if is_own else {}
@@ -133,7 +142,7 @@ class Estimate:
         """How many there are; while nobody knows, what the planned shards have room for."""
         if "+" in split:
             return sum(self.n_stimuli(subject, each) for each in split.split("+"))
-        known = watch.splits(self.results / subject / "nsd/stimuli.tsv")
+        known = watch.splits(self.results / subject / "data/stimuli.tsv")
         if known:
             return known.count(split)
         if self.cfg.paths.simulated:
@@ -185,14 +194,14 @@ class Estimate:
 
     def cpu(self, job: watch.Job, n: int, is_float32: bool) -> tuple[float, str | None]:
         """CPU-seconds of a job, and how they are known; None if they are not."""
-        speeds = SPEEDS.get(self.world or "", {})
+        speeds = SPEEDS.get(self.dataset_label or "", {})
         parts: dict[str, float] = {"start": 1.0} if job.span else {}
         if job.span and job.stage == "features":
             parts[job.values["feature"]] = n
         elif job.span and job.stage.endswith(("stage1", "vdvae_reference")):
             parts["first guess"] = n
-        elif job.span and job.stage in ("autoencoder_reference", "judged"):
-            parts["judge" if job.stage == "judged" else "autoencoder"] = n
+        elif job.span and job.stage in ("autoencoder_reference", "perceptual_scores"):
+            parts["network" if job.stage == "perceptual_scores" else "autoencoder"] = n
         elif job.span:
             parts |= {"step": n * self.steps(job), "autoencoder": n}
             if not self.steps(job):
@@ -221,18 +230,18 @@ class Estimate:
 
     def disk(self, job: watch.Job) -> int:
         """Bytes that a job leaves, by the shapes of what it writes; images as if PNG saved nothing."""
-        values, world = job.values, self.world or ""
+        values, dataset_label = job.values, self.dataset_label or ""
         train, test = (self.n_stimuli(job.subject, split) for split in ("train", "test"))
-        columns = COLUMNS.get(world, {}).get(values.get("feature", ""), 0)
+        columns = COLUMNS.get(dataset_label, {}).get(values.get("feature", ""), 0)
         if job.span:
             return 0  # gone once it is gathered
         if job.rule == "features":
             itemsize = 2 if self.cfg.features.storage == "float16" else 4
             return self.n_stimuli(job.subject, values["split"]) * columns * itemsize if self.cfg.features.keep else 0
-        image = IMAGE.get(world, 0)
+        image = IMAGE.get(dataset_label, 0)
         return {
-            "nsd_stimuli": self.n_stimuli(job.subject, values.get("split", "test")) * STIMULUS,
-            "nsd_betas": (train + test) * VOXELS.get(world, 0) * 4,
+            "stimuli": self.n_stimuli(job.subject, values.get("split", "test")) * STIMULUS,
+            "betas": (train + test) * VOXELS.get(dataset_label, 0) * 4,
             "ridge_kernel": (train + test) * train * 8,
             "encoding_kernel": (train + test) * train * 8,
             "ridge": test * columns * 4,
@@ -242,11 +251,11 @@ class Estimate:
             "autoencoder_reference": test * image,
             "recon": test * image,
             "variant": test * image,
-            "demo_stimuli": DEMO_WORLD,
+            "demo_stimuli": DEMO_BYTES,
         }.get(job.rule, 0)
 
 
-def world_of(cfg: schema.Config) -> str | None:
+def dataset_label_of(cfg: schema.Config) -> str | None:
     """Whose networks a run has: the published ones, the demo's, or others of which nothing is known."""
     if cfg.paths.vdvae.startswith("demo/"):
         return "demo"

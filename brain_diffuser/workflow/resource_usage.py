@@ -1,6 +1,6 @@
 """What a run took: time of processors and GPUs, peak memory, jobs and disk, of each subject's stages.
 
-    python -m brain_diffuser.costs [FOLDER] > costs.csv
+    python -m brain_diffuser.resource_usage [FOLDER] > resource_usage.csv
 
 Sums the tables that Snakemake writes for every job (results/*/benchmarks), those of variants too. FOLDER is the folder
 of results, `results` if nothing is said.
@@ -19,7 +19,7 @@ from typing import TextIO
 from brain_diffuser.artifacts import shards
 
 STAGES = {
-    "nsd": ("nsd", "bold5000"),
+    "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000"),
     "features": ("features",),
     "ridge": ("ridge",),
     "learned": ("learned",),
@@ -28,13 +28,13 @@ STAGES = {
     "variants": ("variant", "variants"),
     "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references"),
     "metrics": (
-        *("judged", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
+        *("perceptual_scores", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
         *("neuraldiffuser", "guidance"),
     ),
     "accuracy": ("accuracy", "encoding"),
     "brain": ("brain",),
     "volumes": ("volumes",),
-    "roi": ("roi", "optimal", "perturbed", "contributions", "weights", "ridge_weights"),
+    "roi": ("roi", "optimal", "perturbed", "lesions", "weights", "ridge_weights"),
     "runs": ("held_out", "identification"),
     "report": ("report", "costs"),
 }
@@ -152,7 +152,7 @@ def _is_aside(path: Path) -> bool:
 
 def _other(folder: Path, subjects: Sequence[str]) -> bool:
     """Whether a folder is that of a subject who is not among these."""
-    return folder.name not in (*subjects, *PLACES) and (folder / "nsd").is_dir()
+    return folder.name not in (*subjects, *PLACES) and (folder / "data").is_dir()
 
 
 def _add(cost: Cost, table: Table) -> None:
@@ -227,7 +227,9 @@ def _size(path: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m brain_diffuser.costs", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m brain_diffuser.resource_usage", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("results", nargs="?", default="results", metavar="FOLDER", help="of results; default: results")
     results = Path(parser.parse_args().results)
     if not results.is_dir():

@@ -64,13 +64,13 @@ class Job(NamedTuple):
 
     @property
     def subject(self) -> str:
-        return self.values.get("subject", self.values.get("who", ""))
+        return self.values.get("subject", self.values.get("subject_or_average", ""))
 
     @property
     def table(self) -> Path:
         """The table of its subject's stimuli, in the folder of results that its log lies in."""
         root, found, _ = self.log.partition(f"/{self.subject}/logs/")
-        return Path(root if found else "results", self.subject, "nsd/stimuli.tsv")
+        return Path(root if found else "results", self.subject, "data/stimuli.tsv")
 
     @property
     def kind(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 
 "training" scenes, of every object there is, train the CLIP pair and the autoencoders; "shown" scenes, of the objects
 that the subjects see, train the UNet; "held-out" scenes measure the models. The subjects' stimuli come from a stream
-of their own ("stimuli", demo/world.py): no scene is in two streams.
+of their own ("stimuli", demo/dataset.py): no scene is in two streams.
 """
 
 import argparse

@@ -82,14 +82,14 @@ def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     (checkout / "data/bold5000").mkdir(parents=True)
     shown = write_tree(checkout / "data/bold5000")
     models = yaml.safe_load((checkout / "config.yaml").read_text())["datasets"]["toy"]
-    mine = {key: models[key] for key in ("vdvae", "versatile_diffusion", "clip", "judges")}
+    mine = {key: models[key] for key in ("vdvae", "versatile_diffusion", "clip", "evaluation_networks")}
     (checkout / "mine.yaml").write_text(yaml.safe_dump({"datasets": {"bold5000": mine}}))
     options = ["--configfile", "config.bold5000.yaml", "mine.yaml", "--"]
     files = [f"{each}_{split}.h5" for each in ("betas", "stimuli") for split in ("train", "test")]
-    asked = [f"results_bold5000/CSI1/nsd/{file}" for file in (*files, "captions.json", "regions.h5")]
+    asked = [f"results_bold5000/CSI1/data/{file}" for file in (*files, "captions.json", "regions.h5")]
     run = snakemake(checkout, "--cores", "2", *options, *asked)
     assert run.returncode == 0, run.stderr
-    results = checkout / "results_bold5000/CSI1/nsd"
+    results = checkout / "results_bold5000/CSI1/data"
     train, test = (hdf5.load(results / f"betas_{split}.h5") for split in ("train", "test"))
     assert train.values.shape == (len(set(shown)) - 6, np.prod(SHAPE) - 1)
     assert (len(test.values), test.values.shape[1]) == (6, np.prod(SHAPE) - 1)

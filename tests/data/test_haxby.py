@@ -142,9 +142,9 @@ def test_tables_say_what_they_are_about(labelled, tmp_path):
 def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     checkout = copy_project(tmp_path / "checkout", "tests")
     haxby_config = ["--configfile", "config.haxby.yaml", "--"]
-    asked = [f"results_haxby/haxby01/nsd/{name}_test.h5" for name in ("betas", "stimuli")]
+    asked = [f"results_haxby/haxby01/data/{name}_test.h5" for name in ("betas", "stimuli")]
     asked += [f"results_haxby/haxby01/held_out/{labels}/clip_text.h5" for labels in ("true", "permuted")]
-    run = snakemake(checkout, "--cores", "2", *haxby_config, *asked, "results_haxby/haxby01/nsd/captions.json")
+    run = snakemake(checkout, "--cores", "2", *haxby_config, *asked, "results_haxby/haxby01/data/captions.json")
     assert run.returncode == 0, run.stderr
     betas = hdf5.load(checkout / asked[0])
     assert len(betas.values) == 32

@@ -235,7 +235,7 @@ def test_stimuli_are_copied_row_by_row(tmp_path):
     assert [np.unique(image).tolist() for image in rows.values] == [[row] for row in range(5)]
 
 
-def test_stimulus_files_that_lack_a_image(tmp_path, splits):
+def test_stimulus_files_that_lack_an_image(tmp_path, splits):
     out, stimulus_file, ids = tmp_path / "stimuli.h5", tmp_path / "nsd_stimuli.hdf5", np.array([3, 9], np.int32)
     hdf5.save(out, np.zeros((1, 2)), ids[:1])
 

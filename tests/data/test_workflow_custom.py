@@ -16,7 +16,7 @@ from toy_workflow import edit_config, graphs, planned, snakemake, write_checkout
 
 from brain_diffuser.artifacts import hdf5, image_files
 
-ALONE = ("nsd_design", "nsd_betas", "nsd_captions", "nsd_stimuli")
+ALONE = ("design", "betas", "captions", "stimuli")
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +28,16 @@ def finished_custom(tmp_path_factory):
     (checkout / "data/custom/captions.tsv").unlink()
     config = yaml.safe_load((checkout / "config.yaml").read_text())
     custom = config["datasets"]["custom"]
-    custom |= {key: config["datasets"]["toy"][key] for key in ("vdvae", "versatile_diffusion", "clip", "judges")}
+    custom |= {
+        key: config["datasets"]["toy"][key] for key in ("vdvae", "versatile_diffusion", "clip", "evaluation_networks")
+    }
     custom["captions"] = "none"
     custom["custom"]["rois"] = {"V1": "data/custom/sub-{label}/rois/V1.nii.gz"}
     config["recon"]["text_weight"] = 0.0
-    config["metrics"]["judges"] = []
+    config["metrics"]["networks"] = []
     example = yaml.safe_load((checkout / "config.custom.yaml").read_text())
     config["compute"] |= example.pop("compute")
-    config["roi"] |= example.pop("roi") | {"contributions": config["roi"]["contributions"] | {"regions": ["V1"]}}
+    config["roi"] |= example.pop("roi") | {"lesions": config["roi"]["lesions"] | {"regions": ["V1"]}}
     config["roi"]["perturb"] = {**config["roi"]["perturb"], "stimuli": 2, "amounts": [0]}
     (checkout / "config.yaml").write_text(yaml.safe_dump(config | example, sort_keys=False))
     run = snakemake(checkout, "--cores", "2")
@@ -66,16 +68,16 @@ def test_artifacts_without_captions(finished_custom):
 def test_second_run_does_nothing_and_the_drawn_graph_is_snakemakes(finished_custom):
     assert planned(finished_custom) == set()
     drawn, edges = graphs(finished_custom, "results_custom")
-    without_judges = {pair for pair in drawn if "judged" not in pair}
-    assert without_judges <= edges | {("nsd_captions", "features")}
-    assert {a for a, b in edges if b in ALONE} == {"nsd_design"}
+    without_scores = {pair for pair in drawn if "perceptual_scores" not in pair}
+    assert without_scores <= edges | {("captions", "features")}
+    assert {a for a, b in edges if b in ALONE} == {"design"}
 
 
 def test_results_lie_in_their_own_folder(finished_custom):
     """That of config.custom.yaml; what reads results by itself finds them there."""
     assert not (finished_custom / "results").exists()
     assert json.loads((finished_custom / "results_custom/.dataset.json").read_text())["dataset"] == "custom"
-    with open(finished_custom / "results_custom/costs.csv", newline="") as stream:
+    with open(finished_custom / "results_custom/resource_usage.csv", newline="") as stream:
         assert ("sub01", "recon") in {(row["subject"], row["stage"]) for row in csv.DictReader(stream)}
 
     def said(command, *arguments):
@@ -100,8 +102,8 @@ def test_an_edited_image_runs_what_sees_it(custom_checkout):
     image = next(custom_checkout.glob("data/custom/stimuli/set/*.png"))
     Image.new("RGB", (SIDE, SIDE)).save(image)
     found = planned(custom_checkout)
-    assert {"nsd_stimuli", "features:vdvae", "ridge:vdvae", "recon"} <= found
-    assert not {"nsd_design", "nsd_betas", "nsd_captions", "ridge_kernel"} & found
+    assert {"stimuli", "features:vdvae", "ridge:vdvae", "recon"} <= found
+    assert not {"design", "betas", "captions", "ridge_kernel"} & found
 
 
 def test_edited_betas_run_what_reads_them(custom_checkout):
@@ -109,13 +111,13 @@ def test_edited_betas_run_what_reads_them(custom_checkout):
     image = nib.load(betas)
     nib.Nifti1Image(np.asarray(image.dataobj) + 1, image.affine).to_filename(betas)
     found = planned(custom_checkout)
-    assert {"nsd_betas", "ridge_kernel", "recon"} <= found
-    assert not {"nsd_design", "nsd_stimuli", "features:vdvae"} & found
+    assert {"betas", "ridge_kernel", "recon"} <= found
+    assert not {"design", "stimuli", "features:vdvae"} & found
 
 
-def test_a_image_more_numbers_them_anew(custom_checkout):
+def test_an_image_more_numbers_them_anew(custom_checkout):
     Image.new("RGB", (SIDE, SIDE)).save(custom_checkout / "data/custom/stimuli/another.png")
-    assert {"nsd_design", "nsd_betas", "nsd_stimuli", "nsd_captions"} <= planned(custom_checkout)
+    assert {"design", "betas", "stimuli", "captions"} <= planned(custom_checkout)
 
 
 def test_problems_are_reported_together_before_any_other_job(custom_checkout):
@@ -129,7 +131,7 @@ def test_problems_are_reported_together_before_any_other_job(custom_checkout):
     assert "split is 'validation'; expected train, test or n/a\n2. " in run.stderr
     assert run.stderr.rstrip().endswith("set/00.png is CMYK; expected 8-bit RGB or grey (L), so convert it")
     assert "Traceback" not in run.stderr
-    assert not (custom_checkout / "results_custom/sub01/nsd").exists()
+    assert not (custom_checkout / "results_custom/sub01/data").exists()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_problems_are_reported_together_before_any_other_job(custom_checkout):
         (
             "datasets.custom.custom.rois",
             {},
-            "roi.contributions.regions names V1, which is not in datasets.custom.custom",
+            "roi.lesions.regions names V1, which is not in datasets.custom.custom",
         ),
         ("datasets.custom.nsd", "nsd", "datasets.custom needs one of nsd and custom"),
         ("subjects", ["demo"], "subjects has demo, which is another folder of results; rename the subject"),

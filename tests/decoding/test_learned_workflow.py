@@ -57,7 +57,7 @@ def checkout(finished, tmp_path):
 
 def test_artifacts(finished):
     results = finished / "results"
-    betas = hdf5.load(results / "sub01/nsd/betas_test.h5")
+    betas = hdf5.load(results / "sub01/data/betas_test.h5")
     for feature in FEATURES:
         train = hdf5.load(results / f"sub01/features/{feature}_train.h5")
         predicted = hdf5.load(results / f"sub01/learned/{feature}_test.h5")

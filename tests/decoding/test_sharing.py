@@ -45,7 +45,7 @@ def test_a_feature_is_extracted_once(checkout, tmp_path, monkeypatch):
     # Another subject: its own test stimuli are those that are known, and nothing of the first one runs.
     edit_config(checkout, "subjects", ["sub01", "sub02"])
     more = run(checkout, "--", *asked("sub01"), *asked("sub02"))
-    assert jobs(more) == {"nsd_design": 1, "nsd_stimuli": 1, "features": 2, "total": 4}
+    assert jobs(more) == {"design": 1, "stimuli": 1, "features": 2, "total": 4}
     assert "sub01" not in "".join(re.findall("wildcards: .*", more.stderr))
     assert features(checkout, "sub02").items() <= features(checkout, "sub01").items()
 

@@ -184,7 +184,7 @@ def progress(iterable, total, what):
         yield each
         time.sleep(0.3 * slow)
 paths = {{"sub01": (folder.parent / "sub01_betas_train.h5", folder.parent / "sub01_features_train.h5")}}
-training.train(paths, here.RECIPE, weights=folder / "weights.safetensors", curve=folder / "curve.csv",
+training.train(paths, here.TRAINING, weights=folder / "weights.safetensors", curve=folder / "curve.csv",
     plot=folder / "curve.svg", checkpoint=folder / "checkpoint", holdout=0.2, checkpoint_every=1, progress=progress)
 """
     write_subject(tmp_path, "sub01", 10)

@@ -1,4 +1,4 @@
-"""The demo world: scenes, NSD-shaped experiment, simulated brain with known ground truth."""
+"""The demo dataset: scenes, NSD-shaped experiment, simulated brain with known ground truth."""
 
 import h5py
 import nibabel as nib
@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from brain_diffuser.models import efficientnet_lite
-from demo import brain, scenes, world
+from demo import brain, scenes
+from demo import dataset as demo_dataset
 
 SEED = 0
 
@@ -38,7 +39,7 @@ def test_captions_name_every_object_and_the_image_shows_them():
         scene = scenes.sample(random)
         texts = scenes.captions(scene, random)
         assert len(set(texts)) >= 4
-        assert max(map(len, texts)) <= world.CAPTION_WIDTH
+        assert max(map(len, texts)) <= demo_dataset.CAPTION_WIDTH
         for placed in scene.objects:
             assert sum(scenes.things()[placed.thing].name in text for text in texts) == 5
         labels = set(np.unique(scenes.label_map(scene, 16))) - {0}
@@ -46,7 +47,7 @@ def test_captions_name_every_object_and_the_image_shows_them():
 
 
 def test_design_is_nsds():
-    variables = world.design(n_train=230, n_test=20, seed=SEED)
+    variables = demo_dataset.design(n_train=230, n_test=20, seed=SEED)
     order, ids = variables["masterordering"], variables["subjectim"]
     assert order.shape == (1, 30000)
     assert ids.shape == (8, 10000)
@@ -54,11 +55,11 @@ def test_design_is_nsds():
     assert len(np.unique(ids)) == 73000
     assert (ids[:, :1000] == ids[0, :1000]).all()
     assert np.array_equal(variables["sharedix"][0], np.sort(ids[0, :1000]))
-    trials = world.shown(variables, subject=2, sessions=1)
+    trials = demo_dataset.shown(variables, subject=2, sessions=1)
     values, counts = np.unique(trials, return_counts=True)
     assert len(values) == 250
     assert (counts == 3).all()
-    assert len(set(values) & set(world.shown(variables, 1, 1))) == 20
+    assert len(set(values) & set(demo_dataset.shown(variables, 1, 1))) == 20
 
 
 @pytest.mark.parametrize(
@@ -67,20 +68,20 @@ def test_design_is_nsds():
 )
 def test_stimuli_that_do_not_fit_the_design(n_train, n_test, message):
     with pytest.raises(ValueError, match=message):
-        world.n_sessions(n_train, n_test)
+        demo_dataset.n_sessions(n_train, n_test)
 
 
 def test_stimulus_files_have_nsds_shape_and_hold_only_what_is_shown(tmp_path):
     stimulus_file, captions = tmp_path / "nsd_stimuli.hdf5", tmp_path / "captions.npy"
-    world.write_stimuli(stimulus_file, captions, np.array([5, 72999]), SEED)
+    demo_dataset.write_stimuli(stimulus_file, captions, np.array([5, 72999]), SEED)
     with h5py.File(stimulus_file) as file:
         assert file["imgBrick"].shape == (73000, 425, 425, 3)
         assert file["imgBrick"].dtype == np.uint8
-        assert np.array_equal(file["imgBrick"][72999], world.image(72999, SEED)[0])
+        assert np.array_equal(file["imgBrick"][72999], demo_dataset.image(72999, SEED)[0])
         assert not file["imgBrick"][6].any()
     texts = np.load(captions, mmap_mode="r")
     assert texts.shape == (73000, 5)
-    assert texts[5].tolist() == world.image(5, SEED)[1]
+    assert texts[5].tolist() == demo_dataset.image(5, SEED)[1]
     assert stimulus_file.stat().st_size < 2e6
     assert captions.stat().st_blocks * 512 < 2e6
 

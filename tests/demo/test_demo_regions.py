@@ -37,7 +37,7 @@ def results(tmp_path_factory):
                 shutil.copytree(ROOT / folder, checkout / folder, dirs_exist_ok=True)
     edit_config(checkout, "roi.optimal", [*CATEGORIES.values(), *BANDS])
     edit_config(checkout, "roi.images", 2)
-    targets = ("results/sub01/optimal/seen", "results/sub01/contributions/clip_text")
+    targets = ("results/sub01/optimal/category_probe", "results/sub01/lesions/clip_text")
     run = snakemake(checkout, "--cores", "all", *targets)
     assert run.returncode == 0, run.stderr
     return checkout / "results/sub01"
@@ -49,7 +49,7 @@ def read(path):
 
 
 def test_areas_of_categories_make_images_of_their_category(results):
-    probability = {row["image"]: row for row in read(results / "optimal/seen/seen.csv")}
+    probability = {row["image"]: row for row in read(results / "optimal/category_probe/category_probe.csv")}
     regions = {name.rpartition("_")[0] for name in probability} - {"rest"}
     assert {f"random_{area}" for area in CATEGORIES.values()} < regions
     for category, area in CATEGORIES.items():
@@ -82,7 +82,7 @@ def test_bands_of_eccentricity_make_images_with_contrast_there(results):
 
 
 def test_a_lesion_hurts_its_own_category_and_random_voxels_do_not(results):
-    rows = read(results / "contributions/clip_text/lesions.csv")
+    rows = read(results / "lesions/clip_text/lesions.csv")
     drop = {(row["category"], row["region"]): float(row["drop"]) for row in rows}
     control = {(row["category"], row["region"]): float(row["drop_random_high"]) for row in rows}
     for category, area in CATEGORIES.items():

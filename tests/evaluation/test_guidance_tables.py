@@ -4,25 +4,25 @@ import numpy as np
 import pytest
 
 from brain_diffuser.evaluation import guidance_effect
-from brain_diffuser.evaluation.scores import Judged, PerImage
+from brain_diffuser.evaluation.scores import ImageScores, PerImage
 
 NSD_ID = np.arange(40, dtype=np.int32)
 UNGUIDED = np.random.default_rng(0).normal(size=40)
 
 
-def judged(gain):
+def perceptual_scores(gain):
     """Scores of which the second is a distance."""
     rows = [
         PerImage("ssim", "pixel", UNGUIDED + gain, UNGUIDED),
         PerImage("swav", "distance", UNGUIDED + gain, UNGUIDED),
     ]
-    return Judged(NSD_ID, rows)
+    return ImageScores(NSD_ID, rows)
 
 
 @pytest.fixture
 def rows():
     gain = np.where(NSD_ID < 30, 0.5, -0.5)
-    found = {"recon": judged(0), "guided": judged(gain), "same": judged(0)}
+    found = {"recon": perceptual_scores(0), "guided": perceptual_scores(gain), "same": perceptual_scores(0)}
     return guidance_effect.differences(found, {"guided": "recon", "same": "recon"}, n_resamples=500, seed=0)
 
 

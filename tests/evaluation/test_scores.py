@@ -17,23 +17,26 @@ def per_image(metric, kind, values, shuffled=(0.5, 0.4, 0.6)):
 
 
 @pytest.fixture
-def judged(tmp_path):
+def perceptual_scores(tmp_path):
     scores.write_per_image(tmp_path / "pixels.csv", IDS, [per_image("ssim", "similarity", [0.25, 0.5, 0.75])])
-    judge = [per_image("alexnet_2", "two_way", [1, 1, 0.5]), per_image("swav", "distance", [0.1, 0.2, 0.3])]
-    scores.write_per_image(tmp_path / "judge.csv", IDS, judge)
-    return [tmp_path / "pixels.csv", tmp_path / "judge.csv"]
+    network = [per_image("alexnet_2", "two_way", [1, 1, 0.5]), per_image("swav", "distance", [0.1, 0.2, 0.3])]
+    scores.write_per_image(tmp_path / "network.csv", IDS, network)
+    return [tmp_path / "pixels.csv", tmp_path / "network.csv"]
 
 
-def test_what_is_written_is_read(judged):
-    found = scores.read_per_image(judged)
+def test_what_is_written_is_read(perceptual_scores):
+    found = scores.read_per_image(perceptual_scores)
     assert found.nsd_id.tolist() == IDS.tolist()
     assert [each.metric for each in found.metrics] == ["ssim", "alexnet_2", "swav"]
     np.testing.assert_array_equal(found.metrics[2].scores, [0.1, 0.2, 0.3])
     np.testing.assert_array_equal(found.metrics[0].shuffled, [0.5, 0.4, 0.6])
 
 
-def test_tables(judged, tmp_path):
-    found = {"stage1": scores.read_per_image(judged[:1]), "recon": scores.read_per_image(judged[:1])}
+def test_tables(perceptual_scores, tmp_path):
+    found = {
+        "stage1": scores.read_per_image(perceptual_scores[:1]),
+        "recon": scores.read_per_image(perceptual_scores[:1]),
+    }
     rows = scores.summarise(found, protocol="mindeye", n_resamples=500, seed=0)
     assert [row["images"] for row in rows] == ["stage1", "recon"]
     assert (rows[0]["mean"], rows[0]["n"], rows[0]["chance"], rows[0]["better"]) == (0.5, 3, "", "higher")
@@ -49,8 +52,10 @@ def test_tables(judged, tmp_path):
     assert "| DEMO: reconstruction, shuffled | 0.500 |" in table
 
 
-def test_kinds_have_their_chance_and_direction(judged):
-    rows = scores.summarise({"recon": scores.read_per_image(judged)}, protocol="mindeye", n_resamples=9, seed=0)
+def test_kinds_have_their_chance_and_direction(perceptual_scores):
+    rows = scores.summarise(
+        {"recon": scores.read_per_image(perceptual_scores)}, protocol="mindeye", n_resamples=9, seed=0
+    )
     assert [(row["metric"], row["chance"], row["better"]) for row in rows] == [
         ("ssim", "", "higher"),
         ("alexnet_2", 0.5, "higher"),
@@ -58,10 +63,10 @@ def test_kinds_have_their_chance_and_direction(judged):
     ]
 
 
-def test_judges_of_other_images(judged, tmp_path):
-    scores.write_per_image(judged[1], IDS[::-1], [per_image("alexnet_2", "two_way", [1, 1, 1])])
+def test_perceptual_of_other_images(perceptual_scores, tmp_path):
+    scores.write_per_image(perceptual_scores[1], IDS[::-1], [per_image("alexnet_2", "two_way", [1, 1, 1])])
     with pytest.raises(ValueError, match="in another order; row 0 is nsd_id 7 in the first, 9 in the second"):
-        scores.read_per_image(judged)
+        scores.read_per_image(perceptual_scores)
     other = tmp_path / "other.csv"
     other.write_text("nsd_id,score\n")
     with pytest.raises(ValueError, match=r"other\.csv has columns \['nsd_id', 'score'\]; expected"):

@@ -38,7 +38,7 @@ def guide(tower, targets, factors=(1.5, 1.0), reliability=None, **options):
     denoiser, autoencoder = small_models()
     return guidance.Guide(
         guidance.make_targets(targets, SHAPE, factors, reliability),
-        lambda latents: tower.see(autoencoder.decode_to_float(latents), BLOCKS),
+        lambda latents: tower.forward(autoencoder.decode_to_float(latents), BLOCKS),
         mid_block=denoiser.unet.mid_block,
         **options,
     )
@@ -112,7 +112,7 @@ def test_images_of_any_size_are_squashed_by_one_rule(tower):
     images = np.random.default_rng(2).integers(256, size=(2, 20, 12, 3), dtype=np.uint8)
     pixels = torch.from_numpy(images).movedim(-1, 1) / 255
     small = nn.functional.interpolate(pixels, (8, 8), mode="bilinear", antialias=True)
-    torch.testing.assert_close(tower(images, BLOCKS), tower.see(small, BLOCKS))
+    torch.testing.assert_close(tower(images, BLOCKS), tower.forward(small, BLOCKS))
     assert tower.shape(BLOCKS) == SHAPE == tuple(tower(images, BLOCKS).shape[1:])
 
 
@@ -130,7 +130,7 @@ def test_hooks_are_gone_after_an_exception(tower, monkeypatch):
 
     monkeypatch.setattr(tower.model.vision_model.post_layernorm, "forward", fail)
     with pytest.raises(RuntimeError, match="no memory"):
-        tower.see(torch.zeros(1, 3, 8, 8), BLOCKS)
+        tower.forward(torch.zeros(1, 3, 8, 8), BLOCKS)
     with pytest.raises(RuntimeError, match="no memory"):
         guidance.self_attention(step_of(noise_in=fail), mid_block)
     modules = [*tower.model.modules(), *mid_block.modules()]
@@ -179,7 +179,7 @@ def double_precision(tower):
         return denoiser.unet(x, 501, contexts_of(read), return_dict=False)[0]
 
     def see(latents):
-        return tower.see((autoencoder.vae.decode(latents / 0.5).sample + 1) / 2, BLOCKS)
+        return tower.forward((autoencoder.vae.decode(latents / 0.5).sample + 1) / 2, BLOCKS)
 
     return noise_in, see, x
 
@@ -273,7 +273,7 @@ def test_what_is_reached_changes_nothing(tower):
     step = step_of(1)
     guidance_fn = guide(tower, np.ones((1, *SHAPE), np.float32))
     latents = guidance.predicted_x0(step.x, step.conditional, step.alpha_bar, "standard")
-    reached = guidance_fn.see(latents).detach().numpy()
+    reached = guidance_fn.activations_of(latents).detach().numpy()
     guidance_fn = guide(tower, reached, through_unet=False)
     torch.testing.assert_close(guidance_fn.distance(latents, 0), torch.tensor(0.0), atol=1e-12, rtol=0)
     exact = guide(tower, reached, factors=(0.0, 0.0), through_unet=False)
@@ -311,7 +311,7 @@ def final_distances(tower, targets, inputs, **options):
         return guidance_fn(step)
 
     images = reconstruct(inputs, call)
-    parts = [torch.from_numpy(part) for part in guidance_fn.wanted]
+    parts = [torch.from_numpy(part) for part in guidance_fn.targets]
     return guidance.distance(tower(images, BLOCKS), *parts).sum().item(), on_the_way
 
 
@@ -325,7 +325,7 @@ def test_distance_falls_with_kappa(tower, targets, inputs):
 
 
 @pytest.mark.parametrize("options", [{"kappa": 1.0, "eta": 1.0}, KAPPA, {"kappa": 1.0, "sag_scale": 0.75}])
-def test_a_images_guidance_does_not_depend_on_the_others(tower, targets, inputs, options):
+def test_an_images_guidance_does_not_depend_on_the_others(tower, targets, inputs, options):
     together = reconstruct(inputs, guide(tower, targets, **options)).astype(int)
     singly = reconstruct(inputs, guide(tower, targets, **options), batch_size=1)
     assert np.abs(together - singly).max() <= 1
@@ -342,7 +342,7 @@ def test_half_precision_keeps_small_gradients(tower, targets):
     small = [guide(each, targets, factors=(1e-9, 1e-9), kappa=1.0, kappa_is="absolute") for each in (tower, half)]
     expected, found = (
         guidance.Guide(
-            each.wanted, lambda z, t=t: t.see(autoencoder.decode_to_float(z), BLOCKS), 1.0, "absolute"
+            each.targets, lambda z, t=t: t.forward(autoencoder.decode_to_float(z), BLOCKS), 1.0, "absolute"
         ).change(step_of())
         for each, t in zip(small, (tower, half), strict=True)
     )

@@ -15,7 +15,7 @@ from brain_diffuser.decoding import ridge
 BLOCKS, TOKENS = 3, 5
 VARIANTS = {
     "neuraldiffuser": {"guidance": {"kappa": 3.0}},
-    "neuraldiffuser_true": {"guidance": {"targets": "own", "reliability": "none", "kappa": 3.0}},
+    "neuraldiffuser_true": {"guidance": {"targets": "oracle", "reliability": "none", "kappa": 3.0}},
     "neuraldiffuser_shuffled": {"guidance": {"targets": "shuffled", "kappa": 3.0}},
     "without_layer_2": {"guidance": {"without": [2], "kappa": 3.0}},
     "kappa_0": {"guidance": {"kappa": 0.0}},
@@ -48,7 +48,7 @@ def finished(finished, tmp_path_factory):
         "recon.steps": 8,
         "guidance.eta": 0.5,
         "variants": VARIANTS,
-        "metrics.judges": [],
+        "metrics.networks": [],
         "metrics.repeated": ["recon", "stable_diffusion_guided"],
         "report.guidance": True,
     }.items():

@@ -39,7 +39,7 @@ def differing(a, b):
 def test_the_prior_fills_in_and_pixels_are_read(model, latents):
     """With the prior's mean and the mode: the golden run without noise."""
     dmol = torch.from_numpy(tiny_vdvae.golden()[1]["man_zero_zero_tNone_dmol"])
-    found = decode(latents, model, reading="mode", temperature=0.0)
+    found = decode(latents, model, pixel_likelihood="mode", temperature=0.0)
     assert found.shape == (3, 16, 16, 3)
     assert found.dtype == np.uint8
     difference = np.abs(found[:2].astype(int) - logistic.mode(dmol).numpy())
@@ -61,8 +61,8 @@ def test_draws_are_those_of_the_images_seed(model, latents):
     assert differing(decode(latents, model, temperature=0.7), expected) < 1e-3
 
 
-@pytest.mark.parametrize("options", [{}, {"reading": "mode"}, {"temperature": 0.0}])
-def test_neither_batches_nor_order_change_a_image(model, latents, options):
+@pytest.mark.parametrize("options", [{}, {"pixel_likelihood": "mode"}, {"temperature": 0.0}])
+def test_neither_batches_nor_order_change_an_image(model, latents, options):
     together = decode(latents, model, **options)
     assert differing(decode(latents, model, batch_size=1, **options), together) < 1e-3
     order = [2, 0]
@@ -72,8 +72,13 @@ def test_neither_batches_nor_order_change_a_image(model, latents, options):
 
 def test_the_seed_changes_what_is_drawn(model, latents):
     assert differing(decode(latents, model), decode(latents, model, seed=3)) > 0.5
-    assert differing(decode(latents, model, reading="mode"), decode(latents, model, reading="mode", seed=3)) > 0.5
-    steady = {"reading": "mode", "temperature": 0.0}
+    assert (
+        differing(
+            decode(latents, model, pixel_likelihood="mode"), decode(latents, model, pixel_likelihood="mode", seed=3)
+        )
+        > 0.5
+    )
+    steady = {"pixel_likelihood": "mode", "temperature": 0.0}
     assert differing(decode(latents, model, **steady), decode(latents, model, seed=3, **steady)) == 0
 
 

@@ -132,7 +132,7 @@ def test_preprocessing_agrees_with_transformers_reading_pil_images(size):
     torch.testing.assert_close(PUBLISHED(images), expected, atol=1e-6, rtol=0)
 
 
-def test_a_image_of_clips_size_is_only_scaled():
+def test_an_image_of_clips_size_is_only_scaled():
     images = random_images(2, 224, 224)
     expected = (images / 255 - MEAN) / STD
     np.testing.assert_allclose(PUBLISHED(images), np.moveaxis(expected, -1, 1), atol=1e-6)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import vd_forms
 from safetensors.torch import load_file, save_file
-from tiny_diffusion import GOLDEN_UNET, TEXT_SHAPE, VISION_SHAPE, kl, contexts, golden, small_models
+from tiny_diffusion import GOLDEN_UNET, TEXT_SHAPE, VISION_SHAPE, contexts, golden, kl, small_models
 from vd_forms import FORMS
 
 from brain_diffuser.generation import img2img

@@ -1,4 +1,4 @@
-"""The judge: published weights, known classes."""
+"""The evaluation network: published weights, known classes."""
 
 import hashlib
 

@@ -281,7 +281,7 @@ def guide(tower, **options):
     images = np.random.default_rng(1).integers(256, size=(3, 16, 16, 3), dtype=np.uint8)
     return guidance.Guide(
         guidance.make_targets(tower(images, BLOCKS).numpy(), SHAPE, (1.5, 1.0)),
-        lambda latents: tower.see(autoencoder.decode_to_float(latents), BLOCKS),
+        lambda latents: tower.forward(autoencoder.decode_to_float(latents), BLOCKS),
         mid_block=denoiser.unet.mid_block,
         **options,
     )
@@ -292,7 +292,7 @@ def test_guidance_brings_the_features_nearer(tower, inputs):
     for kappa in (0.0, 1.0, 3.0):
         guidance_fn = guide(tower, kappa=kappa, eta=1.0)
         found = tower(reconstruct(inputs, guidance_fn), BLOCKS)
-        ends.append(guidance.distance(found, *(torch.from_numpy(part) for part in guidance_fn.wanted)).sum().item())
+        ends.append(guidance.distance(found, *(torch.from_numpy(part) for part in guidance_fn.targets)).sum().item())
     assert ends[0] > ends[1] > ends[2]
     np.testing.assert_array_equal(reconstruct(inputs, guide(tower, kappa=0.0)), reconstruct(inputs))
 

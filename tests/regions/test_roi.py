@@ -88,7 +88,7 @@ def test_features_are_as_far_from_the_mean_as_stimuli_and_a_regions_own(world, m
     found = {}
     for names in (["faces", "V1"], ["V1", "most", "faces"]):
         listed, patterns = optimal_patterns.binary_patterns(masks, names, seed=3)
-        made = optimal_patterns.training_like(predicted(world, patterns, "train_oof"), mean, std, gain=0.5)
+        made = optimal_patterns.training_like(predicted(world, patterns, "train_oof"), mean, std, scale=0.5)
         np.testing.assert_allclose(made[0], features.mean(0), rtol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(made[1:] - mean, axis=1), 0.5 * typical, rtol=1e-6)
         found[len(names)] = dict(zip(listed, made, strict=True))

@@ -36,7 +36,7 @@ def test_sheets(folders):
     assert not np.array_equal(np.asarray(plain), np.asarray(equalised))
     assert figures.perturbed_sheet(perturbed, stimuli).width > 4 * 128
     _, made = image_files.read_folder(*optimal)
-    flat = figures._equalised(made[0])
+    flat = figures._with_equalized_histogram(made[0])
     assert np.abs(np.histogram(flat, 8, (0, 256))[0] / flat.size - 1 / 8).max() < 0.05
 
 

@@ -1,4 +1,4 @@
-"""What a judge sees: classifiers find what their features tell, and say how reliable they are."""
+"""What a evaluation network sees: classifiers find what their features tell, and say how reliable they are."""
 
 import h5py
 import numpy as np
@@ -35,7 +35,7 @@ def test_few_reconstructions_teach_what_blur_does():
     assert min(category_probe.recall(found, decoded_label)) > 0.8
 
 
-def test_no_stimulus_is_judged_by_its_own_reconstruction():
+def test_no_stimulus_is_scored_by_its_own_reconstruction():
     """Labels drawn at random cannot be recognised, however well they are remembered."""
     rng = np.random.default_rng(0)
     train = category_probe.Examples(rng.normal(size=(200, 60)), rng.integers(0, 2, 200))

@@ -80,10 +80,10 @@ def make_subject(folder, name, seed):
     )
 
 
-def write_report(path, subjects, world=score_tables.DEMO, **more):
+def write_report(path, subjects, dataset_label=score_tables.DEMO, **more):
     write(
         path,
-        world=world,
+        dataset_label=dataset_label,
         subjects=subjects,
         settings={"dataset": "demo", "ridge": {"alpha": {"vdvae": 3000.0}}, "subjects": ["sub01"]},
         versions={"python": "3.11", "numpy": np.__version__},
@@ -312,7 +312,7 @@ def test_demo_is_marked_wherever_its_numbers_stand(open_page, written):
     ours = page.locator("table.published tr.ours")
     assert ours.count() == 7  # three sets of the mean and of subject 1, the reconstructions of subject 2
     assert all("DEMO" in row for row in ours.all_inner_texts())
-    assert "may not be compared" in page.inner_text(".caution")
+    assert "may not be compared" in page.inner_text(".disclaimer")
 
 
 def test_tables_have_headings_and_images_have_words(open_page, written):
@@ -328,14 +328,14 @@ def test_tables_have_headings_and_images_have_words(open_page, written):
 
 
 def test_nsd_has_no_banner_and_marks_other_protocols(open_page, subjects, tmp_path):
-    write_report(tmp_path / "report.html", subjects[:1], world=score_tables.NSD)
+    write_report(tmp_path / "report.html", subjects[:1], dataset_label=score_tables.NSD)
     page = open_page(tmp_path / "report.html")
     assert page.locator(".demo, .tag").count() == 0
     assert "DEMO" not in page.inner_text("body")
     row = page.locator("table.published tr", has_text="ZEBRA, zero-shot").inner_text()
     assert "≠ new" in row
     assert "≠ MindEye" in row
-    assert "30 test images, the published rows 982" in page.inner_text(".caution")
+    assert "30 test images, the published rows 982" in page.inner_text(".disclaimer")
 
 
 def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_path):

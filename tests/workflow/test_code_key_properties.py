@@ -17,7 +17,9 @@ import pytest
 from brain_diffuser.workflow import provenance
 
 ROOT = Path(provenance.__file__).parents[2]
-SCRIPTS = sorted(path.name for path in (ROOT / "workflow_scripts").glob("*.py"))
+SCRIPTS = sorted(
+    path.relative_to(ROOT / "workflow_scripts").as_posix() for path in (ROOT / "workflow_scripts").rglob("*.py")
+)
 PACKAGES = ("brain_diffuser", "demo")
 DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
 

@@ -10,45 +10,59 @@ CODE = "brain_diffuser"
 MEANINGLESS = {
     "version": (f"{CODE}/__init__.py", '"0.1.0"', '"0.1.1"'),
     "error_in_arrays": (
-        f"{CODE}/arrays.py",
+        f"{CODE}/artifacts/hdf5.py",
         "is missing; expected an HDF5 file",
         "is not there; expected an HDF5 file",
     ),
-    "advice_in_arrays": (f"{CODE}/arrays.py", "Delete it and run again", "Remove it and run again"),
+    "advice_in_arrays": (f"{CODE}/artifacts/hdf5.py", "Delete it and run again", "Remove it and run again"),
     "seconds_between_progress_lines": (
-        f"{CODE}/job.py",
+        f"{CODE}/workflow/job.py",
         "SECONDS_BETWEEN_LINES = 10.0",
         "SECONDS_BETWEEN_LINES = 20.0",
     ),
-    "one_more_judge": (
-        f"{CODE}/layouts.py",
-        "JUDGES = {\n",
-        'JUDGES = {\n    "sharper": PublishedJudge({"sharper": "two_way"}, {}),\n',
+    "one_more_network": (
+        f"{CODE}/evaluation/registry.py",
+        "NETWORKS = {\n",
+        'NETWORKS = {\n    "sharper": PublishedNetwork({"sharper": "two_way"}, {}),\n',
     ),
     "one_more_architecture": (
-        f"{CODE}/judges.py",
+        f"{CODE}/evaluation/perceptual.py",
         "ARCHITECTURES = {\n",
         'ARCHITECTURES = {\n    "sharper": Architecture("resnet101", {"sharper": "avgpool"}, 224, {}),\n',
     ),
-    "one_more_kind_of_metric": (f"{CODE}/metrics.py", "KINDS = {", 'KINDS = {"two_way_of_all": two_way, '),
+    "one_more_kind_of_metric": (f"{CODE}/evaluation/metrics.py", "KINDS = {", 'KINDS = {"two_way_of_all": two_way, '),
     "one_more_feature": (
-        f"{CODE}/features.py",
+        f"{CODE}/features/extract.py",
         "FEATURES = {\n",
         'FEATURES = {\n    "clip_pooled": Feature(load_clip_vision, clip_vision, "images", ("dim",)),\n',
     ),
-    "one_more_backbone": (f"{CODE}/backbones.py", "BACKBONES = {", 'BACKBONES = {"flux": load_stable_diffusion, '),
-    "error_in_devices": (f"{CODE}/devices.py", "not enough memory; lower", "too little memory; lower"),
-    "error_in_ridge": (f"{CODE}/ridge.py", "expected one mask", "expected the same mask"),
-    "docstring": (f"{CODE}/ridge.py", "The kernels X X^T and", "The two kernels X X^T and"),
-    "unused_definition": (f"{CODE}/arrays.py", "CHUNK_BYTES = 2**20\n", "CHUNK_BYTES = 2**20\nEDITED = True\n"),
-    "unused_method_of_reading": (f"{CODE}/fetch.py", 'f"{path.name}.part.json"', 'f"{path.name}.part.yaml"'),
+    "one_more_backbone": (
+        f"{CODE}/generation/backbones.py",
+        "BACKBONES = {",
+        'BACKBONES = {"flux": load_stable_diffusion, ',
+    ),
+    "error_in_devices": (f"{CODE}/models/devices.py", "not enough memory; lower", "too little memory; lower"),
+    "error_in_ridge": (f"{CODE}/decoding/ridge.py", "expected one mask", "expected the same mask"),
+    "docstring": (f"{CODE}/decoding/ridge.py", "The kernels X X^T and", "The two kernels X X^T and"),
+    "unused_definition": (f"{CODE}/artifacts/hdf5.py", "CHUNK_BYTES = 2**20\n", "CHUNK_BYTES = 2**20\nEDITED = True\n"),
+    "unused_method_of_reading": (f"{CODE}/workflow/fetch.py", 'f"{path.name}.part.json"', 'f"{path.name}.part.yaml"'),
 }
 FEW = {
-    "gap_of_contact_sheet": (f"{CODE}/images.py", "max(2, cell // 32)", "max(3, cell // 32)", {"contact_sheet"}),
-    "axis_label": (f"{CODE}/accuracy.py", 'ylabel="features, %"', 'ylabel="features in %"', {"accuracy", "report"}),
-    "style_of_report": (f"{CODE}/report.css", "{", "{ ", {"report"}),
-    "labels_of_atlas": (f"{CODE}/atlas_labels.tsv", "\n", "\n\n", {"nsd_regions", "accuracy", "report"}),
-    "published_scores": (f"{CODE}/published_scores.tsv", "\n", "\n\n", {"metrics", "report"}),
+    "gap_of_contact_sheet": (
+        f"{CODE}/artifacts/figures.py",
+        "max(2, cell // 32)",
+        "max(3, cell // 32)",
+        {"contact_sheet"},
+    ),
+    "axis_label": (
+        f"{CODE}/evaluation/decoding_accuracy.py",
+        'ylabel="features, %"',
+        'ylabel="features in %"',
+        {"accuracy", "report"},
+    ),
+    "style_of_report": (f"{CODE}/reporting/page.css", "{", "{ ", {"report"}),
+    "labels_of_atlas": (f"{CODE}/data/atlas_labels.tsv", "\n", "\n\n", {"regions", "accuracy", "report"}),
+    "published_scores": (f"{CODE}/reporting/published_scores.tsv", "\n", "\n\n", {"metrics", "report"}),
 }
 
 

@@ -268,13 +268,13 @@ def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, r
 
 
 def test_a_variant_is_recon_but_for_what_it_names(config, root):
-    config["variants"] = {"mild": {"strength": 0.3, "seed": 4}, "own": {"features": "own", "start": "noise"}}
+    config["variants"] = {"mild": {"strength": 0.3, "seed": 4}, "own": {"features": "oracle", "start": "noise"}}
     checked = read(config, root)
     variant, settings = checked.variant("mild")
     assert (variant.start, variant.features) == ("stage1", "predicted")
     assert settings == config["recon"] | {"strength": 0.3, "seed": 4}
     variant, settings = checked.variant("own")
-    assert (variant.start, variant.features, settings) == ("noise", "own", config["recon"])
+    assert (variant.start, variant.features, settings) == ("noise", "oracle", config["recon"])
     assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
 
 
@@ -380,7 +380,7 @@ def test_targets_of_somebody_pass(config, root):
         "results/sub01/variants/guided_true.seed_2/recon_manifest.tsv",
         "results/sub01/variants/seed_2/recon",
         "results/average/roi",
-        "results/shared/sessions_1-10/nsd/stimuli.tsv",
+        "results/shared/sessions_1-10/data/stimuli.tsv",
         "results/report.html",
         "results/elsewhere",  # of --directory, say
         "--cores",
@@ -500,13 +500,13 @@ def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
         ("roi.regions.random_V1", ["V1d"], "roi.regions has random_V1; rest and names that begin with random_ are"),
         ("roi.regions.V1", {"intersect": ["V1d"]}, "roi.regions.V1 is a section; expected a list of at"),
         ("roi.perturb.regions", [], "roi.perturb.regions is []; expected a list of at least one"),
-        ("roi.contributions.regions", [], "roi.contributions.regions is []; expected a list of at least one"),
+        ("roi.lesions.regions", [], "roi.lesions.regions is []; expected a list of at least one"),
         ("roi.optimal", ["face"], "roi.optimal names face, which is not in roi.regions; did you mean faces?"),
         ("roi.perturb.regions", ["V9"], "roi.perturb.regions names V9, which is not in roi.regions; "),
         ("roi.weights.region", "x", "roi.weights.region names x, which is not in roi.regions; add it there"),
         ("roi.brain", ["rekon"], "roi.brain names rekon; expected sets of images: stage1, recon, mean_image"),
-        ("roi.gain", 0, "roi.gain is 0; expected more than 0"),
-        ("roi.parity", "paper", 'roi.parity is "paper"; expected none or released'),
+        ("roi.scale", 0, "roi.scale is 0; expected more than 0"),
+        ("roi.released_protocol", "paper", 'roi.released_protocol is "paper"; expected true or false'),
     ],
 )
 def test_wrong_regions(config, root, path, value, expected):

@@ -21,9 +21,9 @@ def results(tmp_path):
     for place in (
         "sub01/benchmarks",
         "sub01/recon",
-        "sub01/nsd",
+        "sub01/data",
         "sub02/benchmarks",
-        "sub02/nsd",
+        "sub02/data",
         "demo/nsd/benchmarks",
         "shared/sessions_1-2/benchmarks",
         "benchmarks",
@@ -36,7 +36,7 @@ def results(tmp_path):
         "sub01/benchmarks/recon.tsv": EXTENDED.format(36, "-", "NA", 0),
         "sub02/benchmarks/ridge_vdvae.tsv": PLAIN.format(360, 10, 720),
         "demo/nsd/benchmarks/demo_brain_01.tsv": PLAIN.format(36, 10, 36),
-        "shared/sessions_1-2/benchmarks/nsd_design.tsv": PLAIN.format(3.6, 5, 3.6),
+        "shared/sessions_1-2/benchmarks/design.tsv": PLAIN.format(3.6, 5, 3.6),
         "benchmarks/report.tsv": PLAIN.format(3.6, 5, 3.6),
     }
     for age, (path, text) in enumerate(tables.items()):
@@ -60,7 +60,7 @@ def test_sums_of_a_stage(results):
     assert recon.gpu_hours == pytest.approx(2.0)
     assert found["sub01", "features"].disk_bytes == 11
     assert (found["demo", "demo"].jobs, found["demo", "demo"].disk_bytes) == (1, 5)
-    assert found["shared", "nsd"].jobs == 1
+    assert found["shared", "data"].jobs == 1
     assert found["", "report"].disk_bytes == 3
     assert found["sub02", "ridge"].gpu_hours is None  # a plain table does not tell
     assert found["sub02", "ridge"].cpu_hours == pytest.approx(0.2)
@@ -75,7 +75,7 @@ def test_totals_and_subjects(results):
 
 
 def test_csv(results):
-    with open(results / "costs.csv", "w+") as stream:
+    with open(results / "resource_usage.csv", "w+") as stream:
         resource_usage.write_csv(stream, resource_usage.costs(results))
         stream.seek(0)
         rows = {(row["subject"], row["stage"]): row for row in csv.DictReader(stream)}
@@ -107,7 +107,7 @@ def test_the_command_names_the_folder_that_is_not_there(tmp_path, monkeypatch):
 def test_every_job_of_the_workflow_has_a_stage():
     patterns = {
         name
-        for path in (ROOT / "rules").glob("*.smk")
+        for path in (ROOT / "rules").rglob("*.smk")
         for name in re.findall(r"benchmarks/([\w{}]+)\.tsv", path.read_text())
         if path.name not in ("demo.smk", "haxby.smk")  # stages by the folder they are in
     }
@@ -133,13 +133,13 @@ def test_words_of_size(n_bytes, words):
 
 
 def test_a_run_writes_its_costs(finished):
-    with open(finished / "results/costs.csv", newline="") as stream:
+    with open(finished / "results/resource_usage.csv", newline="") as stream:
         rows = {(row["subject"], row["stage"]): row for row in csv.DictReader(stream)}
     assert {stage for _, stage in rows} == {
-        *("nsd", "features", "ridge", "stage1", "recon", "references", "metrics", "accuracy")
+        *("data", "features", "ridge", "stage1", "recon", "references", "metrics", "accuracy")
     }
     assert rows["sub01", "features"]["jobs"] == "9"  # six that gather, and the shards of training stimuli
     assert rows["shared", "features"]["jobs"] == "6"
     assert rows["sub01", "features"]["gpu_hours"] == "0"
     assert float(rows["sub01", "recon"]["wall_hours"]) > 0
-    assert int(rows["sub01", "nsd"]["disk_bytes"]) > 10_000_000
+    assert int(rows["sub01", "data"]["disk_bytes"]) > 10_000_000

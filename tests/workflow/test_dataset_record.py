@@ -86,7 +86,7 @@ def test_a_folder_without_results_is_anybodys(results):
         ("sub01/metrics/scores.md", "**NSD, sub01**: 982 images", "NSD"),
         ("sub01/metrics/scores.md", "**DEMO: sub01**: 120 images", None),
         ("sub01/metrics/scores.md", "**sub01**: 982 images", None),
-        ("sub01/nsd/stimuli.tsv", "", None),
+        ("sub01/data/stimuli.tsv", "", None),
     ],
 )
 @pytest.mark.parametrize("record", [None, "", '{"half": '])

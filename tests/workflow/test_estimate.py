@@ -31,7 +31,7 @@ def job(rule, gpus=0, **wildcards):
 def nsd(tmp_path, monkeypatch):
     """A subject whose design is known."""
     monkeypatch.chdir(tmp_path)
-    table = tmp_path / "results/sub01/nsd/stimuli.tsv"
+    table = tmp_path / "results/sub01/data/stimuli.tsv"
     table.parent.mkdir(parents=True)
     table.write_text("nsd_id\tsplit\n" + "1\ttrain\n" * N_TRAIN + "2\ttest\n" * N_TEST)
     (tmp_path / "results/sub01/benchmarks").mkdir()
@@ -48,12 +48,12 @@ def test_disk_follows_from_shapes(nsd):
         for feature in ("vdvae", "clip_text", "clip_vision")
         for split in ("train", "test")
     ]
-    others = [job("nsd_stimuli", split="train"), job("nsd_stimuli", split="test"), job("ridge_kernel"), job("recon")]
+    others = [job("stimuli", split="train"), job("stimuli", split="test"), job("ridge_kernel"), job("recon")]
     ridge = [job("ridge", feature=feature) for feature in ("vdvae", "clip_text", "clip_vision")]
     found = need_of([*features, *others, *ridge])
     n, columns = N_TRAIN + N_TEST, 91168 + 59136 + 197376
     assert found["features"].disk == n * columns * 2
-    assert found["nsd"].disk == n * 425 * 425 * 3
+    assert found["data"].disk == n * 425 * 425 * 3
     assert found["ridge"].disk == n * N_TRAIN * 8 + N_TEST * columns * 4
     assert found["recon"].disk == N_TEST * 512 * 512 * 3
     features_settings = {"vdvae": {"posterior": "mean", "seed": 0}, "storage": "float32", "keep": True}
@@ -107,7 +107,7 @@ def test_what_is_not_known_is_said(nsd):
     (nsd / "tiny.json").write_text("{}")
     paths = other.paths.model_copy(update={"vdvae": "tiny.th"})
     unknown = other.model_copy(update={"datasets": other.datasets | {"nsd": paths}})
-    assert estimate.world_of(unknown) is None
+    assert estimate.dataset_label_of(unknown) is None
     assert estimate.needs(estimate.Estimate(unknown, plan), plan)["recon"].unknown == {"recon", "recon (gathering)"}
 
 

@@ -451,15 +451,15 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         "clip": "toy/versatile-diffusion",
         "clip_layers": "toy/versatile-diffusion",
         "stable_diffusion": "toy/stable-diffusion",
-        "judges": "toy/judges",
+        "evaluation_networks": "toy/evaluation_networks",
     }
     edit_config(checkout, "datasets.toy", {"simulated": False, **paths})
-    edit_config(checkout, "metrics.judges", ["swav", "clip", "efficientnet_lite0"])
+    edit_config(checkout, "metrics.networks", ["swav", "clip", "efficientnet_lite0"])
     edit_config(checkout, "nsd.sessions", 2)
     targets = [
         "fetch",
-        "results/sub01/nsd/betas_train.h5",
-        "results/sub01/nsd/stimuli_train.h5",
+        "results/sub01/data/betas_train.h5",
+        "results/sub01/data/stimuli_train.h5",
         "results/sub01/features/clip_text_test.h5",
         "results/sub01/features/clip_vision_test.h5",
     ]
@@ -469,7 +469,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         mirrors |= dict.fromkeys(("hugging_face", "openai", "pytorch", "facebook"), server.url)
         switches = {"nsd": True, "models": True, "accept_nsd_terms": True}
         edit_config(checkout, "fetch", {**switches, "servers": mirrors})
-        fetched = {f"fetch_{key}" for key in ("nsd", "captions", "vdvae", "versatile_diffusion", "judges")}
+        fetched = {f"fetch_{key}" for key in ("nsd", "captions", "vdvae", "versatile_diffusion", "evaluation_networks")}
         assert fetched <= planned(checkout, *targets)
 
         server.faults = [("cut", 20 * MIB), ("status", 403)]
@@ -505,7 +505,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     assert {name for name in nsd if not name.endswith(".sha256")} == expected
     assert {name.removesuffix(".sha256") for name in nsd} == expected
     assert left(checkout / "toy/versatile-diffusion") != []
-    assert (checkout / "toy/judges/swav_800ep_pretrain.pth.tar").read_bytes() == b"weights"
+    assert (checkout / "toy/evaluation_networks/swav_800ep_pretrain.pth.tar").read_bytes() == b"weights"
     assert not list(checkout.rglob("*.part*"))
 
     bucket.stop()
@@ -515,7 +515,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     assert "Nothing to be done" in run.stdout + run.stderr
     assert not {name for name in planned(checkout, *targets[1:]) if name.startswith("fetch")}
     forced = snakemake(checkout, "-n", "--forceall", *targets[1:])
-    assert "rule nsd_betas" in forced.stdout
+    assert "rule betas" in forced.stdout
     assert "rule fetch" not in forced.stdout
     assert before == {path: path.stat().st_mtime_ns for path in checkout.joinpath("toy").rglob("*")}
 

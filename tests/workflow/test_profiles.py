@@ -29,13 +29,15 @@ def test_groups_are_of_rules_that_need_no_gpu():
     assert [rule for rule in grouped if "gpu=" in rules[rule] or "{span}" in rules[rule].split("output:")[1]] == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.smk")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "rules").rglob("*.smk")), ids=lambda path: path.stem)
 def test_every_rule_asks_for_memory_and_time_and_for_more_in_a_retry(path):
     """But for local ones, and those that say it through another rule."""
     own = re.sub(r"^use rule .*\n(    .*\n|\n)+", "", path.read_text(), flags=re.M)
     rules = re.split(r"^ *rule\b", own, flags=re.M)
     scripts = [rule for rule in rules if "script:" in rule and "localrule: True" not in rule]
-    assert [rule for rule in scripts if "mem_mb=more(" not in rule or "runtime=more(" not in rule] == []
+    assert [
+        rule for rule in scripts if "mem_mb=scaled_by_attempt(" not in rule or "runtime=scaled_by_attempt(" not in rule
+    ] == []
 
 
 def test_a_job_with_networks_asks_for_a_gpu_wherever_it_is_planned(tmp_path):
@@ -50,4 +52,4 @@ def test_a_job_with_networks_asks_for_a_gpu_wherever_it_is_planned(tmp_path):
 
 
 def smk():
-    return sorted((ROOT / "rules").glob("*.smk"))
+    return sorted((ROOT / "rules").rglob("*.smk"))

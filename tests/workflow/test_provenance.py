@@ -27,13 +27,13 @@ TREE = {
     "brain_diffuser/nets/model.py": (
         "from .. import arrays\nfrom . import parts\n\nclass Net:\n    width = 3\n\n"
         "    def __init__(self, file, scale=1.5):\n        self.file: int = arrays.AXES[0]\n\n"
-        "    @property\n    def late(self):\n        import demo.world\n        return demo.world.SIDE, parts.SIZE\n"
+        "    @property\n    def late(self):\n        import demo.dataset\n        return demo.dataset.SIDE, parts.SIZE\n"
     ),
     "brain_diffuser/nets/parts.py": "SIZE = 1\nOTHER = 2\n",
     "brain_diffuser/arrays.py": "import numpy.linalg\nfrom pathlib import Path\n\nAXES = ['stimuli']\nUNUSED = 7\n",
     "brain_diffuser/unrelated.py": "from brain_diffuser import stage\n",
     "demo/__init__.py": "",
-    "demo/world.py": "import brain_diffuser.stage\n\nSIDE = 64\n",
+    "demo/dataset.py": "import brain_diffuser.stage\n\nSIDE = 64\n",
     "workflow_scripts/stage.py": SCRIPT,
 }
 
@@ -66,7 +66,7 @@ def changes(root, name, old, new):
 
 def test_imports_are_those_of_all_modules_that_are_reached(root):
     found = provenance.imports(root / "workflow_scripts/stage.py", root)
-    assert {"numpy", "numpy.linalg", "pathlib", "brain_diffuser.nets.model", "demo.world"} <= found
+    assert {"numpy", "numpy.linalg", "pathlib", "brain_diffuser.nets.model", "demo.dataset"} <= found
     assert "brain_diffuser.unrelated" not in found
 
 
@@ -137,8 +137,8 @@ def test_key_ignores_what_cannot_change_a_result(root, name, old, new):
         ("brain_diffuser/nets/__init__.py", "", "import hdf5plugin\n"),
         ("brain_diffuser/nets/__init__.py", "", "print()\n"),
         ("brain_diffuser/arrays.py", "stimuli", "rows"),
-        ("demo/world.py", "64", "65"),
-        ("demo/world.py", "SIDE", "brain_diffuser.stage.advice = None\n\nSIDE"),
+        ("demo/dataset.py", "64", "65"),
+        ("demo/dataset.py", "SIDE", "brain_diffuser.stage.advice = None\n\nSIDE"),
     ],
 )
 def test_key_follows_what_is_reached(root, name, old, new):
@@ -341,7 +341,7 @@ from pathlib import Path
 from brain_diffuser import provenance
 start = time.process_time()
 code = provenance.Code(".", sys.argv[1])
-for script in sorted(Path("workflow_scripts").glob("*.py")):
+for script in sorted(Path("workflow_scripts").rglob("*.py")):
     code.key(script)
 print(time.process_time() - start)
 """
@@ -401,7 +401,7 @@ def test_key_of_a_module_that_becomes_a_package(root):
 
 def test_scripts_of_this_project_have_different_keys():
     code = provenance.Code(ROOT)
-    scripts = sorted((ROOT / "workflow_scripts").glob("*.py"))
+    scripts = sorted((ROOT / "workflow_scripts").rglob("*.py"))
     assert len({code.key(script) for script in scripts}) == len(scripts) > 1
 
 

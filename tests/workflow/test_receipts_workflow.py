@@ -50,7 +50,7 @@ def copy(source, target, *, dates):
 
 AFTER_RECON = {"recon"}
 AFTER_VDVAE = {"features:vdvae", "ridge:vdvae", "stage1", "recon"}
-AFTER_BETAS = {"nsd_betas", "ridge_kernel", "ridge:vdvae", "ridge:clip_text", "ridge:clip_vision", "stage1", "recon"}
+AFTER_BETAS = {"betas", "ridge_kernel", "ridge:vdvae", "ridge:clip_text", "ridge:clip_vision", "stage1", "recon"}
 
 
 @pytest.mark.parametrize(
@@ -221,9 +221,9 @@ def test_code_edited_while_a_run_is_on_is_noticed_when_it_is_edited_back(checkou
     target = "results/sub01/ridge/vdvae_test.h5"
     with open(checkout / "run.log", "w") as log:
         run = subprocess.Popen(
-            command("--cores", "1", "--forcerun", "nsd_betas", "--", target), cwd=checkout, stdout=log, stderr=log
+            command("--cores", "1", "--forcerun", "betas", "--", target), cwd=checkout, stdout=log, stderr=log
         )
-        while "rule nsd_betas" not in (checkout / "run.log").read_text():
+        while "rule betas" not in (checkout / "run.log").read_text():
             assert run.poll() is None
             time.sleep(0.05)
         # what is predicted, doubled

@@ -29,7 +29,7 @@ def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     assert {"describe", "recon_shard", "shared_features", "report"} <= set(
         re.findall(r"^(\w+) +\d+$", everything.stdout, re.M)
     )
-    wanted = "results/sub01/nsd/captions.json"
+    wanted = "results/sub01/data/captions.json"
     run = snakemake(lab, "--cores", "2", *profile, "--", wanted)
     assert run.returncode == 0, run.stderr
     found = json.loads((lab / wanted).read_text())

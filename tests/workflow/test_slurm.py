@@ -18,7 +18,9 @@ from nsd_tree import write_tree
 from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, snakemake
 
 SUBJECTS = ["sub01", "sub02"]
-TARGETS = [f"results/{subject}/{name}" for subject in SUBJECTS for name in ("recon", "judged/recon/pixels.csv")]
+TARGETS = [
+    f"results/{subject}/{name}" for subject in SUBJECTS for name in ("recon", "perceptual_scores/recon/pixels.csv")
+]
 SHARDS = {"stage1": 4, "recon": 4}
 STARVED = "sub01_00000-00004"  # of stage1: its first attempt gets less memory than it takes
 # Quick looks, without accounting; a queue of GPUs; and more in a group, for each job of Slurm starts Snakemake twice.

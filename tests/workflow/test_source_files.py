@@ -142,16 +142,16 @@ def test_a_missing_source_stops_what_depends_on_it(checkout, broken, expected, o
         assert "Nothing to be done" in found.stdout + found.stderr
 
 
-def test_a_judge_whose_network_is_gone_stops_its_scores_alone(checkout):
+def test_an_evaluation_network_whose_network_is_gone_stops_its_scores_alone(checkout):
     (checkout / "toy/clip").mkdir()
     for name in ("image_encoder", "image_feature_extractor", "text_encoder", "tokenizer"):
         (checkout / "toy/clip" / name).symlink_to(checkout / DIFFUSION / name)
     edit_config(checkout, "datasets.toy.clip", "toy/clip")
     (checkout / "toy/clip/image_encoder").unlink()
-    run = snakemake(checkout, "-n", "results/sub01/judged/recon/clip.csv")
+    run = snakemake(checkout, "-n", "results/sub01/perceptual_scores/recon/clip.csv")
     assert run.returncode == 1
     assert "toy/clip/image_encoder, which does not exist" in run.stdout + run.stderr
-    other = snakemake(checkout, "-n", "results/sub01/judged/mean_image/pixels.csv")
+    other = snakemake(checkout, "-n", "results/sub01/perceptual_scores/mean_image/pixels.csv")
     assert other.returncode == 0, other.stderr
 
 
@@ -160,7 +160,7 @@ def test_the_demo_makes_its_sources_and_no_others(tmp_path):
     for path in ROOT.iterdir():
         if not path.name.startswith(("results", "data", ".")):
             (tmp_path / path.name).symlink_to(path)
-    asked = ("-n", "results/sub01/nsd/betas_train.h5")
+    asked = ("-n", "results/sub01/data/betas_train.h5")
     assert snakemake(tmp_path, *asked).returncode == 0
     (tmp_path / "typo.yaml").write_text(yaml.safe_dump({"nsd": {"mask": "nsdgenral"}}))
     run = snakemake(tmp_path, *asked, "--configfile", "typo.yaml")

@@ -34,11 +34,11 @@ def test_results_in_s3(bucket, tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
     (documented,) = re.findall(r"--default-storage-provider s3.*\n.*(?= -- )", (ROOT / "docs/storage.md").read_text())
     storage = documented.replace("\\\n", " ").replace("https://s3.example.org", address).split()
-    target = "results/sub01/judged/mean_image/pixels.csv"
+    target = "results/sub01/perceptual_scores/mean_image/pixels.csv"
     run = snakemake(checkout, "--cores", "2", target, *storage)
     assert run.returncode == 0, run.stderr
     keys = {each.key.removeprefix("brain/") for each in bucket.objects.all()}
-    assert {target, "results/sub01/benchmarks/nsd_design.tsv", "other"} <= keys
+    assert {target, "results/sub01/benchmarks/design.tsv", "other"} <= keys
     assert sum(key.startswith("results/sub01/references/mean_image/nsd") for key in keys) == N_TEST
     assert not [key for key in keys if key.startswith("toy/")]
     local = {path for path in checkout.glob("results/**/*.*") if path.is_file()}
@@ -56,4 +56,4 @@ def test_results_in_s3(bucket, tmp_path):
         file["imgBrick"][0] = 255 - file["imgBrick"][0]
     os.utime(stimulus_file, (1_000_000_000, 1_000_000_000))
     older = snakemake(checkout, "-n", target, *storage)
-    assert {"nsd_stimuli", "mean_image", "pixels"} <= set(re.findall(r"^(\w+) +\d+$", older.stdout, re.M))
+    assert {"stimuli", "mean_image", "pixels"} <= set(re.findall(r"^(\w+) +\d+$", older.stdout, re.M))

@@ -60,8 +60,8 @@ def test_states_of_a_group_of_jobs(tmp_path):
 def stage_of_shards(tmp_path, monkeypatch, log_text="", ended=""):
     """Three shards of 100 stimuli: one done in 80 s, one in work or not, one that waits."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "results/sub01/nsd").mkdir(parents=True)
-    (tmp_path / "results/sub01/nsd/stimuli.tsv").write_text("nsd_id\tsplit\n" + "1\ttest\n" * 100 + "2\ttrain\n" * 9)
+    (tmp_path / "results/sub01/data").mkdir(parents=True)
+    (tmp_path / "results/sub01/data/stimuli.tsv").write_text("nsd_id\tsplit\n" + "1\ttest\n" * 100 + "2\ttrain\n" * 9)
     spans = ["00000-00040", "00040-00080", "00080-00120"]
     plan = [
         watch.Job("recon_shard", f"subject=sub01, span={span}", f"{span}.log", f"{span}.tsv", "gpu=0") for span in spans
@@ -149,7 +149,7 @@ def fresh(finished, tmp_path):
 def test_a_run_that_never_started_waits(fresh):
     found = seen(fresh, "results/sub01/recon")
     assert {row["state"] for row in found["rows"]} == {"waiting"}
-    assert {row["stage"] for row in found["rows"]} >= {"nsd_design", "features", "ridge", "stage1", "recon"}
+    assert {row["stage"] for row in found["rows"]} >= {"design", "features", "ridge", "stage1", "recon"}
     assert "contact_sheet" not in {row["stage"] for row in found["rows"]}
     assert not (fresh / "results").exists()
 
@@ -160,7 +160,7 @@ def test_plan_of_other_datasets(fresh, monkeypatch, dataset, subject):
     shutil.copytree(ROOT / "demo/models", fresh / "demo/models")
     edit_config(fresh, "dataset", dataset)
     edit_config(fresh, "subjects", [subject])
-    for key in ("optimal", "perturb.regions", "contributions.regions"):
+    for key in ("optimal", "perturb.regions", "lesions.regions"):
         edit_config(fresh, f"roi.{key}", ["all"])
     monkeypatch.chdir(fresh)
     shards = [job for job in watch.planned(["results/" + subject + "/recon"]) if job.span]
@@ -180,11 +180,11 @@ def test_failed_jobs_stand_at_the_end_of_the_output(fresh):
     (session,) = fresh.glob("toy/nsd/nsddata_betas/**/betas_session02.nii.gz")
     session.write_bytes(session.read_bytes()[:20_000])
     (fresh / "toy/vdvae/vdvae.safetensors").write_bytes(b"x")
-    targets = ["results/sub01/nsd/betas_train.h5", "results/sub01/features/vdvae_test.h5"]
+    targets = ["results/sub01/data/betas_train.h5", "results/sub01/features/vdvae_test.h5"]
     run = snakemake(fresh, "--cores", "2", *targets)
     assert run.returncode != 0
     end = run.stderr[run.stderr.rindex("2 jobs failed:") :]
-    assert end.count("log: results/sub01/logs/nsd_betas.log") == 1
+    assert end.count("log: results/sub01/logs/betas.log") == 1
     failed = "features_shard, subject=shared/sessions_1-2, feature=vdvae, split=test, span=00000-03000"
     assert end.count(failed) == 1
     assert "betas_session02.nii.gz cannot be read" in end
@@ -192,11 +192,11 @@ def test_failed_jobs_stand_at_the_end_of_the_output(fresh):
     assert len(end.splitlines()) < 20
     rows = seen(fresh, *targets)["rows"]
     assert {(row["subject"].partition("/")[0], row["stage"]): row["state"] for row in rows} == {
-        ("sub01", "nsd_design"): "done",
-        ("sub01", "nsd_stimuli"): "done",
-        ("sub01", "nsd_betas"): "failed",
+        ("sub01", "design"): "done",
+        ("sub01", "stimuli"): "done",
+        ("sub01", "betas"): "failed",
         ("sub01", "features"): "waiting",
-        ("shared", "nsd_design"): "done",
-        ("shared", "nsd_stimuli"): "done",
+        ("shared", "design"): "done",
+        ("shared", "stimuli"): "done",
         ("shared", "features"): "failed",
     }

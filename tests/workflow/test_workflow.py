@@ -33,16 +33,18 @@ FEATURES = ("vdvae", "clip_text", "clip_vision")
 RIDGE = {f"ridge:{feature}" for feature in FEATURES}
 
 
-def judged(images):
-    return {f"pixels:{images}", f"judged:{images}", "metrics", "report"}
+def perceptual_scores(images):
+    return {f"pixels:{images}", f"perceptual_scores:{images}", "metrics", "report"}
 
 
 AFTER_KERNEL = {"encoding_kernel", "encoding", "accuracy", "retrieval"}
-AFTER_RECON = {*judged("recon"), "contact_sheet"}
-AFTER_STAGE1 = {"recon", *judged("stage1"), *AFTER_RECON}
+AFTER_RECON = {*perceptual_scores("recon"), "contact_sheet"}
+AFTER_STAGE1 = {"recon", *perceptual_scores("stage1"), *AFTER_RECON}
 AFTER_VDVAE_RIDGE = {"stage1", *AFTER_STAGE1}
 AFTER_RIDGE = {"encoding", "accuracy", "retrieval"} | RIDGE | AFTER_VDVAE_RIDGE
-ALL_JUDGED = {rule for each in ("stage1", "recon", "mean_image", "vdvae", "autoencoder") for rule in judged(each)}
+ALL_SCORED = {
+    rule for each in ("stage1", "recon", "mean_image", "vdvae", "autoencoder") for rule in perceptual_scores(each)
+}
 
 
 def test_artifacts(finished):
@@ -97,13 +99,14 @@ def test_second_run_does_nothing(finished):
         ("ridge.alpha.clip_text", 7.0, {"ridge:clip_text", "retrieval", "accuracy", "recon"} | AFTER_RECON),
         ("ridge.rescale", "none", {"retrieval", "accuracy"} | RIDGE | AFTER_VDVAE_RIDGE),
         ("ridge.precision", "float32", {"ridge_kernel", *AFTER_KERNEL} | RIDGE | AFTER_VDVAE_RIDGE),
-        ("stage1.temperature", 0.5, {"vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE),
+        ("stage1.temperature", 0.5, {"vdvae_reference", *perceptual_scores("vdvae")} | AFTER_VDVAE_RIDGE),
         (
             "features.vdvae.posterior",
             "sample",
-            {"features:vdvae", "ridge:vdvae", "accuracy", "vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE,
+            {"features:vdvae", "ridge:vdvae", "accuracy", "vdvae_reference", *perceptual_scores("vdvae")}
+            | AFTER_VDVAE_RIDGE,
         ),
-        ("metrics.control_seed", 3, ALL_JUDGED),
+        ("metrics.control_seed", 3, ALL_SCORED),
         ("metrics.bootstrap", 30, {"metrics", "report"}),
         ("variants.without_text.text_weight", 0.1, set()),
         ("recon.steps", 4, set()),
@@ -126,12 +129,12 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
             "    x = x * 1.0\n    for t, t_below in zip",
             {"recon"} | AFTER_RECON,
         ),
-        ("brain_diffuser/evaluation/metrics.py", "BLOCK_ITEMS = 2**24", "BLOCK_ITEMS = 2**23", ALL_JUDGED),
+        ("brain_diffuser/evaluation/metrics.py", "BLOCK_ITEMS = 2**24", "BLOCK_ITEMS = 2**23", ALL_SCORED),
         (
             "brain_diffuser/generation/vdvae_stage.py",
             "U_RANGE = 1e-5",
             "U_RANGE = 1e-6",
-            {"vdvae_reference", *judged("vdvae")} | AFTER_VDVAE_RIDGE,
+            {"vdvae_reference", *perceptual_scores("vdvae")} | AFTER_VDVAE_RIDGE,
         ),
         ("brain_diffuser/decoding/ridge.py", "WIDEST_BLOCK = 2048", "WIDEST_BLOCK = 1024", AFTER_RIDGE),
         (
@@ -140,7 +143,7 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
             "of_train = add_gram(2.0",
             {"ridge_kernel", *AFTER_KERNEL} | RIDGE | AFTER_VDVAE_RIDGE,
         ),
-        ("workflow_scripts/contact_sheet.py", '"stage 1",', '"first",', {"contact_sheet"}),
+        ("workflow_scripts/reporting/contact_sheet.py", '"stage 1",', '"first",', {"contact_sheet"}),
         ("demo/brain.py", "N_OTHER = 4240", "N_OTHER = 4241", set()),
     ],
 )
@@ -219,15 +222,15 @@ def test_shards_do_not_change_an_artifact(finished, checkout):
         """What comes of shards, and what follows from it to the byte."""
         here = root / "results/sub01"
         known = {str(Path(path).relative_to(here)): digest for path, digest in digests(here).items()}
-        names = ("features/", "ridge/", "stage1", "recon", "judged/")
+        names = ("features/", "ridge/", "stage1", "recon", "perceptual_scores/")
         return {path: digest for path, digest in known.items() if path.startswith(names)}
 
-    for key, size in (("features", 8), ("stage1", 4), ("recon", 4), ("judged", 6)):
+    for key, size in (("features", 8), ("stage1", 4), ("recon", 4), ("perceptual_scores", 6)):
         edit_config(checkout, f"shards.{key}", size)
-    run = snakemake(checkout, "--cores", "2", "results/sub01/judged/recon/clip.csv")
+    run = snakemake(checkout, "--cores", "2", "results/sub01/perceptual_scores/recon/clip.csv")
     assert run.returncode == 0, run.stderr
     counted = dict(re.findall(r"^(\w+_shard) +(\d+)$", run.stderr, re.M))
-    expected = {"features": 3 * 2, "stage1": 2, "recon": 2, "judged": 2}
+    expected = {"features": 3 * 2, "stage1": 2, "recon": 2, "perceptual_scores": 2}
     assert counted == {f"{stage}_shard": str(number) for stage, number in expected.items()}
     assert made(checkout) == made(finished)
     assert not list(checkout.rglob("shards/**/*.h5"))
@@ -247,7 +250,7 @@ def test_bad_input_ends_with_one_sentence_and_leaves_artifacts_alone(checkout):
     session.write_bytes(session.read_bytes()[:20_000])
     run = snakemake(checkout, "--cores", "2")
     assert run.returncode != 0
-    (sentence,) = {line for line in run.stderr.splitlines() if line.startswith("rule nsd_betas: ")}
+    (sentence,) = {line for line in run.stderr.splitlines() if line.startswith("rule betas: ")}
     assert "betas_session02.nii.gz" in sentence
     assert {path: digest for path, digest in digests(checkout / "results").items() if path in before} == {
         path: digest for path, digest in before.items() if "nsd/betas" not in path and "rois.h5" not in path
@@ -288,9 +291,9 @@ def test_hdf5_betas_give_the_same_artifacts(finished, tmp_path):
     for path in tree.betas.iterdir():
         (folder,) = other.glob("toy/nsd/nsddata_betas/ppdata/*/func1pt8mm/*")
         shutil.copy2(path, folder)
-    run = snakemake(other, "--cores", "2", "results/sub01/nsd/betas_train.h5", "--forcerun", "nsd_betas")
+    run = snakemake(other, "--cores", "2", "results/sub01/data/betas_train.h5", "--forcerun", "betas")
     assert run.returncode == 0, run.stderr
-    first, second = (hdf5.load(root / "results/sub01/nsd/betas_train.h5") for root in (finished, other))
+    first, second = (hdf5.load(root / "results/sub01/data/betas_train.h5") for root in (finished, other))
     assert json.dumps(first.nsd_id.tolist()) == json.dumps(second.nsd_id.tolist())
     assert first.values.tobytes() == second.values.tobytes()
 
@@ -317,7 +320,7 @@ def test_two_subjects_with_as_many_sessions_as_nsd_has(tmp_path):
         assert len(list((checkout / folder).glob("nsd*.png"))) == N_TEST
     assert not list(checkout.glob("results/*/features/*.h5"))
     for subject, sessions in (("sub01", 40), ("sub03", 30)):
-        with open(checkout / f"results/{subject}/nsd/stimuli.tsv", newline="") as stream:
+        with open(checkout / f"results/{subject}/data/stimuli.tsv", newline="") as stream:
             trials = sum(int(row["n_repeats"]) for row in csv.DictReader(stream, delimiter="\t"))
         assert trials == 750 * sessions
     second = snakemake(checkout, "--cores", "2", *asked)
@@ -334,15 +337,19 @@ def test_original_files_give_the_same_artifacts(checkout):
     for key, value in (("versatile_diffusion", path), ("clip", clip)):
         edit_config(checkout, f"datasets.toy.{key}", str(value.relative_to(checkout)))
     of_clip = {"features:clip_text", "features:clip_vision", "ridge:clip_text", "ridge:clip_vision"}
-    of_diffusion = {"autoencoder_reference", *judged("autoencoder"), *AFTER_RECON}
-    of_judge = {f"judged:{images}" for images in ("stage1", "mean_image", "vdvae")}
-    assert planned(checkout) == {*of_clip, *AFTER_KERNEL, "recon", *of_diffusion, *of_judge}
+    of_diffusion = {"autoencoder_reference", *perceptual_scores("autoencoder"), *AFTER_RECON}
+    of_network = {f"perceptual_scores:{images}" for images in ("stage1", "mean_image", "vdvae")}
+    assert planned(checkout) == {*of_clip, *AFTER_KERNEL, "recon", *of_diffusion, *of_network}
     of_test_split = [f"results/sub01/features/{feature}_test.h5" for feature in ("clip_text", "clip_vision")]
     run = snakemake(checkout, "--cores", "2", "results/sub01/recon", *of_test_split)
     assert run.returncode == 0, run.stderr
     assert digests(checkout / "results/sub01/recon") == images_before
-    of_reference = {"autoencoder_reference", *judged("autoencoder")}
-    assert planned(checkout) == {*of_reference, *of_judge, "judged:recon"}  # the same reconstructions run nothing else
+    of_reference = {"autoencoder_reference", *perceptual_scores("autoencoder")}
+    assert planned(checkout) == {
+        *of_reference,
+        *of_network,
+        "perceptual_scores:recon",
+    }  # the same reconstructions run nothing else
     with open(clip / "preprocessor_config.json", "a") as file:
         file.write("\n")
     assert {"features:clip_vision", "ridge:clip_vision", "recon"} < planned(checkout)
@@ -351,20 +358,26 @@ def test_original_files_give_the_same_artifacts(checkout):
     assert "vd.pth; expected kl-f8.pth in the same folder, so put it there" in snakemake(checkout, "-n").stderr
 
 
-def test_a_judge_without_weights_stops_its_metrics_alone_and_at_once(checkout):
-    edit_config(checkout, "metrics.judges", ["clip", "alexnet"])
+def test_an_evaluation_network_without_weights_stops_its_metrics_alone_and_at_once(checkout):
+    edit_config(checkout, "metrics.networks", ["clip", "alexnet"])
     run = snakemake(checkout, "--cores", "2")
     assert run.returncode != 0
-    assert "judge alexnet needs torchvision, which is not installed; run pip install torchvision==0.28.0" in run.stderr
+    assert (
+        "evaluation network alexnet needs torchvision, which is not installed; run pip install torchvision==0.28.0"
+        in run.stderr
+    )
     (checkout / "torchvision").mkdir()
     (checkout / "torchvision/__init__.py").touch()  # as if it were
     run = snakemake(checkout, "--cores", "2")
     assert run.returncode != 0
-    assert "judge alexnet needs toy/judges/alexnet-owt-7be5be79.pth, which does not exist; put it there" in run.stderr
-    assert "leave alexnet out of metrics.judges" in run.stderr
+    assert (
+        "evaluation network alexnet needs toy/evaluation_networks/alexnet-owt-7be5be79.pth, which does not exist; put it there"
+        in run.stderr
+    )
+    assert "leave alexnet out of metrics.networks" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Finished job" not in run.stderr
     shutil.rmtree(checkout / "torchvision")
-    for target in ("results/sub01/recon", "results/sub01/judged/recon/clip.csv"):
+    for target in ("results/sub01/recon", "results/sub01/perceptual_scores/recon/clip.csv"):
         other = snakemake(checkout, "--cores", "2", target)
         assert other.returncode == 0, other.stderr

@@ -13,11 +13,15 @@ FEATURES = ("vdvae", "clip_text", "clip_vision")
 
 def test_variants_share_what_comes_before_them(checkout):
     """Ablations and repeats make their own reconstructions and nothing that is there already."""
-    edit_config(checkout, "variants", {"without_vdvae": {"start": "noise"}, "true_features": {"features": "own"}})
+    edit_config(checkout, "variants", {"without_vdvae": {"start": "noise"}, "true_features": {"features": "oracle"}})
     edit_config(checkout, "report.ablations", True)
     targets = ("results/sub01/ablations", "results/sub01/consistency", "results/report.html")
     new = {"variant:without_vdvae", "variant:true_features", "variant:seed_1", "ablations", "consistency", "report"}
-    scored = {f"{rule}:{variant}" for rule in ("pixels", "judged") for variant in ("without_vdvae", "true_features")}
+    scored = {
+        f"{rule}:{variant}"
+        for rule in ("pixels", "perceptual_scores")
+        for variant in ("without_vdvae", "true_features")
+    }
     assert planned(checkout, *targets) == new | scored
     before = digests(checkout / "results")
     run = snakemake(checkout, "--cores", "2", *targets)
@@ -39,7 +43,7 @@ def test_variants_share_what_comes_before_them(checkout):
     assert not any((images == repeats[0][1]).all() for _, images in repeats[1:])
     after = digests(checkout / "results")
     changed = {path for path, digest in before.items() if after[path] != digest}
-    assert changed == {str(checkout / "results" / name) for name in ("report.html", "costs.csv")}
+    assert changed == {str(checkout / "results" / name) for name in ("report.html", "resource_usage.csv")}
 
 
 def test_brain_correlation_makes_what_its_sets_need(checkout):
@@ -54,7 +58,7 @@ def test_brain_correlation_makes_what_its_sets_need(checkout):
     target = "results/sub01/brain"
     of = {each: {f"brain_vision:{each}", f"brain_betas:{each}"} for each in ("recon", "stage1", "mean_image")}
     assert planned(checkout, target) == of["recon"] | of["stage1"] | {"brain"}
-    named = list(rois.load(checkout / "results/sub01/nsd/regions.h5"))
+    named = list(rois.load(checkout / "results/sub01/data/regions.h5"))
     assert compared() == {(each, region) for each in ("stimulus", "recon", "stage1") for region in named}
     assert planned(checkout, target) == set()
     edit_config(checkout, "roi.brain", ["recon", "mean_image"])
@@ -69,7 +73,7 @@ def test_brain_correlation_makes_what_its_sets_need(checkout):
 def test_regions(checkout):
     """All of one subject's section on regions; what an edit affects; where nothing is changed nothing changes."""
     edit_config(checkout, "roi.images", 2)
-    edit_config(checkout, "roi.contributions.draws", 2)
+    edit_config(checkout, "roi.lesions.draws", 2)
     edit_config(checkout, "report.regions", True)
     results = checkout / "results/sub01"
     run = snakemake(checkout, "--cores", "2", "results/sub01/roi", "results/sub01/weights/clip_text.h5")
@@ -82,10 +86,10 @@ def test_regions(checkout):
     assert hashlib.sha256(unchanged).hexdigest() == first[2]
     named = {path.name for path in (results / "optimal/images").iterdir()}
     assert {"rest_0.png", "faces_1.png", "random_faces_0.png"} <= named
-    of_optimal = {*(f"optimal:{feature}" for feature in FEATURES), "optimal_images", "optimal_seen", "roi"}
-    edit_config(checkout, "roi.gain", 0.5)
+    of_optimal = {*(f"optimal:{feature}" for feature in FEATURES), "optimal_images", "category_probe", "roi"}
+    edit_config(checkout, "roi.scale", 0.5)
     assert planned(checkout, "results/sub01/roi") == of_optimal
-    edit_config(checkout, "roi.gain", 1.0)
+    edit_config(checkout, "roi.scale", 1.0)
     edit_config(checkout, "roi.perturb.amounts", [-1.0, 0.0])
     of_perturbed = {*(f"perturbed:{feature}" for feature in FEATURES), "perturbed_images", "roi"}
     assert planned(checkout, "results/sub01/roi") == of_perturbed
@@ -107,7 +111,7 @@ def test_regions(checkout):
     assert "region nowhere has 0 of" in run.stderr
     assert made == {path.name for path in (results / "roi").iterdir()}
     edit_config(checkout, "roi.regions.nowhere", ["V1d"])
-    edit_config(checkout, "roi.parity", "released")
+    edit_config(checkout, "roi.released_protocol", True)
     run = snakemake(checkout, "--cores", "2", "results/sub01/optimal/images")
     assert run.returncode == 0, run.stderr
     released = {path.name for path in (results / "optimal/images").iterdir()}

@@ -126,7 +126,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_regions(config)
     yield from _of_dataset(config, root)
     left_out = {
-        *("simulated", "custom", "judges", "clip_layers", "stable_diffusion"),
+        *("simulated", "custom", "evaluation_networks", "clip_layers", "stable_diffusion"),
         *_written(config.paths),
         *config.fetched,
     }
@@ -228,7 +228,7 @@ def _of_regions(config: schema.Config) -> Iterator[str]:
     asked = {
         "optimal": roi.optimal,
         "perturb.regions": roi.perturb.regions,
-        "contributions.regions": roi.contributions.regions,
+        "lesions.regions": roi.lesions.regions,
         "weights.region": [roi.weights.region],
     }
     for key, names in asked.items():

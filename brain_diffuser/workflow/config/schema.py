@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from brain_diffuser.data import custom as plain
-from brain_diffuser.evaluation.registry import judge_checkpoints
+from brain_diffuser.evaluation.registry import network_checkpoints
 from brain_diffuser.features.registry import CONDITIONS
 from brain_diffuser.models import model_files
 
@@ -104,7 +104,7 @@ class Custom(Section):
     stimuli: Text
     rois: dict[str, Text]
     zscore: Literal["none", "session"]
-    caution: str
+    disclaimer: str
 
 
 WRITTEN = {
@@ -127,7 +127,7 @@ class Dataset(Section):
     clip: Text
     clip_layers: Text
     stable_diffusion: Text
-    judges: Text
+    evaluation_networks: Text
 
 
 class Demo(Section):
@@ -217,7 +217,7 @@ class Learned(Section):
 
 
 class Stage1(Section):
-    reading: Literal["sample", "mode"]
+    pixel_likelihood: Literal["sample", "mode"]
     temperature: NotNegative
     seed: Seed
 
@@ -232,7 +232,7 @@ class Recon(Section):
 
 
 class Guidance(Section):
-    targets: Literal["predicted", "own", "shuffled"]
+    targets: Literal["predicted", "oracle", "shuffled"]
     kappa: NotNegative
     kappa_is: Literal["relative", "absolute"]
     eta: UnitInterval
@@ -248,7 +248,7 @@ class Guidance(Section):
 class VariantGuidance(Section):
     """What differs from `guidance`; None is nothing."""
 
-    targets: Literal["predicted", "own", "shuffled"] = UNSET
+    targets: Literal["predicted", "oracle", "shuffled"] = UNSET
     kappa: NotNegative = UNSET
     kappa_is: Literal["relative", "absolute"] = UNSET
     eta: UnitInterval = UNSET
@@ -266,7 +266,7 @@ class Variant(Section):
 
     backbone: Literal["versatile_diffusion", "stable_diffusion"] = "versatile_diffusion"
     start: Literal["stage1", "noise"] = "stage1"
-    features: Literal["predicted", "own"] = "predicted"
+    features: Literal["predicted", "oracle"] = "predicted"
     decoder: Literal["ridge", "learned"] = "ridge"
     steps: Count = UNSET
     strength: Strength = UNSET
@@ -279,7 +279,7 @@ class Variant(Section):
 
 class Metrics(Section):
     protocol: Literal["brain_diffuser", "mindeye"]
-    judges: list[NetworkName]
+    networks: list[NetworkName]
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
@@ -313,7 +313,7 @@ class Perturb(Section):
     amounts: Annotated[list[float], Field(min_length=1)]
 
 
-class Contributions(Section):
+class Lesions(Section):
     regions: Names
     columns: Count
     draws: Annotated[int, Field(ge=2)]
@@ -330,12 +330,12 @@ class Roi(Section):
     regions: Annotated[dict[str, Names | RegionDefinition], Field(min_length=1)]
     optimal: Names
     images: Count
-    gain: Positive
-    parity: Literal["none", "released"]
-    judge: NetworkName
-    equalise: bool
+    scale: Positive
+    released_protocol: bool
+    network: NetworkName
+    equalize_histogram: bool
     perturb: Perturb
-    contributions: Contributions
+    lesions: Lesions
     brain: list[Text]
     weights: Weights
 
@@ -356,7 +356,7 @@ class Shards(Section):
     features: Count
     stage1: Count
     recon: Count
-    judged: Count
+    perceptual_scores: Count
 
 
 class Compute(Section):
@@ -423,8 +423,8 @@ class Config(Section):
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
         models.append("stable_diffusion")
-        if judge_checkpoints(self.metrics.judges, self.metrics.protocol):
-            models.append("judges")
+        if network_checkpoints(self.metrics.networks, self.metrics.protocol):
+            models.append("evaluation_networks")
         return (*nsd, *(models if self.fetch.models else ()))
 
     def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:

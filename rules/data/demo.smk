@@ -1,0 +1,115 @@
+"""The demo dataset: drawn scenes and simulated brains, as the files that NSD publishes (docs/demo.md). They are not data.
+
+Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.demo.{captions, stable_diffusion}
+"""
+
+DEMO = cfg.datasets["demo"].nsd
+DEMO_BETAS = f"{DEMO}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+DEMO_ROI = f"{DEMO}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
+DEMO_ATLASES = [
+    "nsdgeneral",
+    "prf-visualrois",
+    "prf-eccrois",
+    "floc-faces",
+    "floc-words",
+    "floc-places",
+    "floc-bodies",
+    "streams",
+]
+DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
+DEMO_STIMULUS_FILE = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+DEMO_NUMBERS = [f"{cfg.subject_number(subject):02d}" for subject in cfg.subjects]
+MADE.update(
+    Path(path).as_posix()
+    for path in (
+        *(DEMO_DESIGN, DEMO_STIMULUS_FILE, cfg.datasets["demo"].captions),
+        *sum(
+            (demo_sessions(DEMO_BETAS.format(number=each)) for each in DEMO_NUMBERS), []
+        ),
+        *expand(DEMO_ROI, number=DEMO_NUMBERS, atlas=DEMO_ATLASES),
+    )
+)
+
+
+rule demo_stimuli:
+    output:
+        design=local(DEMO_DESIGN),
+        stimuli=local(DEMO_STIMULUS_FILE),
+        captions=local(cfg.datasets["demo"].captions),
+    log:
+        f"{DEMO}/logs/demo_stimuli.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_stimuli.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 8
+    resources:
+        mem_mb=scaled_by_attempt(3000),
+        runtime=scaled_by_attempt(20),
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        subjects=sorted(cfg.subject_number(subject) for subject in cfg.subjects),
+        code=code("data/demo_stimuli.py"),
+    script:
+        "../../workflow_scripts/data/demo_stimuli.py"
+
+
+rule demo_brain:
+    input:
+        design=local(DEMO_DESIGN),
+        stimuli=local(DEMO_STIMULUS_FILE),
+    output:
+        betas=local(demo_sessions(DEMO_BETAS)),
+        rois=local(expand(DEMO_ROI, number="{number}", atlas=DEMO_ATLASES)),
+    log:
+        f"{DEMO}/logs/demo_brain_{{number}}.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_brain_{{number}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(20),
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        code=code("data/demo_brain.py"),
+    script:
+        "../../workflow_scripts/data/demo_brain.py"
+
+
+rule demo_stable_diffusion:
+    input:
+        lambda wildcards: source(
+            "datasets.demo.versatile_diffusion",
+            expand(
+                "{folder}/{component}",
+                folder=cfg.datasets["demo"].versatile_diffusion,
+                component=[
+                    "image_unet",
+                    "text_unet",
+                    "vae",
+                    "text_encoder",
+                    "tokenizer",
+                ],
+            ),
+        ),
+    output:
+        [
+            local(directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}"))
+            for component in model_files.STABLE_DIFFUSION
+        ],
+    log:
+        f"{DEMO}/logs/demo_stable_diffusion.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_stable_diffusion.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(2000),
+        runtime=scaled_by_attempt(10),
+    params:
+        versatile_diffusion=lambda wildcards: cfg.datasets["demo"].versatile_diffusion,
+        stable_diffusion=lambda wildcards: cfg.datasets["demo"].stable_diffusion,
+        code=code("data/demo_stable_diffusion.py"),
+    script:
+        "../../workflow_scripts/data/demo_stable_diffusion.py"

@@ -1,0 +1,55 @@
+"""Stage 3, ridge: one kernel of a subject's betas, then predictions of every feature from it.
+
+In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_{split}.h5
+Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}
+"""
+
+
+rule ridge_kernel:
+    input:
+        train="<results>/{subject}/data/betas_train.h5",
+        test="<results>/{subject}/data/betas_test.h5",
+    output:
+        "<results>/{subject}/ridge/kernel.h5",
+    log:
+        "<results>/{subject}/logs/ridge_kernel.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/ridge_kernel.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 8
+    resources:
+        mem_mb=scaled_by_attempt(4500),
+        runtime=scaled_by_attempt(30),
+    params:
+        cfg=settings("ridge.precision"),
+        code=code("decoding/ridge_kernel.py"),
+    script:
+        "../../workflow_scripts/decoding/ridge_kernel.py"
+
+
+rule ridge:
+    input:
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        train="<results>/{subject}/features/{feature}_train.h5",
+    output:
+        "<results>/{subject}/ridge/{feature}_test.h5",
+    log:
+        "<results>/{subject}/logs/ridge_{feature}.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/ridge_{feature}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 8
+    resources:
+        mem_mb=scaled_by_attempt(1100 * cfg.ridge.memory_gib),
+        runtime=scaled_by_attempt(60),
+        memory_gib=str(cfg.ridge.memory_gib),
+    params:
+        cfg=lambda wildcards: {
+            "alpha": SETTINGS["ridge"]["alpha"][wildcards.feature],
+            "rescale": cfg.ridge.rescale,
+        },
+        code=code("decoding/ridge.py"),
+    script:
+        "../../workflow_scripts/decoding/ridge.py"

@@ -1,0 +1,121 @@
+"""Stage 2, features: images and captions -> what the regression predicts.
+
+In:  results/{subject}/data/{stimuli_{split}.h5, captions.json}, the published models
+Out: results/{subject}/features/{feature}_{split}.h5, gathered from shards; what NSD's subjects share is encoded once, to
+     results/shared/sessions_{sessions}/features/{feature}_test.h5
+"""
+
+MODELS = {
+    "vdvae": PATHS.vdvae,
+    "clip_text": PATHS.clip,
+    "clip_vision": PATHS.clip,
+    "clip_layers": PATHS.clip_layers,
+    "sd_text": PATHS.stable_diffusion,
+}
+MODEL_FILES = {
+    "vdvae": [PATHS.vdvae, *model_files.description(PATHS.vdvae)],
+    **model_files.clip(PATHS.clip, PATHS.versatile_diffusion),
+}
+FEATURE_SETTINGS = {
+    "vdvae": ["features.vdvae"],
+    "clip_layers": ["features.clip_layers"],
+}
+AT_CODECS_SIZE = (
+    "clip_vision",
+    "clip_layers",
+)  # images take the size of reconstructions first
+
+
+SHARD_OF_FEATURES = "<results>/{subject}/shards/features/{feature}_{split}/{span}.h5"
+
+
+# With --cache the shards are taken from $SNAKEMAKE_OUTPUT_CACHE if they are there (docs/storage.md).
+rule features_cached_shard:
+    input:
+        stimuli="<results>/{subject}/data/stimuli_{split}.h5",
+        captions=lambda wildcards: (
+            ["<results>/{subject}/data/captions.json"]
+            if wildcards.feature in ("clip_text", "sd_text")
+            else []
+        ),
+        model=lambda wildcards: (
+            files_of_model(wildcards.feature)
+            if wildcards.feature == "sd_text" and PATHS.simulated
+            else to_be_hashed(files_of_model(wildcards.feature))
+        ),
+        sizes=lambda wildcards: (
+            to_be_hashed(image_size(wildcards))
+            if wildcards.feature in AT_CODECS_SIZE
+            else []
+        ),
+    output:
+        temp(SHARD_OF_FEATURES),
+    log:
+        "<results>/{subject}/logs/features_{feature}_{split}_{span}.log",
+    cache: workflow.enable_cache
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(6000),
+        runtime=scaled_by_attempt(30, each=0.01 if GPU else 0.1),
+        gpu=GPU,
+        device=cfg.compute.device,
+        batch_size=cfg.compute.batch_size.features,
+    params:
+        cfg=lambda wildcards: settings(
+            "features.storage",
+            "compute.dtype",
+            *FEATURE_SETTINGS.get(wildcards.feature, []),
+        ),
+        model=lambda wildcards: MODELS[wildcards.feature],
+        diffusion=lambda wildcards: (
+            PATHS.versatile_diffusion if wildcards.feature in AT_CODECS_SIZE else None
+        ),
+        # a cache knows a shard by its parameters and what it is made from, not by its name
+        name=lambda wildcards: f"{wildcards.feature}_{wildcards.split}/{wildcards.span}",
+        code=lambda wildcards: code("features/features.py", features=wildcards.feature),
+    script:
+        "../../workflow_scripts/features/features.py"
+
+
+# Snakemake has no benchmark of what may come from a cache.
+if not workflow.enable_cache:
+
+    ruleorder: features_shard > features_cached_shard
+
+    use rule features_cached_shard as features_shard with:
+        benchmark:
+            "<results>/{subject}/benchmarks/features_{feature}_{split}_{span}.tsv"
+
+
+rule features:
+    input:
+        shards=parts_of_features,
+        like=["<results>/{subject}/data/stimuli_{split}.h5"],
+    output:
+        maybe_temp("<results>/{subject}/features/{feature}_{split}.h5"),
+    log:
+        "<results>/{subject}/logs/features_{feature}_{split}.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/features_{feature}_{split}.tsv"
+    wildcard_constraints:
+        subject="|".join(cfg.subjects),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(30),
+    params:
+        code=code("features/gather_features.py"),
+    script:
+        "../../workflow_scripts/features/gather_features.py"
+
+
+if SHARED:
+
+    use rule features as shared_features with:
+        output:
+            "<results>/{subject}/features/{feature}_{split}.h5",
+        wildcard_constraints:
+            subject="|".join(SHARED),
+            split="test",

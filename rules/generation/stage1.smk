@@ -1,0 +1,54 @@
+"""Stage 4, stage1: predicted VDVAE latents -> first guesses of the images.
+
+In:  results/{subject}/ridge/vdvae_test.h5, the VDVAE
+Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
+"""
+
+
+rule stage1_shard:
+    input:
+        latents="<results>/{subject}/ridge/vdvae_test.h5",
+        model=source_of("vdvae", PATHS.vdvae),
+        sizes=local(model_files.description(PATHS.vdvae)),
+    output:
+        temp("<results>/{subject}/shards/stage1/{span}.h5"),
+    log:
+        "<results>/{subject}/logs/stage1_{span}.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/stage1_{span}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: cfg.compute.threads
+    resources:
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(15, each=0.1),
+        gpu=GPU,
+        device=cfg.compute.device,
+        batch_size=cfg.compute.batch_size.stage1,
+    params:
+        cfg=settings("stage1", "compute.dtype"),
+        code=code("generation/stage1.py"),
+    script:
+        "../../workflow_scripts/generation/stage1.py"
+
+
+rule stage1:
+    input:
+        shards=of_shards("stage1", "<results>/{subject}/shards/stage1/{span}.h5"),
+        like=["<results>/{subject}/data/stimuli_test.h5"],
+    output:
+        images=directory("<results>/{subject}/stage1"),
+        manifest="<results>/{subject}/stage1_manifest.tsv",
+    log:
+        "<results>/{subject}/logs/stage1.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/stage1.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(30),
+    params:
+        code=code("generation/gather_images.py"),
+    script:
+        "../../workflow_scripts/generation/gather_images.py"

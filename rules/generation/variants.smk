@@ -1,0 +1,53 @@
+"""Stage 5 again, variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
+
+In:  what recon reads; of variants with `features: oracle` the features of the test stimuli themselves
+Out: results/{subject}/variants/{variant}/{recon/nsd*.png, recon_manifest.tsv}
+"""
+
+UNGUIDED = [each for each in cfg.variants if each not in cfg.guided]
+ABLATED = [
+    each for each in UNGUIDED if cfg.variants[each].backbone == "versatile_diffusion"
+]
+
+
+use rule recon_shard as variant_shard with:
+    input:
+        stage1=first_guesses(""),
+        manifest=first_guesses("_manifest.tsv"),
+        text=embeddings("text"),
+        vision=embeddings("vision"),
+        clip=clip_files,
+        diffusion=diffusion_files,
+    output:
+        temp("<results>/{subject}/shards/variants/{variant}/{span}.h5"),
+    log:
+        "<results>/{subject}/logs/variant_{variant}_{span}.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
+    wildcard_constraints:
+        variant=schema.variant_regex([*UNGUIDED, ""]),
+    params:
+        **diffusion_params(),
+        cfg=lambda wildcards: stage_config(
+            SETTINGS | {"recon": recon_of(wildcards)},
+            "recon",
+            "compute.dtype",
+        ),
+        code=lambda wildcards: code(
+            "generation/recon.py", backbones=backbone_of(wildcards)
+        ),
+
+
+use rule stage1 as variant with:
+    input:
+        shards=of_shards(
+            "recon", "<results>/{subject}/shards/variants/{variant}/{span}.h5"
+        ),
+        like=["<results>/{subject}/data/stimuli_test.h5"],
+    output:
+        images=directory("<results>/{subject}/variants/{variant}/recon"),
+        manifest="<results>/{subject}/variants/{variant}/recon_manifest.tsv",
+    log:
+        "<results>/{subject}/logs/variant_{variant}.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/variant_{variant}.tsv"

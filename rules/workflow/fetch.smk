@@ -1,0 +1,186 @@
+"""Fetch, off by default: what the configured run needs, is missing and is published (docs/real_data.md).
+
+In:  fetch.servers, brain_diffuser/workflow/published.tsv
+Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, {versatile_diffusion, stable_diffusion}/{component}, evaluation networks/{file}}
+
+A rule is there only for what is missing when Snakemake starts: no setting, date or --forceall can then make Snakemake
+delete tens of gigabytes to fetch them again. Jobs run where Snakemake does, for a cluster's nodes often see no internet.
+They try again by themselves; `retries:` would only repeat what a server or a checksum has refused.
+"""
+
+COMPONENTS = [
+    "image_unet",
+    "text_unet",
+    "vae",
+    "text_encoder",
+    "image_encoder",
+    "tokenizer",
+    "image_feature_extractor",
+]
+SERVERS = SETTINGS["fetch"]["servers"]
+PUBLISHED = fetch.published()
+NSD_FILES = [
+    DESIGN,
+    STIMULUS_FILE,
+    *(path for subject in SESSIONS for path in SESSIONS[subject]),
+    *(
+        path
+        for subject in SESSIONS
+        for path in roi_files(subject, [cfg.nsd.mask, *cfg.nsd.rois])
+    ),
+]
+FETCHED = {
+    "nsd": NSD_FILES,
+    "captions": [PATHS.captions],
+    "vdvae": [PATHS.vdvae],
+    "versatile_diffusion": [
+        f"{PATHS.versatile_diffusion}/{component}" for component in COMPONENTS
+    ],
+    "stable_diffusion": [
+        f"{PATHS.stable_diffusion}/{component}"
+        for component in model_files.STABLE_DIFFUSION
+    ],
+    "evaluation_networks": [
+        f"{PATHS.evaluation_networks}/{file}"
+        for file in evaluation_registry.network_checkpoints(
+            cfg.metrics.networks, cfg.metrics.protocol
+        )
+    ],
+}
+FETCHED = {key: paths for key, paths in FETCHED.items() if key in cfg.fetched}
+MADE.update(Path(path).as_posix() for paths in FETCHED.values() for path in paths)
+MISSING = {
+    key: [path for path in paths if not Path(path).exists()]
+    for key, paths in FETCHED.items()
+}
+with exit_with_message():
+    FILES_MISSING = fetch.missing(
+        {key: getattr(PATHS, key) for key in ("captions", "vdvae") if key in FETCHED}
+    )
+
+
+NOTHING_TO_FETCH = (
+    f"Nothing is to be fetched: dataset is {cfg.dataset}, fetch.nsd and fetch.models are {cfg.fetch.nsd} and "
+    f"{cfg.fetch.models}; choose a dataset that is not simulated and set one of them to true"
+)
+
+
+# What the other stages would fetch by themselves, for a machine that has internet but shall not compute. Stable Diffusion
+# comes when a variant needs it, or by its own name.
+rule fetch:
+    input:
+        lambda wildcards: sum(
+            (
+                local(paths)
+                for key, paths in FETCHED.items()
+                if key != "stable_diffusion"
+            ),
+            [],
+        )
+        or sys.exit(NOTHING_TO_FETCH),
+    localrule: True
+
+
+if MISSING.get("nsd"):
+
+    rule fetch_nsd:
+        output:
+            local(f"{NSD}/{{file}}"),
+        log:
+            "<results>/logs/fetch/{file}.log",
+        benchmark:
+            "<results>/benchmarks/fetch/{file}.tsv"
+        wildcard_constraints:
+            file="|".join(
+                re.escape(path.removeprefix(f"{NSD}/")) for path in MISSING["nsd"]
+            ),
+        retries: 0
+        localrule: True
+        conda:
+            "../../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            source=lambda wildcards: PUBLISHED.get(
+                wildcards.file, fetch.Published("nsd", wildcards.file)
+            ).located(SERVERS),
+        script:
+            "../../workflow_scripts/workflow/fetch.py"
+
+
+for name, published in FILES_MISSING.items():
+
+    rule:
+        name:
+            f"fetch_{name}"
+        output:
+            local(getattr(PATHS, name)),
+        log:
+            f"<results>/logs/fetch/{name}.log",
+        benchmark:
+            f"<results>/benchmarks/fetch/{name}.tsv"
+        retries: 0
+        localrule: True
+        conda:
+            "../../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            source=published.located(SERVERS),
+        script:
+            "../../workflow_scripts/workflow/fetch.py"
+
+
+for model in ("versatile_diffusion", "stable_diffusion"):
+    if MISSING.get(model):
+
+        rule:
+            name:
+                f"fetch_{model}"
+            output:
+                local(directory(f"{getattr(PATHS, model)}/{{component}}")),
+            log:
+                f"<results>/logs/fetch/{model}_{{component}}.log",
+            benchmark:
+                f"<results>/benchmarks/fetch/{model}_{{component}}.tsv"
+            wildcard_constraints:
+                component="|".join(Path(path).name for path in MISSING[model]),
+            retries: 0
+            localrule: True
+            conda:
+                "../../envs/core.yaml"
+            resources:
+                mem_mb=500,
+                downloads=1,
+            params:
+                url=PUBLISHED[model].located(SERVERS)["url"],
+            script:
+                "../../workflow_scripts/workflow/fetch_folder.py"
+
+
+if MISSING.get("evaluation_networks"):
+
+    rule fetch_evaluation_networks:
+        output:
+            local(f"{PATHS.evaluation_networks}/{{file}}"),
+        log:
+            "<results>/logs/fetch/{file}.log",
+        benchmark:
+            "<results>/benchmarks/fetch/{file}.tsv"
+        wildcard_constraints:
+            file="|".join(
+                re.escape(Path(path).name) for path in MISSING["evaluation_networks"]
+            ),
+        retries: 0
+        localrule: True
+        conda:
+            "../../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            source=lambda wildcards: PUBLISHED[wildcards.file].located(SERVERS),
+        script:
+            "../../workflow_scripts/workflow/fetch.py"
