@@ -34,7 +34,7 @@ STAGES = {
     "accuracy": ("accuracy", "encoding"),
     "brain": ("brain",),
     "volumes": ("volumes",),
-    "roi": ("roi", "optimal", "perturbed", "lesions", "weights", "ridge_weights"),
+    "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),
     "runs": ("held_out", "identification"),
     "report": ("report", "costs"),
 }

@@ -195,9 +195,9 @@ rule lesions:
     output:
         directory("<results>/{subject}/lesions/{feature}"),
     log:
-        "<results>/{subject}/logs/contributions_{feature}.log",
+        "<results>/{subject}/logs/lesions_{feature}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/contributions_{feature}.tsv"
+        "<results>/{subject}/benchmarks/lesions_{feature}.tsv"
     conda:
         "../../envs/core.yaml"
     threads: 8

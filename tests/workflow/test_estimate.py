@@ -146,7 +146,7 @@ def test_the_command_on_a_finished_toy(finished):
     command = [
         sys.executable,
         "-m",
-        "brain_diffuser.workflow.estimate",
+        "brain_diffuser.estimate",
         "--cores",
         "2",
         "--forceall",
