@@ -12,6 +12,7 @@ from brain_diffuser.data import custom as plain
 from brain_diffuser.evaluation.registry import network_checkpoints
 from brain_diffuser.features.registry import CONDITIONS
 from brain_diffuser.models import model_files
+from brain_diffuser.workflow import renamed
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -541,8 +542,11 @@ class Config(Section):
 
         Targets of another kind pass.
 
-        Raises ValueError: it does not.
+        Raises ValueError: it does not, or it is the old name of a file or rule.
         """
+        old = renamed.target_problem(target, self.results)
+        if old:
+            raise ValueError(old)
         root, path = Path(self.results), Path(target)
         inside = path.relative_to(root).parts if path.is_relative_to(root) else ()
         subject, kind, name, *_ = (*inside, "", "", "")
