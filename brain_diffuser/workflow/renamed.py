@@ -5,10 +5,13 @@ such a name stops with one sentence that says the new one; `migrate` gives a fol
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 MIGRATE = "python -m brain_diffuser.migrate"
+MIGRATES = "migrates"  # key of the configuration while that command asks for a plan
+JOURNAL = ".migration"  # in the folder of results while its files are being renamed
 
 KEYS = {
     "datasets.*.judges": "evaluation_networks",
@@ -104,7 +107,7 @@ def new_path(path: str) -> str:
 
 
 def target_problem(target: str, results: str) -> str:
-    """One sentence if a target of the command line is an old path in the folder of results, or an old rule; else empty."""
+    """One sentence if a target is an old path in the folder of results or the old name of a rule; otherwise empty."""
     if target in RULES:
         return f"rule {target} is now {RULES[target]}; ask for {RULES[target]}"
     root = f"{results.rstrip('/')}/"
@@ -113,6 +116,21 @@ def target_problem(target: str, results: str) -> str:
     if now == inside:
         return ""
     return f"{target} is now {root}{now}; ask for that (results made before are renamed by {MIGRATE} {root[:-1]})"
+
+
+def check_results(results: Path, subjects: Sequence[str]) -> None:
+    """Refuse a folder of results with old names: nothing would be read, and everything made a second time.
+
+    Raises ValueError: the folder has old names, or its migration was interrupted.
+    """
+    if (results / JOURNAL).is_dir():
+        raise ValueError(f"the migration of {results} was interrupted; run {MIGRATE} {results}, which finishes it")
+    for path in (results / subject / name for subject in subjects for name in ("nsd", "judged")):
+        if path.is_dir():
+            raise ValueError(
+                f"{path} is now {results / new_path(path.relative_to(results).as_posix())}; run {MIGRATE} {results}, "
+                "which gives the results that are there their new names and keeps them valid (nothing was changed)"
+            )
 
 
 def _entries(section: Any, parts: list[str], above: str = "") -> Iterator[tuple[str, Any]]:
