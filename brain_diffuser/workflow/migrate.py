@@ -50,7 +50,9 @@ def _migrate(folder: str, config_files: Sequence[Path], *, is_dry: bool, accept:
         if is_dry:
             return [f"A migration of {folder} was interrupted; {renamed.MIGRATE} {folder} finishes it."]
         n_renamed = migration_journal.finish(folder)
-        return [f"The migration of {folder} that was interrupted is finished; it renames {n_renamed} files and folders."]
+        return [
+            f"The migration of {folder} that was interrupted is finished; it renames {n_renamed} files and folders."
+        ]
     planned = migration_plan.make(folder, config_files, accept=accept)
     if not planned.changes:
         raise ValueError(f"{folder} has no result with a name or receipt of version 0.1; there is nothing to migrate")
@@ -87,7 +89,10 @@ def _sentences(planned: migration_plan.Plan, folder: str) -> list[str]:
         shown = f"{', '.join(names[:SHOWN])}{' and others' if count > SHOWN else ''}"
         lines.append(f"{count} will be made again, {reason}: {shown}.")
     if planned.accepted:
-        lines.append(f"{planned.accepted} are taken as they are (--accept); nothing says which code made them.")
+        lines.append(
+            f"{planned.accepted} of these are taken as they are (--accept); nothing says which code made them, or in "
+            "which precision."
+        )
     if planned.unplanned:
         lines.append(
             f"{planned.unplanned} are none of this configuration's; they get their new names and are left as they are."

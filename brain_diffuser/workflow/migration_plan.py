@@ -22,7 +22,11 @@ from brain_diffuser.workflow.planned_jobs import PlannedJob
 from brain_diffuser.workflow.receipts import Receipt
 
 KEYS = Path(__file__).with_name("code_before_move.json")
-"""Code keys of version 0.1: of its last commit, of which receipts speak, and of the last one that wrote none."""
+"""Code keys of version 0.1: of its last commit, of which receipts speak, and of the last one that wrote none.
+
+Results of these keys have the numbers that the present code gives. Who changes the numbers of a script deletes its
+lines here, so that old results of it are made again.
+"""
 
 HEADERS = {"pictures": "images", "picture": "image"}
 """Old column of a table -> its name now."""
@@ -102,7 +106,7 @@ class _Migration:
         self.tables = _new_tables(root, entries)
         self.made: dict[str, Receipt] = {}  # new receipts by their old names
         self.reasons: dict[str, str] = {}  # by new names; empty for an artifact that stays valid
-        self.n_accepted = 0
+        self.accepted: set[str] = set()
 
     def plan(self) -> Plan:
         """All changes."""
@@ -116,7 +120,7 @@ class _Migration:
         return Plan(
             self.changes,
             n_valid=sum(not why and self._is_there(name) for name, why in known.items()),
-            accepted=self.n_accepted,
+            accepted=sum(not self.reasons[name] for name in self.accepted),
             reasons={receipts.path_of(name, self.root): why for name, why in known.items() if why},
             unplanned=sum(name not in self.jobs and self._is_there(name) for name in self.reasons),
         )
@@ -195,7 +199,7 @@ class _Migration:
                 self._write_record(old, path, record)
         if self.accept:
             unknown = [name for name in self.jobs if self._is_there(name) and name not in self.reasons]
-            self.n_accepted += len(unknown)  # Snakemake does not ask what made an artifact without a record
+            self.accepted |= set(unknown)  # Snakemake does not ask what made an artifact without a record
             self.reasons |= dict.fromkeys(unknown, "")
         else:
             self._distrust_unknown()
@@ -249,9 +253,7 @@ class _Migration:
 
     # What stays valid
 
-    def _why_not(
-        self, name: str, params: Mapping[str, str], given: Iterable[str], *, has_receipt: bool = True
-    ) -> str:
+    def _why_not(self, name: str, params: Mapping[str, str], given: Iterable[str], *, has_receipt: bool = True) -> str:
         """Why an artifact has to be made again; empty if it stays valid, or if no job of the configuration makes it."""
         job = self.jobs.get(name)
         if job is None:
@@ -261,14 +263,16 @@ class _Migration:
         if "code" in wanted and not code:
             if has_receipt or not self.accept:
                 return "other code than the last of version 0.1 made them"
-            self.n_accepted += 1
+            self.accepted.add(name)
             code = [key for key, value in params.items() if _is_key(value)]
         left_out = (*code, "code", *DISPLAYED)
         old, new = (
             {key: _value(value) for key, value in some.items() if key not in left_out} for some in (params, wanted)
         )
-        if not has_receipt:
-            new |= {f"{key} ": _value(wanted[key]) for key in DISPLAYED if key in wanted}
+        if self.accept and not has_receipt:
+            settled = {key: _with_settled_dtype(value, new) for key, value in old.items()}
+            self.accepted |= {name} if settled != old else set()
+            old = settled
         different = _difference(old, new)
         if different:
             return f"with another {different}"
@@ -428,14 +432,23 @@ def _difference(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> str:
     old, new = {_new_key(key): (key, value) for key, value in old.items()}, dict(new)
     for name in [name for name in old if name in new]:
         key, value = old.pop(name)
-        if not _agree(value, new.pop(name), key):
-            return str(name)
+        other = new.pop(name)
+        if not _agree(value, other, key):
+            return _inner(str(name), value, other)
     for name in list(old):
         key, value = old[name]
         twin = next((other for other in new if _agree(value, new[other], key)), None)
         if twin is not None:
             del old[name], new[twin]
-    return str(next(iter(old))) if old and new else ""
+    for (name, (_, value)), other in zip(old.items(), new.values(), strict=False):
+        return _inner(str(name), value, other)
+    return ""
+
+
+def _inner(name: str, old: Any, new: Any) -> str:
+    """The name of a setting that differs, within a parameter that differs."""
+    inside = _difference(old, new) if isinstance(old, Mapping) and isinstance(new, Mapping) else ""
+    return inside or name
 
 
 def _agree(old: Any, new: Any, key: Any = "") -> bool:
@@ -446,6 +459,14 @@ def _agree(old: Any, new: Any, key: Any = "") -> bool:
     if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         return len(old) == len(new) and all(_agree(*pair, key) for pair in zip(old, new, strict=True))
     return _new_value(old, key) == new
+
+
+def _with_settled_dtype(old: Any, new: Mapping[str, Any]) -> Any:
+    """Settings with the present precision where they say "auto", which depended on the machine of the job."""
+    if not isinstance(old, Mapping) or old.get("compute.dtype") != "auto":
+        return old
+    settled = (some["compute.dtype"] for some in new.values() if isinstance(some, Mapping) and "compute.dtype" in some)
+    return {**old, "compute.dtype": next(settled, "auto")}
 
 
 def _new_key(key: Any) -> Any:
