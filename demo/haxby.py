@@ -35,7 +35,7 @@ OBJECTS = {
     "chair": ("chair",),
     SCRAMBLED: (),
 }
-WORDS = {"scissors": "a pair of scissors", SCRAMBLED: "a scrambled image"}
+WORDS = {"scissors": "a pair of scissors", SCRAMBLED: "a scrambled picture"}
 GLASS = ((38, 96, 62), (60, 74, 120), (120, 72, 38))  # colours of bottles
 TILES = 8  # pieces along a side of a scrambled image
 IMAGE = 425  # pixels
