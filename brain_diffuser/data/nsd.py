@@ -195,9 +195,8 @@ def _existing_files(folder: str, sessions: Any, file_format: str, fetched_subjec
 
 def _chosen_demo_files(files: list[str], sessions: Any) -> list[str]:
     """The sessions of the demo that are asked for."""
-    numbers = (
-        range(1, (len(files) if sessions == "all" else sessions) + 1) if isinstance(sessions, str | int) else sessions
-    )
+    numbers = range(1, len(files) + 1) if sessions == "all" else sessions
+    numbers = range(1, numbers + 1) if isinstance(numbers, int) else numbers
     if max(numbers) > len(files):
         raise ValueError(
             f"config.yaml: nsd.sessions is {sessions if isinstance(sessions, int) else list(sessions)}, the demo has "
