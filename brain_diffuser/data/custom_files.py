@@ -175,9 +175,9 @@ def split_stimuli(trials: Sequence[Trial], ids: Mapping[str, int]) -> dict[str, 
 
 
 def read_mask(path: Path | None, n_voxels: int) -> nifti.Mask:
-    """The voxels of a mask, or `n_voxels` in a line where there is none."""
+    """The voxels of a mask, or `n_voxels` in a line where there is no mask."""
     if path is None:
-        return nifti.Mask(Path("the table of betas"), np.ones((n_voxels, 1, 1), bool), np.eye(4))
+        return nifti.mask_of_table(n_voxels)
     volume, affine = nifti.read_volume(path)
     return nifti.Mask(path, volume > 0, affine)
 

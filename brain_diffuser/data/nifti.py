@@ -91,6 +91,11 @@ def read_mask(path: str | Path) -> Mask:
     return mask
 
 
+def mask_of_table(n_voxels: int) -> Mask:
+    """The voxels of betas that are a table of trials by voxels, in a line: nothing says where they lie."""
+    return Mask(Path("the table of betas"), np.ones((n_voxels, 1, 1), bool), np.eye(4))
+
+
 def read_labels(paths: Sequence[str | Path], mask: Mask) -> dict[str, Int16[np.ndarray, " voxels"]]:
     """The label of every voxel in each atlas: -1 is no cortex, 0 unlabelled cortex, from 1 on a region.
 
