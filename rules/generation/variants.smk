@@ -1,7 +1,7 @@
 """Stage 5 again, variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
 
 In:  what recon reads; of variants with `features: oracle` the features of the test stimuli themselves
-Out: results/{subject}/variants/{variant}/{recon/nsd*.png, recon_manifest.tsv}
+Out: results/{subject}/variants/{variant}/{recon/*.png, recon_manifest.tsv}
 """
 
 UNGUIDED = [each for each in cfg.variants if each not in cfg.guided]
