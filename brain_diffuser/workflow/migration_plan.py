@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,7 @@ DISPLAYED = ("settings", "edges", "world", "dataset_label")
 BY_USERS = ("categories", "regions", "rois", "variants", "datasets")
 """Sections whose keys are names that users give; elsewhere a key that has come or gone is the project's doing."""
 
+DTYPE = "compute.dtype"
 NAMED_IN_TEXTS = {"clip_taps": "clip_layers"}
 MOVED_OUTSIDE = (("data/models/judges/", "data/models/evaluation_networks/"),)
 
@@ -266,13 +267,14 @@ class _Migration:
             self.accepted.add(name)
             code = [key for key, value in params.items() if _is_key(value)]
         left_out = (*code, "code", *DISPLAYED)
+        settings = _value(wanted.get("cfg", "{}"))
         old, new = (
-            {key: _value(value) for key, value in some.items() if key not in left_out} for some in (params, wanted)
+            _spliced({key: _value(value) for key, value in some.items() if key not in left_out}, settings)
+            for some in (params, wanted)
         )
-        if self.accept and not has_receipt:
-            settled = {key: _with_settled_dtype(value, new) for key, value in old.items()}
-            self.accepted |= {name} if settled != old else set()
-            old = settled
+        if self.accept and not has_receipt and old.get(DTYPE) == "auto":  # it depended on the machine of the job
+            self.accepted.add(name)
+            old[DTYPE] = new.get(DTYPE, "auto")
         different = _difference(old, new)
         if different:
             return f"with another {different}"
@@ -423,6 +425,15 @@ def _value(text: str) -> Any:
         return text
 
 
+def _spliced(params: Mapping[str, Any], settings: Collection[str]) -> dict[str, Any]:
+    """Parameters with each setting as a parameter of its own; records do not say which parameter has the settings."""
+    found = {}
+    for name, value in params.items():
+        has_settings = name == "cfg" or (isinstance(value, Mapping) and set(map(_new_key, value)) & set(settings))
+        found |= value if has_settings and isinstance(value, Mapping) else {name: value}
+    return found
+
+
 def _difference(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> str:
     """The name of a parameter or setting that differs but for its name; empty if none does.
 
@@ -461,17 +472,9 @@ def _agree(old: Any, new: Any, key: Any = "") -> bool:
     return _new_value(old, key) == new
 
 
-def _with_settled_dtype(old: Any, new: Mapping[str, Any]) -> Any:
-    """Settings with the present precision where they say "auto", which depended on the machine of the job."""
-    if not isinstance(old, Mapping) or old.get("compute.dtype") != "auto":
-        return old
-    settled = (some["compute.dtype"] for some in new.values() if isinstance(some, Mapping) and "compute.dtype" in some)
-    return {**old, "compute.dtype": next(settled, "auto")}
-
-
 def _new_key(key: Any) -> Any:
     """The present name of a key such as roi.gain."""
-    names = {old.rpartition(".")[2]: new for old, new in renamed.KEYS.items()}
+    names = {old.rpartition(".")[2]: new.removeprefix("..") for old, new in renamed.KEYS.items()}
     parts = str(key).split(".")
     is_path = len(parts) > 1
     return ".".join(names.get(part, part) for part in parts) if is_path else names.get(key, key)
@@ -481,6 +484,8 @@ def _new_value(value: Any, key: Any) -> Any:
     """The present form of a value; `key` is its old key."""
     if not isinstance(value, str):
         return value
+    if value.startswith("sessions "):
+        return [int(number) for number in value.split()[1:]]
     last = str(key).rpartition(".")[2]
     for pattern, values in renamed.VALUES.items():
         if pattern.rpartition(".")[2] == last and value in values:

@@ -17,6 +17,7 @@ KEYS = {
     "datasets.*.judges": "evaluation_networks",
     "datasets.*.clip_taps": "clip_layers",
     "datasets.*.custom.caution": "disclaimer",
+    "datasets.*.custom.adapter": "..adapter",
     "features.clip_taps": "clip_layers",
     "ridge.alpha.clip_taps": "clip_layers",
     "stage1.reading": "pixel_likelihood",
@@ -29,15 +30,16 @@ KEYS = {
     "roi.contributions": "lesions",
     "shards.judged": "perceptual_scores",
 }
-"""Old key of config.yaml -> the new name of its last part; * stands for any name."""
+"""Old key of config.yaml -> the new name of its last part; * stands for any name, and .. for the section around."""
 
 VALUES = {
     "variants.*.features": {"own": "oracle"},
     "variants.*.guidance.targets": {"own": "oracle"},
     "guidance.targets": {"own": "oracle"},
     "roi.parity": {"none": "false", "released": "true"},
+    "datasets.*.custom.adapter": {"none": ""},
 }
-"""Key of config.yaml -> {old value: new value}."""
+"""Key of config.yaml -> {old value: new value}; a key whose new value is empty is left out."""
 
 SUBJECT = r"(?P<subject>shared/sessions_[^/]+|(?!demo/|haxby/|dataset/|logs/|benchmarks/|shared/)[^/]+)"
 JOB = r"(?P<job>(?:.*/)?(?:logs|benchmarks)/)"
@@ -84,7 +86,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     """One sentence for each key or value of a configuration that has another name now."""
     return [
         *(
-            f"{path} is now {_beside(path, KEYS[pattern])}; rename the key{_new_value(pattern, value)}"
+            f"{path} is now {_beside(path, KEYS[pattern])}; {_fix(pattern, value)}"
             for pattern in KEYS
             for path, value in _entries(config, pattern.split("."))
         ),
@@ -146,11 +148,17 @@ def _entries(section: Any, parts: list[str], above: str = "") -> Iterator[tuple[
 
 
 def _beside(path: str, name: str) -> str:
-    above, dot, _ = path.rpartition(".")
-    return f"{above}{dot}{name}"
+    """The new path of a key."""
+    above = path.split(".")[:-1]
+    if name.startswith(".."):
+        above, name = above[:-1], name.removeprefix("..")
+    return ".".join([*above, name])
 
 
-def _new_value(pattern: str, value: Any) -> str:
-    """What else to change where the values of a renamed key have other names, too."""
+def _fix(pattern: str, value: Any) -> str:
+    """What to do with a renamed key, whose values may have other names, too."""
     new = VALUES.get(pattern, {}).get(str(value).lower())
-    return f", and write {new} for {value}" if new else ""
+    if new == "":
+        return f"it is left out for {value}, so delete the key"
+    words = "move the key" if KEYS[pattern].startswith("..") else "rename the key"
+    return f"{words}, and write {new} for {value}" if new else words

@@ -21,7 +21,7 @@ METRICS = "sub01/metrics/scores.csv"
 def new_config(old):
     """The shipped configuration with what the toy's has of its own, under the new keys."""
     config = yaml.safe_load(Path(__file__).parents[2].joinpath("config.yaml").read_text())
-    names = {key.rpartition(".")[2]: new for key, new in renamed.KEYS.items() if key.startswith("datasets.")}
+    names = {key.rpartition(".")[2]: new for key, new in renamed.KEYS.items() if key.startswith("datasets.*.")}
     config["datasets"]["toy"] = {names.get(key, key): value for key, value in old["datasets"]["toy"].items()}
     names = {key.rpartition(".")[2]: new for key, new in renamed.KEYS.items() if key.startswith("metrics.")}
     config["metrics"] = {names.get(key, key): value for key, value in old["metrics"].items()}

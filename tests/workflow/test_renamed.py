@@ -30,11 +30,11 @@ def with_value(path, value):
 @pytest.mark.parametrize("pattern", renamed.KEYS)
 def test_an_old_key_names_the_new_one(pattern):
     path, known = pattern.replace("*", "demo"), schema.Config.model_json_schema()
-    *sections, _ = path.split(".")
-    new = ".".join([*sections, renamed.KEYS[pattern]])
-    assert messages._node(known, (*pattern.split(".")[:-1], renamed.KEYS[pattern]))
+    new, known_new = (renamed._beside(some, renamed.KEYS[pattern]) for some in (path, pattern))
+    assert messages._node(known, tuple(known_new.split(".")))
     assert not messages._node(known, tuple(pattern.split("."))).get("type")
-    with pytest.raises(ValueError, match=rf"^config.yaml: {re.escape(path)} is now {re.escape(new)}; rename the key$"):
+    words = rf"^config.yaml: {re.escape(path)} is now {re.escape(new)}; (rename|move) the key$"
+    with pytest.raises(ValueError, match=words):
         checks.read(with_value(path, 1), ROOT)
 
 
@@ -48,6 +48,12 @@ def test_a_renamed_key_says_its_new_value():
     words = "config.yaml: roi.parity is now roi.released_protocol; rename the key, and write true for released"
     with pytest.raises(ValueError, match=f"^{words}$"):
         checks.read(with_value("roi.parity", "released"), ROOT)
+
+
+def test_an_old_adapter_of_no_dataset_is_left_out():
+    words = "datasets.demo.custom.adapter is now datasets.demo.adapter; it is left out for none, so delete the key"
+    with pytest.raises(ValueError, match=f"^config.yaml: {words}$"):
+        checks.read(with_value("datasets.demo.custom.adapter", "none"), ROOT)
 
 
 def test_several_old_keys_are_counted():
