@@ -14,8 +14,8 @@ class PlannedRule(NamedTuple):
 
     Parameters
     ----------
-    name
-        Its name.
+    name, room
+        Its name, and the folder of its rule file.
     outputs
         Patterns of its outputs, with wildcards as {subject}.
     is_producer
@@ -25,6 +25,7 @@ class PlannedRule(NamedTuple):
     """
 
     name: str
+    room: str
     outputs: tuple[str, ...]
     is_producer: Callable[[str], bool]
     flags: Mapping[str, frozenset[str]]
@@ -82,7 +83,8 @@ def plan(
 
 def _rule(rule: Any) -> PlannedRule:
     flags = {str(each): frozenset(getattr(each, "flags", {})) for each in rule.output}
-    return PlannedRule(rule.name, tuple(map(str, rule.output)), rule.is_producer, flags)
+    room = Path(str(rule.snakefile)).parent.name
+    return PlannedRule(rule.name, room, tuple(map(str, rule.output)), rule.is_producer, flags)
 
 
 def _job(job: Any) -> PlannedJob:
