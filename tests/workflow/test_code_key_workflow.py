@@ -14,7 +14,7 @@ MEANINGLESS = {
         "is missing; expected an HDF5 file",
         "is not there; expected an HDF5 file",
     ),
-    "advice_in_arrays": (f"{CODE}/artifacts/hdf5.py", "Delete it and run again", "Remove it and run again"),
+    "advice_in_arrays": (f"{CODE}/artifacts/hdf5.py", "Rerun its job: ", "Run its job again: "),
     "seconds_between_progress_lines": (
         f"{CODE}/workflow/job.py",
         "SECONDS_BETWEEN_LINES = 10.0",
