@@ -72,7 +72,10 @@ def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, 
 
 @functools.cache
 def count_stimuli(path: str | Path, subject_number: int, session_numbers: tuple[int, ...]) -> dict[str, int]:
-    """The number of stimuli of each split in these sessions. Raises ValueError as `read_design` and `split_stimuli` do."""
+    """The number of stimuli of each split in these sessions.
+
+    Raises FileNotFoundError, ValueError: see `read_design` and `split_stimuli`.
+    """
     splits = split_stimuli(*read_design(path, subject_number, session_numbers))
     return {split: len(stimuli.nsd_id) for split, stimuli in splits.items()}
 

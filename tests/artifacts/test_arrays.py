@@ -102,7 +102,7 @@ def test_load_aligned_returns_both(tmp_path, values):
     [
         (
             [7, 0, 12],
-            r"^betas.h5 has 4 stimuli, vdvae.h5 has 3; nsd_id 72999 is missing from the second. Rerun its job: .*vdvae.h5$",
+            r"^betas.h5 has 4 stimuli, vdvae.h5 has 3; nsd_id 72999 is missing from the second. Rerun its job: .*vdvae",
         ),
         (
             [7, 0, 72999, 12, 5],
