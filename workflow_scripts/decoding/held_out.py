@@ -9,10 +9,10 @@ from demo import haxby_runs
 
 with job(snakemake):
     inputs, params = snakemake.input, snakemake.params
-    blocks = haxby_runs.labelled(haxby_runs.together(*inputs.betas), custom_files.read_ids(inputs.stim_files))
+    blocks = haxby_runs.with_labels(haxby_runs.concatenate(*inputs.betas), custom_files.read_ids(inputs.stim_files))
     order = np.arange(len(blocks.run))
     if snakemake.wildcards.labels == "permuted":
-        order = haxby_runs.shuffled(blocks.run, np.random.default_rng([params.cfg["haxby.seed"], 0]))
-    features = haxby_runs.together(*inputs.features)
+        order = haxby_runs.permute_within_runs(blocks.run, np.random.default_rng([params.cfg["haxby.seed"], 0]))
+    features = haxby_runs.concatenate(*inputs.features)
     predicted = haxby_runs.held_out(blocks, features, order, alpha=params.alpha, rescale=params.cfg["ridge.rescale"])
     hdf5.save(snakemake.output[0], predicted, features.nsd_id)
