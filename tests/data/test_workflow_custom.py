@@ -62,7 +62,7 @@ def test_artifacts_without_captions(finished_custom):
     predicted = hdf5.load(results / "ridge/clip_text_test.h5").values
     np.testing.assert_array_equal(predicted, np.repeat(predicted[:1], N_TEST, 0))
     page = (finished_custom / "results_custom/report.html").read_text()
-    assert "<dt>World</dt><dd>CUSTOM<small>own data</small>" in page
+    assert "<dt>Dataset</dt><dd>CUSTOM<small>own data</small>" in page
     assert "V1" in (results / "accuracy/encoding.csv").read_text()
 
 
