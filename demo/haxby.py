@@ -143,7 +143,7 @@ def stim_file(category: str, run: int) -> str:
     return f"stand-ins/{category}_run-{run:02d}.png"
 
 
-def category_and_run(name: str) -> tuple[str, int]:
+def of_stim_file(name: str) -> tuple[str, int]:
     """The category and the run of an image, from its name."""
     category, _, run = Path(name).stem.rpartition("_run-")
     return category, int(run)

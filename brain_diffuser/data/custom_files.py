@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32
 from nibabel.spatialimages import SpatialImage
 from PIL import Image
 
-from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import nifti, stimulus_table
 from brain_diffuser.data.adapter import NONE
 
@@ -152,16 +152,6 @@ def stimulus_ids(folder: str | Path) -> dict[str, int]:
     """The nsd_id of every image below a folder, by its stim_file."""
     paths = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
     return {name: number for number, name in enumerate(sorted(path.relative_to(folder).as_posix() for path in paths))}
-
-
-def write_ids(path: str | Path, ids: Mapping[str, int]) -> None:
-    """Write a table of nsd_id and stim_file."""
-    tables.write_tsv(path, ("nsd_id", "stim_file"), ((number, name) for name, number in ids.items()))
-
-
-def read_ids(path: str | Path) -> dict[str, int]:
-    """The table that `write_ids` wrote."""
-    return {row["stim_file"]: int(row["nsd_id"]) for row in read_table(path, ("nsd_id", "stim_file"))}
 
 
 def split_stimuli(trials: Sequence[Trial], ids: Mapping[str, int]) -> dict[str, stimulus_table.Stimuli]:

@@ -25,7 +25,7 @@ def labelled(blocks):
     names = [haxby.stim_file(*each) for each in zip(blocks.category, blocks.run, strict=True)]
     ids = {name: number for number, name in enumerate(sorted(names))}
     rows = hdf5.StimulusArray(blocks.values, np.array([ids[name] for name in names], np.int32))
-    return haxby_runs.with_labels(rows, ids)
+    return haxby_runs.labelled(rows, ids)
 
 
 def test_every_run_shows_every_category_once(blocks):
@@ -53,7 +53,7 @@ def test_images_stand_in_one_for_each_block():
     scrambled, whole = drawn[haxby.SCRAMBLED, 7], haxby.draw("face", 7, 96)
     assert np.sort(scrambled.ravel()).tolist() == np.sort(whole.ravel()).tolist()
     assert (scrambled != whole).any()
-    assert haxby.category_and_run(haxby.stim_file("cat", 3)) == ("cat", 3)
+    assert haxby.of_stim_file(haxby.stim_file("cat", 3)) == ("cat", 3)
     assert all("standing in for what was seen" in haxby.caption(category) for category in haxby.OBJECTS)
 
 
@@ -96,12 +96,12 @@ def test_held_out_blocks_are_identified_far_above_permuted_labels(labelled, feat
     assert share > 0.6
     assert null.max() < 0.35
     assert abs(null.mean() - 1 / 8) < 0.04
-    assert haxby_runs.permutation_p(labelled, named, draws=200) == pytest.approx(1 / 201)
+    assert haxby_runs.chance_of(labelled, named, draws=200) == pytest.approx(1 / 201)
 
 
 def test_control_is_the_same_ridge(labelled, features):
     """With the true order for a permutation, it identifies what `held_out` without rescaling does."""
-    order = haxby_runs.permute_within_runs(labelled.run, np.random.default_rng([5, 1]))
+    order = haxby_runs.shuffled(labelled.run, np.random.default_rng([5, 1]))
     predicted = haxby_runs.held_out(labelled, features, order, alpha=30.0, rescale="none")
     named = haxby_runs.identify(labelled, features.values, predicted)
     (share,) = haxby_runs.control(labelled, features.values, alpha=30.0, permutations=1, seed=5)
