@@ -6,10 +6,6 @@ AUTOENCODER = "kl-f8.pth"
 """The autoencoder that is published beside Versatile Diffusion's original files."""
 
 
-STABLE_DIFFUSION = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-"""What is read of the folder of a Stable Diffusion."""
-
-
 PRECISIONS = {
     "cpu": ("float32", "bfloat16"),
     "cuda": ("float16", "bfloat16", "float32"),

@@ -18,6 +18,10 @@ DEMO_ATLASES = [
 ]
 DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
 DEMO_STIMULUS_FILE = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+DEMO_STABLE_DIFFUSION = [
+    f"{cfg.datasets['demo'].stable_diffusion}/{component}"
+    for component in backbone_registry.BACKBONES["stable_diffusion"].components
+]
 DEMO_NUMBERS = [f"{cfg.subject_number(subject):02d}" for subject in cfg.subjects]
 MADE.update(
     Path(path).as_posix()
@@ -27,6 +31,7 @@ MADE.update(
             (demo_sessions(DEMO_BETAS.format(number=each)) for each in DEMO_NUMBERS), []
         ),
         *expand(DEMO_ROI, number=DEMO_NUMBERS, atlas=DEMO_ATLASES),
+        *DEMO_STABLE_DIFFUSION,
     )
 )
 
@@ -94,10 +99,7 @@ rule demo_stable_diffusion:
             ),
         ),
     output:
-        [
-            local(directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}"))
-            for component in model_files.STABLE_DIFFUSION
-        ],
+        [local(directory(path)) for path in DEMO_STABLE_DIFFUSION],
     log:
         f"{DEMO}/logs/demo_stable_diffusion.log",
     benchmark:
