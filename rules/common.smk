@@ -117,10 +117,16 @@ if cfg.compute.dtype == "auto":
     config["compute"]["dtype"] = SETTLED["compute.dtype"]
 SETTINGS = cfg.model_dump()
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
-# What the report shows: without the settings of registered features and decoders that config.yaml leaves to them.
-WRITTEN_SETTINGS = {
-    key: value for key, value in SETTINGS.items() if key != "decoders"
-} | cfg.model_dump(include={"features", "ridge", "decoders"}, exclude_unset=True)
+# What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
+# backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
+WRITTEN_SETTINGS = SETTINGS | cfg.model_dump(
+    include={"features", "ridge"}, exclude_unset=True
+)
+del WRITTEN_SETTINGS["decoders"]
+WRITTEN_SETTINGS["datasets"] = {
+    name: {key: value for key, value in dataset.items() if key in schema.Dataset.model_fields}
+    for name, dataset in config["datasets"].items()
+}
 if workflow.is_main_process and not workflow.dryrun:
     told = workflow.config_settings.config_args
     workflow.config_settings.config_args = [*told, plan.hand_on(config)]

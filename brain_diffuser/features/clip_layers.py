@@ -1,6 +1,7 @@
 """Multilayer features of a stimulus image, the activations of some CLIP layers: what NeuralDiffuser's guidance compares."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def files(paths: Mapping[str, str]) -> list[str]:
     return model_files.clip(paths["clip_layers"], paths["versatile_diffusion"])["clip_vision"]
 
 
-def load(path: str, **options: Any) -> Any:
+def load(path: str | Path, **options: Any) -> Any:
     """The layers of CLIP's vision tower in a folder; `options` are device and dtype."""
     from brain_diffuser.models.clip import ClipLayers
 

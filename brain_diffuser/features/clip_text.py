@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def files(paths: Mapping[str, str]) -> list[str]:
     return model_files.clip(paths["clip"], paths["versatile_diffusion"])["clip_text"]
 
 
-def load(path: str, **options: Any) -> Any:
+def load(path: str | Path, **options: Any) -> Any:
     """CLIP's text tower in a folder; `options` are device and dtype."""
     from brain_diffuser.models.clip import ClipText
 

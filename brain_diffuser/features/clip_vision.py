@@ -1,6 +1,7 @@
 """Embeddings of a stimulus image by CLIP's vision tower, one per token: the vision condition of Versatile Diffusion."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ def files(paths: Mapping[str, str]) -> list[str]:
     return model_files.clip(paths["clip"], paths["versatile_diffusion"])["clip_vision"]
 
 
-def load(path: str, **options: Any) -> Any:
+def load(path: str | Path, **options: Any) -> Any:
     """CLIP's vision tower in a folder; `options` are device and dtype."""
     from brain_diffuser.models.clip import ClipVision
 

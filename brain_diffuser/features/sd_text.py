@@ -1,6 +1,7 @@
 """Hidden states of a stimulus' captions in Stable Diffusion's own text tower: the text condition of Stable Diffusion."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from brain_diffuser.features import clip_text
@@ -12,7 +13,7 @@ def files(paths: Mapping[str, str]) -> list[str]:
     return [f"{paths['stable_diffusion']}/{component}" for component in ("text_encoder", "tokenizer")]
 
 
-def load(path: str, **options: Any) -> Any:
+def load(path: str | Path, **options: Any) -> Any:
     """The text tower of Stable Diffusion in its folder; `options` are device and dtype."""
     from brain_diffuser.models.clip import HiddenText
 

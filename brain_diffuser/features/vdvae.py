@@ -1,6 +1,7 @@
 """VDVAE latents of a stimulus image, from which the stage-1 reconstruction is made."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ def files(paths: Mapping[str, str]) -> list[str]:
     return [paths["vdvae"], *model_files.description(paths["vdvae"])]
 
 
-def load(path: str, **options: Any) -> Any:
+def load(path: str | Path, **options: Any) -> Any:
     """The VDVAE of a checkpoint; `options` are device and dtype."""
     from brain_diffuser.models.vdvae import weights
 

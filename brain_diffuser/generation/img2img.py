@@ -163,7 +163,7 @@ class GuidedDenoiser:
     """The noise in the latents of one batch at a timestep, by classifier-free guidance and, if given, `guidance_fn`."""
 
     denoiser: DualDenoiser | TextDenoiser
-    contexts: list[Float[Tensor, "two_batches tokens dim"]]
+    contexts: list[Float[Tensor, "two_batches _ _"]]
     """Of each kind of embeddings: unconditional ones, then the stimuli's."""
     text_weight: float
     guidance_scale: float

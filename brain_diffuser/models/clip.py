@@ -1,7 +1,6 @@
 """CLIP's two towers with the conditioning of Versatile Diffusion: every token projected, scaled by the pooled one."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from brain_diffuser.models import checkpoints
+from brain_diffuser.models import checkpoints, hooks
 
 NOT_OF_TOWER = {
     "text": ("logit_scale", "vision_model.", "visual_projection."),
@@ -254,23 +253,9 @@ class ClipLayers:
         self.shape(blocks)
         size: Any = self.model.config.image_size
         resized = nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
-        with _kept([self.layers[block - 1].mlp.fc2 for block in blocks]) as kept:
+        with hooks.kept_outputs([self.layers[block - 1].mlp.fc2 for block in blocks]) as activations:
             self.model.vision_model(((resized - self.mean) / self.std).to(self.model.dtype))
-        return torch.stack(kept, 1)
-
-
-@contextmanager
-def _kept(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """The outputs of modules that run in this order, while the block lasts."""
-    kept: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        kept.append(output)
-
-    with ExitStack() as hooks:
-        for module in modules:
-            hooks.enter_context(module.register_forward_hook(keep))
-        yield kept
+        return torch.stack(activations, 1)
 
 
 def unconditional(

@@ -46,9 +46,7 @@ rule recon_shard:
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
         guide="none",
         tower=None,
-        code=code(
-            "generation/recon.py", backbones="versatile_diffusion", guides="none"
-        ),
+        code=code("generation/recon.py", backbones="versatile_diffusion", guides="none"),
     script:
         "../../workflow_scripts/generation/recon.py"
 

@@ -73,9 +73,8 @@ rule report:
         subjects=cfg.subjects,
         columns=COLUMNS,
         dataset_label=list(DATASET_LABEL),
-        # paths of datasets as they are written, {results} in them: the same page wherever the folder lies
         settings={
-            key: config["datasets"] if key == "datasets" else value
+            key: value
             for key, value in WRITTEN_SETTINGS.items()
             if key not in ("results", "demo", "compute", "provenance", "fetch")
             and (key != "guidance" or cfg.report.guidance)
