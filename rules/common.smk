@@ -119,12 +119,15 @@ SETTINGS = cfg.model_dump()
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
 # What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
 # backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
-WRITTEN_SETTINGS = SETTINGS | cfg.model_dump(
-    include={"features", "ridge"}, exclude_unset=True
-)
-del WRITTEN_SETTINGS["decoders"]
+WRITTEN_SETTINGS = {key: SETTINGS[key] for key in SETTINGS if key != "decoders"}
+for key, section in (("features", cfg.features), ("ridge", cfg.ridge)):
+    WRITTEN_SETTINGS[key] = section.model_dump(exclude_unset=True)
 WRITTEN_SETTINGS["datasets"] = {
-    name: {key: value for key, value in dataset.items() if key in schema.Dataset.model_fields}
+    name: {
+        key: value
+        for key, value in dataset.items()
+        if key in schema.Dataset.model_fields
+    }
     for name, dataset in config["datasets"].items()
 }
 if workflow.is_main_process and not workflow.dryrun:
@@ -135,9 +138,7 @@ if STORAGE is not None:
 ALL_FEATURES = tuple(feature_registry.FEATURES)
 # Those of Brain-Diffuser itself, which every run predicts.
 FEATURES = tuple(
-    name
-    for name, feature in feature_registry.FEATURES.items()
-    if not feature.on_demand
+    name for name, feature in feature_registry.FEATURES.items() if not feature.on_demand
 )
 # Paths of the chosen dataset by key.
 MODEL_PATHS = PATHS.model_dump(exclude_none=True)
@@ -390,24 +391,6 @@ def custom_files(key, subject):
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def folder(images):
     """Where a set of images lies."""
     if images in schema.REFERENCES:
@@ -472,7 +455,6 @@ def repeats(ending):
     return of
 
 
-
 def of_regions():
     """The folders of the section on regions: of every subject, and of their average."""
     if not cfg.report.regions:
@@ -506,8 +488,6 @@ def of_shards(stage, path, split="test"):
         return expand(path, span=spans, **wildcards)
 
     return of
-
-
 
 
 def digest(values):
