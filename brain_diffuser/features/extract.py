@@ -201,6 +201,6 @@ def to_storage(
         row, column = (~narrowed.isfinite()).nonzero()[0].tolist()
         raise ValueError(
             f"{feature} of nsd_id {nsd_id[row]} has {values[row, column].item():g} in column {column}; {storage} "
-            f"ends at {torch.finfo(dtype).max:g}. Store it as float32; if it is not a number, check the model's weights."
+            f"ends at {torch.finfo(dtype).max:g}. Store it as float32; if it is not a number, check the weights."
         )
     return narrowed.numpy()

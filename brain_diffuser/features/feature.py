@@ -1,4 +1,4 @@
-"""The record of a feature: what stimuli are turned into, from which model, and what config and rules must know of it."""
+"""The record of a feature: what stimuli are turned into, by which model, and what config and rules know of it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Hidden states of a stimulus' captions in Stable Diffusion's own text tower: the text condition of Stable Diffusion."""
+"""Hidden states of a stimulus' captions in Stable Diffusion's text tower: the text condition of Stable Diffusion."""
 
 from collections.abc import Mapping
 from pathlib import Path

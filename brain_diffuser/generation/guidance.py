@@ -20,7 +20,7 @@ from brain_diffuser.models import hooks
 GRADIENT_SCALE = 2.0**16
 """Factor of gradients inside the networks, because half precision ends at 6e-8. A power of two rounds nothing."""
 BEST_SHARE = 0.25
-"""Share of each layer's dimensions that count with weights "top25"; of MindDiffuser (Lu et al. 2023, arXiv 2308.04249)."""
+"""Share of each layer's dimensions that count with "top25", as in MindDiffuser (Lu et al. 2023, arXiv 2308.04249)."""
 BLUR_WIDTH, BLUR_SIGMA = 9, 1.0
 ATTENTION_THRESHOLD = 1.0
 """Self-attention that a place gets from all places together, 1 on average; places above it are blurred."""

@@ -35,8 +35,8 @@ def load(folder: str | Path, clip_folder: str | Path, device: Any, dtype: Any) -
     width = models[0].unet.config["cross_attention_dim"]
     if text_tower.shape[1] != width:
         raise ValueError(
-            f"{folder} has a text_encoder of {text_tower.shape[1]} numbers a token, a unet that reads {width}; expected "
-            "the same. Are both of one model?"
+            f"{folder} has a text_encoder of {text_tower.shape[1]} numbers a token, a unet that reads {width}; "
+            "expected the same. Are both of one model?"
         )
     return LoadedBackbone(models, (text_tower([""]),))
 

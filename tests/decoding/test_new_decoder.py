@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from toy_workflow import edit_config, planned, snakemake
 
-FILE = '''"""Nearest neighbours: a test stimulus' features are the mean of those of the training stimuli with the most similar betas."""
+FILE = '''"""Nearest neighbours: the mean feature of the training stimuli with the most similar betas."""
 
 import numpy as np
 

@@ -106,8 +106,10 @@ def test_vision_reads_images_at_the_autoencoders_size(extract, images):
 
 
 def test_clip_layers_read_images_at_the_autoencoders_size_too(extract, images, tmp_path):
-    values, _ = extract("clip_layers", lambda batch, blocks: embed(batch)[:, None] * torch.tensor(blocks).view(-1, 1, 1),
-                        image_size=24, blocks=[1, 3])  # fmt: skip
+    def model(batch, blocks):
+        return embed(batch)[:, None] * torch.tensor(blocks).view(-1, 1, 1)
+
+    values, _ = extract("clip_layers", model, image_size=24, blocks=[1, 3])
     expected = embed(image_files.resize(images, 24, "bilinear"))
     np.testing.assert_allclose(values, torch.stack([expected, 3 * expected], 1))
     with h5py.File(tmp_path / "features" / "clip_layers_train.h5") as file:

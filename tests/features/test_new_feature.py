@@ -11,6 +11,7 @@ FILE = '''"""Mean colours of the quarters of a stimulus image, mixed by a matrix
 
 import numpy as np
 
+from brain_diffuser.artifacts import image_files
 from brain_diffuser.features.feature import Feature
 
 
@@ -21,7 +22,7 @@ def load(path, **options):
 def embed(images, nsd_id, model, *, gain):
     import torch
 
-    quarters = images.reshape(len(images), 2, images.shape[1] // 2, 2, images.shape[2] // 2, 3).mean((2, 4))
+    quarters = image_files.resize(images, 32).reshape(len(images), 2, 16, 2, 16, 3).mean((2, 4))
     return torch.from_numpy(gain * quarters.reshape(len(images), 4, 3) @ model)
 
 
