@@ -1,4 +1,4 @@
-"""Multilayer features of a stimulus image: activations of some CLIP layers, which NeuralDiffuser's guidance compares."""
+"""Multilayer features of a stimulus image: some CLIP layers' activations, which NeuralDiffuser's guidance compares."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -63,7 +63,8 @@ def neuraldiffuser(
     layers = clip.ClipLayers.load(tower, device, dtype)
     reliability = None
     if inputs["reliability"]:
-        reliability = (*ridge.load_reliability(inputs["reliability"]), reliability_kind)
+        correlation, std = ridge.load_reliability(inputs["reliability"])
+        reliability = (correlation, std, reliability_kind)
     return guidance.Guide(
         guidance.make_targets(activations, layers.shape(blocks), layer_weights, reliability),
         lambda latents: layers.forward(autoencoder.decode_to_float(latents), blocks),

@@ -147,7 +147,7 @@ class ClipLayers:
     """Images -> CLIP layer activations: what the MLPs of some blocks add to the tokens; gradients pass.
 
     Blocks count from 1. Images of any size are squashed to the tower's size by torch's antialiased bilinear filter and
-    normalised by the tower's mean and std. Targets and guided images share this rule, because CLIP's own has no gradients.
+    normalised by the tower's mean and std. Targets and guided images share this rule: CLIP's own has no gradients.
 
     Source: Li, Wu & Chen 2024, arXiv 2402.13809, whose features are blocks 1 to 6 of ViT-B/32. Differs from the
     released program: the tower's mean and std, not ImageNet's; the resize is antialiased.

@@ -88,7 +88,7 @@ class EfficientNetLite(nn.Module):
     def embed(
         self, images: UInt8[np.ndarray, "images height width 3"], batch_size: int = 32
     ) -> Float[np.ndarray, "images 1280"]:
-        """Pooled features of images of any size, resized by PIL's bicubic filter; (level - 127) / 128 as in training."""
+        """Pooled features of images of any size, resized by PIL's bicubic; (level - 127) / 128 as in training."""
         weight = self._fc.weight
         embedded = np.empty((len(images), weight.shape[1]), np.float32)
         for start in range(0, len(images), batch_size):
