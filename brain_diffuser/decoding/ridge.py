@@ -234,7 +234,7 @@ def predict(
     alpha : float
         Penalty on the weights of z-scored betas, above 0.
     rescale : "train_oof", "test" or "none"
-        Predictions are z-scored by the mean and std of: "train_oof" the leave-one-out predictions of the train stimuli
+        Predictions are z-scored by mean and std of: "train_oof" the leave-one-out predictions of the train stimuli
         (inductive; one more product of stimuli x stimuli); "test" these test predictions, as in the paper's code
         (transductive: a single image cannot be predicted). "none" is no rescaling.
     memory_gib : float
@@ -479,7 +479,7 @@ def _workers_and_width(
 ) -> tuple[int, int]:
     """How many blocks are computed at a time, one for each thread of BLAS, and how many feature columns a block has.
 
-    A block has whole HDF5 chunks. Of each column memory holds one chunk as stored, all of it centred, and all multiplied.
+    A block has whole HDF5 chunks. Of each column memory holds one chunk as stored, all centred and all multiplied.
     """
     chunk = values.chunks[1] if values.chunks else 1
     n_rows, n_train = operator.shape

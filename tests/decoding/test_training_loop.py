@@ -158,14 +158,14 @@ def test_a_checkpoint_of_other_settings_is_passed_over(fit, caplog):
         fit(checkpoint_every=1, progress=stop_after(3), training_config=TRAINING._replace(rate=0.01))
     with caplog.at_level("INFO"):
         found = fit(checkpoint_every=1)
-    assert "checkpoint is of other data or settings; starting anew" in caplog.text
+    assert "checkpoint is of other data or settings; starting again" in caplog.text
     assert same(found, fit(folder="fresh"))
     with pytest.raises(KeyboardInterrupt):
         fit(folder="code", key="this code", checkpoint_every=1, progress=stop_after(3))
     caplog.clear()
     with caplog.at_level("INFO"):
         fit(folder="code", key="other code")
-    assert "starting anew" in caplog.text
+    assert "starting again" in caplog.text
 
 
 def test_a_killed_process_goes_on_to_the_same_bits(tmp_path):
