@@ -234,7 +234,7 @@ def predict(
     alpha : float
         Penalty on the weights of z-scored betas, above 0.
     rescale : "train_oof", "test" or "none"
-        Predictions are z-scored by mean and std of: "train_oof" the leave-one-out predictions of the train stimuli
+        Predictions are z-scored by mean and std of: "train_oof" leave-one-out predictions of the train stimuli
         (inductive; one more product of stimuli x stimuli); "test" these test predictions, as in the paper's code
         (transductive: a single image cannot be predicted). "none" is no rescaling.
     memory_gib : float
