@@ -238,8 +238,8 @@ def predict(
         (inductive; one more product of stimuli x stimuli); "test" these test predictions, as in the paper's code
         (transductive: a single image cannot be predicted). "none" is no rescaling.
     memory_gib : float
-        Of the whole process, kernel included; sets the width of a block and how many are computed at a time, and changes
-        no result.
+        Of the whole process, kernel included; sets the width of a block and how many are computed at a time;
+        changes no result.
     overwrite_kernel : bool
         Saves a copy of the kernel, which is not usable afterwards.
 

@@ -4,8 +4,8 @@
 
 Besides the contrastive loss, each projected patch token names the object under its patch and holds a thumbnail of it,
 and a query for each place finds its token by a dot product, as the UNet's cross-attention has to; the heads for that
-are dropped afterwards. The tokens that guide Versatile Diffusion so know what is where: contrastive tokens alone forget
-the column.
+are dropped afterwards. So the tokens that condition Versatile Diffusion
+say what is where: contrastive tokens alone forget the column.
 """
 
 import argparse

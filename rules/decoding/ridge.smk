@@ -38,7 +38,7 @@ rule ridge:
         kernel="<results>/{subject}/ridge/kernel.h5",
         train="<results>/{subject}/features/{feature}_train.h5",
     output:
-        "<results>/{subject}/ridge/{feature}_test.h5",
+        predicted="<results>/{subject}/ridge/{feature}_test.h5",
     log:
         "<results>/{subject}/logs/ridge_{feature}.log",
     benchmark:

@@ -70,11 +70,11 @@ rule features_cached_shard:
         cfg=lambda wildcards: settings(
             "features.storage",
             "compute.dtype",
-            *[
-                f"features.{feature}"
-                for feature in [wildcards.feature]
-                if feature in SETTINGS["features"]
-            ],
+            *(
+                [f"features.{wildcards.feature}"]
+                if wildcards.feature in SETTINGS["features"]
+                else []
+            ),
         ),
         model=lambda wildcards: MODEL_PATHS[FEATURE_RECORDS[wildcards.feature].key],
         diffusion=lambda wildcards: (

@@ -1,12 +1,12 @@
-"""Stage 5 again, variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
+"""Stage 5, variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
 
 In:  what recon reads; of variants with `features: oracle` the features of the test stimuli themselves
 Out: results/{subject}/variants/{variant}/{recon/nsd*.png, recon_manifest.tsv}
 """
 
-UNGUIDED = [each for each in cfg.variants if each not in cfg.guided]
+UNGUIDED = [name for name in cfg.variants if name not in cfg.guided]
 ABLATED = [
-    each for each in UNGUIDED if cfg.variants[each].backbone == "versatile_diffusion"
+    name for name in UNGUIDED if cfg.variants[name].backbone == "versatile_diffusion"
 ]
 
 

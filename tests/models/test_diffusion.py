@@ -88,8 +88,8 @@ def test_img2img_equals_the_original(arrays):
     text, vision = (torch.cat([arrays["u" + name][:1], arrays["c" + name][:1]]) for name in ("tx", "im"))
 
     def denoise(x, t):
-        unguided, guided = golden_denoiser()(torch.cat([x, x]), t, text, vision, 0.4).chunk(2)
-        return unguided + 7.5 * (guided - unguided)
+        uncond, cond = golden_denoiser()(torch.cat([x, x]), t, text, vision, 0.4).chunk(2)
+        return uncond + 7.5 * (cond - uncond)
 
     trace = []
     with torch.inference_mode():
@@ -218,9 +218,9 @@ def test_a_slot_is_the_weighted_mean_of_its_residuals(small_inputs):
     slot = small_models()[0].unet.mid_block.attentions[0]
     _, _, text, vision = small_inputs
     h = torch.randn(2, 32, 4, 4, generator=torch.Generator().manual_seed(2))
-    seen, told = slot.vision(h, vision, return_dict=False)[0], slot.text(h, text, return_dict=False)[0]
+    vision_out, text_out = slot.vision(h, vision, return_dict=False)[0], slot.text(h, text, return_dict=False)[0]
     mixed = slot(h, Contexts(text, vision, 0.4))[0]
-    torch.testing.assert_close(mixed, h + 0.6 * (seen - h) + 0.4 * (told - h))
+    torch.testing.assert_close(mixed, h + 0.6 * (vision_out - h) + 0.4 * (text_out - h))
 
 
 @pytest.mark.parametrize(("text_weight", "unused"), [(0.0, "text"), (1.0, "vision")])
