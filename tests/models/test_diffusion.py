@@ -233,15 +233,6 @@ def test_a_branch_without_weight_is_not_run(small_inputs, text_weight, unused):
     torch.testing.assert_close(denoiser(x, t, **contexts, text_weight=text_weight), expected, atol=0, rtol=0)
 
 
-def test_text_weight_is_the_modules_unless_given(small_inputs):
-    denoiser = copy.deepcopy(small_models()[0])
-    assert denoiser.text_weight == 0.4
-    expected = denoiser(*small_inputs, 0.7)
-    assert not torch.equal(denoiser(*small_inputs), expected)
-    denoiser.text_weight = 0.7
-    torch.testing.assert_close(denoiser(*small_inputs), expected, atol=0, rtol=0)
-
-
 def test_text_weight_is_checked(small_inputs):
     with pytest.raises(ValueError, match=r"text_weight must be between 0 .* and 1 .*, got 1\.2"):
         small_models()[0](*small_inputs, 1.2)
@@ -249,13 +240,13 @@ def test_text_weight_is_checked(small_inputs):
 
 def test_every_weight_learns_and_copies_are_apart(small_inputs):
     trained = copy.deepcopy(small_models()[0]).requires_grad_(True)
-    trained(*small_inputs).square().mean().backward()
+    trained(*small_inputs, 0.4).square().mean().backward()
     assert [name for name, parameter in trained.named_parameters() if parameter.grad is None] == []
     with torch.no_grad():
         for parameter in trained.parameters():
             parameter.zero_()
-    assert trained(*small_inputs).abs().max() == 0
-    assert small_models()[0](*small_inputs).abs().max() > 0
+    assert trained(*small_inputs, 0.4).abs().max() == 0
+    assert small_models()[0](*small_inputs, 0.4).abs().max() > 0
 
 
 def test_unets_that_do_not_belong_together_are_refused():
@@ -290,7 +281,7 @@ def test_decoded_levels_are_truncated(monkeypatch):
 
 def test_folder_round_trip(folder, small_inputs):
     denoiser, autoencoder = weights.load(folder)
-    torch.testing.assert_close(denoiser(*small_inputs), small_models()[0](*small_inputs), atol=0, rtol=0)
+    torch.testing.assert_close(denoiser(*small_inputs, 0.4), small_models()[0](*small_inputs, 0.4), atol=0, rtol=0)
     latents = small_inputs[0]
     assert torch.equal(autoencoder.decode(latents), small_models()[1].decode(latents))
     assert not any(parameter.requires_grad for model in (denoiser, autoencoder) for parameter in model.parameters())
@@ -314,7 +305,7 @@ def test_of_a_whole_text_unet_the_rest_is_not_read(folder, small_inputs):
     path = folder / "text_unet" / "diffusion_pytorch_model.safetensors"
     save_file(load_file(path) | {"conv_in.weight": torch.zeros(3), "down_blocks.0.resnets.0.x": torch.zeros(3)}, path)
     denoiser, _ = weights.load(folder)
-    torch.testing.assert_close(denoiser(*small_inputs), small_models()[0](*small_inputs), atol=0, rtol=0)
+    torch.testing.assert_close(denoiser(*small_inputs, 0.4), small_models()[0](*small_inputs, 0.4), atol=0, rtol=0)
 
 
 def test_torch_files_and_an_autoencoder_of_old_diffusers_load_too(folder, small_inputs):
@@ -328,7 +319,7 @@ def test_torch_files_and_an_autoencoder_of_old_diffusers_load_too(folder, small_
         torch.save(tensors, path.with_suffix(".bin"))
         path.unlink()
     denoiser, autoencoder = weights.load(folder)
-    torch.testing.assert_close(denoiser(*small_inputs), small_models()[0](*small_inputs), atol=0, rtol=0)
+    torch.testing.assert_close(denoiser(*small_inputs, 0.4), small_models()[0](*small_inputs, 0.4), atol=0, rtol=0)
     assert torch.equal(autoencoder.decode(small_inputs[0]), small_models()[1].decode(small_inputs[0]))
 
 
