@@ -1,7 +1,6 @@
-"""Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
+"""Shared by all stages: the checked configuration, the keys that decide when a job runs again."""
 
 import functools
-import hashlib
 import math
 import os
 import re
@@ -20,7 +19,6 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
 from brain_diffuser.artifacts import shards
-from brain_diffuser.data import custom, custom_checks, nsd_design, nsd_sessions, rois
 from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
@@ -39,7 +37,6 @@ from brain_diffuser.workflow import (
 )
 from brain_diffuser.workflow.config import checks, schema
 from brain_diffuser.workflow.provenance import stage_config
-from demo import dataset as demo_dataset
 
 
 @contextmanager
@@ -73,12 +70,12 @@ if workflow.pathvars.get("results") != RESULTS:
     )
 
 PATHS = cfg.paths
-CUSTOM = PATHS.custom
+ADAPTER = cfg.adapter
 DATASET_LABEL = score_tables.DEMO if PATHS.simulated else score_tables.NSD
-if CUSTOM:
-    about = CUSTOM.disclaimer or "own data"
+if ADAPTER.section != "nsd":
+    disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
     DATASET_LABEL = score_tables.DatasetLabel(
-        cfg.dataset.upper(), about, bool(CUSTOM.disclaimer)
+        cfg.dataset.upper(), disclaimer or "own data", bool(disclaimer)
     )
 DATASET = dataset_record.of_config(cfg)
 
@@ -184,10 +181,11 @@ CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
-    Which entries are whose: features, decoders, backbones, guides (of noise), sources (of images without a diffusion
-    model), evaluation networks, kinds (of metrics); one or a list of each.
+    Which entries are whose: adapters (of datasets), features, decoders, backbones, guides (of noise), sources (of images
+    without a diffusion model), evaluation networks, kinds (of metrics); one or a list of each.
     """
     dicts = {
+        "adapters": ["data.registry.ADAPTERS"],
         "features": ["features.registry.FEATURES"],
         "decoders": ["decoding.registry.DECODERS"],
         "backbones": ["generation.registry.BACKBONES"],
@@ -237,15 +235,8 @@ def image_locations():
             yield f"dataset {cfg.dataset}, {subject}: images in {shown}"
 
 
-DATASET_RULES = ["demo", "nsd"] if PATHS.simulated else ["nsd"]
-if CUSTOM:
-    DATASET_RULES = [name for name in (CUSTOM.adapter, "custom") if name != "none"]
-MORE_RULES = ["haxby_runs"] if "haxby" in DATASET_RULES else []
-NSD = Path(PATHS.nsd or "").as_posix()
-DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
-STIMULUS_FILE = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
-BETAS = f"{NSD}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+DATASET_RULES = [name for name in (ADAPTER.rules, "stages") if name]
+MORE_RULES = [ADAPTER.analyses] if ADAPTER.analyses else []
 MADE = set()  # files of datasets that rules write or fetch, which need not be there
 
 
@@ -274,78 +265,20 @@ def source_of(key, paths):
 
 
 with exit_with_message():
-    N_DEMO_SESSIONS = demo_dataset.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
+    SESSIONS = {subject: ADAPTER.sessions(cfg, subject) for subject in cfg.subjects}
+    SHARED_FOLDERS = {each: ADAPTER.shared(cfg, each) for each in cfg.subjects}
+# They stand for subjects where what several subjects share is read and encoded.
+SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 
 
-def demo_sessions(folder):
-    """The betas that the demo writes."""
-    ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[cfg.demo.format]
-    return [
-        f"{folder}/betas_session{session + 1:02d}.{ending}"
-        for session in range(N_DEMO_SESSIONS)
-    ]
-
-
-def session_files(subject):
-    """The betas to read: the sessions that are there, or that the demo will write."""
-    folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
-    if not PATHS.simulated:
-        published = (
-            nsd_sessions.PUBLISHED[cfg.subject_number(subject) - 1]
-            if cfg.fetch.nsd
-            else 0
-        )
-        found = nsd_sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format, published)
-        return [str(path) for path in found]
-    files = demo_sessions(folder)
-    asked = {"all": range(1, len(files) + 1)}.get(
-        str(cfg.nsd.sessions), cfg.nsd.sessions
-    )
-    asked = range(1, asked + 1) if isinstance(asked, int) else asked
-    if max(asked) > len(files):
-        raise ValueError(
-            f"config.yaml: nsd.sessions is {cfg.nsd.sessions}, the demo has {len(files)}; write all or a smaller number"
-        )
-    return [files[number - 1] for number in sorted(set(asked))]
-
-
-def roi_files(subject, atlases):
-    """The volumes of some atlases."""
-    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
-
-
-def mask_files(subject):
-    """The masks of one's own that a subject's regions are made of."""
-    paths = []
-    for name, definition in cfg.regions.items():
-        path = rois.mask_file(definition, subject)
-        if path and not path.is_file():
-            wrong = "is a folder" if path.is_dir() else "does not exist"
-            fix = source_files.hint(
-                path, otherwise="put a volume there or correct the path"
-            )
-            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {fix}")
-        paths += [str(path)] if path else []
-    return local(paths)
-
-
-with exit_with_message():
-    SESSIONS = {} if CUSTOM else {each: session_files(each) for each in cfg.subjects}
-
-NUMBERS = {
-    subject: [nsd_sessions.number(path) for path in paths]
-    for subject, paths in SESSIONS.items()
-}
-
-
-if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulated:
+if workflow.is_main_process and cfg.nsd.sessions == "all":
     with exit_with_message():
-        dataset_record.check_sessions(Path(RESULTS), NUMBERS)
+        dataset_record.check_sessions(Path(RESULTS), SESSIONS)
 
 
 def write_dataset():
     """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
-    numbers = {} if PATHS.simulated else NUMBERS
+    numbers = {subject: read for subject, read in SESSIONS.items() if read}
     dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
 
 
@@ -354,38 +287,8 @@ if IS_MODULE and workflow.is_main_process and ARTIFACTS.by_name:
     write_dataset()
 
 
-def shared(subject):
-    """What an NSD subject shares with all that have its sessions: the same test stimuli in the same order."""
-    numbers = NUMBERS[subject]
-    through = numbers == list(range(1, len(numbers) + 1))
-    name = f"1-{len(numbers)}" if through else "_".join(map(str, numbers))
-    return f"shared/sessions_{name}"
-
-
-# Folders that stand for a subject where these stimuli are read and encoded.
-SHARED = {shared(subject): numbers for subject, numbers in NUMBERS.items()}
-
-
 wildcard_constraints:
     subject="|".join((*cfg.subjects, *SHARED)),
-
-
-def session_numbers(subject):
-    """The sessions that are read."""
-    return (SHARED | NUMBERS)[subject]
-
-
-def subject_number(subject):
-    """A subject's number in NSD; what all share is in every subject's list."""
-    return 1 if subject in SHARED else cfg.subject_number(subject)
-
-
-def custom_files(key, subject):
-    """A subject's files of a custom dataset: none, one, or one for each session."""
-    path = rois.filled(getattr(CUSTOM, key), subject)
-    if path == custom.NONE:
-        return []
-    return local(custom.files(path) if "{session}" in path else [path])
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
@@ -463,45 +366,21 @@ def of_regions():
     return of_subjects("<results>/{subject}/roi") + average
 
 
-def n_stimuli_at_most(subject, split):
-    """NSD's stimuli of a split; while the design is not there at most so many, and shards beyond those there are are empty."""
-    if PATHS.simulated:
-        known = {"train": cfg.demo.n_train, "test": cfg.demo.n_test}[split]
-    elif Path(DESIGN).is_file():
-        numbers = tuple(session_numbers(subject))
-        with exit_with_message():
-            return nsd_design.count_stimuli(DESIGN, subject_number(subject), numbers)[
-                split
-            ]
-    else:
-        known = nsd_sessions.PUBLISHED_STIMULI[split][subject_number(subject) - 1]
-    return min(known, nsd_sessions.N_TRIALS * len(session_numbers(subject)))
-
-
 def of_shards(stage, path, split="test"):
     """The shards of a stage's artifact: of a split, of that of the wildcards, or of both."""
 
     def of(wildcards):
         splits = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
-        n_stimuli = sum(n_stimuli_at_most(wildcards.subject, each) for each in splits)
-        spans = shards.spans(n_stimuli, SETTINGS["shards"][stage])
+        with exit_with_message():
+            counts = [
+                ADAPTER.n_stimuli(cfg, wildcards.subject, name) for name in splits
+            ]
+        spans = shards.spans(sum(counts), SETTINGS["shards"][stage])
         return expand(path, span=spans, **wildcards)
 
     return of
 
 
-def digest(values):
-    """A short key of some values."""
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-
-
-def subject_files(subject):
-    """What a subject's betas come from."""
-    trials, betas, mask = (
-        custom_files(key, subject) for key in ("trials", "betas", "mask")
-    )
-    rois = dict(zip(cfg.regions, mask_files(subject)))
-    return custom.Files.of(subject, trials[0], betas, mask, rois)
 
 
 def of_guidance():

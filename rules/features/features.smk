@@ -32,8 +32,8 @@ def to_be_hashed(paths):
 
 def parts_of_features(wildcards):
     """The shards of a split's features, or the one array that subjects share."""
-    if wildcards.subject in SESSIONS and wildcards.split == "test":
-        folder = shared(wildcards.subject)
+    folder = SHARED_FOLDERS.get(wildcards.subject)
+    if folder and wildcards.split == "test":
         return [f"<results>/{folder}/features/{wildcards.feature}_test.h5"]
     return of_shards("features", SHARD_OF_FEATURES)(wildcards)
 

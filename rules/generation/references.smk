@@ -24,6 +24,7 @@ rule mean_image:
         mem_mb=scaled_by_attempt(1000),
         runtime=scaled_by_attempt(30),
     params:
+        prefix=ADAPTER.prefix,
         code=code("data/mean_image.py"),
     script:
         "../../workflow_scripts/data/mean_image.py"

@@ -1,7 +1,7 @@
 """Stage 4, stage1: predicted VDVAE latents -> stage-1 reconstructions, from which stage 5 starts.
 
 In:  results/{subject}/ridge/vdvae_test.h5, the VDVAE
-Out: results/{subject}/{stage1/nsd*.png, stage1_manifest.tsv}
+Out: results/{subject}/{stage1/*.png, stage1_manifest.tsv}
 """
 
 
@@ -43,6 +43,7 @@ rule gather_images:
         mem_mb=scaled_by_attempt(1000),
         runtime=scaled_by_attempt(30),
     params:
+        prefix=ADAPTER.prefix,
         code=code("generation/gather_images.py"),
     script:
         "../../workflow_scripts/generation/gather_images.py"

@@ -1,7 +1,7 @@
 """Stage 5, variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
 
 In:  what recon reads; of variants with `features: oracle` the features of the test stimuli themselves
-Out: results/{subject}/variants/{variant}/{recon/nsd*.png, recon_manifest.tsv}
+Out: results/{subject}/variants/{variant}/{recon/*.png, recon_manifest.tsv}
 """
 
 UNGUIDED = [name for name in cfg.variants if name not in cfg.guided]

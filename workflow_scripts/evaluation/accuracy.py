@@ -5,7 +5,7 @@ import csv
 import numpy as np
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import nsd_betas, rois
+from brain_diffuser.data import averages, rois
 from brain_diffuser.evaluation import decoding_accuracy
 from brain_diffuser.workflow.job import job
 
@@ -16,7 +16,7 @@ with job(snakemake):
         for feature, predicted, true in zip(features, inputs.predicted, inputs.true, strict=True)
     }
     encoding = decoding_accuracy.column_correlations(inputs.predicted_betas, inputs.betas)
-    ceiling, repeats = nsd_betas.ceiling_of_test(inputs.rois, inputs.trials)
+    ceiling, repeats = averages.ceiling_of_test(inputs.rois, inputs.trials)
     by_feature = [(name, len(each), *decoding_accuracy.quartiles(each)) for name, each in decoding.items()]
     by_region = []
     for region, voxels in rois.load(inputs.regions).items():

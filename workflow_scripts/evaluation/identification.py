@@ -3,7 +3,7 @@
 import numpy as np
 
 from brain_diffuser.artifacts import hdf5, image_files
-from brain_diffuser.data import custom
+from brain_diffuser.data import custom_files
 from brain_diffuser.evaluation import perceptual
 from brain_diffuser.models import devices
 from brain_diffuser.workflow.job import job
@@ -12,7 +12,7 @@ from demo import haxby_runs
 with job(snakemake):
     inputs, params, cfg = snakemake.input, snakemake.params, snakemake.params.cfg
     haxby_cfg, n_features = cfg["haxby"], len(params.features)
-    blocks = haxby_runs.labelled(haxby_runs.together(*inputs.betas), custom.read_ids(inputs.stim_files))
+    blocks = haxby_runs.labelled(haxby_runs.together(*inputs.betas), custom_files.read_ids(inputs.stim_files))
     true = {
         feature: haxby_runs.flat(haxby_runs.together(*inputs.features[2 * place : 2 * place + 2]))
         for place, feature in enumerate(params.features)

@@ -5,4 +5,4 @@ from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     images = shards.images(snakemake.input.shards, snakemake.input.like)
-    image_files.write_folder(snakemake.output.images, snakemake.output.manifest, images)
+    image_files.write_folder(snakemake.output.images, snakemake.output.manifest, images, snakemake.params.prefix)

@@ -1,7 +1,7 @@
 """Stage 6: encoding accuracy, noise ceilings and regions as volumes in the subject's own space, and drawn."""
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import nsd_betas, rois
+from brain_diffuser.data import averages, rois
 from brain_diffuser.evaluation import decoding_accuracy
 from brain_diffuser.regions import brain_maps
 from brain_diffuser.workflow.job import job
@@ -9,7 +9,7 @@ from brain_diffuser.workflow.job import job
 with job(snakemake):
     inputs, grid = snakemake.input, brain_maps.read_grid(snakemake.input.rois)
     encoding = decoding_accuracy.column_correlations(inputs.predicted_betas, inputs.betas)
-    ceiling, repeats = nsd_betas.ceiling_of_test(inputs.rois, inputs.trials)
+    ceiling, repeats = averages.ceiling_of_test(inputs.rois, inputs.trials)
     masks = rois.load(inputs.regions)
     r, share = "Pearson r, predicted and measured betas", f"explainable share of variance, {repeats:.3g} repeats"
     mask = brain_maps.volume(rois.ALL, masks[rois.ALL], grid, "all voxels")

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from brain_diffuser.data import custom as plain
+from brain_diffuser.data.adapter import NONE, Adapter
+from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.evaluation.registry import network_checkpoints
 from brain_diffuser.features.registry import FEATURES
@@ -52,9 +53,6 @@ SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
 
 
 Subject = Annotated[str, Field(pattern=SUBJECT)]
-
-
-NSD_SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
 
 
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
@@ -115,7 +113,6 @@ def own_settings(records: Mapping[str, Any]) -> dict[str, Any]:
 class Custom(Section):
     """A dataset in the plain layout of docs/your_data.md; {label} is 01 for sub01, {session} as in the trials table."""
 
-    adapter: Literal["none", "haxby", "bold5000"]
     trials: Text
     betas: Text
     mask: Text
@@ -125,20 +122,14 @@ class Custom(Section):
     disclaimer: str
 
 
-WRITTEN = {
-    "none": (),
-    "haxby": ("trials", "betas", "mask", "stimuli", "captions"),
-    "bold5000": ("trials",),
-}
-"""What the rules of an adapter write, of the files that a dataset names."""
-
-
 class Dataset(Section):
-    """Where files are; `nsd` or `custom` says in which layout."""
+    """Where files are. `nsd`, `custom` or `settings` has what an adapter reads; `adapter` names one of the registry."""
 
     simulated: bool
+    adapter: Text = UNSET
     nsd: Text = UNSET
     custom: Custom = UNSET
+    settings: dict[str, Any] = UNSET
     captions: Text
     vdvae: Text
     versatile_diffusion: Text
@@ -146,6 +137,11 @@ class Dataset(Section):
     clip_layers: Text
     stable_diffusion: Text
     evaluation_networks: Text
+
+    @property
+    def adapter_name(self) -> str:
+        """The adapter: the named one, or that of the files that are given."""
+        return self.adapter or ("demo" if self.simulated else "custom" if self.custom else "nsd")
 
 
 # A registered feature or backbone may be read from a folder that no other one reads.
@@ -455,7 +451,7 @@ class Config(Section):
         if self.paths.simulated:
             return ()
         models = ["vdvae"]
-        nsd = ("nsd", "captions") if self.fetch.nsd and not self.paths.custom else ()
+        nsd = ("nsd", "captions") if self.fetch.nsd and self.adapter.section == "nsd" else ()
         if not model_files.is_checkpoint(
             self.paths.versatile_diffusion
         ):  # what is fetched is a folder, with CLIP in it
@@ -487,7 +483,7 @@ class Config(Section):
         Raises ValueError: they would read text that nothing was decoded into.
         """
         _, settings = self.variant(name)
-        if self.paths.captions == plain.NONE and settings["text_weight"] > 0:
+        if self.paths.captions == NONE and settings["text_weight"] > 0:
             raise ValueError(
                 f"config.yaml: variant {name} has text_weight {settings['text_weight']}, and dataset {self.dataset} "
                 "has no captions; expected 0, so give captions or choose another variant"
@@ -565,15 +561,18 @@ class Config(Section):
 
     @property
     def regions(self) -> dict[str, Any]:
-        """Definitions of regions, as `regions.masks` reads them; a custom dataset has its own."""
-        if self.paths.custom:
-            return {name: {"mask": path} for name, path in self.paths.custom.rois.items()}
-        return self.roi.model_dump(exclude_none=True)["regions"]
+        """Definitions of regions, as `rois.masks` reads them."""
+        return self.adapter.regions(self)
 
     @property
     def paths(self) -> Dataset:
         """Folders and files of the chosen dataset."""
         return self.datasets[self.dataset]
+
+    @property
+    def adapter(self) -> Adapter:
+        """What the pipeline has to know of the chosen dataset."""
+        return ADAPTERS[self.paths.adapter_name]
 
     def check_target(self, target: str) -> None:
         """Check that a file that is asked for belongs to the root, a subject and a variant of the configuration.
@@ -602,7 +601,3 @@ class Config(Section):
             similar = get_close_matches(name, self.variants, n=1)
             hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
             raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
-
-    def subject_number(self, subject: str) -> int:
-        """NSD's number of a subject: 3 for sub03."""
-        return int(subject.removeprefix("sub"))
