@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TextIO
 
 from brain_diffuser.artifacts import shards
-from brain_diffuser.decoding.registry import DECODERS
 
 STAGES = {
     "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000"),
     "features": ("features",),
-    **{decoder: (decoder,) for decoder in DECODERS},
+    "ridge": ("ridge",),
+    "learned": ("learned",),
+    "decode": ("decode",),
     "stage1": ("stage1",),
     "recon": ("recon",),
     "variants": ("variant", "variants"),

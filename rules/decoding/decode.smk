@@ -18,9 +18,9 @@ rule decode:
     output:
         "<results>/{subject}/{decoder}/{feature}_test.h5",
     log:
-        "<results>/{subject}/logs/{decoder}_{feature}.log",
+        "<results>/{subject}/logs/decode_{decoder}_{feature}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/{decoder}_{feature}.tsv"
+        "<results>/{subject}/benchmarks/decode_{decoder}_{feature}.tsv"
     wildcard_constraints:
         decoder="|".join(PLAIN_DECODERS) or "none",
     conda:
