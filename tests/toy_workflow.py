@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -114,6 +115,8 @@ def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def command(*arguments: str) -> list[str]:
+    """The words of a call, for tests that are marked `workflow`; `make quick` starts no Snakemake and says so here."""
+    assert "WITHOUT_SNAKEMAKE" not in os.environ, "this test starts Snakemake; mark it with pytest.mark.workflow"
     return [sys.executable, "-m", "snakemake", *arguments]
 
 

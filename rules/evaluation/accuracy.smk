@@ -22,7 +22,7 @@ use rule ridge as encoding with:
         kernel="<results>/{subject}/encoding/kernel.h5",
         train="<results>/{subject}/data/betas_train.h5",
     output:
-        "<results>/{subject}/encoding/betas_test.h5",
+        predicted="<results>/{subject}/encoding/betas_test.h5",
     log:
         "<results>/{subject}/logs/encoding.log",
     benchmark:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from brain_diffuser.artifacts import hdf5, image_files
-from brain_diffuser.generation import backbones, img2img, vdvae_stage
+from brain_diffuser.generation import img2img, registry, vdvae_stage
 from brain_diffuser.models import devices
 from brain_diffuser.models.vdvae import weights
 from brain_diffuser.regions import optimal_patterns
@@ -24,7 +24,8 @@ with job(snakemake), devices.enough_memory("recon"):
         [guess for _, guess in vdvae_stage.decode(chosen, vdvae, batch_size=batch_size, **cfg["stage1"])]
     )
     del vdvae
-    models, unconditional = backbones.load("versatile_diffusion", params.diffusion, params.clip, device, dtype)
+    backbone = registry.BACKBONES["versatile_diffusion"]
+    models, unconditional = backbone.load(params.diffusion, params.clip, device, dtype)
     reconstructions = img2img.reconstruct(
         guesses, text[rows], vision[rows], unconditional, models, nsd_id=nsd_id, batch_size=batch_size, **cfg["recon"]
     )
