@@ -24,7 +24,7 @@ from brain_diffuser.data import custom, custom_checks, nsd_design, nsd_sessions,
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
 from brain_diffuser.models import model_files
-from brain_diffuser.reporting import score_tables
+from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
     dataset_record,
     fetch,
@@ -150,7 +150,6 @@ wildcard_constraints:
     split="train|test",
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
     variant=schema.variant_regex([*cfg.variants, ""]),
-    network="|".join(cfg.metrics.networks) or "none",
     span=shards.SPAN,
 
 
@@ -165,42 +164,28 @@ CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
-    Which entries are whose: features, backbones, evaluation networks, kinds (of metrics); one or a list of each.
+    Which entries are whose: features, backbones, scorers (pixel metrics, evaluation networks), kinds (of metrics); one
+    or a list of each.
     """
     dicts = {
-        "features": ["features.extract.FEATURES"],
-        "backbones": ["generation.backbones.BACKBONES"],
-        "networks": [
-            "evaluation.registry.NETWORKS",
-            "evaluation.perceptual.ARCHITECTURES",
-            "evaluation.perceptual.LOADERS",
-        ],
-        "kinds": ["evaluation.metrics.KINDS"],
+        "features": "features.extract.FEATURES",
+        "backbones": "generation.backbones.BACKBONES",
+        "scorers": "evaluation.registry.SCORERS",
+        "kinds": "evaluation.metrics.KINDS",
     }
-    used = {
-        f"brain_diffuser.{name}": keys
-        for kind, keys in entries.items()
-        for name in dicts[kind]
-    }
+    used = {f"brain_diffuser.{dicts[kind]}": keys for kind, keys in entries.items()}
     return provenance.told(CODE, f"workflow_scripts/{script}", used)
 
 
-def kinds_of(network):
-    """How an evaluation network's metrics are computed."""
-    return list(evaluation_registry.NETWORKS[network].metrics.values())
-
-
 def image_locations():
-    """One line for each subject that has something to look at."""
+    """One line for each subject that has images or scores to look at."""
     for subject in cfg.subjects:
         folder = Path(RESULTS, subject)
-        made = [
-            folder / name
-            for name in ("recon", "contact_sheet.png", "metrics/scores.md")
-        ]
-        if made[0].is_dir():
-            shown = ", ".join(str(path) for path in made if path.exists())
-            yield f"dataset {cfg.dataset}, {subject}: images in {shown}"
+        if (folder / "recon").is_dir():
+            names = ("recon", "contact_sheet.png", "metrics/scores.md")
+            paths = (folder / name for name in names)
+            listed = ", ".join(str(path) for path in paths if path.exists())
+            yield f"dataset {cfg.dataset}, {subject}: images in {listed}"
 
 
 DATASET_RULES = ["demo", "nsd"] if PATHS.simulated else ["nsd"]
@@ -509,7 +494,7 @@ def pretrained(wildcards):
 
 
 def folder(images):
-    """Where a set of images lies."""
+    """The folder of a set of images."""
     if images in schema.REFERENCES:
         return f"<results>/{{subject}}/references/{images}"
     if images in ("stage1", "recon"):
@@ -517,72 +502,14 @@ def folder(images):
     return f"<results>/{{subject}}/variants/{images}/recon"
 
 
-def network_weights(networks):
-    """The files of some evaluation networks; what is missing stops their metrics before any job, and no other stage."""
-    paths = []
-    for network in networks:
-        if (
-            evaluation_registry.network_checkpoints([network], cfg.metrics.protocol)
-            and not CONDA
-            and find_spec("torchvision") is None
-        ):
-            sys.exit(
-                f"evaluation network {network} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
-                f"Snakemake make its environments (--sdm conda), or leave {network} out of metrics.networks"
-            )
-        of_network = evaluation_registry.network_files(
-            network, cfg.metrics.protocol, PATHS.evaluation_networks, PATHS.clip
-        )
-        missing = [path for path in of_network if not Path(path).exists()]
-        if missing and "evaluation_networks" not in cfg.fetched:
-            sys.exit(
-                f"evaluation network {network} needs {missing[0]}, which does not exist; put it there, let it be fetched "
-                f"(fetch.models: true), or leave {network} out of metrics.networks (docs/real_data.md)"
-            )
-        paths += of_network
-    return local(paths)
-
-
-def perceptual_scores(sets):
-    """The scores of some sets of images, set by set, by pixels and by every evaluation network."""
-    return expand(
-        "<results>/{{subject}}/perceptual_scores/{images}/{network}.csv",
-        images=sets,
-        network=["pixels", *cfg.metrics.networks],
-    )
-
-
-def of_subjects(*paths):
-    """Files of every subject, subject by subject."""
-    return [path.format(subject=each) for each in cfg.subjects for path in paths]
-
-
-def repeats(ending):
-    """The repeats of a variant, the variant itself first."""
-
-    def of(wildcards):
-        first = folder(wildcards.variant).format(subject=wildcards.subject)
-        others = (
-            folder(f"{wildcards.variant}.{schema.REPEAT}{number}")
-            for number in range(1, cfg.metrics.repeats)
-        )
-        made = [first, *(each.format(subject=wildcards.subject) for each in others)]
-        return [f"{each}{ending}" for each in made]
-
-    return of
+def of_subjects(path):
+    """A file of every subject."""
+    return [path.format(subject=subject) for subject in cfg.subjects]
 
 
 def alpha_of(wildcards):
     """The penalty of a feature's ridge."""
     return SETTINGS["ridge"]["alpha"][wildcards.feature]
-
-
-def of_regions():
-    """The folders of the section on regions: of every subject, and of their average."""
-    if not cfg.report.regions:
-        return []
-    average = ["<results>/average/roi"] if len(cfg.subjects) > 1 else []
-    return of_subjects("<results>/{subject}/roi") + average
 
 
 def n_stimuli_at_most(subject, split):
@@ -642,8 +569,3 @@ def subject_files(subject):
     )
     rois = dict(zip(cfg.regions, mask_files(subject)))
     return custom.Files.of(subject, trials[0], betas, mask, rois)
-
-
-def of_guidance():
-    """The folders of the section on guidance."""
-    return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []

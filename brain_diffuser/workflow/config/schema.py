@@ -1,15 +1,15 @@
 """Models that mirror config.yaml."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from brain_diffuser.data import custom as plain
-from brain_diffuser.evaluation.registry import network_checkpoints
+from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features.registry import CONDITIONS
 from brain_diffuser.models import model_files
 
@@ -43,7 +43,24 @@ Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 
 
-NetworkName = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
+def one_of(names: Sequence[str]) -> Any:
+    """The type of a text that is one of some names which a registry has."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"expected one of {', '.join(names)}")
+        return name
+
+    return Annotated[str, AfterValidator(check), Field(json_schema_extra={"enum": list(names)})]
+
+
+ScorerName: TypeAlias = one_of(evaluation_registry.selectable())
+
+
+NetworkName: TypeAlias = one_of(evaluation_registry.networks())
+
+
+Protocol: TypeAlias = one_of(evaluation_registry.PROTOCOLS)
 
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
@@ -278,8 +295,8 @@ class Variant(Section):
 
 
 class Metrics(Section):
-    protocol: Literal["brain_diffuser", "mindeye"]
-    networks: list[NetworkName]
+    protocol: Protocol
+    networks: list[ScorerName]
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
@@ -423,7 +440,7 @@ class Config(Section):
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
         models.append("stable_diffusion")
-        if network_checkpoints(self.metrics.networks, self.metrics.protocol):
+        if evaluation_registry.network_checkpoints(self.metrics.networks, self.metrics.protocol):
             models.append("evaluation_networks")
         return (*nsd, *(models if self.fetch.models else ()))
 
