@@ -90,7 +90,7 @@ def _z_scored(
 
 
 def write(folder: Path, rows_of_sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Write brain_correlation.csv, a row for each set of images and region, empty where there is no number; its plot."""
+    """Write brain_correlation.csv, a row for each set of images and region, and its plot; NaN is an empty cell."""
     rows = (
         [images, *("" if row[key] != row[key] else row[key] for key in COLUMNS[1:])]
         for images, rows in rows_of_sets.items()

@@ -104,6 +104,10 @@ class EvaluationNetwork:
                 outputs[layer][start : start + len(rows)] = rows.float().cpu().numpy()
         return {metric: outputs[layer] for metric, layer in self.layers.items()}
 
+    def first_features(self, images: UInt8[np.ndarray, "images height width 3"]) -> Float[np.ndarray, "images _"]:
+        """The features of the first metric."""
+        return next(iter(self.features(images).values()))
+
 
 def load_torchvision(
     architecture: Architecture, layers: dict[str, str], protocol: str, path: Path, device: str | torch.device
@@ -176,8 +180,8 @@ def _build(architecture: Architecture) -> nn.Module:
             ) from error
         raise OSError(
             f"the evaluation network {name} needs torchvision, which cannot be imported beside torch "
-            f"{torch.__version__} ({error}); install torch {TORCH} and torchvision {TORCHVISION} of one build, both for "
-            f"CPU or both for CUDA, {drop}"
+            f"{torch.__version__} ({error}); install torch {TORCH} and torchvision {TORCHVISION} of one build, both "
+            f"for CPU or both for CUDA, {drop}"
         ) from error
     with torch.device("meta"):
         return getattr(models, name)(weights=None, **architecture.options)

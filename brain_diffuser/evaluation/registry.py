@@ -205,7 +205,8 @@ def load(
         if not path.exists():
             raise FileNotFoundError(
                 f"the evaluation network {name} reads {path}, which does not exist; put it there (docs/real_data.md "
-                f"says where it comes from and how to have it fetched), or drop {name} from metrics.networks in config.yaml"
+                f"says where it comes from and how to have it fetched), or drop {name} from metrics.networks in "
+                "config.yaml"
             )
     scorer = SCORERS[name]
     if scorer.load is None:

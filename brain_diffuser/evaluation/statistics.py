@@ -1,6 +1,7 @@
 """Pearson correlations, bootstrap intervals, and the pairing of the chance control."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -74,7 +75,7 @@ def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(_varies(square, mean, rows.shape[1]), np.sqrt(square), np.nan)
 
 
-def _varies(square: np.ndarray, mean: np.ndarray, n: int) -> np.ndarray:
+def _varies(square: Any, mean: Any, n: int) -> Any:
     """Whether `n` numbers with this sum of squares about their mean differ by more than rounding."""
     return np.sqrt(square) > CONSTANT * np.sqrt(n) * np.abs(mean)
 

@@ -16,14 +16,14 @@ Figures = Sequence[tuple[str, Path]]
 
 ACCURACY = {
     "decoding.svg": "Decoding: features of the test stimuli, predicted from betas.",
-    "encoding.svg": "Encoding: betas of the test stimuli, predicted from their CLIP-vision embeddings, region by region.",
+    "encoding.svg": "Encoding: betas of the test stimuli, predicted from their CLIP-vision embeddings, by region.",
     "noise_ceiling.svg": "Noise ceilings: the share of the betas' variance that noise leaves.",
 }
 """Plots in results/{subject}/accuracy."""
 REGIONS = {
     "optimal.png": "optimal images of each region (rest: no response), and of as many voxels drawn at random",
     "category_probe.csv": "probability, for the evaluation network, that the optimal images show each category",
-    "category_probe_accuracy.csv": "share of test stimuli, and of their reconstructions, of which the evaluation network names the right category",
+    "category_probe_accuracy.csv": "share of test stimuli, and of reconstructions, that are given the right category",
     "perturbed.png": "a stimulus' response with a region's raised or lowered, in standard deviations; same noise",
     "decoding.svg": "accuracy from one region alone, and with it set to its mean; grey: range of as many random voxels",
     "decoding.csv": "accuracy of one region alone, and without it",

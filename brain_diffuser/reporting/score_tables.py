@@ -30,7 +30,7 @@ Metrics = Mapping[str, Sequence[str]]
 
 
 class DatasetLabel(NamedTuple):
-    """What the numbers are about; with `disclaimer` the name stands at each of them, for they are no scientific result."""
+    """The dataset that numbers are about; with `disclaimer` its name stands at each: they are no scientific result."""
 
     name: str
     about: str

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -43,24 +43,24 @@ Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 
 
-def one_of(names: Sequence[str]) -> Any:
-    """The type of a text that is one of some names which a registry has."""
+def one_of(names: Sequence[str]) -> AfterValidator:
+    """A check that a text is one of some names, which a registry has."""
 
     def check(name: str) -> str:
         if name not in names:
             raise ValueError(f"expected one of {', '.join(names)}")
         return name
 
-    return Annotated[str, AfterValidator(check), Field(json_schema_extra={"enum": list(names)})]
+    return AfterValidator(check)
 
 
-ScorerName: TypeAlias = one_of(evaluation_registry.selectable())
+SCORERS, NETWORKS = evaluation_registry.selectable(), evaluation_registry.networks()
 
 
-NetworkName: TypeAlias = one_of(evaluation_registry.networks())
+ScorerName = Annotated[str, one_of(SCORERS), Field(json_schema_extra={"enum": [*SCORERS]})]
 
 
-Protocol: TypeAlias = one_of(evaluation_registry.PROTOCOLS)
+NetworkName = Annotated[str, one_of(NETWORKS), Field(json_schema_extra={"enum": [*NETWORKS]})]
 
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
@@ -295,7 +295,7 @@ class Variant(Section):
 
 
 class Metrics(Section):
-    protocol: Protocol
+    protocol: Literal["brain_diffuser", "mindeye"]
     networks: list[ScorerName]
     bootstrap: Count
     control_seed: Seed
