@@ -14,10 +14,11 @@ NODE_HEIGHT, LAYER_HEIGHT = 28, 66  # pixels
 SWEEPS = 13  # through all layers, to order their nodes
 
 
-def of_workflow(workflow: Any, rule: str, paths: Iterable[str]) -> list[Edge]:
-    """All edges on the way to a rule, as Snakemake resolves the files that the rule reads.
+def of_workflow(workflow: Any, rule: str) -> list[Edge]:
+    """All edges on the way to a rule without wildcards, as Snakemake resolves the files that rules read.
 
-    Of jobs that differ in subject or shard alone one is followed.
+    Of jobs that differ in subject or shard alone one is followed. Rules that fetch files are left out, since they are
+    gone once the files are there.
 
     Parameters
     ----------
@@ -25,40 +26,39 @@ def of_workflow(workflow: Any, rule: str, paths: Iterable[str]) -> list[Edge]:
         With its graph of jobs, which is there once Snakemake evaluates parameters.
     rule : str
         The rule's name.
-    paths : strings
-        The files that it reads.
     """
     priority = cmp_to_key(workflow._ruleorder.compare)
     edges: dict[Edge, None] = {}
-    known, waiting = set(), [(rule, list(paths))]
+    known, waiting = set(), [(workflow.get_rule(rule), {})]
     while waiting:
-        reader, paths = waiting.pop(0)
-        for path in paths:
+        reader, wildcards = waiting.pop(0)
+        for path in reader.expand_input(wildcards)[0]:
             producers = workflow.dag.output_index.match_producers(path)
-            if not producers:
-                continue  # a file that no rule writes
-            producer = max(producers, key=priority)
-            edges[producer.name, reader] = None
-            wildcards = producer.get_wildcards(path)
-            job = producer.name, *((key, value) for key, value in wildcards.items() if key not in ("subject", "span"))
+            producer = max(producers, key=priority, default=None)
+            if producer is None or producer.name.startswith("fetch"):
+                continue
+            edges[producer.name, reader.name] = None
+            of_job = producer.get_wildcards(path)
+            job = producer.name, *((key, value) for key, value in of_job.items() if key not in ("subject", "span"))
             if job not in known:
                 known.add(job)
-                waiting.append((producer.name, list(producer.expand_input(wildcards)[0])))
+                waiting.append((producer, of_job))
     return list(edges)
 
 
 def simplified(edges: Iterable[Edge]) -> list[Edge]:
-    """The edges between stages: a stage, its shards and what subjects share of it are one; no edge is a shortcut.
+    """The edges between stages, in topological order, without shortcuts.
 
-    A shortcut is an edge beside a longer way between the same stages. The order is that of the ways through the graph.
+    A stage, its shards, and the part of it that subjects share are one. A shortcut is an edge beside a longer way
+    between the same stages.
 
     Raises ValueError: the edges run in a cycle.
     """
-    pairs = [tuple(name.removesuffix("_shard").removeprefix("shared_") for name in edge) for edge in edges]
     above: dict[str, list[str]] = {}
-    for start, end in dict.fromkeys((start, end) for start, end in pairs if start != end):
-        above.setdefault(start, [])
-        above.setdefault(end, []).append(start)
+    for start, end in dict.fromkeys((_stage(start), _stage(end)) for start, end in edges):
+        if start != end:
+            above.setdefault(start, [])
+            above.setdefault(end, []).append(start)
     ancestors: dict[str, set[str]] = {}
     for node in _order(above):
         ancestors[node] = set(above[node]).union(*(ancestors[start] for start in above[node]))
@@ -70,6 +70,11 @@ def simplified(edges: Iterable[Edge]) -> list[Edge]:
         if not any(start in ancestors[other] for other in starts)
     ]
     return sorted(direct, key=lambda edge: (place[edge[0]], place[edge[1]]))
+
+
+def _stage(rule: str) -> str:
+    """The stage that a rule belongs to."""
+    return rule.removesuffix("_shard").removesuffix("_cached").removeprefix("shared_")
 
 
 def draw(edges: Sequence[Edge]) -> str:
@@ -153,7 +158,7 @@ def _ordered(layers: list[list], routes: Sequence[Sequence]) -> dict[Any, float]
     return x
 
 
-def _edge(places: Sequence[tuple[float, float]], title: str) -> str:
+def _edge(places: Sequence[tuple[float, int]], title: str) -> str:
     """A curve from the foot of the first node to the top of the last."""
     half, bend = NODE_HEIGHT // 2, 46
     path = "".join(
@@ -164,7 +169,7 @@ def _edge(places: Sequence[tuple[float, float]], title: str) -> str:
     return f'<path class="edge" d="M{x:.0f} {y + half}{path}"><title>{name}</title></path>'
 
 
-def _node(name: str, x: float, y: float) -> str:
+def _node(name: str, x: float, y: int) -> str:
     """A rule's name in its box."""
     half, width = NODE_HEIGHT // 2, _width(name) - 14
     box = f'<rect x="{x - width / 2:.0f}" y="{y - half}" width="{width:.0f}" height="{NODE_HEIGHT}" rx="6"/>'

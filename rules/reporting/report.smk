@@ -61,8 +61,8 @@ rule report:
             and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },
         metrics=METRICS,
-        edges=lambda wildcards, input: stage_graph.of_workflow(
-            workflow, "report", input
+        edges=lambda wildcards: stage_graph.simplified(
+            stage_graph.of_workflow(workflow, "report")
         ),
         code=code("reporting/report.py"),
     script:

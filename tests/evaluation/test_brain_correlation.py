@@ -1,4 +1,4 @@
-"""Brain correlation where it is known: of equal betas, of betas along the cycle of the control, of regions too small to have one."""
+"""Brain correlation where it is known: of equal betas, of shifted betas, of regions too small to have one."""
 
 import csv
 import xml.etree.ElementTree

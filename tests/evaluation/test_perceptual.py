@@ -276,9 +276,7 @@ def test_published_files_are_torchvisions_own(torchvision):
         assert enum.url.endswith(f"-{listed[name].sha256}.pth")
     assert listed[SWAV] == fetch.Published("facebook", SWAV)
     used = {
-        name
-        for protocol in registry.PROTOCOLS
-        for name in registry.network_checkpoints(registry.networks(), protocol)
+        name for protocol in registry.PROTOCOLS for name in registry.network_checkpoints(registry.networks(), protocol)
     }
     assert used <= listed.keys()
 

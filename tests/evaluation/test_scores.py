@@ -54,9 +54,7 @@ def test_tables(files, tmp_path):
 
 
 def test_kinds_have_their_chance_and_direction(files):
-    rows = scores.summarise(
-        {"recon": scores.read_per_image(files)}, protocol="mindeye", n_resamples=9, seed=0
-    )
+    rows = scores.summarise({"recon": scores.read_per_image(files)}, protocol="mindeye", n_resamples=9, seed=0)
     assert [(row["metric"], row["chance"], row["better"]) for row in rows] == [
         ("ssim", "", "higher"),
         ("alexnet_2", 0.5, "higher"),

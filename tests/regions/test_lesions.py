@@ -17,7 +17,9 @@ def known_code():
     n = N_TRAIN + N_TEST
     has_category = {name: rng.random(n) < 0.3 for name in ("face", "house")}
     hidden = rng.normal(size=(n, N_COLUMNS - 2))
-    features = np.column_stack([3 * has_category["face"], 3 * has_category["house"], hidden]) @ rng.normal(size=(N_COLUMNS,) * 2)
+    features = np.column_stack([3 * has_category["face"], 3 * has_category["house"], hidden]) @ rng.normal(
+        size=(N_COLUMNS,) * 2
+    )
     betas = rng.normal(size=(n, N_VOXELS))
     betas[:, :20] += 2 * has_category["face"][:, None]
     betas[:, 20:40] += 2 * has_category["house"][:, None]

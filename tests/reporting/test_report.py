@@ -435,9 +435,7 @@ def test_mean_over_subjects_and_markdown(subjects):
     )
     widths = {line.count(" |") for line in text.splitlines() if line.startswith("| DEMO") and "images" not in line}
     assert widths == {len(METRICS) + 1}
-    mine = markdown(
-        {"sub01": subjects[0].scores}, DESCRIBED, score_tables.DatasetLabel("MINE", "own data"), PUBLISHED
-    )
+    mine = markdown({"sub01": subjects[0].scores}, DESCRIBED, score_tables.DatasetLabel("MINE", "own data"), PUBLISHED)
     assert "Rows marked MINE (own data) are about another brain and other images" in mine
     assert "| MINE: reconstruction | sub01 | MINE, 30 images |" in mine
     assert "MINE: sub01" not in mine
