@@ -35,53 +35,65 @@ class Metric(NamedTuple):
     layer: str = ""
 
 
+class Torchvision(NamedTuple):
+    """One of torchvision's networks: its name there, the side of its images under MindEye's protocol, its options."""
+
+    name: str
+    mindeye_size: int
+    options: dict[str, Any] = {}
+
+
 class Scorer(NamedTuple):
     """What computes one metric or several at once: functions of the pixels, or an evaluation network.
 
     metrics : by name, in the order of the tables.
-    load : of a network, (layers, protocol, path, device) -> EvaluationNetwork, where `layers` has the layer of each
-        metric and `path` is the network's file, or the folder of CLIP where it has none.
+    load : of a network, (scorer, protocol, path, device) -> EvaluationNetwork, where `path` is the network's file, or
+        the folder of CLIP where it has none.
     checkpoints : the file in datasets.*.evaluation_networks that each protocol reads, if there is one.
+    architecture : of a network of torchvision's.
     requires : a package beyond requirements.txt, as pip installs it.
     """
 
     metrics: dict[str, Metric]
-    load: Callable[[dict[str, str], str, Path, Any], EvaluationNetwork] | None = None
+    load: Callable[..., EvaluationNetwork] | None = None
     checkpoints: Mapping[str, str] = {}
+    architecture: Torchvision | None = None
     requires: str = ""
 
-
-def _torchvision(name: str, mindeye_size: int, **options: Any) -> Callable[..., EvaluationNetwork]:
-    """The loader of one of torchvision's networks; `mindeye_size` is the side of its images under that protocol."""
-
-    def load(layers: dict[str, str], protocol: str, path: Path, device: Any) -> EvaluationNetwork:
-        from brain_diffuser.evaluation import perceptual
-
-        architecture = perceptual.Architecture(name, mindeye_size, options)
-        return perceptual.load_torchvision(architecture, layers, protocol, path, device)
-
-    return load
+    @property
+    def layers(self) -> dict[str, str]:
+        """The layer of each metric of a network."""
+        return {name: metric.layer for name, metric in self.metrics.items()}
 
 
-def _swav(layers: dict[str, str], protocol: str, path: Path, device: Any) -> EvaluationNetwork:
+def _torchvision(scorer: Scorer, protocol: str, path: Path, device: Any) -> EvaluationNetwork:
+    """A network of torchvision's."""
+    from brain_diffuser.evaluation import perceptual
+
+    assert scorer.architecture
+    architecture = perceptual.Architecture(*scorer.architecture)
+    return perceptual.load_torchvision(architecture, scorer.layers, protocol, path, device)
+
+
+def _swav(scorer: Scorer, protocol: str, path: Path, device: Any) -> EvaluationNetwork:
     """SwAV's ResNet-50."""
     from brain_diffuser.evaluation import perceptual
 
-    return perceptual.load_swav(layers, protocol, path, device)
+    return perceptual.load_swav(scorer.layers, protocol, path, device)
 
 
-def _clip(layers: dict[str, str], protocol: str, path: Path, device: Any) -> EvaluationNetwork:
+def _clip(scorer: Scorer, protocol: str, path: Path, device: Any) -> EvaluationNetwork:
     """The vision tower of the CLIP that conditions the reconstructions."""
     from brain_diffuser.evaluation import perceptual
 
-    return perceptual.load_clip(layers, protocol, path, device)
+    return perceptual.load_clip(scorer.layers, protocol, path, device)
 
 
-def _efficientnet_lite(layers: dict[str, str], protocol: str, path: Path, device: Any) -> EvaluationNetwork:
+def _efficientnet_lite(scorer: Scorer, protocol: str, path: Path, device: Any) -> EvaluationNetwork:
     """EfficientNet-Lite0, whose weights come in a package."""
     from brain_diffuser.evaluation import perceptual
 
-    return perceptual.load_efficientnet_lite(layers, device)
+    return perceptual.load_efficientnet_lite(scorer.layers, device)
 
 
 SCORERS = {
@@ -96,29 +108,32 @@ SCORERS = {
             "alexnet_2": Metric("AlexNet(2)", "two_way", layer="features.4"),
             "alexnet_5": Metric("AlexNet(5)", "two_way", layer="features.11"),
         },
-        _torchvision("alexnet", 256),
+        _torchvision,
         dict.fromkeys(PROTOCOLS, "alexnet-owt-7be5be79.pth"),
+        Torchvision("alexnet", 256),
         TORCHVISION,
     ),
     # the published weights were trained on images in [-1, 1]: the network itself turns ImageNet's scale into that
     "inception": Scorer(
         {"inception": Metric("Inception", "two_way", layer="avgpool")},
-        _torchvision("inception_v3", 342, transform_input=True, init_weights=False),
+        _torchvision,
         dict.fromkeys(PROTOCOLS, "inception_v3_google-0cc3c7bd.pth"),
+        Torchvision("inception_v3", 342, {"transform_input": True, "init_weights": False}),
         TORCHVISION,
     ),
     "clip": Scorer({"clip": Metric("CLIP", "two_way", layer="pooled")}, _clip),
     "efficientnet_b1": Scorer(
         {"efficientnet_b1": Metric("EffNet-B", "distance", layer="avgpool")},
-        _torchvision("efficientnet_b1", 255),
+        _torchvision,
         {"brain_diffuser": "efficientnet_b1_rwightman-bac287d4.pth", "mindeye": "efficientnet_b1-c27df63c.pth"},
+        Torchvision("efficientnet_b1", 255),
         TORCHVISION,
     ),
     "swav": Scorer(
         {"swav": Metric("SwAV", "distance", layer="avgpool")},
         _swav,
         dict.fromkeys(PROTOCOLS, "swav_800ep_pretrain.pth.tar"),
-        TORCHVISION,
+        requires=TORCHVISION,
     ),
     "efficientnet_lite0": Scorer(
         {
@@ -211,8 +226,7 @@ def load(
     scorer = SCORERS[name]
     if scorer.load is None:
         raise ValueError(f"{name} is no evaluation network; expected one of {', '.join(networks())}")
-    layers = {metric: record.layer for metric, record in scorer.metrics.items()}
-    return scorer.load(layers, protocol, paths[0] if scorer.checkpoints else Path(clip_folder), device)
+    return scorer.load(scorer, protocol, paths[0] if scorer.checkpoints else Path(clip_folder), device)
 
 
 def network_checkpoints(names: Iterable[str], protocol: str) -> list[str]:
