@@ -1,4 +1,4 @@
-"""Sets of images (reconstructions, stage-1 reconstructions, references, ...) beside the stimuli that they belong to."""
+"""Sets of images (reconstructions, stage-1 reconstructions, references, ...), aligned with their stimuli."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

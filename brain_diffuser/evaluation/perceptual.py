@@ -1,7 +1,7 @@
 """The frozen networks of the field's metrics, and how each protocol prepares images for them."""
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class Architecture(NamedTuple):
 
     name: str
     mindeye_size: int
-    options: dict[str, Any]
+    options: Mapping[str, Any]
 
 
 class Preparation:

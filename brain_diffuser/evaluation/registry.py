@@ -40,7 +40,7 @@ class Torchvision(NamedTuple):
 
     name: str
     mindeye_size: int
-    options: dict[str, Any] = {}
+    options: Mapping[str, Any] = {}
 
 
 class Scorer(NamedTuple):

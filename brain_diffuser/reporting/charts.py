@@ -16,7 +16,7 @@ def score_line(
 ) -> str:
     """A score as a dot with its interval, in front of the band of the shuffled control and the tick of chance.
 
-    The chart is decoration: the numbers stand beside it.
+    The chart is decoration: the numbers are printed next to it.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from brain_diffuser.workflow import resource_usage
 
 HERE = Path(__file__).parent
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "h5py", "pillow", "snakemake")
-"""What computed the results, beside this project."""
+"""Packages that computed the results; the version of this project comes first."""
 
 
 SUBJECT_INPUTS = ("stimuli", "captions", "retrieved", "retrieval", "accuracy", "tables")
@@ -86,7 +86,7 @@ def write(
     large: int = 425,
     budget_mb: float = 52.0,
 ) -> None:
-    """Write the page. It asks nothing of any network, and its policy forbids all scripts but its own.
+    """Write the page, which opens offline; its policy forbids all scripts but its own.
 
     Images are WebP of at most `large` pixels. Where all together would exceed the budget, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
