@@ -1,11 +1,12 @@
 # make recon   install into .venv and run the workflow that config.yaml describes
+# make quick   run the tests that start no Snakemake, in less than two minutes
 # make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: recon test lint tests
+.PHONY: recon test quick lint tests
 .DELETE_ON_ERROR:
 
 recon: .venv/installed
@@ -14,6 +15,9 @@ recon: .venv/installed
 
 test: .venv/installed-dev
 	$(MAKE) -j 2 lint tests
+
+quick: .venv/installed-dev
+	WITHOUT_SNAKEMAKE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not workflow"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

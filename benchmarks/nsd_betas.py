@@ -27,7 +27,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 
-from brain_diffuser.data import nifti, nsd_betas, nsd_design, nsd_sessions
+from brain_diffuser.data import nifti, nsd_design, nsd_sessions
 
 logger = logging.getLogger("nsd_betas")
 
@@ -79,7 +79,7 @@ def measure(way: str, folder: Path) -> None:
             for stimuli in splits.values()
         ]
     else:
-        means = [rows.values for rows in nsd_betas.average_betas(paths, mask, splits)[0].values()]
+        means = [rows.values for rows in nsd_sessions.average_betas(paths, mask, splits)[0].values()]
     seconds = time.perf_counter() - start
     peak_kib = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
     digest = hashlib.sha256(b"".join(each.tobytes() for each in means)).hexdigest()

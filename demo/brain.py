@@ -5,8 +5,8 @@ This is a simulation, not a brain. Each voxel answers to one known code:
   voxel's receptive field, whose size grows with eccentricity and from V1 to V4;
 - the face, word, place and body areas: how much of the image their category covers, and a little of what follows;
 - the other voxels: features inside their receptive field of an ImageNet network (EfficientNet-Lite1) that neither the
-  decoder nor the evaluation network of the demo uses, of a middle layer in the back and the last layer in the front: the
-  feature-weighted receptive fields of St-Yves and Naselaris 2018.
+  decoder nor an evaluation network of the demo uses, of a middle layer in the back and the last layer in the front:
+  the feature-weighted receptive fields of St-Yves and Naselaris 2018.
 To the response, standardised over stimuli, noise is added that is partly shared between voxels, at a
 signal-to-noise ratio (ncsnr) drawn to resemble NSD's. Percent signal change x 300 is stored as int16.
 """

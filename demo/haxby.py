@@ -17,7 +17,7 @@ from nilearn import signal
 from PIL import Image, ImageDraw
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom
+from brain_diffuser.data import custom_files
 from demo import scenes
 
 TR = 2.5  # seconds
@@ -35,7 +35,7 @@ OBJECTS = {
     "chair": ("chair",),
     SCRAMBLED: (),
 }
-WORDS = {"scissors": "a pair of scissors", SCRAMBLED: "a scrambled image"}
+WORDS = {"scissors": "a pair of scissors", SCRAMBLED: "a scrambled picture"}
 GLASS = ((38, 96, 62), (60, 74, 120), (120, 72, 38))  # colours of bottles
 TILES = 8  # pieces along a side of a scrambled image
 IMAGE = 425  # pixels
@@ -158,7 +158,7 @@ def write_tables(trials: str | Path, captions: str | Path, blocks: Blocks, test_
         for category, run in zip(blocks.category, blocks.run, strict=True)
     ]
     texts = [(row[0], caption(category)) for row, category in zip(rows, blocks.category, strict=True)]
-    for path, header, lines in ((trials, custom.TRIALS, rows), (captions, custom.CAPTIONS, texts)):
+    for path, header, lines in ((trials, custom_files.TRIALS, rows), (captions, custom_files.CAPTIONS, texts)):
         with hdf5.atomic(path) as partial:
             text = "\n".join("\t".join(map(str, line)) for line in (header, *lines))
             partial.write_text(f"{text}\n", encoding="utf-8")

@@ -161,7 +161,7 @@ def captions(scene: Scene, random: np.random.Generator) -> list[str]:
     texts = [
         f"{listed} {on} {place}",
         f"{place} with {placed}",
-        f"an image of {full} {on} {place}",
+        f"a picture of {full} {on} {place}",
         f"there is {upright} {on} {place}",
         f"{category}: {listed}, {place}" if random.random() < 0.5 else f"{placed}, {on} {place}",
     ]

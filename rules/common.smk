@@ -1,7 +1,6 @@
-"""Shared by all stages: the checked configuration, the keys that decide when a job runs again, where NSD keeps its files."""
+"""Shared by all stages: the checked configuration, the keys that decide when a job runs again."""
 
 import functools
-import hashlib
 import math
 import os
 import re
@@ -19,9 +18,10 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
 from brain_diffuser.artifacts import shards
-from brain_diffuser.data import custom, custom_checks, nsd_design, nsd_sessions, rois
+from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
+from brain_diffuser.generation import registry as backbone_registry
 from brain_diffuser.models import model_files
 from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
@@ -36,7 +36,6 @@ from brain_diffuser.workflow import (
 )
 from brain_diffuser.workflow.config import checks, schema
 from brain_diffuser.workflow.provenance import stage_config
-from demo import dataset as demo_dataset
 
 
 @contextmanager
@@ -70,12 +69,12 @@ if workflow.pathvars.get("results") != RESULTS:
     )
 
 PATHS = cfg.paths
-CUSTOM = PATHS.custom
+ADAPTER = cfg.adapter
 DATASET_LABEL = score_tables.DEMO if PATHS.simulated else score_tables.NSD
-if CUSTOM:
-    about = CUSTOM.disclaimer or "own data"
+if ADAPTER.section != "nsd":
+    disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
     DATASET_LABEL = score_tables.DatasetLabel(
-        cfg.dataset.upper(), about, bool(CUSTOM.disclaimer)
+        cfg.dataset.upper(), disclaimer or "own data", bool(disclaimer)
     )
 DATASET = dataset_record.of_config(cfg)
 
@@ -114,15 +113,31 @@ if cfg.compute.dtype == "auto":
     config["compute"]["dtype"] = SETTLED["compute.dtype"]
 SETTINGS = cfg.model_dump()
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
+# What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
+# backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
+WRITTEN_SETTINGS = {key: SETTINGS[key] for key in SETTINGS if key != "decoders"}
+for key, section in (("features", cfg.features), ("ridge", cfg.ridge)):
+    WRITTEN_SETTINGS[key] = section.model_dump(exclude_unset=True)
+WRITTEN_SETTINGS["datasets"] = {
+    name: {
+        key: value
+        for key, value in dataset.items()
+        if key in schema.Dataset.model_fields
+    }
+    for name, dataset in config["datasets"].items()
+}
 if workflow.is_main_process and not workflow.dryrun:
     told = workflow.config_settings.config_args
     workflow.config_settings.config_args = [*told, plan.hand_on(config)]
 if STORAGE is not None:
     config["copies"] = str(workflow.storage_settings.local_storage_prefix)
-PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
+ALL_FEATURES = tuple(feature_registry.FEATURES)
+# Those of Brain-Diffuser itself, which every run predicts.
 FEATURES = tuple(
-    each for each in PREDICTED if each not in ("clip_layers", "sd_text")
-)  # the method's own
+    name for name, feature in feature_registry.FEATURES.items() if not feature.on_demand
+)
+# Paths of the chosen dataset by key.
+MODEL_PATHS = PATHS.model_dump(exclude_none=True)
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
 GPU = int(DEVICE != "cpu")
 
@@ -145,7 +160,8 @@ def maybe_temp(path):
 wildcard_constraints:
     subject_or_average="|".join((*cfg.subjects, "average")),
     number=r"0[1-8]",
-    feature="|".join(PREDICTED),
+    feature="|".join(ALL_FEATURES),
+    decoder="|".join(decoder_registry.DECODERS),
     split="train|test",
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
     variant=schema.variant_regex([*cfg.variants, ""]),
@@ -163,17 +179,32 @@ CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
-    Which entries are whose: features, backbones, scorers (pixel metrics, evaluation networks), kinds (of metrics); one
-    or a list of each.
+    Which entries are whose: adapters (of datasets), features, decoders, backbones, guides (of noise), sources (of images
+    without a diffusion model), scorers (pixel metrics, evaluation networks), kinds (of metrics); one or a list of each.
     """
     dicts = {
-        "features": "features.extract.FEATURES",
-        "backbones": "generation.backbones.BACKBONES",
+        "adapters": "data.registry.ADAPTERS",
+        "features": "features.registry.FEATURES",
+        "decoders": "decoding.registry.DECODERS",
+        "backbones": "generation.registry.BACKBONES",
+        "guides": "generation.guides.GUIDES",
+        "sources": "generation.direct_images.SOURCES",
         "scorers": "evaluation.registry.SCORERS",
         "kinds": "evaluation.metrics.KINDS",
     }
     used = {f"brain_diffuser.{dicts[kind]}": keys for kind, keys in entries.items()}
     return provenance.told(CODE, f"workflow_scripts/{script}", used)
+
+
+def model_of(kind, name, record):
+    """The files that a registered feature or backbone is read from; a missing one ends the run with one sentence."""
+    if record.key not in MODEL_PATHS:
+        sys.exit(
+            f"config.yaml: {kind} {name} is read from datasets.{cfg.dataset}.{record.key}, which is missing; add that "
+            "key with the path of its model"
+        )
+    files = record.files if kind == "feature" else record.model_files
+    return source(f"datasets.{cfg.dataset}.{record.key}", files(MODEL_PATHS))
 
 
 def image_locations():
@@ -187,15 +218,8 @@ def image_locations():
             yield f"dataset {cfg.dataset}, {subject}: images in {listed}"
 
 
-DATASET_RULES = ["demo", "nsd"] if PATHS.simulated else ["nsd"]
-if CUSTOM:
-    DATASET_RULES = [name for name in (CUSTOM.adapter, "custom") if name != "none"]
-MORE_RULES = ["haxby_runs"] if "haxby" in DATASET_RULES else []
-NSD = Path(PATHS.nsd or "").as_posix()
-DESIGN = f"{NSD}/nsddata/experiments/nsd/nsd_expdesign.mat"
-STIMULUS_FILE = f"{NSD}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-ROI = f"{NSD}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
-BETAS = f"{NSD}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
+DATASET_RULES = [name for name in (ADAPTER.rules, "stages") if name]
+MORE_RULES = [ADAPTER.analyses] if ADAPTER.analyses else []
 MADE = set()  # files of datasets that rules write or fetch, which need not be there
 
 
@@ -224,78 +248,20 @@ def source_of(key, paths):
 
 
 with exit_with_message():
-    N_DEMO_SESSIONS = demo_dataset.n_sessions(cfg.demo.n_train, cfg.demo.n_test)
+    SESSIONS = {subject: ADAPTER.sessions(cfg, subject) for subject in cfg.subjects}
+    SHARED_FOLDERS = {each: ADAPTER.shared(cfg, each) for each in cfg.subjects}
+# They stand for subjects where what several subjects share is read and encoded.
+SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 
 
-def demo_sessions(folder):
-    """The betas that the demo writes."""
-    ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[cfg.demo.format]
-    return [
-        f"{folder}/betas_session{session + 1:02d}.{ending}"
-        for session in range(N_DEMO_SESSIONS)
-    ]
-
-
-def session_files(subject):
-    """The betas to read: the sessions that are there, or that the demo will write."""
-    folder = BETAS.format(number=f"{cfg.subject_number(subject):02d}")
-    if not PATHS.simulated:
-        published = (
-            nsd_sessions.PUBLISHED[cfg.subject_number(subject) - 1]
-            if cfg.fetch.nsd
-            else 0
-        )
-        found = nsd_sessions.find(folder, cfg.nsd.sessions, cfg.nsd.format, published)
-        return [str(path) for path in found]
-    files = demo_sessions(folder)
-    asked = {"all": range(1, len(files) + 1)}.get(
-        str(cfg.nsd.sessions), cfg.nsd.sessions
-    )
-    asked = range(1, asked + 1) if isinstance(asked, int) else asked
-    if max(asked) > len(files):
-        raise ValueError(
-            f"config.yaml: nsd.sessions is {cfg.nsd.sessions}, the demo has {len(files)}; write all or a smaller number"
-        )
-    return [files[number - 1] for number in sorted(set(asked))]
-
-
-def roi_files(subject, atlases):
-    """The volumes of some atlases."""
-    return expand(ROI, number=f"{cfg.subject_number(subject):02d}", atlas=atlases)
-
-
-def mask_files(subject):
-    """The masks of one's own that a subject's regions are made of."""
-    paths = []
-    for name, definition in cfg.regions.items():
-        path = rois.mask_file(definition, subject)
-        if path and not path.is_file():
-            wrong = "is a folder" if path.is_dir() else "does not exist"
-            fix = source_files.hint(
-                path, otherwise="put a volume there or correct the path"
-            )
-            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {fix}")
-        paths += [str(path)] if path else []
-    return local(paths)
-
-
-with exit_with_message():
-    SESSIONS = {} if CUSTOM else {each: session_files(each) for each in cfg.subjects}
-
-NUMBERS = {
-    subject: [nsd_sessions.number(path) for path in paths]
-    for subject, paths in SESSIONS.items()
-}
-
-
-if workflow.is_main_process and cfg.nsd.sessions == "all" and not PATHS.simulated:
+if workflow.is_main_process and cfg.nsd.sessions == "all":
     with exit_with_message():
-        dataset_record.check_sessions(Path(RESULTS), NUMBERS)
+        dataset_record.check_sessions(Path(RESULTS), SESSIONS)
 
 
 def write_dataset():
     """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
-    numbers = {} if PATHS.simulated else NUMBERS
+    numbers = {subject: read for subject, read in SESSIONS.items() if read}
     dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
 
 
@@ -304,192 +270,11 @@ if IS_MODULE and workflow.is_main_process and ARTIFACTS.by_name:
     write_dataset()
 
 
-def shared(subject):
-    """What an NSD subject shares with all that have its sessions: the same test stimuli in the same order."""
-    numbers = NUMBERS[subject]
-    through = numbers == list(range(1, len(numbers) + 1))
-    name = f"1-{len(numbers)}" if through else "_".join(map(str, numbers))
-    return f"shared/sessions_{name}"
-
-
-# Folders that stand for a subject where these stimuli are read and encoded.
-SHARED = {shared(subject): numbers for subject, numbers in NUMBERS.items()}
-
-
 wildcard_constraints:
     subject="|".join((*cfg.subjects, *SHARED)),
 
 
-def session_numbers(subject):
-    """The sessions that are read."""
-    return (SHARED | NUMBERS)[subject]
-
-
-def subject_number(subject):
-    """A subject's number in NSD; what all share is in every subject's list."""
-    return 1 if subject in SHARED else cfg.subject_number(subject)
-
-
-def custom_files(key, subject):
-    """A subject's files of a custom dataset: none, one, or one for each session."""
-    path = rois.filled(getattr(CUSTOM, key), subject)
-    if path == custom.NONE:
-        return []
-    return local(custom.files(path) if "{session}" in path else [path])
-
-
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
-
-
-def first_guesses(ending):
-    """What a variant starts from: nothing, the first guesses, or those from the stimuli's own latents."""
-
-    def of(wildcards):
-        variant, _ = cfg.variant(wildcards.variant)
-        if variant.start == "noise":
-            return []
-        guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
-        own = variant.features == "oracle"
-        return f"<results>/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
-
-    return of
-
-
-def embeddings(kind):
-    """The embeddings of a kind, text or vision, that condition a variant's backbone; nothing if it reads no such."""
-
-    def of(wildcards):
-        variant, _ = cfg.variant(wildcards.variant)
-        feature = feature_registry.CONDITIONS[variant.backbone].get(kind)
-        stage = "features" if variant.features == "oracle" else variant.decoder
-        return (
-            f"<results>/{wildcards.subject}/{stage}/{feature}_test.h5"
-            if feature
-            else []
-        )
-
-    return of
-
-
-def backbone_of(wildcards):
-    """The diffusion model of a variant."""
-    return cfg.variant(wildcards.variant)[0].backbone
-
-
-def files_of_model(feature):
-    """What a feature's network is read from; some need not exist before they are asked for."""
-    if feature == "sd_text":
-        return stable_diffusion("text_encoder", "tokenizer")
-    if feature != "clip_layers":
-        key = "vdvae" if feature == "vdvae" else "clip"
-        return source(f"datasets.{cfg.dataset}.{key}", MODEL_FILES[feature])
-    files = model_files.clip(PATHS.clip_layers, PATHS.versatile_diffusion)[
-        "clip_vision"
-    ]
-    missing = [path for path in files if not Path(path).exists()]
-    if missing:
-        sys.exit(
-            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_layers), which does not exist; put the CLIP "
-            "there or correct the path (docs/neuraldiffuser.md)"
-        )
-    return local(files)
-
-
-def stable_diffusion(*components):
-    """Folders of Stable Diffusion; unless the workflow writes or fetches them they must exist once they are asked for."""
-    files = [f"{PATHS.stable_diffusion}/{component}" for component in components]
-    missing = [path for path in files if not Path(path).exists()]
-    if missing and not PATHS.simulated and "stable_diffusion" not in cfg.fetched:
-        sys.exit(
-            f"a variant needs {missing[0]} (datasets.{cfg.dataset}.stable_diffusion), which does not exist; put Stable "
-            "Diffusion there, let it be fetched (fetch.models: true), or leave the variants with that backbone out"
-        )
-    return local(files)
-
-
-def diffusion_files(wildcards):
-    """What a variant's diffusion model is read from."""
-    if backbone_of(wildcards) == "stable_diffusion":
-        return stable_diffusion(*model_files.STABLE_DIFFUSION)
-    return versatile_diffusion(wildcards)
-
-
-def versatile_diffusion(wildcards):
-    """The UNets and the autoencoder of Versatile Diffusion."""
-    paths = model_files.diffusion(PATHS.versatile_diffusion)
-    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
-
-
-def image_size(wildcards):
-    """What tells the size of Versatile Diffusion's images."""
-    paths = model_files.image_size(PATHS.versatile_diffusion)
-    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
-
-
-def both_clips(wildcards):
-    """CLIP's text tower and its vision tower."""
-    return [*files_of_model("clip_text"), *files_of_model("clip_vision")]
-
-
-def clip_files(wildcards):
-    """What CLIP is read from for a variant; Stable Diffusion has a text tower of its own."""
-    features = feature_registry.CONDITIONS[backbone_of(wildcards)].values()
-    return sum((files_of_model(each) for each in features if each in MODEL_FILES), [])
-
-
-def diffusion_params():
-    """Parameters that say which diffusion model a variant is made by."""
-    return {
-        "backbone": backbone_of,
-        "clip": lambda wildcards: PATHS.clip,
-        "diffusion": lambda wildcards: getattr(PATHS, backbone_of(wildcards)),
-    }
-
-
-def recon_of(wildcards):
-    """The settings of a variant's reconstructions."""
-    with exit_with_message():
-        return cfg.settings_of(wildcards.variant)
-
-
-def guidance_of(wildcards):
-    """The settings of a variant's guidance."""
-    with exit_with_message():
-        return cfg.guidance_of(wildcards.variant)
-
-
-def activations(wildcards):
-    """The taps to come near."""
-    variant, _ = cfg.variant(wildcards.variant)
-    own = guidance_of(wildcards)["targets"] == "oracle"
-    return f"<results>/{wildcards.subject}/{'features' if own else variant.decoder}/clip_layers_test.h5"
-
-
-def reliability(wildcards):
-    """How well the taps' dimensions are predicted, if that counts."""
-    if guidance_of(wildcards)["reliability"] == "none":
-        return []
-    return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
-
-
-def other_subjects(wildcards):
-    """All subjects but one."""
-    return [subject for subject in cfg.subjects if subject != wildcards.subject]
-
-
-def of_others(path):
-    """A file of every other subject."""
-    return lambda wildcards: [
-        path.format(subject=subject, feature=wildcards.feature)
-        for subject in other_subjects(wildcards)
-    ]
-
-
-def pretrained(wildcards):
-    """What the other subjects have taught, if there are any and it is wanted."""
-    if not cfg.learned.pretrain or not other_subjects(wildcards):
-        return []
-    return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
 
 
 def folder(images):
@@ -506,65 +291,16 @@ def of_subjects(path):
     return [path.format(subject=subject) for subject in cfg.subjects]
 
 
-def alpha_of(wildcards):
-    """The penalty of a feature's ridge."""
-    return SETTINGS["ridge"]["alpha"][wildcards.feature]
-
-
-def n_stimuli_at_most(subject, split):
-    """NSD's stimuli of a split; while the design is not there at most so many, and shards beyond those there are are empty."""
-    if PATHS.simulated:
-        known = {"train": cfg.demo.n_train, "test": cfg.demo.n_test}[split]
-    elif Path(DESIGN).is_file():
-        numbers = tuple(session_numbers(subject))
-        with exit_with_message():
-            return nsd_design.count_stimuli(DESIGN, subject_number(subject), numbers)[
-                split
-            ]
-    else:
-        known = nsd_sessions.PUBLISHED_STIMULI[split][subject_number(subject) - 1]
-    return min(known, nsd_sessions.N_TRIALS * len(session_numbers(subject)))
-
-
 def of_shards(stage, path, split="test"):
     """The shards of a stage's artifact: of a split, of that of the wildcards, or of both."""
 
     def of(wildcards):
         splits = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
-        n_stimuli = sum(n_stimuli_at_most(wildcards.subject, each) for each in splits)
-        spans = shards.spans(n_stimuli, SETTINGS["shards"][stage])
+        with exit_with_message():
+            counts = [
+                ADAPTER.n_stimuli(cfg, wildcards.subject, name) for name in splits
+            ]
+        spans = shards.spans(sum(counts), SETTINGS["shards"][stage])
         return expand(path, span=spans, **wildcards)
 
     return of
-
-
-def parts_of_features(wildcards):
-    """The shards of a split's features, or the one array that subjects share."""
-    if wildcards.subject in SESSIONS and wildcards.split == "test":
-        folder = shared(wildcards.subject)
-        return [f"<results>/{folder}/features/{wildcards.feature}_test.h5"]
-    return of_shards("features", SHARD_OF_FEATURES)(wildcards)
-
-
-def to_be_hashed(paths):
-    """Files, and folders as their files for a cache, which cannot hash a folder unless a rule writes it."""
-    if not workflow.enable_cache:
-        return local(paths)
-    found = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
-    return local(
-        [each for path, files in zip(paths, found) for each in files or [path]]
-    )
-
-
-def digest(values):
-    """A short key of some values."""
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:16]
-
-
-def subject_files(subject):
-    """What a subject's betas come from."""
-    trials, betas, mask = (
-        custom_files(key, subject) for key in ("trials", "betas", "mask")
-    )
-    rois = dict(zip(cfg.regions, mask_files(subject)))
-    return custom.Files.of(subject, trials[0], betas, mask, rois)

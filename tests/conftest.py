@@ -19,6 +19,9 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"finished", "checkout"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.workflow)
     places = {f"test_{name}": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 

@@ -90,7 +90,7 @@ def write_tree(
             volume = betas(number, shown)
         write_session(tree, number, volume, formats)
     _write_images(tree.stimulus_file, response, images or {}, image_size, rng)
-    _write_captions(tree.captions, {each: (captions or {}).get(each, [f"image {each}"]) for each in response})
+    _write_captions(tree.captions, {each: (captions or {}).get(each, [f"picture {each}"]) for each in response})
     return tree
 
 

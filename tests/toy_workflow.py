@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -113,6 +114,8 @@ def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def command(*arguments: str) -> list[str]:
+    """The words of a call, for tests that are marked `workflow`; `make quick` starts no Snakemake and says so here."""
+    assert "WITHOUT_SNAKEMAKE" not in os.environ, "this test starts Snakemake; mark it with pytest.mark.workflow"
     return [sys.executable, "-m", "snakemake", *arguments]
 
 

@@ -1,6 +1,5 @@
-"""Folders of PNG images named by stimulus, their manifest, resizing, and contact sheets."""
+"""Folders of PNG images and their manifests; means and sizes of images."""
 
-import csv
 import hashlib
 import io
 from collections.abc import Iterable
@@ -10,43 +9,54 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, tables
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
 
 MANIFEST_COLUMNS = ("file", "nsd_id", "sha256")
 
 
-def file_name(nsd_id: int | np.integer) -> str:
-    """Name of a stimulus' image inside its folder; 0-based id, five digits."""
-    return f"nsd{int(nsd_id):05d}.png"
+def file_name(prefix: str, nsd_id: int | np.integer) -> str:
+    """The name of a stimulus' image in its folder: a prefix such as nsd, and its id, from 0, in five digits."""
+    return f"{prefix}{int(nsd_id):05d}.png"
 
 
 def write_folder(
     folder: str | Path,
     manifest: str | Path,
     images: Iterable[tuple[int | np.integer, UInt8[np.ndarray, "_ _ 3"]]],
-    names: Iterable[str] | None = None,
+    names: str | Iterable[str],
 ) -> None:
-    """Write one PNG per (nsd_id, image), in order, and a TSV manifest with one sha256 per file.
+    """Write one PNG file for each image, in order, and a TSV manifest with the sha256 of every file.
 
-    Without `names` (with the ending) a file is named by its nsd_id.
+    Images are streamed into a hidden folder that takes the name of `folder` once all are written; an earlier folder
+    stays until then. The manifest comes last, so a manifest always describes a complete folder.
 
-    Images are streamed into a hidden sibling that takes the folder's name once all are there; an earlier folder stays
-    until then. The manifest comes last, so a manifest always describes a complete folder.
+    Parameters
+    ----------
+    folder
+        The folder of images.
+    manifest
+        The table of their names, ids and hashes.
+    images : pairs of nsd_id and (height, width, 3)
+        The images; at least one.
+    names
+        A prefix, which the nsd_id follows (see `file_name`), or the name of every file, with its ending.
 
-    Raises ValueError: an nsd_id, or a name, comes twice; no image at all.
+    Raises
+    ------
+    ValueError
+        A name comes twice, or there is no image.
     """
     rows: dict[str, tuple[str, int, str]] = {}
-    given = iter(names) if names is not None else None
+    given = None if isinstance(names, str) else iter(names)
     with hdf5.atomic(folder) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         for nsd_id, image in images:
-            name = next(given) if given else file_name(nsd_id)
+            name = file_name(str(names), nsd_id) if given is None else next(given)
             if name in rows:
-                found = f"{name} of nsd_id {nsd_id}" if given else f"nsd_id {nsd_id}"
-                raise ValueError(f"{Path(folder).name}: {found} comes twice; expected one image per stimulus.")
+                what = f"nsd_id {nsd_id}" if given is None else f"{name} of nsd_id {nsd_id}"
+                raise ValueError(f"{Path(folder).name}: {what} comes twice; expected one image per stimulus.")
             png = io.BytesIO()
             Image.fromarray(image).save(png, format="PNG")
             (partial / name).write_bytes(png.getvalue())
@@ -55,43 +65,40 @@ def write_folder(
             raise ValueError(
                 f"{Path(folder).name}: got 0 images; expected one per stimulus. Rerun the stage before it."
             )
-    with hdf5.atomic(manifest) as partial, open(partial, "w", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(MANIFEST_COLUMNS)
-        writer.writerows(rows.values())
+    tables.write_tsv(manifest, MANIFEST_COLUMNS, rows.values())
 
 
 def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
-    """(file, nsd_id, sha256) of every image, in order."""
-    with open(manifest, newline="") as stream:
-        header, *rows = csv.reader(stream, delimiter="\t")
+    """(file, nsd_id, sha256) of every image, in order. Raises ValueError: the table has other columns."""
+    header, rows = tables.read_tsv(manifest)
     if tuple(header) != MANIFEST_COLUMNS:
         raise ValueError(f"{manifest} has columns {header}; expected {list(MANIFEST_COLUMNS)}. Is this a manifest?")
-    return [(name, int(nsd_id), digest) for name, nsd_id, digest in rows]
+    return [(name, int(nsd_id), sha256) for name, nsd_id, sha256 in rows]
 
 
 def read_folder(
     folder: str | Path, manifest: str | Path, rows: slice = hdf5.ALL
 ) -> tuple[Int32[np.ndarray, " stimuli"], UInt8[np.ndarray, "stimuli height width 3"]]:
-    """The ids and images that the manifest lists, in its order, or some; each file is checked against its sha256.
+    """The ids and images that a manifest lists, in its order, or some of them; every file is compared with its sha256.
 
-    Raises FileNotFoundError: a listed image is missing. ValueError: an image was changed, or sizes differ.
+    Raises FileNotFoundError: a listed image is missing. ValueError: an image was changed, sizes differ, or none is
+    listed.
     """
     listed = read_manifest(manifest)[rows]
+    fix = f"Rerun the stage that writes {Path(folder).name}."
     images = None
-    for row, (name, _, digest) in enumerate(listed):
+    for row, (name, _, sha256) in enumerate(listed):
         path = Path(folder) / name
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} is missing; {Path(manifest).name} lists it among {len(listed)} images. "
-                f"Rerun the stage that writes {Path(folder).name}."
+                f"{path} is missing; {Path(manifest).name} lists it among {len(listed)} images. {fix}"
             )
         png = path.read_bytes()
-        found = hashlib.sha256(png).hexdigest()
-        if found != digest:
+        actual = hashlib.sha256(png).hexdigest()
+        if actual != sha256:
             raise ValueError(
-                f"{path} has sha256 {found[:12]}..., {Path(manifest).name} says {digest[:12]}...; the image changed. "
-                f"Rerun the stage that writes {Path(folder).name}."
+                f"{path} has sha256 {actual[:12]}..., {Path(manifest).name} says {sha256[:12]}...; the image changed. "
+                f"{fix}"
             )
         image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
         if images is None:
@@ -99,7 +106,7 @@ def read_folder(
         if image.shape != images.shape[1:]:
             raise ValueError(
                 f"{path} is {image.shape[:2]} pixels, the images before it {images.shape[1:3]}; expected one size. "
-                f"Rerun the stage that writes {Path(folder).name}."
+                f"{fix}"
             )
         images[row] = image
     if images is None:
@@ -108,7 +115,7 @@ def read_folder(
 
 
 def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndarray, "height width 3"]:
-    """The mean of images, taken one at a time."""
+    """The mean of images, which are read one at a time."""
     total, n_images = np.zeros(()), 0
     for image in images:
         total, n_images = total + image, n_images + 1
@@ -118,9 +125,10 @@ def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndar
 def resize(
     images: UInt8[np.ndarray, "images height width 3"], size: int | tuple[int, int], resample: str = "bicubic"
 ) -> UInt8[np.ndarray, "images new_height new_width 3"]:
-    """Images squashed to `size` pixels (a number means a square, a pair is height, width).
+    """Images resized to `size` pixels without regard to proportions: a number means a square, a pair height and width.
 
-    Filter: PIL's, which widens its kernel when it shrinks (antialias); torch and OpenCV differ and change every metric.
+    The filter is PIL's, which widens its kernel when it shrinks (antialiasing); torch's and OpenCV's differ and change
+    every metric.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if images.shape[1:3] == (height, width):

@@ -11,7 +11,7 @@ from jaxtyping import Int32
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import nifti
 
-N_IMAGES = 73_000  # rows of the image brick and of the curated captions
+N_IMAGES = 73_000  # rows of the stimulus file and of the curated captions
 
 
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> dict[int, list[str]]:

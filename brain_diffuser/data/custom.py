@@ -1,288 +1,197 @@
-"""Stage 1: a dataset in the plain layout of docs/your_data.md -> betas, stimuli and captions of one subject.
+"""Your own data, and others in the plain layout of docs/your_data.md: files, and the artifacts of a subject."""
 
-Rows of betas are trials, in the order of the trials table. A stimulus is the path of its image below the folder of
-images (BIDS: stim_file); its nsd_id is its rank among all images there, in the order of their names.
-"""
-
-import csv
-import glob
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import groupby
+import functools
+import hashlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import h5py
-import nibabel as nib
-import numpy as np
-from jaxtyping import Bool, Float32
-from nibabel.spatialimages import SpatialImage
-from PIL import Image
+from brain_diffuser.data.adapter import NONE, Adapter, Config, Source, fill_subject, matching_files
 
-from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import nifti, nsd_design
-
-TRIALS = ("stim_file", "session", "run", "repeat", "split")
+STIM_FILES = "stim_files.tsv"
+"""The table of image names that `design` writes: nsd_id and stim_file."""
 
 
-CAPTIONS = ("stim_file", "caption")
+def subject_files(config: Config, key: str, subject: str) -> list[str]:
+    """The files of `trials`, `betas` or `mask` of a subject: none, one, or one for each session."""
+    path = fill_subject(getattr(config.paths.custom, key), subject)
+    if path == NONE:
+        return []
+    return [str(each) for each in matching_files(path)] if "{session}" in path else [path]
 
 
-SPLITS = ("train", "test")
+def roi_files(config: Config, subject: str) -> dict[str, str]:
+    """The masks of a subject's regions, by name."""
+    return {name: fill_subject(path, subject) for name, path in config.paths.custom.rois.items()}
 
 
-UNUSED = "n/a"  # BIDS for a missing value: a trial of neither split, such as a blank
+def inputs(config: Config, stage: str, subject: str) -> dict[str, Source]:
+    """What a stage reads of the files in the plain layout."""
+    where = f"datasets.{config.dataset}"
+
+    def files(key: str) -> Source:
+        return Source(f"{where}.custom.{key}", subject_files(config, key, subject))
+
+    images = Source(f"{where}.custom.stimuli", [config.paths.custom.stimuli] if _images_are_written(config) else [])
+    stim_files = Source("", [f"<results>/{subject}/data/{STIM_FILES}"])
+    if stage == "design":
+        return {"trials": files("trials"), "images": images}
+    if stage == "betas":
+        return {key: files(key) for key in ("trials", "betas", "mask")}
+    if stage == "stimuli":
+        return {"stim_files": stim_files, "images": images}
+    captions = [] if config.paths.captions == NONE else [config.paths.captions]
+    return {"stim_files": stim_files, "captions": Source(f"{where}.captions", captions)}
 
 
-NONE = "none"
+def job_settings(config: Config, stage: str, subject: str) -> dict[str, Any]:
+    """The values on which a stage's artifacts depend; `design` also depends on the names of all images."""
+    custom = config.paths.custom
+    if stage == "betas":
+        return {"nsd.constant_voxels": config.nsd.constant_voxels, "zscore": custom.zscore}
+    if stage == "captions":
+        return {}
+    names = {"names": "" if _images_are_written(config) else _names_key(custom.stimuli)} if stage == "design" else {}
+    return {"folder": custom.stimuli, **names}
 
 
-NO_CAPTION = "no caption"  # the same for all stimuli, so that it tells nothing of any
+def n_stimuli(config: Config, subject: str, split: str) -> int:
+    """The number of stimuli of a split in the trials table."""
+    (trials,) = subject_files(config, "trials", subject)
+    return _counts(trials)[split]
 
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+def problems(config: Config) -> Iterator[str]:
+    """What is wrong with names of regions and with templates of paths."""
+    where, custom = f"datasets.{config.dataset}", config.paths.custom
+    for name in custom.rois:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name) or name.lower() == "all":
+            yield f"{where}.custom.rois has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+    for key in ("trials", "betas", "mask"):
+        template = getattr(custom, key)
+        if len(config.subjects) > 1 and "{" not in template and template != NONE:
+            yield f"{where}.custom.{key} is {template}, for {len(config.subjects)} subjects; write {{label}} in it"
 
 
-VOLUMES = (".nii", ".nii.gz")
+def files(config: Config) -> Iterator[tuple[str, str]]:
+    """(key, path) of all files of the chosen subjects."""
+    where, custom = f"datasets.{config.dataset}.custom", config.paths.custom
+    templates = {key: getattr(custom, key) for key in ("trials", "betas", "mask", "stimuli")}
+    templates |= {f"rois.{name}": path for name, path in custom.rois.items()}
+    for key, template in templates.items():
+        for path in dict.fromkeys(fill_subject(template, subject) for subject in config.subjects):
+            if path != NONE:
+                yield f"{where}.{key}", path
 
 
-TABLES = (".npy", ".h5", ".hdf5")
+def validate(config: Config, record: Path) -> None:
+    """Read all files from end to end. Raises ValueError: the dataset has problems, of which the message lists all."""
+    from brain_diffuser.data import custom_checks, custom_files
 
-
-VOLUMES_AT_A_TIME = 32
-
-
-class Files(NamedTuple):
-    """What a subject's betas come from; without a mask voxels have no place."""
-
-    subject: str
-    trials: Path
-    betas: tuple[Path, ...]
-    mask: Path | None
-    rois: dict[str, Path]
-
-    @classmethod
-    def of(
-        cls, subject: str, trials: str, betas: Sequence[str], mask: Sequence[str], rois: Mapping[str, str]
-    ) -> "Files":
-        """From names, as Snakemake has them; `mask` is one or none."""
-        voxels = Path(mask[0]) if mask else None
-        return cls(
-            subject, Path(trials), tuple(map(Path, betas)), voxels, {name: Path(path) for name, path in rois.items()}
+    subjects = [
+        custom_files.SubjectFiles.from_names(
+            subject,
+            subject_files(config, "trials", subject)[0],
+            subject_files(config, "betas", subject),
+            subject_files(config, "mask", subject),
+            roi_files(config, subject),
         )
+        for subject in config.subjects
+    ]
+    captions = None if config.paths.captions == NONE else config.paths.captions
+    custom_checks.validate(record, subjects, config.paths.custom.stimuli, captions, config.nsd.constant_voxels)
 
 
-class Trial(NamedTuple):
-    """A row of the trials table."""
-
-    stim_file: str
-    session: str
-    run: str
-    repeat: str
-    split: str
+def regions(config: Config) -> dict[str, Any]:
+    """The regions of `custom.rois`, each of which is a mask."""
+    return {name: {"mask": path} for name, path in config.paths.custom.rois.items()}
 
 
-class Betas(NamedTuple):
-    """An open file of betas: volumes (x, y, z, trials) with an affine, or a table (trials, voxels) without."""
+def write_design(inputs: Any, outputs: Any, settings: Any) -> None:
+    """Write which trial showed which stimulus, which stimuli train and test, and the names of their images."""
+    from brain_diffuser.data import custom_files, stimulus_table
 
-    values: Any
-    affine: np.ndarray | None
-
-    @property
-    def n_trials(self) -> int:
-        return self.values.shape[0 if self.affine is None else -1]
-
-    def blocks(self, rows: range, selected: Bool[np.ndarray, "x y z"]) -> Iterator[np.ndarray]:
-        """Some trials by the selected voxels, float32, some volumes at a time."""
-        step = len(rows) if self.affine is None else VOLUMES_AT_A_TIME
-        for first in range(rows.start, rows.stop, step):
-            here = slice(first, min(first + step, rows.stop))
-            if self.affine is None:
-                yield np.asarray(self.values[here], np.float32)
-            else:
-                yield np.asarray(self.values[..., here], np.float32)[selected].T
+    trials, ids = custom_files.read_trials(inputs.trials[0]), custom_files.stimulus_ids(settings["folder"])
+    splits = custom_files.split_stimuli(trials, ids)
+    used = set(stimulus_table.all_ids(splits).tolist())
+    (stim_files,) = outputs.tables
+    custom_files.write_ids(stim_files, {name: number for name, number in ids.items() if number in used})
+    stimulus_table.write(outputs.stimuli, splits)
 
 
-def files(template: str | Path) -> list[Path]:
-    """The files of a path in which {session} stands for anything, by name."""
-    pattern = glob.escape(str(template)).replace("{session}", "*")
-    return [Path(path) for path in sorted(glob.glob(pattern))]
+def write_betas(inputs: Any, outputs: Any, settings: Any) -> None:
+    """Write betas averaged over repeats, and where their voxels lie."""
+    from brain_diffuser.data import averages, custom_files, stimulus_table
+
+    splits, trials = stimulus_table.read(inputs.stimuli), custom_files.read_trials(inputs.trials[0])
+    paths = [Path(path) for path in inputs.betas]
+    mask = custom_files.read_mask(Path(inputs.mask[0]) if inputs.mask else None, custom_files.n_voxels(paths[0]))
+    blocks = custom_files.read_betas(paths, trials, mask.selected, settings["zscore"])
+    betas, ncsnr = averages.average_trials(blocks, len(trials), int(mask.selected.sum()), splits)
+    unit = "as given" if settings["zscore"] == NONE else "standard deviations of a session"
+    averages.write(outputs, betas, ncsnr, mask, settings["nsd.constant_voxels"], unit)
 
 
-def read_table(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a table (TSV, UTF-8) that has at least these columns.
+def write_stimuli(inputs: Any, outputs: Any, settings: Any, split: str, note_files: Any) -> None:
+    """Write the images of a split, and note them as read."""
+    from brain_diffuser.data import custom_files, stimulus_table
 
-    Raises ValueError: not UTF-8, a column is missing or there twice, a row of more or fewer cells.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path} line {line} has byte 0x{error.object[error.start]:02x}, which is not UTF-8; save it as UTF-8"
-        ) from None
-    header, *rows = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE) if text else [[]]
-    lacking = [name for name in columns if name not in header]
-    if lacking:
-        found = ", ".join(header) if any(header) else "nothing"
-        raise ValueError(
-            f"{path} lacks column {', '.join(lacking)}; its first line has {found}, parted by tabs; add it"
-        )
-    doubled = [name for name in columns if header.count(name) > 1]
-    if doubled:
-        raise ValueError(f"{path} has column {doubled[0]} {header.count(doubled[0])} times; expected once, delete one")
-    uneven = [number for number, row in enumerate(rows, 2) if row and len(row) != len(header)]
-    if uneven:
-        raise ValueError(
-            f"{path} line {uneven[0]} has {len(rows[uneven[0] - 2])} cells, its first line {len(header)}; expected as "
-            "many, parted by tabs"
-        )
-    return [dict(zip(header, row, strict=True)) for row in rows if row]
+    nsd_id = stimulus_table.read(inputs.stimuli)[split].nsd_id
+    names = _names_by_id(inputs.stim_files[0])
+    note_files(settings["folder"], (names[number] for number in nsd_id.tolist()))
+    custom_files.copy_images(settings["folder"], outputs.images, nsd_id, names)
 
 
-def read_trials(path: str | Path) -> list[Trial]:
-    """The trials table. Raises ValueError: see `read_table`."""
-    return [Trial(*(row[name] for name in TRIALS)) for row in read_table(path, TRIALS)]
+def write_captions(inputs: Any, outputs: Any, settings: Any) -> None:
+    """Write the captions of all stimuli; where there are none, one that says so and is the same for all."""
+    from brain_diffuser.data import captions, custom_files, stimulus_table
+
+    names = _names_by_id(inputs.stim_files[0])
+    known = custom_files.read_captions(inputs.captions[0]) if inputs.captions else {}
+    ids = stimulus_table.all_ids(stimulus_table.read(inputs.stimuli)).tolist()
+    texts = {number: known[names[number]] if known else [custom_files.NO_CAPTION] for number in ids}
+    captions.write_captions(outputs.captions, texts)
 
 
-def count_stimuli(path: str | Path) -> dict[str, int]:
-    """How many stimuli a trials table has in each split."""
-    trials = read_trials(path)
-    return {split: len({trial.stim_file for trial in trials if trial.split == split}) for split in SPLITS}
+def _images_are_written(config: Config) -> bool:
+    """Whether a rule writes the images: they are then inputs of jobs. Else receipts note the images that were read."""
+    return "stimuli" in config.adapter.written
 
 
-def sessions(trials: Sequence[Trial]) -> list[tuple[str, range]]:
-    """Each session and its rows, which stand together."""
-    found = []
-    for session, rows in groupby(range(len(trials)), lambda row: trials[row].session):
-        numbers = list(rows)
-        found.append((session, range(numbers[0], numbers[-1] + 1)))
-    return found
+def _names_by_id(stim_files: str) -> dict[int, str]:
+    from brain_diffuser.data import custom_files
+
+    return {number: name for name, number in custom_files.read_ids(stim_files).items()}
 
 
-def stimulus_ids(folder: str | Path) -> dict[str, int]:
-    """stim_file -> nsd_id of every image below a folder."""
-    paths = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
-    return {name: number for number, name in enumerate(sorted(path.relative_to(folder).as_posix() for path in paths))}
+@functools.cache
+def _names_key(folder: str) -> str:
+    """A short key of the names of all images in a folder."""
+    from brain_diffuser.data import custom_files
+
+    return hashlib.sha256(repr(sorted(custom_files.stimulus_ids(folder))).encode()).hexdigest()[:16]
 
 
-def write_ids(path: str | Path, ids: Mapping[str, int]) -> None:
-    """A table of nsd_id and stim_file."""
-    with hdf5.atomic(path) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
-        writer.writerow(("nsd_id", "stim_file"))
-        writer.writerows((number, name) for name, number in ids.items())
+@functools.cache
+def _counts(trials: str) -> dict[str, int]:
+    from brain_diffuser.data import custom_files
+
+    return custom_files.count_stimuli(trials)
 
 
-def read_ids(path: str | Path) -> dict[str, int]:
-    """The table that `write_ids` wrote."""
-    return {row["stim_file"]: int(row["nsd_id"]) for row in read_table(path, ("nsd_id", "stim_file"))}
-
-
-def split_stimuli(trials: Sequence[Trial], ids: Mapping[str, int]) -> dict[str, nsd_design.Stimuli]:
-    """The train and test stimuli in the order of first presentation, with their trials."""
-    nsd_id = np.array([ids.get(trial.stim_file, -1) for trial in trials], np.int32)
-    split = np.array([trial.split for trial in trials])
-    return {each: nsd_design.group_trials(nsd_id, np.flatnonzero(split == each)) for each in SPLITS}
-
-
-def read_mask(path: Path | None, n_voxels: int) -> nifti.Mask:
-    """The voxels of a mask, or `n_voxels` in a line where there is none."""
-    if path is None:
-        return nifti.Mask(Path("the table of betas"), np.ones((n_voxels, 1, 1), bool), np.eye(4))
-    volume, affine = nifti.read_volume(path)
-    return nifti.Mask(path, volume > 0, affine)
-
-
-@contextmanager
-def opening(path: Path) -> Iterator[Betas]:
-    """A file of betas: a 4-D NIfTI, a .npy, or an HDF5 file with a dataset `betas`.
-
-    Raises ValueError: another ending, unreadable, not of numbers, of the wrong dimensions.
-    """
-    ending = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
-    if ending not in (*VOLUMES, *TABLES):
-        raise ValueError(f"{path} ends in {ending or 'nothing'}; expected one of {', '.join((*VOLUMES, *TABLES))}")
-    file = None
-    try:
-        if ending in VOLUMES:
-            image = nib.load(path, keep_file_open=True)  # volumes in turn then inflate a .gz once
-            assert isinstance(image, SpatialImage)
-            betas = Betas(image.dataobj, np.asarray(image.affine, np.float64))
-            dtype = image.get_data_dtype()
-        elif ending == ".npy":
-            betas = Betas(np.load(path, mmap_mode="r", allow_pickle=False), None)
-            dtype = betas.values.dtype
-        else:
-            file = h5py.File(path)
-            stored = hdf5.dataset(file, "betas")
-            if stored is None:
-                raise ValueError(f"{path} lacks a dataset betas; it has {', '.join(file) or 'nothing'}; rename it")
-            betas, dtype = Betas(stored, None), stored.dtype
-    except (*nifti.UNREADABLE, EOFError) as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(f"{path} cannot be read as betas ({error}); write it again") from error
-    try:
-        expected = "(trials, voxels)" if betas.affine is None else "(x, y, z, trials)"
-        if len(betas.values.shape) != (2 if betas.affine is None else 4):
-            raise ValueError(f"{path} has shape {tuple(betas.values.shape)}; expected {expected}")
-        if dtype.kind not in "iuf":
-            raise ValueError(f"{path} stores {dtype}; expected whole or real numbers")
-        yield betas
-    finally:
-        if file is not None:
-            file.close()
-
-
-def sessions_of_betas(paths: Sequence[Path], trials: Sequence[Trial]) -> list[tuple[Path, str, range, int]]:
-    """(file, session, rows of the trials table, first row of the file): a file per session, or one for all."""
-    found = sessions(trials)
-    if len(paths) == 1:
-        return [(paths[0], session, rows, 0) for session, rows in found]
-    return [(path, session, rows, rows.start) for path, (session, rows) in zip(paths, found, strict=True)]
-
-
-def read_betas(
-    paths: Sequence[Path], trials: Sequence[Trial], selected: Bool[np.ndarray, "x y z"], zscore: str
-) -> Iterator[Float32[np.ndarray, "rows voxels"]]:
-    """Betas of all trials in order, in blocks; `zscore` "session" takes each voxel's mean and std of a session out.
-
-    A voxel that never changes in a session is 0 there. Memory: some volumes, or a session's selected voxels.
-    """
-    for path, _, rows, first in sessions_of_betas(paths, trials):
-        with opening(path) as betas:
-            blocks = betas.blocks(range(rows.start - first, rows.stop - first), selected)
-            if zscore == NONE:
-                yield from blocks
-                continue
-            session = np.concatenate(list(blocks))
-            session -= session.mean(0, dtype=np.float64).astype(np.float32)
-            std = session.std(0, dtype=np.float64).astype(np.float32)
-            yield np.divide(session, std, out=np.zeros_like(session), where=std > 0)
-
-
-def n_voxels(path: Path) -> int:
-    """Columns of a table of betas; 0 for volumes, whose mask knows."""
-    with opening(path) as betas:
-        return 0 if betas.affine is not None else betas.values.shape[1]
-
-
-def copy_images(folder: str | Path, path: str | Path, nsd_id: np.ndarray, names: Mapping[int, str]) -> None:
-    """Copy images to an artifact, one at a time; grey ones become RGB of equal values."""
-    with Image.open(Path(folder, names[int(nsd_id[0])])) as image:
-        width, height = image.size
-    axes = ("height", "width", "rgb")
-    with hdf5.create(path, (len(nsd_id), height, width, 3), np.uint8, nsd_id, axes=axes, flatten=False) as images:
-        for row, each in enumerate(nsd_id.tolist()):
-            with Image.open(Path(folder, names[each])) as image:
-                images[row] = np.asarray(image.convert("RGB"))
-
-
-def read_captions(path: str | Path) -> dict[str, list[str]]:
-    """The captions of each stim_file that are not empty, in the file's order. Raises ValueError: see `read_table`."""
-    captions: dict[str, list[str]] = {}
-    for row in read_table(path, CAPTIONS):
-        texts = captions.setdefault(row["stim_file"], [])
-        texts.extend([row["caption"].strip()] if row["caption"].strip() else [])
-    return captions
+ADAPTER = Adapter(
+    inputs=inputs,
+    write_design=write_design,
+    write_betas=write_betas,
+    write_stimuli=write_stimuli,
+    write_captions=write_captions,
+    n_stimuli=n_stimuli,
+    job_settings=job_settings,
+    section="custom",
+    problems=problems,
+    files=files,
+    validate=validate,
+    regions=regions,
+    tables=(STIM_FILES,),
+)

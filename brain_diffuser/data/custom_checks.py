@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom, nifti
+from brain_diffuser.data import custom_files, nifti
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +25,23 @@ PNG_DEPTH = 24  # byte of a PNG file that has its bits per channel
 
 
 def problems(
-    subjects: Sequence[custom.Files], stimuli: str | Path, captions: str | Path | None, constant_voxels: str = "error"
+    subjects: Sequence[custom_files.SubjectFiles],
+    stimuli: str | Path,
+    captions: str | Path | None,
+    constant_voxels: str = "error",
 ) -> Iterator[str]:
     """A sentence for every problem of a dataset; betas and images are read from end to end."""
-    ids = custom.stimulus_ids(stimuli)
+    ids = custom_files.stimulus_ids(stimuli)
     if not ids:
-        yield f"{stimuli} has no image; expected files that end in {', '.join(custom.IMAGES)}"
+        yield f"{stimuli} has no image; expected files that end in {', '.join(custom_files.IMAGES)}"
     used: dict[str, None] = {}
     splits: dict[tuple[str, str], set[str]] = {}
     for files in subjects:
-        trials, found = _attempt(lambda files=files: custom.read_trials(files.trials))
+        trials, found = _attempt(lambda files=files: custom_files.read_trials(files.trials))
         yield from found
         if trials is not None:
             yield from _of_trials(files.trials, trials, ids)
-            used |= dict.fromkeys(trial.stim_file for trial in trials if trial.split in custom.SPLITS)
+            used |= dict.fromkeys(trial.stim_file for trial in trials if trial.split in custom_files.SPLITS)
             for trial in trials:
                 splits.setdefault((files.subject, trial.split), set()).add(trial.stim_file)
         mask, found = _attempt(lambda files=files: _mask(files))
@@ -55,7 +58,7 @@ def problems(
 
 def validate(
     record: Path,
-    subjects: Sequence[custom.Files],
+    subjects: Sequence[custom_files.SubjectFiles],
     stimuli: str | Path,
     captions: str | Path | None,
     constant_voxels: str = "error",
@@ -67,7 +70,9 @@ def validate(
     Raises ValueError: there are problems.
     """
     files = [path for each in subjects for path in (each.trials, *each.betas, each.mask, *each.rois.values()) if path]
-    files += [Path(stimuli, name) for name in custom.stimulus_ids(stimuli)] + ([Path(captions)] if captions else [])
+    files += [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)] + (
+        [Path(captions)] if captions else []
+    )
     there = [(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     key = hashlib.sha256(repr((VERSION, constant_voxels, there)).encode()).hexdigest()
     if record.is_file() and record.read_text(encoding="utf-8") == key:
@@ -101,21 +106,21 @@ def _listed(places: Sequence[object]) -> str:
     return ", ".join(map(str, places[:SHOWN])) + more
 
 
-def _of_trials(path: Path, trials: Sequence[custom.Trial], ids: Mapping[str, int]) -> Iterator[str]:
+def _of_trials(path: Path, trials: Sequence[custom_files.Trial], ids: Mapping[str, int]) -> Iterator[str]:
     """Cells, repeats, sessions and splits of a trials table."""
     if not trials:
         yield f"{path} has no trial below its first line; expected one for each row of the betas"
         return
-    shown = [(line, trial) for line, trial in enumerate(trials, 2) if trial.split != custom.UNUSED]
+    shown = [(line, trial) for line, trial in enumerate(trials, 2) if trial.split != custom_files.UNUSED]
 
-    def lines(wrong: Callable[[custom.Trial], bool]) -> list[int]:
+    def lines(wrong: Callable[[custom_files.Trial], bool]) -> list[int]:
         return [line for line, trial in shown if wrong(trial)]
 
     for name, accepts, expected in (
         ("session", _is_label, "letters and digits"),
         ("run", _is_label, "letters and digits"),
         ("repeat", lambda cell: cell.isdecimal() and int(cell) > 0, "a whole number from 1"),
-        ("split", custom.SPLITS.__contains__, "train, test or n/a"),
+        ("split", custom_files.SPLITS.__contains__, "train, test or n/a"),
     ):
         wrong = lines(lambda trial, name=name, accepts=accepts: not accepts(getattr(trial, name)))
         if wrong:
@@ -141,10 +146,10 @@ def _of_trials(path: Path, trials: Sequence[custom.Trial], ids: Mapping[str, int
             f"{path} line {_listed(doubled)}: repeat {trial.repeat} of {trial.stim_file} comes "
             f"{times[trial.stim_file, trial.repeat]} times; expected once, so count its repeats 1, 2, 3"
         )
-    parted = [name for name, n in Counter(session for session, _ in custom.sessions(trials)).items() if n > 1]
+    parted = [name for name, n in Counter(session for session, _ in custom_files.sessions(trials)).items() if n > 1]
     if parted:
         yield f"{path}: the rows of session {_listed(parted)} do not stand together; sort the table and the betas by it"
-    of_split = {split: {trial.stim_file for _, trial in shown if trial.split == split} for split in custom.SPLITS}
+    of_split = {split: {trial.stim_file for _, trial in shown if trial.split == split} for split in custom_files.SPLITS}
     leaking = sorted(of_split["train"] & of_split["test"])
     if leaking:
         yield (
@@ -172,24 +177,27 @@ def _is_outside(name: str) -> bool:
     )
 
 
-def _mask(files: custom.Files) -> nifti.Mask:
+def _mask(files: custom_files.SubjectFiles) -> nifti.Mask:
     """The voxels of a subject, or why there are none."""
     first = files.betas[0]
-    in_volumes = first.name.endswith(custom.VOLUMES)
+    in_volumes = first.name.endswith(custom_files.VOLUMES)
     if files.mask is None and in_volumes:
         raise ValueError(f"{first} has volumes, and mask is none; expected a mask on the same grid")
-    mask = custom.read_mask(files.mask, custom.n_voxels(first))
+    mask = custom_files.read_mask(files.mask, custom_files.n_voxels(first))
     if not mask.selected.any():
         raise ValueError(f"{files.mask} selects 0 voxels; expected at least 1 above 0")
     return mask
 
 
 def _of_betas(
-    files: custom.Files, trials: Sequence[custom.Trial] | None, mask: nifti.Mask, constant_voxels: str
+    files: custom_files.SubjectFiles,
+    trials: Sequence[custom_files.Trial] | None,
+    mask: nifti.Mask,
+    constant_voxels: str,
 ) -> Iterator[str]:
     """Trials, grid and values of a subject's betas."""
     first = files.betas[0]
-    found = custom.sessions(trials) if trials else []
+    found = custom_files.sessions(trials) if trials else []
     if len(files.betas) > 1 and trials and len(found) != len(files.betas):
         yield (
             f"{files.trials} has sessions {_listed([name for name, _ in found])}, and there are {len(files.betas)} "
@@ -223,7 +231,7 @@ def _of_file(
     """The problems of one file of betas, and, if all is finite, the lowest and highest value of each voxel."""
     sentences = []
     try:
-        with custom.opening(path) as betas:
+        with custom_files.opening(path) as betas:
             if n_trials is not None and betas.n_trials != n_trials:
                 sentences.append(
                     f"{path} has {betas.n_trials} trials, its trials table {n_trials} rows; expected as many"
@@ -236,9 +244,9 @@ def _of_file(
                 )
                 return sentences, None, None
             if betas.affine is not None:
-                grid = _of_grid(path, tuple(betas.values.shape[:3]), betas.affine, mask)
+                grid = nifti.grid_problem(path, betas.values.shape[:3], mask, betas.affine)
                 if grid:
-                    return [*sentences, *grid], None, None
+                    return [*sentences, f"{grid}, so resample one or correct its header"], None, None
             lowest, highest = np.full(n_selected, np.inf), np.full(n_selected, -np.inf)
             unfit, first, row = 0, "", 0
             for block in betas.blocks(range(betas.n_trials), mask.selected):
@@ -264,18 +272,6 @@ def _voxel(mask: nifti.Mask, column: int) -> str:
     return f"voxel {tuple(np.argwhere(mask.selected)[column].tolist())}"
 
 
-def _of_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray, mask: nifti.Mask) -> list[str]:
-    """Whether a volume lies where the mask does."""
-    if shape != mask.selected.shape:
-        return [f"{path} has volumes of {shape}, {mask.path} {mask.selected.shape}; expected one grid, so resample one"]
-    if not np.allclose(affine, mask.affine, atol=1e-3):
-        return [
-            f"{path} and {mask.path} have other affines (their voxel 0 0 0 lies at {affine[:3, 3].round(2).tolist()} "
-            f"and {mask.affine[:3, 3].round(2).tolist()} mm); expected one grid, so resample one or correct its header"
-        ]
-    return []
-
-
 def _of_roi(name: str, path: Path, mask: nifti.Mask, subject: str) -> Iterator[str]:
     """Whether a region has voxels among those of the mask."""
     read, found = _attempt(lambda: nifti.read_volume(path))
@@ -283,9 +279,10 @@ def _of_roi(name: str, path: Path, mask: nifti.Mask, subject: str) -> Iterator[s
     if read is None:
         return
     volume, affine = read
-    off = _of_grid(path, volume.shape, affine, mask)
-    yield from off
-    if not off and not (mask.selected & (volume > 0)).any():
+    grid = nifti.grid_problem(path, volume.shape, mask, affine)
+    if grid:
+        yield f"{grid}, so resample one or correct its header"
+    elif not (mask.selected & (volume > 0)).any():
         yield f"{path}: region {name} has no voxel inside the mask of {subject}; mend it, or leave it out of rois"
 
 
@@ -327,7 +324,7 @@ def _of_copies(folder: Path, ids: Mapping[str, int], splits: Mapping[tuple[str, 
         for name in names & set(ids)
     }
     for subject in dict.fromkeys(subject for subject, _ in splits):
-        train, test = (splits.get((subject, split), set()) & set(ids) for split in custom.SPLITS)
+        train, test = (splits.get((subject, split), set()) & set(ids) for split in custom_files.SPLITS)
         known = {content[name]: name for name in sorted(train)}
         copies = sorted(name for name in test - train if content[name] in known)
         if copies:
@@ -356,7 +353,7 @@ def _of_image(path: Path, image: Image.Image) -> str | None:
 
 def _of_captions(path: str | Path, used: Sequence[str]) -> Iterator[str]:
     """Whether every stimulus has a caption."""
-    captions, found = _attempt(lambda: custom.read_captions(path))
+    captions, found = _attempt(lambda: custom_files.read_captions(path))
     yield from found
     if captions is None:
         return

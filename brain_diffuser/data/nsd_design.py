@@ -1,33 +1,22 @@
-"""Stage 1: the published NSD files -> betas, stimuli, captions and regions of one subject, split into train and test.
+"""NSD's experimental design and stimulus file: which trial showed which image, and the images.
 
-Ids are 1-based in nsd_expdesign.mat and 0-based (rows of the image brick) in everything this module returns.
+Ids are 1-based in nsd_expdesign.mat and 0-based (rows of the stimulus file) in everything that this module returns.
 """
 
-import csv
 import functools
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+import h5py
 import numpy as np
-from jaxtyping import Int, Int32
+from jaxtyping import Int32
 from scipy.io import loadmat
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import nifti, nsd_sessions
-
-logger = logging.getLogger(__name__)
-
+from brain_diffuser.data.stimulus_table import Stimuli, group_trials
 
 N_SHARED = 1000  # the first images of every subject's list; the same ones for all, and the test split
-
-
-class Stimuli(NamedTuple):
-    """Images of a split in the order in which the subject first saw them, with all their 0-based trials."""
-
-    nsd_id: Int32[np.ndarray, " stimuli"]
-    trials: tuple[Int[np.ndarray, " repeats"], ...]
 
 
 def read_design(
@@ -88,40 +77,6 @@ def count_stimuli(path: str | Path, subject_number: int, session_numbers: tuple[
     return {split: len(stimuli.nsd_id) for split, stimuli in splits.items()}
 
 
-def group_trials(nsd_id: Int32[np.ndarray, " trials"], chosen: Int[np.ndarray, " chosen"]) -> Stimuli:
-    """The stimuli of some trials in the order of first presentation, each with all of these trials."""
-    ids, first, stimulus = np.unique(nsd_id[chosen], return_index=True, return_inverse=True)
-    by_stimulus = np.split(chosen[np.argsort(stimulus, kind="stable")], np.cumsum(np.bincount(stimulus))[:-1])
-    order = np.argsort(first)
-    return Stimuli(ids[order], tuple(by_stimulus[each] for each in order))
-
-
-def write_stimuli(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
-    """A table of nsd_id, split, n_repeats and trials: the row order of every array, split by split.
-
-    Trials are numbered from 0 through the sessions that are read.
-    """
-    with hdf5.atomic(path) as partial, open(partial, "w", newline="") as stream:
-        writer = csv.writer(stream, delimiter="\t", lineterminator="\n")
-        writer.writerow(("nsd_id", "split", "n_repeats", "trials"))
-        for split, stimuli in splits.items():
-            for nsd_id, trials in zip(stimuli.nsd_id, stimuli.trials, strict=True):
-                writer.writerow((nsd_id, split, len(trials), ",".join(map(str, trials))))
-
-
-def read_stimuli(path: str | Path) -> dict[str, Stimuli]:
-    """The table that `write_stimuli` wrote."""
-    with open(path, newline="") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
-    return {
-        split: Stimuli(
-            np.array([row["nsd_id"] for row in rows if row["split"] == split], np.int32),
-            tuple(np.array(row["trials"].split(","), np.int64) for row in rows if row["split"] == split),
-        )
-        for split in dict.fromkeys(row["split"] for row in rows)
-    }
-
-
 def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
     """Copy the images of some stimuli from the stimulus file to an artifact, one at a time.
 
@@ -143,7 +98,7 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
         ) as images:
             for row in np.argsort(nsd_id):  # the file is read front to back
                 source = int(nsd_id[row])
-                if not 0 <= source < len(stored) or not nifti.is_stored(stored, source):
+                if not 0 <= source < len(stored) or not _is_stored(stored, source):
                     raise ValueError(
                         f"{stimulus_file}: imgBrick is {found} and lacks the image of nsd_id {source}. {fix}"
                     )
@@ -153,3 +108,11 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
                     raise ValueError(
                         f"{stimulus_file}: imgBrick row {source} cannot be read ({error}). {fix}"
                     ) from error
+
+
+def _is_stored(dataset: h5py.Dataset, row: int) -> bool:
+    """Whether a row was ever written; HDF5 reads zeros where a chunk was not."""
+    if dataset.chunks is None:
+        return True
+    corner = (row // dataset.chunks[0] * dataset.chunks[0], *(0 for _ in dataset.shape[1:]))
+    return dataset.id.get_chunk_info_by_coord(corner).byte_offset is not None

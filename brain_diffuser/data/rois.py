@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data.adapter import fill_subject
 
 LABELS = Path(__file__).with_name("atlas_labels.tsv")
 
@@ -76,15 +77,10 @@ def _reached(definitions: Mapping[str, Any], name: str) -> set[str]:
     return seen
 
 
-def filled(template: str, subject: str) -> str:
-    """A path of a subject: `{subject}` in it stands for sub01, `{label}` for 01."""
-    return template.replace("{subject}", subject).replace("{label}", subject.removeprefix("sub"))
-
-
 def mask_file(definition: Any, subject: str) -> Path | None:
-    """The file that a definition reads, if it does; see `filled`."""
+    """The file that a definition reads, if it does; see `adapter.fill_subject`."""
     found = definition.get("mask") if isinstance(definition, Mapping) else None
-    return Path(filled(found, subject)) if found else None
+    return Path(fill_subject(found, subject)) if found else None
 
 
 def masks(definitions: Mapping[str, Any], rois: str | Path, subject: str) -> dict[str, Bool[np.ndarray, " voxels"]]:
@@ -128,7 +124,7 @@ def masks(definitions: Mapping[str, Any], rois: str | Path, subject: str) -> dic
                 nifti,  # configuration, read by every job, needs none of the programs that read volumes
             )
 
-            return nifti.of_mask(path, shape, affine, rois).ravel()[voxel]
+            return nifti.read_region(path, shape, affine, rois).ravel()[voxel]
         return _of_coordinates(name, definition["voxels"], shape, voxel)
 
     return {ALL: np.ones(len(voxel), bool)} | {name: of(name) for name in definitions}

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.decoding.registry import LEARNED_KINDS as KINDS
 
-KINDS = {("tokens", "dim"): "embeddings", ("blocks", "tokens", "dim"): "embeddings", ("latents",): "latents"}
 RESCALES = ("train_oof", "none")
 NETWORK, MOMENTS = "network.", "moments."  # what a file's tensors belong to
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from brain_diffuser.artifacts import hdf5, image_files
-from brain_diffuser.generation import backbones, img2img, vdvae_stage
+from brain_diffuser.generation import img2img, registry, vdvae_stage
 from brain_diffuser.models.vdvae import weights
 from brain_diffuser.regions import optimal_patterns
 
@@ -57,7 +57,8 @@ def write(
     decoded = vdvae_stage.decode(chosen, vdvae, batch_size=batch_size, **settings["stage1"])
     init_images = np.stack([image for _, image in decoded])
     del vdvae
-    networks, unconditional = backbones.load("versatile_diffusion", models["diffusion"], models["clip"], device, dtype)
+    backbone = registry.BACKBONES["versatile_diffusion"]
+    networks, unconditional = backbone.load(models["diffusion"], models["clip"], device, dtype)
     reconstructions = img2img.reconstruct(
         init_images,
         text[rows],

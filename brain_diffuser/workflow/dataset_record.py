@@ -17,12 +17,12 @@ IN_TABLES = re.compile(r"\*\*([^\s*]+)(?:: |, )")
 
 def of_config(cfg: schema.Config) -> dict[str, Any]:
     """What identifies the chosen dataset: its name, and how it comes about; no path, so that folders can be moved."""
-    custom = cfg.paths.custom
+    name, section = cfg.paths.adapter_name, cfg.adapter.section
     return {
         "dataset": cfg.dataset,
         "simulated": cfg.paths.simulated,
-        "layout": "custom" if custom else "nsd",
-        "adapter": custom.adapter if custom else "none",
+        "layout": section if section in ("nsd", "custom") else name,
+        "adapter": "none" if name in ("nsd", "demo", "custom") else name,
     }
 
 

@@ -55,8 +55,9 @@ class Import(NamedTuple):
 class Reference(NamedTuple):
     """A name of the module or an import, and the attributes that are read of it in a row.
 
-    `use`: "value"; "lookup" if no more is done than NAME[...] or ... in NAME; "run" if a module is imported and nothing
-    read of it; "own" for the whole module that the reference stands in; "project" for all modules.
+    `use`: "value"; "lookup" if no more is done than NAME[...] or ... in NAME, "lookup write" if that is NAME[...].write;
+    "run" if a module is imported and nothing read of it; "own" for the whole module that the reference stands in;
+    "project" for all modules.
     """
 
     root: str | Import
@@ -92,6 +93,8 @@ class Statement(NamedTuple):
     """Whether it reads other names while the module is imported, so that its place among others matters."""
     entries: Mapping[str, Expression] | None
     """Of `NAME = {"key": ...}`: every value."""
+    arguments: Mapping[str, Expression] | None
+    """Of `NAME = Record(argument=...)` with no other arguments: every value."""
     alias: Reference | None
     """Of `NAME = other.name`: what it stands for."""
     stars: tuple[Import, ...]
@@ -138,13 +141,14 @@ class _Reader:
         self.sentences: list[frozenset[str]] = []  # variables of the functions around that only errors tell
         self.constants: dict[str, None] = {}
         self.calls: list[Reference] = []
+        self.field = ""  # the attribute that is read of what is looked up next
         self.is_noisy = self.is_eager = self.is_in_class = False
         self.depth = 0  # of functions around: what stands in one does not run while the module is imported
 
     def statement(self, node: ast.stmt) -> Statement:
         names, stars = _bound([node]), tuple(_stars([node]))
         imported = [(name, each) for name, found in names.items() for each in found if each]
-        entries, alias, a_class = None, None, node if isinstance(node, ast.ClassDef) else None
+        entries, arguments, alias, a_class = None, None, None, node if isinstance(node, ast.ClassDef) else None
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
         if isinstance(node, ast.Import | ast.ImportFrom):
             self.run(node)
@@ -155,6 +159,8 @@ class _Reader:
             alias = next(iter(self.denoted(value)), None)
             if isinstance(value, ast.Dict):
                 entries = self.entries(value)
+            if isinstance(value, ast.Call) and not value.args and all(each.arg for each in value.keywords):
+                arguments = {str(each.arg): self.apart(each.value) for each in value.keywords}
         return Statement(
             tuple(names),
             tuple(imported),
@@ -165,6 +171,7 @@ class _Reader:
             tuple(each for each in _bound(a_class.body) if each in CONSTRUCTORS) if a_class else (),
             self.is_eager,
             entries,
+            arguments,
             alias,
             stars,
             a_class is not None,
@@ -179,12 +186,13 @@ class _Reader:
         keys = [key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
         if len(set(keys)) < len(node.keys):
             return None
-        found = {}
-        for key, value in zip(keys, node.values, strict=True):
-            reader = _Reader(self.bound, self.has_stars)
-            reader.visit(value)
-            found[key] = reader.expression()
-        return found
+        return {key: self.apart(value) for key, value in zip(keys, node.values, strict=True)}
+
+    def apart(self, node: ast.expr) -> Expression:
+        """A part of the statement by itself."""
+        reader = _Reader(self.bound, self.has_stars)
+        reader.visit(node)
+        return reader.expression()
 
     # What is written down
 
@@ -338,14 +346,17 @@ class _Reader:
         self.chain(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
+        is_field = isinstance(node.value, ast.Subscript) and isinstance(node.ctx, ast.Load)
+        self.field = node.attr if is_field else ""
         self.chain(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
+        field, self.field = self.field, ""
         if self.external(node.value) == "sys.modules":
             self.module_by_name(node.slice)
             return
         self.words.append("Subscript(")
-        self.chain(node.value, "lookup" if isinstance(node.ctx, ast.Load) else "value")
+        self.chain(node.value, f"lookup {field}".strip() if isinstance(node.ctx, ast.Load) else "value")
         self.visit(node.slice)
         self.words.append(")")
 
@@ -521,6 +532,10 @@ class _Reader:
 def _as_import(name: str) -> Import:
     """A module by its name as a text."""
     return Import(name.lstrip("."), level=len(name) - len(name.lstrip(".")))
+
+
+JUST_A_NAME = hashlib.sha256(b"<0>").hexdigest()
+"""The text of an expression that is a name of the module or of an import and nothing else."""
 
 
 def _bound(body: Iterable[ast.AST]) -> dict[str, list[Import | None]]:

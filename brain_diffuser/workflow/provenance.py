@@ -27,8 +27,9 @@ TOLD = ("__file__", "__name__", "__package__", "__path__", "__spec__", *UNCOUNTE
 
 Node = tuple[str, ...]
 """What has a hash of its own: ("statement", module, place), ("name", module, name) for all statements that bind it,
-("lookup", module, name), ("import", module) for all that happens when it is imported, ("whole", module),
-("file", path), ("project",). A script is a module whose name is its path."""
+("lookup", module, name) of a dict, with a fourth part if one field of its entries is read, ("import", module) for all
+that happens when it is imported, ("whole", module), ("file", path), ("project",). A script is a module whose name is
+its path."""
 
 Entries = Mapping[str, str | Iterable[str]]
 Active = Mapping[Node, tuple[str, ...]]
@@ -271,8 +272,14 @@ class Code:
         alias = self.alias(where, places[0]) if len(statements) == len(others) == 1 else None
         if alias:
             return self.resolve(where, alias._replace(attributes=(*alias.attributes, *attributes), use=use), seen)
-        if use == "lookup" and not attributes and len(statements) == 1 and others and others[0].entries is not None:
-            return [("lookup", where, name)]
+        if (
+            use.startswith("lookup")
+            and not attributes
+            and len(statements) == 1
+            and others
+            and others[0].entries is not None
+        ):
+            return [("lookup", where, name, *use.split()[1:])]
         if others:
             found += [("name", where, name), *attributes]
         for star in (star for one in module.statements for star in one.stars):
@@ -381,8 +388,8 @@ class Code:
 
     def parts(self, node: Node, active: Active) -> list[str | Node]:
         """Texts and nodes that make a node what it is."""
-        if node in active:
-            return self.entries(node, active[node])
+        if node[:3] in active:
+            return self.entries(node, active[node[:3]])
         if node not in self.parts_of:
             kind, *where = node
             self.parts_of[node] = getattr(self, f"_{kind}_parts")(*where)
@@ -394,8 +401,35 @@ class Code:
         known = self._statement(node[1], place).entries or {}
         found: list[str | Node] = list(self.position(node[1], place))
         for key in keys:
-            found += [repr(key), *(self.expression(node[1], place, known[key]) if key in known else ["absent"])]
+            found += [repr(key), *(self.field(node, place, known[key]) if key in known else ["absent"])]
         return found
+
+    def field(self, node: Node, place: int, entry: Expression) -> Iterator[str | Node]:
+        """The one field that is read of an entry, if the entry is the name of a record that says it; else the entry."""
+        where, field = node[1], "".join(node[3:])
+        is_name = field and entry.text == definitions.JUST_A_NAME
+        found = self.resolve(where, entry.references[0]) if is_name else []
+        records = [each for each in found if each[0] == "name"]
+        if len(records) == 1 and self.is_named_tuple(*records[0][1:]):
+            module, name = records[0][1:]
+            (there,) = self.places(module, name)
+            arguments = self._statement(module, there).arguments or {}
+            if field in arguments:
+                yield from (each for each in found if each[0] == "import")
+                yield from self.expression(module, there, arguments[field])
+                return
+        yield from self.expression(where, place, entry)
+
+    def is_named_tuple(self, where: str, name: str) -> bool:
+        """Whether a name stands for one instance of a typing.NamedTuple, whose fields are its arguments."""
+        places = self.places(where, name)
+        calls = self._statement(where, places[0]).calls if len(places) == 1 else ()
+        made_by = [found for each in calls[:1] for found in self.resolve(where, each)]
+        if len(made_by) != 1 or isinstance(made_by[0], str) or made_by[0][0] != "name":
+            return False
+        classes = [self._statement(made_by[0][1], place) for place in self.places(*made_by[0][1:])]
+        bases = [found for each in classes for base in each.bases for found in self.resolve(made_by[0][1], base)]
+        return len(classes) == 1 and bases == ["typing.NamedTuple"]
 
     def expression(self, where: str, place: int, expression: Expression) -> Iterator[str | Node]:
         """An expression of a statement; names that are bound repeatedly count with their place among the bindings."""
@@ -429,7 +463,7 @@ class Code:
     def _name_parts(self, where: str, name: str) -> list[str | Node]:
         return [("statement", where, str(place)) for place in self.places(where, name)]
 
-    def _lookup_parts(self, where: str, name: str) -> list[str | Node]:
+    def _lookup_parts(self, where: str, name: str, field: str = "") -> list[str | Node]:
         return [("name", where, name)]
 
     def _import_parts(self, where: str) -> list[str | Node]:

@@ -4,22 +4,29 @@ In:  datasets.*.custom.{betas, mask, stimuli}, {label}_imgnames.txt beside the b
 Out: datasets.*.custom.trials
 """
 
+from brain_diffuser.data import custom
 
-def n_stimuli_at_most(subject, split):
-    """A split's stimuli, at most: images shown once, and those shown more often."""
-    return {"train": 4803, "test": 113}[split]
+MADE.update(
+    Path(path).as_posix()
+    for subject in cfg.subjects
+    for path in custom.subject_files(cfg, "trials", subject)
+)
 
 
 rule bold5000:
     input:
         names=lambda wildcards: source(
             f"datasets.{cfg.dataset}.custom.betas",
-            f"{Path(CUSTOM.betas).parent}/{wildcards.subject}_imgnames.txt",
+            f"{Path(PATHS.custom.betas).parent}/{wildcards.subject}_imgnames.txt",
         ),
-        betas=lambda wildcards: custom_files("betas", wildcards.subject),
-        mask=lambda wildcards: custom_files("mask", wildcards.subject),
+        betas=lambda wildcards: local(
+            custom.subject_files(cfg, "betas", wildcards.subject)
+        ),
+        mask=lambda wildcards: local(
+            custom.subject_files(cfg, "mask", wildcards.subject)
+        ),
     output:
-        local(CUSTOM.trials.replace("{label}", "{subject}")),
+        local(PATHS.custom.trials.replace("{label}", "{subject}")),
     log:
         "<results>/{subject}/logs/bold5000.log",
     benchmark:
@@ -30,7 +37,7 @@ rule bold5000:
         mem_mb=scaled_by_attempt(4000),
         runtime=scaled_by_attempt(60),
     params:
-        stimuli=CUSTOM.stimuli,
+        stimuli=PATHS.custom.stimuli,
         cfg=settings("nsd.constant_voxels"),
         code=code("data/bold5000.py"),
     script:

@@ -3,9 +3,11 @@
 Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.demo.{captions, stable_diffusion}
 """
 
+from brain_diffuser.data import nsd
+
 DEMO = cfg.datasets["demo"].nsd
-DEMO_BETAS = f"{DEMO}/nsddata_betas/ppdata/subj{{number}}/func1pt8mm/{cfg.nsd.betas}"
-DEMO_ROI = f"{DEMO}/nsddata/ppdata/subj{{number}}/func1pt8mm/roi/{{atlas}}.nii.gz"
+DEMO_SESSIONS = nsd.demo_session_files(cfg, nsd.betas_folder(cfg, "{number}"))
+DEMO_ROI = nsd.roi_file(cfg, "{number}", "{atlas}")
 DEMO_ATLASES = [
     "nsdgeneral",
     "prf-visualrois",
@@ -16,17 +18,20 @@ DEMO_ATLASES = [
     "floc-bodies",
     "streams",
 ]
-DEMO_DESIGN = f"{DEMO}/nsddata/experiments/nsd/nsd_expdesign.mat"
-DEMO_STIMULUS_FILE = f"{DEMO}/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
-DEMO_NUMBERS = [f"{cfg.subject_number(subject):02d}" for subject in cfg.subjects]
+DEMO_DESIGN, DEMO_STIMULUS_FILE = nsd.design_file(cfg), nsd.stimulus_file(cfg)
+DEMO_STABLE_DIFFUSION = [
+    f"{cfg.datasets['demo'].stable_diffusion}/{component}"
+    for component in backbone_registry.BACKBONES["stable_diffusion"].components
+]
+DEMO_SUBJECTS = sorted(nsd.subject_number(subject) for subject in cfg.subjects)
+DEMO_NUMBERS = [f"{number:02d}" for number in DEMO_SUBJECTS]
 MADE.update(
     Path(path).as_posix()
     for path in (
         *(DEMO_DESIGN, DEMO_STIMULUS_FILE, cfg.datasets["demo"].captions),
-        *sum(
-            (demo_sessions(DEMO_BETAS.format(number=each)) for each in DEMO_NUMBERS), []
-        ),
+        *expand(DEMO_SESSIONS, number=DEMO_NUMBERS),
         *expand(DEMO_ROI, number=DEMO_NUMBERS, atlas=DEMO_ATLASES),
+        *DEMO_STABLE_DIFFUSION,
     )
 )
 
@@ -48,7 +53,7 @@ rule demo_stimuli:
         runtime=scaled_by_attempt(20),
     params:
         cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
-        subjects=sorted(cfg.subject_number(subject) for subject in cfg.subjects),
+        subjects=DEMO_SUBJECTS,
         code=code("data/demo_stimuli.py"),
     script:
         "../../workflow_scripts/data/demo_stimuli.py"
@@ -59,7 +64,7 @@ rule demo_brain:
         design=local(DEMO_DESIGN),
         stimuli=local(DEMO_STIMULUS_FILE),
     output:
-        betas=local(demo_sessions(DEMO_BETAS)),
+        betas=local(DEMO_SESSIONS),
         rois=local(expand(DEMO_ROI, number="{number}", atlas=DEMO_ATLASES)),
     log:
         f"{DEMO}/logs/demo_brain_{{number}}.log",
@@ -94,10 +99,7 @@ rule demo_stable_diffusion:
             ),
         ),
     output:
-        [
-            local(directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}"))
-            for component in model_files.STABLE_DIFFUSION
-        ],
+        [local(directory(path)) for path in DEMO_STABLE_DIFFUSION],
     log:
         f"{DEMO}/logs/demo_stable_diffusion.log",
     benchmark:

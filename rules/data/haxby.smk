@@ -4,13 +4,16 @@ In:  demo/haxby2001, demo/images
 Out: datasets.*.custom.{trials, betas, mask, stimuli}, datasets.*.captions
 """
 
-N_CATEGORIES, N_RUNS = 8, 12
+from brain_diffuser.data import custom
 
-
-def n_stimuli_at_most(subject, split):
-    """A split's stimuli: a block of each category in each of its runs."""
-    n_test = len(cfg.haxby.test_runs)
-    return N_CATEGORIES * {"train": N_RUNS - n_test, "test": n_test}[split]
+HAXBY = {
+    key: custom.subject_files(cfg, key, cfg.subjects[0])[0]
+    for key in ("trials", "betas", "mask")
+}
+MADE.update(
+    Path(path).as_posix()
+    for path in (*HAXBY.values(), PATHS.custom.stimuli, PATHS.captions)
+)
 
 
 def recording(name):
@@ -24,10 +27,10 @@ rule haxby:
         mask=recording("mask.nii.gz"),
         labels=recording("attributes_literal.txt"),
     output:
-        trials=custom_files("trials", cfg.subjects[0])[0],
-        betas=custom_files("betas", cfg.subjects[0])[0],
-        mask=custom_files("mask", cfg.subjects[0])[0],
-        stimuli=local(directory(CUSTOM.stimuli)),
+        trials=local(HAXBY["trials"]),
+        betas=local(HAXBY["betas"]),
+        mask=local(HAXBY["mask"]),
+        stimuli=local(directory(PATHS.custom.stimuli)),
         captions=local(PATHS.captions),
     log:
         "<results>/logs/haxby.log",

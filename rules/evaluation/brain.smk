@@ -11,7 +11,7 @@ rule brain_vision:
     input:
         images=lambda wildcards: folder(wildcards.images),
         manifest=lambda wildcards: f"{folder(wildcards.images)}_manifest.tsv",
-        model=lambda wildcards: files_of_model("clip_vision"),
+        model=lambda wildcards: files_of_feature("clip_vision"),
         sizes=image_size,
     output:
         maybe_temp("<results>/{subject}/encoding/{images}_clip_vision.h5"),

@@ -41,7 +41,7 @@ rule held_out:
 
 use rule stage1_shard as held_out_stage1_shard with:
     input:
-        latents=f"{HELD_OUT}vdvae.h5",
+        source=f"{HELD_OUT}vdvae.h5",
         model=source_of("vdvae", PATHS.vdvae),
         sizes=local(model_files.description(PATHS.vdvae)),
     output:
@@ -54,7 +54,7 @@ use rule stage1_shard as held_out_stage1_shard with:
         labels="|".join(LABELS),
 
 
-use rule stage1 as held_out_stage1 with:
+use rule gather_images as held_out_stage1 with:
     input:
         shards=of_shards(
             "stage1",
@@ -93,7 +93,7 @@ use rule recon_shard as held_out_recon_shard with:
         labels="|".join(LABELS),
 
 
-use rule stage1 as held_out_recon with:
+use rule gather_images as held_out_recon with:
     input:
         shards=of_shards(
             "recon",

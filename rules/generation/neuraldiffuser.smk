@@ -1,6 +1,6 @@
-"""Stage 5 again, neuraldiffuser: variants that CLIP's taps guide, and their table (docs/neuraldiffuser.md).
+"""Stage 5 again, neuraldiffuser: variants that CLIP layer activations guide, and their table (docs/neuraldiffuser.md).
 
-In:  what recon reads, results/{subject}/{features, ridge}/clip_layers_test.h5, the tower of the taps
+In:  what recon reads, results/{subject}/{features, ridge}/clip_layers_test.h5, the CLIP tower of these activations
 Out: results/{subject}/{ridge/clip_layers_{test, reliability}.h5, variants/{variant}/{recon, consistency}, neuraldiffuser,
      guidance}
 """
@@ -41,6 +41,25 @@ def repeats(ending):
     return paths
 
 
+def guidance_of(wildcards):
+    """The settings of a variant's guidance."""
+    with exit_with_message():
+        return cfg.guidance_of(wildcards.variant)
+
+
+def activations(wildcards):
+    """The CLIP layer activations that are the targets of a variant's guidance."""
+    is_true = guidance_of(wildcards)["targets"] == "oracle"
+    return feature_of_variant(wildcards, "clip_layers", is_true)
+
+
+def reliability(wildcards):
+    """How well the dimensions of the activations are predicted, if guidance weighs them by that."""
+    if guidance_of(wildcards)["reliability"] == "none":
+        return []
+    return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
+
+
 ruleorder: ridge_layers > ridge
 
 
@@ -62,14 +81,14 @@ use rule ridge as ridge_layers with:
 
 rule guided_shard:
     input:
-        stage1=first_guesses(""),
-        manifest=first_guesses("_manifest.tsv"),
+        stage1=init_images(""),
+        manifest=init_images("_manifest.tsv"),
         text=embeddings("text"),
         vision=embeddings("vision"),
         activations=activations,
         reliability=reliability,
         clip=clip_files,
-        tower=lambda wildcards: files_of_model("clip_layers"),
+        tower=lambda wildcards: files_of_feature("clip_layers"),
         diffusion=diffusion_files,
     output:
         temp("<results>/{subject}/shards/variants/{variant}/{span}.h5"),
@@ -89,7 +108,7 @@ rule guided_shard:
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
     params:
-        **diffusion_params(),
+        **diffusion_params("neuraldiffuser"),
         cfg=lambda wildcards: stage_config(
             SETTINGS
             | {
@@ -102,11 +121,8 @@ rule guided_shard:
             "compute.dtype",
         ),
         tower=lambda wildcards: PATHS.clip_layers,
-        code=lambda wildcards: code(
-            "generation/guided.py", backbones=backbone_of(wildcards)
-        ),
     script:
-        "../../workflow_scripts/generation/guided.py"
+        "../../workflow_scripts/generation/recon.py"
 
 
 use rule metrics as neuraldiffuser with:

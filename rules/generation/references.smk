@@ -24,6 +24,7 @@ rule mean_image:
         mem_mb=scaled_by_attempt(1000),
         runtime=scaled_by_attempt(30),
     params:
+        prefix=ADAPTER.prefix,
         code=code("data/mean_image.py"),
     script:
         "../../workflow_scripts/data/mean_image.py"
@@ -31,7 +32,7 @@ rule mean_image:
 
 use rule stage1_shard as vdvae_reference_shard with:
     input:
-        latents="<results>/{subject}/features/vdvae_test.h5",
+        source="<results>/{subject}/features/vdvae_test.h5",
         model=source_of("vdvae", PATHS.vdvae),
         sizes=local(model_files.description(PATHS.vdvae)),
     output:
@@ -42,7 +43,7 @@ use rule stage1_shard as vdvae_reference_shard with:
         "<results>/{subject}/benchmarks/vdvae_reference_{span}.tsv"
 
 
-use rule stage1 as vdvae_reference with:
+use rule gather_images as vdvae_reference with:
     input:
         shards=of_shards(
             "stage1", "<results>/{subject}/shards/vdvae_reference/{span}.h5"
@@ -59,8 +60,8 @@ use rule stage1 as vdvae_reference with:
 
 rule autoencoder_reference_shard:
     input:
-        stimuli="<results>/{subject}/data/stimuli_test.h5",
-        diffusion=versatile_diffusion,
+        source="<results>/{subject}/data/stimuli_test.h5",
+        model=versatile_diffusion,
     output:
         temp("<results>/{subject}/shards/autoencoder_reference/{span}.h5"),
     log:
@@ -78,13 +79,15 @@ rule autoencoder_reference_shard:
         batch_size=cfg.compute.batch_size.recon,
     params:
         cfg=settings("recon.seed", "compute.dtype"),
-        diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("generation/autoencoder_reference.py"),
+        source="stimuli",
+        model=lambda wildcards: PATHS.versatile_diffusion,
+        batch_key="recon",
+        code=code("generation/direct_images.py", sources="stimuli"),
     script:
-        "../../workflow_scripts/generation/autoencoder_reference.py"
+        "../../workflow_scripts/generation/direct_images.py"
 
 
-use rule stage1 as autoencoder_reference with:
+use rule gather_images as autoencoder_reference with:
     input:
         shards=of_shards(
             "recon", "<results>/{subject}/shards/autoencoder_reference/{span}.h5"

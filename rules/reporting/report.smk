@@ -52,10 +52,9 @@ rule report:
         subjects=cfg.subjects,
         columns=COLUMNS,
         dataset_label=list(DATASET_LABEL),
-        # paths of datasets as they are written, {results} in them: the same page wherever the folder lies
         settings={
-            key: config["datasets"] if key == "datasets" else value
-            for key, value in SETTINGS.items()
+            key: value
+            for key, value in WRITTEN_SETTINGS.items()
             if key not in ("results", "demo", "compute", "provenance", "fetch")
             and (key != "guidance" or cfg.report.guidance)
             and (key != "variants" or cfg.report.ablations or cfg.report.guidance)

@@ -8,6 +8,8 @@ delete tens of gigabytes to fetch them again. Jobs run where Snakemake does, for
 They try again by themselves; `retries:` would only repeat what a server or a checksum has refused.
 """
 
+from brain_diffuser.data import nsd
+
 COMPONENTS = [
     "image_unet",
     "text_unet",
@@ -19,18 +21,9 @@ COMPONENTS = [
 ]
 SERVERS = SETTINGS["fetch"]["servers"]
 PUBLISHED = fetch.published()
-NSD_FILES = [
-    DESIGN,
-    STIMULUS_FILE,
-    *(path for subject in SESSIONS for path in SESSIONS[subject]),
-    *(
-        path
-        for subject in SESSIONS
-        for path in roi_files(subject, [cfg.nsd.mask, *cfg.nsd.rois])
-    ),
-]
+NSD = Path(PATHS.nsd or "").as_posix()
 FETCHED = {
-    "nsd": NSD_FILES,
+    "nsd": nsd.published_files(cfg) if "nsd" in cfg.fetched else [],
     "captions": [PATHS.captions],
     "vdvae": [PATHS.vdvae],
     "versatile_diffusion": [
@@ -38,7 +31,7 @@ FETCHED = {
     ],
     "stable_diffusion": [
         f"{PATHS.stable_diffusion}/{component}"
-        for component in model_files.STABLE_DIFFUSION
+        for component in backbone_registry.BACKBONES["stable_diffusion"].components
     ],
     "evaluation_networks": [
         f"{PATHS.evaluation_networks}/{file}"

@@ -17,7 +17,7 @@ def images():
 @pytest.fixture
 def written(tmp_path, images):
     ids = [2950, 7, 72999, 0]
-    image_files.write_folder(tmp_path / "recon", tmp_path / "recon_manifest.tsv", zip(ids, images, strict=True))
+    image_files.write_folder(tmp_path / "recon", tmp_path / "recon_manifest.tsv", zip(ids, images, strict=True), "nsd")
     return tmp_path / "recon", tmp_path / "recon_manifest.tsv"
 
 
@@ -47,17 +47,17 @@ def test_a_failed_run_leaves_the_earlier_folder(written, images):
 
     folder, manifest = written
     with pytest.raises(RuntimeError, match="out of memory"):
-        image_files.write_folder(folder, manifest, broken())
+        image_files.write_folder(folder, manifest, broken(), "nsd")
     np.testing.assert_array_equal(image_files.read_folder(folder, manifest)[1], images)
     assert {path.name for path in folder.parent.iterdir()} == {"recon", "recon_manifest.tsv"}
 
 
 def test_a_second_run_replaces_the_folder(written, images):
     folder, manifest = written
-    image_files.write_folder(folder, manifest, [(5, images[1])])
+    image_files.write_folder(folder, manifest, [(5, images[1])], "stim")
     nsd_id, read = image_files.read_folder(folder, manifest)
     assert nsd_id.tolist() == [5]
-    assert [path.name for path in folder.iterdir()] == ["nsd00005.png"]
+    assert [path.name for path in folder.iterdir()] == ["stim00005.png"]
     np.testing.assert_array_equal(read, images[1:2])
 
 
@@ -75,7 +75,7 @@ def test_a_changed_image_is_named(written, images):
 
 def test_images_of_two_sizes_are_refused(tmp_path, images):
     where = tmp_path / "recon", tmp_path / "manifest.tsv"
-    image_files.write_folder(*where, [(1, images[0]), (2, images[1, :5])])
+    image_files.write_folder(*where, [(1, images[0]), (2, images[1, :5])], "nsd")
     with pytest.raises(ValueError, match=r"nsd00002\.png is \(5, 10\) pixels, the images before it \(12, 10\)"):
         image_files.read_folder(*where)
 
@@ -95,13 +95,13 @@ def test_names_of_ones_own(tmp_path, images):
 
 def test_twice_the_same_stimulus(tmp_path, images):
     with pytest.raises(ValueError, match="nsd_id 3 comes twice"):
-        image_files.write_folder(tmp_path / "recon", tmp_path / "manifest.tsv", [(3, images[0]), (3, images[1])])
+        image_files.write_folder(tmp_path / "recon", tmp_path / "manifest.tsv", [(3, images[0]), (3, images[1])], "nsd")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_image(tmp_path, written):
     with pytest.raises(ValueError, match="recon: got 0 images"):
-        image_files.write_folder(tmp_path / "recon", tmp_path / "manifest.tsv", [])
+        image_files.write_folder(tmp_path / "recon", tmp_path / "manifest.tsv", [], "nsd")
     written[1].write_text("file\tnsd_id\tsha256\n")
     with pytest.raises(ValueError, match="lists 0 images"):
         image_files.read_folder(*written)

@@ -11,7 +11,7 @@ from PIL import Image
 from toy_workflow import snakemake, write_checkout
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import bold5000, custom, nsd_design
+from brain_diffuser.data import bold5000, custom_files, stimulus_table
 
 SHAPE = 4, 4, 3
 SESSIONS = {"01": 2 * bold5000.TRIALS_PER_RUN, "02": bold5000.TRIALS_PER_RUN}
@@ -46,7 +46,7 @@ def tree(tmp_path):
 
 def table(root):
     betas = [str(path) for path in sorted(root.glob("*_ses-*.nii.gz"))]
-    return bold5000.trials(root / "CSI1_imgnames.txt", betas, custom.stimulus_ids(root / STIMULI))
+    return bold5000.trials(root / "CSI1_imgnames.txt", betas, custom_files.stimulus_ids(root / STIMULI))
 
 
 def test_trials_follow_the_list_of_names(tree):
@@ -93,7 +93,7 @@ def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     train, test = (hdf5.load(results / f"betas_{split}.h5") for split in ("train", "test"))
     assert train.values.shape == (len(set(shown)) - 6, np.prod(SHAPE) - 1)
     assert (len(test.values), test.values.shape[1]) == (6, np.prod(SHAPE) - 1)
-    repeats = [len(trials) for trials in nsd_design.read_stimuli(results / "stimuli.tsv")["test"].trials]
+    repeats = [len(trials) for trials in stimulus_table.read(results / "stimuli.tsv")["test"].trials]
     assert repeats == [3] * 6
     again = snakemake(checkout, "-n", *options, *asked)
     assert "Nothing to be done" in again.stdout + again.stderr

@@ -8,7 +8,7 @@ from PIL import Image
 from toy_lab import N_TEST, N_TRAIN, SIDE, write_lab
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom, nifti, nsd_betas
+from brain_diffuser.data import adapter, averages, custom_files, nifti
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def lab(tmp_path):
 
 def averaged(lab, paths, zscore="none"):
     """Betas by stim_file."""
-    trials, ids = custom.read_trials(lab.trials), custom.stimulus_ids(lab.stimuli)
-    splits = custom.split_stimuli(trials, ids)
+    trials, ids = custom_files.read_trials(lab.trials), custom_files.stimulus_ids(lab.stimuli)
+    splits = custom_files.split_stimuli(trials, ids)
     selected = nifti.read_mask(lab.mask).selected
-    blocks = custom.read_betas(paths, trials, selected, zscore)
-    betas, ncsnr = nsd_betas.average_trials(blocks, len(trials), int(selected.sum()), splits)
+    blocks = custom_files.read_betas(paths, trials, selected, zscore)
+    betas, ncsnr = averages.average_trials(blocks, len(trials), int(selected.sum()), splits)
     names = {number: name for name, number in ids.items()}
     return {
         names[number]: row for rows in betas.values() for number, row in zip(rows.nsd_id, rows.values, strict=True)
@@ -47,7 +47,7 @@ def by_session(lab):
     for session in sorted(set(sessions)):
         chosen = [row for row, each in enumerate(sessions) if each == session]
         nib.Nifti1Image(volumes[..., chosen], np.eye(4)).to_filename(lab.root / f"ses-{session}_betas.nii.gz")
-    return custom.files(lab.root / "ses-{session}_betas.nii.gz")
+    return adapter.matching_files(lab.root / "ses-{session}_betas.nii.gz")
 
 
 FORMS = {
@@ -99,9 +99,9 @@ def test_signal_to_noise_knows_repeats_from_noise(lab):
 
 
 def test_order_is_that_of_first_presentation_and_blanks_are_left_out(lab):
-    trials, ids = custom.read_trials(lab.trials), custom.stimulus_ids(lab.stimuli)
+    trials, ids = custom_files.read_trials(lab.trials), custom_files.stimulus_ids(lab.stimuli)
     assert list(ids.values()) == list(range(N_TRAIN + N_TEST))
-    splits = custom.split_stimuli(trials, ids)
+    splits = custom_files.split_stimuli(trials, ids)
     assert {split: len(stimuli.nsd_id) for split, stimuli in splits.items()} == {"train": N_TRAIN, "test": N_TEST}
     for split, stimuli in splits.items():
         shown = dict.fromkeys(ids[trial.stim_file] for trial in trials if trial.split == split)
@@ -111,18 +111,18 @@ def test_order_is_that_of_first_presentation_and_blanks_are_left_out(lab):
 
 
 def test_ids_survive_their_table(lab):
-    ids = custom.stimulus_ids(lab.stimuli)
+    ids = custom_files.stimulus_ids(lab.stimuli)
     (lab.stimuli / "notes.txt").write_text("no image")
-    assert custom.stimulus_ids(lab.stimuli) == ids
-    custom.write_ids(lab.root / "ids.tsv", ids)
-    assert custom.read_ids(lab.root / "ids.tsv") == ids
+    assert custom_files.stimulus_ids(lab.stimuli) == ids
+    custom_files.write_ids(lab.root / "ids.tsv", ids)
+    assert custom_files.read_ids(lab.root / "ids.tsv") == ids
 
 
 def test_images_are_copied_and_grey_ones_become_rgb(lab):
     grey = np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
     Image.fromarray(grey).save(lab.stimuli / "set/01.png")
-    names = {number: name for name, number in custom.stimulus_ids(lab.stimuli).items()}
-    custom.copy_images(lab.stimuli, lab.root / "stimuli.h5", np.array([4, 1], np.int32), names)
+    names = {number: name for name, number in custom_files.stimulus_ids(lab.stimuli).items()}
+    custom_files.copy_images(lab.stimuli, lab.root / "stimuli.h5", np.array([4, 1], np.int32), names)
     copied = hdf5.load(lab.root / "stimuli.h5")
     assert copied.nsd_id.tolist() == [4, 1]
     np.testing.assert_array_equal(copied.values[0], np.asarray(Image.open(lab.stimuli / "set/04.png")))
@@ -132,11 +132,14 @@ def test_images_are_copied_and_grey_ones_become_rgb(lab):
 def test_captions_that_are_empty_do_not_count(lab):
     with open(lab.captions, "a", encoding="utf-8") as stream:
         stream.write("set/00.png\t \nset/00.png\tder zweite Satz, größer\n")
-    assert custom.read_captions(lab.captions)["set/00.png"] == ["a pattern, set/00.png", "der zweite Satz, größer"]
+    assert custom_files.read_captions(lab.captions)["set/00.png"] == [
+        "a pattern, set/00.png",
+        "der zweite Satz, größer",
+    ]
 
 
 def test_without_a_mask_voxels_stand_in_a_line(lab):
     (path,) = as_tables(lab, ".npy")
-    mask = custom.read_mask(None, custom.n_voxels(path))
+    mask = custom_files.read_mask(None, custom_files.n_voxels(path))
     assert mask.selected.shape == (len(next(iter(lab.means.values()))), 1, 1)
     assert mask.selected.all()

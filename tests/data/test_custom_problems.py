@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from toy_lab import AFFINE, SHAPE, SIDE, write_lab, write_table
 
-from brain_diffuser.data import custom, custom_checks
+from brain_diffuser.data import custom_checks, custom_files
 from brain_diffuser.data.custom_checks import problems
 
 FIRST = "set/00.png"
@@ -25,7 +25,7 @@ def found(lab, betas=None, mask="mask", captions=True, rois=True):
     """All sentences about a dataset."""
     rois = {"V1": lab.roi} if rois else {}
     betas = tuple(betas or [lab.betas])
-    files = custom.Files("sub01", lab.trials, betas, lab.mask if mask else None, rois)
+    files = custom_files.SubjectFiles("sub01", lab.trials, betas, lab.mask if mask else None, rois)
     return list(problems([files], lab.stimuli, lab.captions if captions else None))
 
 
@@ -131,7 +131,7 @@ def shifted():
 
 
 def copy_between_splits(lab):
-    train, test = ({row["stim_file"] for row in lab.rows() if row["split"] == split} for split in custom.SPLITS)
+    train, test = ({row["stim_file"] for row in lab.rows() if row["split"] == split} for split in custom_files.SPLITS)
     (lab.stimuli / min(test)).write_bytes((lab.stimuli / min(train)).read_bytes())
 
 
@@ -219,7 +219,7 @@ MALFORMED = {
     ),
     "betas elsewhere": (
         lambda lab: lab.write_volumes(lab.volumes(), shifted()),
-        "have other affines (their voxel 0 0 0",
+        "have different affines (voxel 0 0 0",
     ),
     "betas cut short": (lambda lab: cut_short(lab.betas), "betas.nii.gz cannot be read"),
     "betas that are no NIfTI": (
@@ -239,7 +239,7 @@ MALFORMED = {
         lambda lab: write_mask(lab.roi, np.zeros(SHAPE)),
         "region V1 has no voxel inside the mask of sub01",
     ),
-    "a region elsewhere": (lambda lab: write_mask(lab.roi, np.ones(SHAPE), shifted()), "have other affines"),
+    "a region elsewhere": (lambda lab: write_mask(lab.roi, np.ones(SHAPE), shifted()), "have different affines"),
     "captions not UTF-8": (
         lambda lab: lab.captions.write_bytes(
             lab.captions.read_bytes() + "set/00.png\tgr\u00f6\u00dfer\n".encode("latin-1")
@@ -247,7 +247,7 @@ MALFORMED = {
         "captions.tsv line 13 has byte 0xf6, which is not UTF-8; save it as UTF-8",
     ),
     "a caption missing": (
-        lambda lab: write_table(lab.captions, custom.CAPTIONS, [[FIRST, "a pattern"]]),
+        lambda lab: write_table(lab.captions, custom_files.CAPTIONS, [[FIRST, "a pattern"]]),
         "captions.tsv has no caption for set/",
     ),
     "captions of another form": (
@@ -322,7 +322,9 @@ def test_every_problem_is_reported_at_once(lab):
 
 def test_a_sound_dataset_is_looked_through_once(lab, caplog):
     record = lab.root / "results/sound.txt"
-    files = custom.Files.of("sub01", str(lab.trials), [str(lab.betas)], [str(lab.mask)], {"V1": str(lab.roi)})
+    files = custom_files.SubjectFiles.from_names(
+        "sub01", str(lab.trials), [str(lab.betas)], [str(lab.mask)], {"V1": str(lab.roi)}
+    )
     for times in (1, 1):
         custom_checks.validate(record, [files], lab.stimuli, lab.captions)
         assert caplog.text.count("looking through the dataset: 16 files") == times

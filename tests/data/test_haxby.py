@@ -6,7 +6,7 @@ import pytest
 from toy_workflow import ROOT, copy_project, snakemake
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom, custom_checks
+from brain_diffuser.data import custom_checks, custom_files
 from brain_diffuser.decoding import ridge
 from demo import haxby, haxby_runs
 
@@ -62,13 +62,13 @@ def test_what_is_written_is_a_sound_dataset(blocks, tmp_path):
     haxby.write_images(tmp_path / "stimuli", blocks)
     haxby.write_tables(tmp_path / "trials.tsv", tmp_path / "captions.tsv", blocks, [11, 12])
     names = [str(tmp_path / "trials.tsv"), [str(tmp_path / "betas.nii.gz")], [str(SHIPPED / "mask.nii.gz")]]
-    files = custom.Files.of("haxby01", *names, {})
+    files = custom_files.SubjectFiles.from_names("haxby01", *names, {})
     assert list(custom_checks.problems([files], tmp_path / "stimuli", tmp_path / "captions.tsv")) == []
-    trials = custom.read_trials(tmp_path / "trials.tsv")
-    splits = custom.split_stimuli(trials, custom.stimulus_ids(tmp_path / "stimuli"))
+    trials = custom_files.read_trials(tmp_path / "trials.tsv")
+    splits = custom_files.split_stimuli(trials, custom_files.stimulus_ids(tmp_path / "stimuli"))
     assert {split: len(each.nsd_id) for split, each in splits.items()} == {"train": 80, "test": 16}
     selected = np.asarray(nib.load(SHIPPED / "mask.nii.gz").dataobj) > 0
-    read = np.concatenate(list(custom.read_betas(files.betas, trials, selected, "none")))
+    read = np.concatenate(list(custom_files.read_betas(files.betas, trials, selected, "none")))
     np.testing.assert_array_equal(read, blocks.values)
 
 

@@ -11,7 +11,7 @@ from nsd_tree import AFFINE, toy_ids, write_session, write_tree
 from scipy.io import savemat
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import nifti, nsd_betas, nsd_design, nsd_sessions
+from brain_diffuser.data import averages, nifti, nsd_design, nsd_sessions, stimulus_table
 from brain_diffuser.data.captions import read_captions, write_captions
 
 
@@ -31,7 +31,7 @@ def mask(tree):
 
 
 def averaged(tree, splits, mask, file_format="auto"):
-    return nsd_betas.average_betas(nsd_sessions.find(tree.betas, "all", file_format), mask, splits)[0]
+    return nsd_sessions.average_betas(nsd_sessions.find(tree.betas, "all", file_format), mask, splits)[0]
 
 
 def naive_means(tree, n_sessions):
@@ -80,7 +80,7 @@ def test_a_split_without_stimuli(rank, split):
 
 
 def test_stimuli_table(tmp_path, splits):
-    nsd_design.write_stimuli(tmp_path / "stimuli.tsv", splits)
+    stimulus_table.write(tmp_path / "stimuli.tsv", splits)
     with open(tmp_path / "stimuli.tsv", newline="") as stream:
         rows = list(csv.DictReader(stream, delimiter="\t"))
     assert [row["split"] for row in rows] == ["train"] * 16 + ["test"] * 8
@@ -133,7 +133,7 @@ def test_betas_survive_a_round_trip(tmp_path, tree, splits, mask):
 
 def test_varying_voxels_are_all_kept(tree, splits, mask):
     betas = averaged(tree, splits, mask)
-    settled, same_mask = nsd_betas.handle_constant_voxels(betas, mask, "error")
+    settled, same_mask = averages.handle_constant_voxels(betas, mask, "error")
     assert same_mask is mask
     assert all(settled[split] is betas[split] for split in splits)
 
@@ -152,19 +152,20 @@ def test_constant_voxels_are_named_or_dropped_everywhere(tree, splits, mask):
         rf"the first is column 4, voxel \({first}\). Set nsd.constant_voxels: drop"
     )
     with pytest.raises(ValueError, match=message):
-        nsd_betas.handle_constant_voxels(betas, mask)
-    settled, smaller = nsd_betas.handle_constant_voxels(betas, mask, "drop")
+        averages.handle_constant_voxels(betas, mask, "error")
+    settled, smaller = averages.handle_constant_voxels(betas, mask, "drop")
     for split in splits:
         assert np.array_equal(settled[split].values, np.delete(betas[split].values, [4, 9], axis=1))
         assert np.array_equal(settled[split].nsd_id, betas[split].nsd_id)
-    whole, fewer = (nifti.read_rois(tree.rois, ["floc-faces"], each)["floc-faces"] for each in (mask, smaller))
+    faces = tree.rois / "floc-faces.nii.gz"
+    whole, fewer = (nifti.read_labels([faces], each)["floc-faces"] for each in (mask, smaller))
     assert np.array_equal(fewer, np.delete(whole, [4, 9]))
     assert mask.selected.sum() == n_voxels
     flat = {split: rows._replace(values=np.zeros_like(rows.values)) for split, rows in betas.items()}
     with pytest.raises(ValueError, match=rf"selects {n_voxels} of {n_voxels} voxels whose betas are constant"):
-        nsd_betas.handle_constant_voxels(flat, mask, "drop")
+        averages.handle_constant_voxels(flat, mask, "drop")
     with pytest.raises(ValueError, match=r'nsd.constant_voxels must be "error" or "drop", got \'keep\''):
-        nsd_betas.handle_constant_voxels(betas, mask, "keep")
+        averages.handle_constant_voxels(betas, mask, "keep")
 
 
 def test_mask_is_where_the_volume_is_above_0(tree, mask):
@@ -194,9 +195,9 @@ def test_another_subjects_mask(tmp_path, tree, splits):
     with pytest.raises(ValueError, match=r"betas_session01.hdf5 has volumes of \(6, 5, 4\), .*subj02.*\(5, 6, 4\)"):
         averaged(tree, splits, nifti.read_mask(other.nsdgeneral))
     with pytest.raises(
-        ValueError, match=r"floc-faces.nii.gz has shape \(6, 5, 4\), .*subj02.* \(5, 6, 4\); expected one"
+        ValueError, match=r"floc-faces.nii.gz has volumes of \(6, 5, 4\), .*subj02.* \(5, 6, 4\); expected one"
     ):
-        nifti.read_rois(tree.rois, ["floc-faces"], nifti.read_mask(other.nsdgeneral))
+        nifti.read_labels([tree.rois / "floc-faces.nii.gz"], nifti.read_mask(other.nsdgeneral))
 
 
 def test_designs_that_cannot_be_used(tmp_path, tree):
@@ -319,7 +320,7 @@ def test_captions_that_cannot_be_used(tmp_path):
 
 
 def test_rois_have_the_columns_of_betas(tmp_path, tree, mask):
-    labels = nifti.read_rois(tree.rois, ["prf-visualrois", "floc-words"], mask)
+    labels = nifti.read_labels([tree.rois / f"{atlas}.nii.gz" for atlas in ("prf-visualrois", "floc-words")], mask)
     for atlas, found in labels.items():
         volume = nib.load(tree.rois / f"{atlas}.nii.gz").get_fdata()
         assert found.dtype == np.int16
@@ -333,10 +334,10 @@ def test_rois_have_the_columns_of_betas(tmp_path, tree, mask):
 
 def test_rois_that_cannot_be_used(tree, mask):
     with pytest.raises(FileNotFoundError, match=r"Kastner2015.nii.gz is missing"):
-        nifti.read_rois(tree.rois, ["Kastner2015"], mask)
+        nifti.read_labels([tree.rois / "Kastner2015.nii.gz"], mask)
     nib.Nifti1Image(np.full(mask.selected.shape, 1.5), AFFINE).to_filename(tree.rois / "Kastner2015.nii.gz")
     with pytest.raises(ValueError, match=r"Kastner2015.nii.gz has labels that are not whole, such as 1.5"):
-        nifti.read_rois(tree.rois, ["Kastner2015"], mask)
+        nifti.read_labels([tree.rois / "Kastner2015.nii.gz"], mask)
 
 
 def test_ncsnr_is_that_of_the_forward_model(tmp_path):
@@ -353,26 +354,26 @@ def test_ncsnr_is_that_of_the_forward_model(tmp_path):
     tree = write_tree(tmp_path / "t", sessions=4, shape=(2, 2, 1), n_train=600, n_test=400, betas=betas)
     mask = nifti.Mask(tree.nsdgeneral, np.ones((2, 2, 1), bool), AFFINE)
     splits = nsd_design.split_stimuli(*nsd_design.read_design(tree.expdesign, 1, [1, 2, 3, 4]))
-    _, ncsnr = nsd_betas.average_betas(nsd_sessions.find(tree.betas, "all", "nifti"), mask, splits)
+    _, ncsnr = nsd_sessions.average_betas(nsd_sessions.find(tree.betas, "all", "nifti"), mask, splits)
     np.testing.assert_allclose(ncsnr, signal / noise, atol=0.12)
-    np.testing.assert_allclose(nsd_betas.noise_ceiling(np.array([0, 1], np.float32), 3.0), [0, 0.75])
+    np.testing.assert_allclose(averages.noise_ceiling(np.array([0, 1], np.float32), 3.0), [0, 0.75])
 
 
 def test_ceiling_of_the_test_stimuli(tmp_path):
     """Their repeats count, those of training stimuli do not."""
     trials = tuple(np.arange(n) for n in (3, 2, 1))
     splits = {
-        "train": nsd_design.Stimuli(np.array([7], np.int32), trials[2:]),
-        "test": nsd_design.Stimuli(np.arange(2), trials[:2]),
+        "train": stimulus_table.Stimuli(np.array([7], np.int32), trials[2:]),
+        "test": stimulus_table.Stimuli(np.arange(2), trials[:2]),
     }
-    nsd_design.write_stimuli(tmp_path / "stimuli.tsv", splits)
+    stimulus_table.write(tmp_path / "stimuli.tsv", splits)
     mask = nifti.Mask(tmp_path / "m", np.ones((1, 1, 2), bool), AFFINE)
     nifti.write_rois(tmp_path / "rois.h5", {}, mask, np.array([0, 2], np.float32))
-    ceiling, repeats = nsd_betas.ceiling_of_test(tmp_path / "rois.h5", tmp_path / "stimuli.tsv")
+    ceiling, repeats = averages.ceiling_of_test(tmp_path / "rois.h5", tmp_path / "stimuli.tsv")
     assert repeats == 2.5
     np.testing.assert_allclose(ceiling, [0, 4 / (4 + 1 / 2.5)], rtol=1e-6)
 
 
 def test_ncsnr_without_repeats_is_unknown():
     sums = np.array([[1.0, 2], [3, 5]])
-    assert np.isnan(nsd_betas._signal_to_noise(sums, np.square(sums).sum(0), np.array([1, 1]))).all()
+    assert np.isnan(averages._signal_to_noise(sums, np.square(sums).sum(0), np.array([1, 1]))).all()

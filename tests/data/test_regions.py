@@ -110,8 +110,11 @@ def test_regions_without_voxels(rois, definition, sentence):
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
-        ({"shape": (2, 3, 3)}, r"has shape \(2, 3, 3\), the betas \(2, 3, 2\); expected one grid"),
-        ({"affine": np.diag([2.0, 2, 2, 1]) + np.eye(4, k=3)}, r"another affine .* at \[1.0, 0.0, 0.0\] mm, theirs at"),
+        ({"shape": (2, 3, 3)}, r"has volumes of \(2, 3, 2\), .*mask.nii.gz \(2, 3, 3\); expected one grid"),
+        (
+            {"affine": np.diag([2.0, 2, 2, 1]) + np.eye(4, k=3)},
+            r"different affines .* \[0.0, 0.0, 0.0\] and \[1.0, 0.0, 0.0\] mm",
+        ),
         ({"selected": []}, "selects 0 voxels"),
         ({"selected": [3]}, "region r has 0 of 6 voxels"),
     ],

@@ -31,7 +31,7 @@ def test_every_way_to_identify_names_the_category_of_each_block(tmp_path):
         hdf5.save(predicted[labels, "vdvae"], values[order].astype(np.float32), nsd_id)
         for stage in haxby_runs.STAGES:
             images[labels, stage] = (tmp_path / f"{labels}_{stage}", tmp_path / f"{labels}_{stage}.tsv")
-            image_files.write_folder(*images[labels, stage], zip(nsd_id, stimuli[order], strict=True))
+            image_files.write_folder(*images[labels, stage], zip(nsd_id, stimuli[order], strict=True), "nsd")
     networks = {"clip": Network()}
     named = haxby_runs.identify_by_all(blocks, {"vdvae": values}, predicted, stimuli, images, networks, seed=3)
     by = (

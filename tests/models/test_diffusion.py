@@ -198,7 +198,7 @@ def test_strength_is_checked(strength):
 
 
 def test_a_strength_that_leaves_no_step_is_refused():
-    with pytest.raises(ValueError, match=r"strength 0\.01 of 50 steps leaves none to take; expected 1 or more"):
+    with pytest.raises(ValueError, match=r"strength 0\.01 of 50 steps leaves no step; expected 1 or more"):
         ddim.img2img_steps(ddim.timesteps(50), 0.01)
 
 

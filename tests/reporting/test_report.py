@@ -60,7 +60,7 @@ def make_subject(folder, name, seed):
     images, per_image, rows = {}, {}, [HEADER]
     for place, key in enumerate(SETS):
         images[key] = (folder / key, folder / f"{key}_manifest.tsv")
-        image_files.write_folder(*images[key], zip(ids, stimuli // (place + 2), strict=True))
+        image_files.write_folder(*images[key], zip(ids, stimuli // (place + 2), strict=True), "nsd")
         values = {metric: rng.permutation(N_STIMULI) / N_STIMULI for metric in METRICS}
         per_image[key] = folder / f"{key}.csv"
         write_csv(per_image[key], [["nsd_id", *METRICS], *zip(ids.tolist(), *values.values(), strict=True)])

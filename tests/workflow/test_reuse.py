@@ -4,9 +4,12 @@ import json
 import re
 import shutil
 
+import numpy as np
 import yaml
 from nsd_tree import toy_ids
 from toy_workflow import ROOT, snakemake, write_checkout
+
+from brain_diffuser.artifacts import hdf5
 
 PAGE = ROOT / "docs/reuse.md"
 
@@ -37,7 +40,7 @@ def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     again = snakemake(lab, "-n", *profile, wanted)
     assert "Nothing to be done" in again.stdout + again.stderr
     renamed = snakefile.replace("* from brain_diffuser", "* from brain_diffuser as decoding_*")
-    renamed = renamed.replace("captions from brain_diffuser", "captions from brain_diffuser as decoding_nsd_captions")
+    renamed = renamed.replace("captions from brain_diffuser", "captions from brain_diffuser as decoding_captions")
     (lab / "Snakefile").write_text(renamed)
     other = snakemake(lab, "-n", *profile, "--forceall", "results/sub01/recon")
     assert other.returncode == 0, other.stderr
@@ -51,6 +54,34 @@ def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     refused = snakemake(lab, "-n", *profile)
     assert refused.returncode == 1
     assert "the module statement sets the pathvar results to mine, config.yaml to results; leave" in refused.stderr
+
+
+MY_DECODER = """
+import sys
+sys.path.insert(0, "brain-diffuser-dag")
+from brain_diffuser.artifacts import hdf5
+betas, features, test, out = sys.argv[1:]
+known, nsd_id = hdf5.load(features).values, hdf5.load(test).nsd_id
+hdf5.save(out, known.mean(0, keepdims=True).repeat(len(nsd_id), 0), nsd_id)
+"""
+
+
+def test_a_stage_from_outside_takes_the_place_of_ours(tmp_path):
+    """The Snakefile of docs/extend.md, with the toy's configuration."""
+    lab = tmp_path / "lab"
+    copy = write_checkout(lab / "brain-diffuser-dag")
+    shutil.move(copy / "toy", lab / "toy")
+    page = (ROOT / "docs/extend.md").read_text(encoding="utf-8")
+    (snakefile,) = re.findall(r"^```python\n(configfile:.*?)^```", page, re.M | re.S)
+    (lab / "Snakefile").write_text(snakefile)
+    (lab / "my_decoder.py").write_text(MY_DECODER)
+    profile = ("--workflow-profile", "brain-diffuser-dag/profiles/default")
+    run = snakemake(lab, "--cores", "2", *profile, "results/sub01/recon")
+    assert run.returncode == 0, run.stderr
+    made = hdf5.load(lab / "results/sub01/ridge/clip_vision_test.h5").values
+    np.testing.assert_array_equal(made, np.broadcast_to(made[0], made.shape))
+    again = snakemake(lab, "-n", *profile, "results/sub01/recon")
+    assert "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_the_catalog_is_told_what_holds():

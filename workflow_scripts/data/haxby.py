@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom, custom_checks
+from brain_diffuser.data import custom_checks, custom_files
 from brain_diffuser.workflow.job import job
 from demo import haxby
 
@@ -20,5 +20,5 @@ with job(snakemake):
     haxby.write_tables(made.trials, made.captions, blocks, cfg["haxby.test_runs"])
     with hdf5.atomic(made.mask) as partial:
         shutil.copyfile(inputs.mask, partial)
-    subject = custom.Files.of(snakemake.params.subject, made.trials, [made.betas], [made.mask], {})
+    subject = custom_files.SubjectFiles.from_names(snakemake.params.subject, made.trials, [made.betas], [made.mask], {})
     custom_checks.raise_if_any(list(custom_checks.problems([subject], made.stimuli, made.captions)))

@@ -7,6 +7,5 @@ with job(snakemake):
     with hdf5.reading(snakemake.input.train) as (images, _):
         mean = image_files.mean(images)
     with hdf5.reading(snakemake.input.test) as (_, nsd_id):
-        image_files.write_folder(
-            snakemake.output.images, snakemake.output.manifest, ((each, mean) for each in nsd_id.tolist())
-        )
+        images = ((each, mean) for each in nsd_id.tolist())
+        image_files.write_folder(snakemake.output.images, snakemake.output.manifest, images, snakemake.params.prefix)

@@ -1,7 +1,7 @@
 """CLIP-vision embeddings of a folder of images, computed as those of the stimuli."""
 
 from brain_diffuser.artifacts import image_files
-from brain_diffuser.features import extract
+from brain_diffuser.features import extract, registry
 from brain_diffuser.models import devices
 from brain_diffuser.models.diffusion import weights
 from brain_diffuser.workflow.job import job, progress
@@ -12,7 +12,7 @@ with job(snakemake), devices.enough_memory("features"):
     nsd_id, images = image_files.read_folder(snakemake.input.images, snakemake.input.manifest)
     extract.store(
         "clip_vision",
-        extract.load_clip_vision(params.model, device=device, dtype=dtype),
+        registry.FEATURES["clip_vision"].load(params.model, device=device, dtype=dtype),
         images,
         nsd_id,
         snakemake.output[0],

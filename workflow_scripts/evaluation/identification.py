@@ -1,7 +1,7 @@
 """Haxby et al. 2001: how many blocks are identified among eight categories, by betas, features and images."""
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom
+from brain_diffuser.data import custom_files
 from brain_diffuser.evaluation import registry
 from brain_diffuser.models import devices
 from brain_diffuser.workflow.job import job
@@ -10,7 +10,7 @@ from demo import haxby_runs
 with job(snakemake):
     inputs, params, cfg = snakemake.input, snakemake.params, snakemake.params.cfg
     device, _ = devices.choose(snakemake.resources.device, "float32")
-    blocks = haxby_runs.with_labels(haxby_runs.concatenate(*inputs.betas), custom.read_ids(inputs.stim_files))
+    blocks = haxby_runs.with_labels(haxby_runs.concatenate(*inputs.betas), custom_files.read_ids(inputs.stim_files))
     true = {
         feature: haxby_runs.flatten_features(haxby_runs.concatenate(*inputs[f"features_{feature}"]))
         for feature in params.features

@@ -9,9 +9,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from brain_diffuser.data import custom as plain
 from brain_diffuser.data import rois
-from brain_diffuser.features import registry
+from brain_diffuser.data.adapter import NONE, matching_files
+from brain_diffuser.data.nsd import DEMO_STIMULI_PER_SESSION
+from brain_diffuser.data.registry import ADAPTERS
+from brain_diffuser.decoding.registry import DECODERS
+from brain_diffuser.features.registry import FEATURES
+from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import source_files
 from brain_diffuser.workflow.config import messages, schema
@@ -24,9 +28,6 @@ NSD_FORM = "https://naturalscenesdataset.org"
 
 PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
 """The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
-
-
-STIMULI_PER_SESSION = 250  # of the demo: 750 trials, every stimulus three times
 
 
 def read(config: dict, root: Path) -> schema.Config:
@@ -56,7 +57,8 @@ def _with_root(config: schema.Config) -> schema.Config:
         return value.replace(schema.RESULTS, config.results) if isinstance(value, str) else value
 
     datasets = {
-        name: schema.Dataset(**filled(each.model_dump(exclude_none=True))) for name, each in config.datasets.items()
+        name: schema.DatasetOfRegistries(**filled(dataset.model_dump(exclude_none=True)))
+        for name, dataset in config.datasets.items()
     }
     return config.model_copy(update={"datasets": datasets})
 
@@ -82,9 +84,9 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
         times = repeated.count(repeated[0])
         yield f"subjects has {repeated[0]} {times} times; expected each once, so delete the others"
     n_stimuli = config.demo.n_train + config.demo.n_test
-    if n_stimuli % STIMULI_PER_SESSION:
+    if n_stimuli % DEMO_STIMULI_PER_SESSION:
         yield (
-            f"demo.n_train + demo.n_test is {n_stimuli}; expected a multiple of {STIMULI_PER_SESSION}, "
+            f"demo.n_train + demo.n_test is {n_stimuli}; expected a multiple of {DEMO_STIMULI_PER_SESSION}, "
             "the stimuli of one session; change one of them"
         )
     if config.fetch.nsd and not config.fetch.accept_nsd_terms:
@@ -108,12 +110,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
-    for name, variant in config.variants.items():
-        if "vision" not in registry.CONDITIONS[variant.backbone] and variant.text_weight not in (None, 1.0):
-            yield (
-                f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
-                "leave text_weight out"
-            )
+    yield from _of_variants(config)
     blocks = config.features.clip_layers.blocks
     if blocks != sorted(set(blocks)):
         yield f"features.clip_layers.blocks is {blocks}; expected each block once, lowest first"
@@ -123,11 +120,18 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
             "so choose one of these or add it to datasets"
         )
         return
+    wrong = list(_of_adapter(config))
+    if wrong:
+        yield from wrong
+        return
     yield from _of_regions(config)
     yield from _of_dataset(config, root)
+    no_captions = ("captions",) if config.paths.captions == NONE else ()
     left_out = {
-        *("simulated", "custom", "evaluation_networks", "clip_layers", "stable_diffusion"),
-        *_written(config.paths),
+        *("simulated", "adapter", "custom", "settings", "evaluation_networks"),
+        *_on_demand(),
+        *config.adapter.written,
+        *no_captions,
         *config.fetched,
     }
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
@@ -147,6 +151,32 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
         )
 
 
+def _of_variants(config: schema.Config) -> Iterator[str]:
+    """What is wrong with the backbones and decoders of variants."""
+    for name, variant in config.variants.items():
+        conditions = BACKBONES[variant.backbone].conditions
+        if "vision" not in conditions and variant.text_weight not in (None, 1.0):
+            yield (
+                f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
+                "leave text_weight out"
+            )
+        decoded = [*conditions.values(), *(["vdvae"] if variant.start == "stage1" else [])]
+        decoder = DECODERS[variant.decoder]
+        beyond = [feature for feature in decoded if not decoder.can_decode(FEATURES[feature].axes)]
+        if beyond:
+            yield (
+                f"variants.{name}.decoder is {variant.decoder}, which cannot decode {beyond[0]}, a feature with the "
+                f"axes {', '.join(FEATURES[beyond[0]].axes)}; choose another decoder"
+            )
+
+
+def _on_demand() -> set[str]:
+    """Keys of a dataset whose models are looked for only once something asks for them."""
+    always = {feature.key for feature in FEATURES.values() if not feature.on_demand}
+    always.add(BACKBONES[schema.Variant().backbone].key)
+    return {record.key for record in (*FEATURES.values(), *BACKBONES.values())} - always
+
+
 def _of_checkpoints(config: schema.Config, root: Path) -> Iterator[str]:
     """Files of networks that cannot be the published ones and have no description."""
     for key, n_bytes in PUBLISHED_BYTES.items():
@@ -162,46 +192,49 @@ def _of_checkpoints(config: schema.Config, root: Path) -> Iterator[str]:
             )
 
 
-def _written(paths: schema.Dataset) -> tuple[str, ...]:
-    """Keys of a dataset whose files are not looked for: the workflow writes them, or there are none."""
-    if not paths.custom:
-        return ("nsd", "captions") if paths.simulated else ()
-    return (*schema.WRITTEN[paths.custom.adapter], *(["captions"] if paths.captions == plain.NONE else []))
+def _of_adapter(config: schema.Config) -> Iterator[str]:
+    """Problems of what tells how a dataset is read: the adapter, and the one section of files that it reads."""
+    where, paths = f"datasets.{config.dataset}", config.paths
+    sections = [key for key in ("nsd", "custom", "settings") if getattr(paths, key) is not None]
+    if paths.adapter is not None and paths.adapter not in ADAPTERS:
+        yield f"{where}.adapter is {paths.adapter}; expected {messages.either(list(ADAPTERS))}"
+        return
+    if paths.adapter is None and (sections not in (["nsd"], ["custom"]) or (paths.custom and paths.simulated)):
+        yield f"{where} needs one of nsd and custom (and simulated: false with custom), or adapter (docs/your_data.md)"
+        return
+    adapter = config.adapter
+    if sections != [adapter.section] and not (adapter.section == "settings" and not sections):
+        found = " and ".join(sections) or "none of nsd, custom and settings"
+        yield f"{where} has {found}; the adapter {paths.adapter_name} reads {adapter.section}, so give that alone"
+        return
+    if paths.simulated != (paths.adapter_name == "demo"):
+        yield f"{where}.simulated is {str(paths.simulated).lower()}, its adapter {paths.adapter_name}; change one"
+    if adapter.settings_model is not None:
+        try:
+            adapter.settings_model.model_validate(paths.settings or {})
+        except ValidationError as error:
+            for problem in error.errors():
+                key = ".".join(map(str, problem["loc"]))
+                yield f"{where}.settings.{key}: {problem['msg'].lower()}; correct it"
 
 
 def _of_dataset(config: schema.Config, root: Path) -> Iterator[str]:
-    """What is wrong with the chosen dataset's layout, its subjects, and the files of a custom one."""
-    where, custom = f"datasets.{config.dataset}", config.paths.custom
-    if (config.paths.nsd is None) == (custom is None) or (custom and config.paths.simulated):
-        yield f"{where} needs one of nsd and custom (and simulated: false with custom); see docs/your_data.md"
-        return
-    others = [subject for subject in config.subjects if subject not in schema.NSD_SUBJECTS]
-    if not custom:
-        if others:
-            yield f"subjects has {others[0]}; expected NSD's, sub01 to sub08, so correct the name"
-        return
+    """Problems of the chosen dataset's subjects, captions and files."""
+    where, adapter = f"datasets.{config.dataset}", config.adapter
     reserved = [subject for subject in config.subjects if subject in schema.NOT_SUBJECTS]
     if reserved:
         yield f"subjects has {reserved[0]}, which is another folder of results; rename the subject"
-    if config.paths.captions == plain.NONE and config.recon.text_weight > 0:
+    if config.paths.captions == NONE and config.recon.text_weight > 0:
         yield (
-            f"recon.text_weight is {config.recon.text_weight}, and {where}.captions is {plain.NONE}; without captions "
+            f"recon.text_weight is {config.recon.text_weight}, and {where}.captions is {NONE}; without captions "
             "nothing is decoded into text, so set recon.text_weight to 0.0"
         )
-    for name in custom.rois:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name) or name.lower() == rois.ALL:
-            yield f"{where}.custom.rois has {name}; expected a name of letters, digits, _ . + and -, so rename it"
-    for key in ("trials", "betas", "mask"):
-        template = getattr(custom, key)
-        if len(config.subjects) > 1 and "{" not in template and template != plain.NONE:
-            yield f"{where}.custom.{key} is {template}, for {len(config.subjects)} subjects; write {{label}} in it"
-    keys = [key for key in ("trials", "betas", "mask", "stimuli") if key not in _written(config.paths)]
-    files = {key: getattr(custom, key) for key in keys} | {f"rois.{name}": path for name, path in custom.rois.items()}
-    for key, template in files.items():
-        for path in dict.fromkeys(rois.filled(template, subject) for subject in config.subjects):
-            if path != plain.NONE and not plain.files(root / path):
-                fix = source_files.hint(root / path, otherwise="put it there or correct the path")
-                yield f"{where}.custom.{key} is {path}, which does not exist; {fix}"
+    yield from adapter.problems(config)
+    for key, path in adapter.files(config):
+        is_written = key.removeprefix(f"{where}.{adapter.section}.") in adapter.written
+        if not is_written and not matching_files(root / path):
+            fix = source_files.hint(root / path, otherwise="put it there or correct the path")
+            yield f"{key} is {path}, which does not exist; {fix}"
 
 
 def _of_regions(config: schema.Config) -> Iterator[str]:
@@ -224,7 +257,9 @@ def _of_regions(config: schema.Config) -> Iterator[str]:
     definitions = config.roi.model_dump(exclude_none=True)["regions"]
     yield from rois.problems(definitions, config.nsd.rois, "roi.regions")
     known = config.regions
-    listed = f"datasets.{config.dataset}.custom.rois" if config.paths.custom else "roi.regions"
+    listed = {"nsd": "roi.regions", "custom": f"datasets.{config.dataset}.custom.rois"}.get(
+        config.adapter.section, "the regions of the dataset"
+    )
     asked = {
         "optimal": roi.optimal,
         "perturb.regions": roi.perturb.regions,

@@ -1,16 +1,19 @@
 """Models that mirror config.yaml."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from brain_diffuser.data import custom as plain
+from brain_diffuser.data.adapter import NONE, Adapter
+from brain_diffuser.data.registry import ADAPTERS
+from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.evaluation import registry as evaluation_registry
-from brain_diffuser.features.registry import CONDITIONS
+from brain_diffuser.features.registry import FEATURES
+from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 
 Count = Annotated[int, Field(ge=1)]
@@ -69,9 +72,6 @@ SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
 Subject = Annotated[str, Field(pattern=SUBJECT)]
 
 
-NSD_SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
-
-
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
 
 
@@ -111,10 +111,25 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def extended(section: type[Section], fields: Mapping[str, Any]) -> Any:
+    """A section with more keys, {name: (type, default)}; those that it has already stay as they are."""
+    added = {name: field for name, field in fields.items() if name not in section.model_fields}
+    return create_model(section.__name__, __base__=section, **added)
+
+
+def own_settings(records: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of the settings that registered features or decoders bring along, none of which has to be written."""
+    sections = {
+        name: extended(Section, {key: (type(value), value) for key, value in record.settings.items()})
+        for name, record in records.items()
+        if record.settings
+    }
+    return {name: (section, Field(default_factory=section)) for name, section in sections.items()}
+
+
 class Custom(Section):
     """A dataset in the plain layout of docs/your_data.md; {label} is 01 for sub01, {session} as in the trials table."""
 
-    adapter: Literal["none", "haxby", "bold5000"]
     trials: Text
     betas: Text
     mask: Text
@@ -124,20 +139,14 @@ class Custom(Section):
     disclaimer: str
 
 
-WRITTEN = {
-    "none": (),
-    "haxby": ("trials", "betas", "mask", "stimuli", "captions"),
-    "bold5000": ("trials",),
-}
-"""What the rules of an adapter write, of the files that a dataset names."""
-
-
 class Dataset(Section):
-    """Where files are; `nsd` or `custom` says in which layout."""
+    """Where files are. `nsd`, `custom` or `settings` has what an adapter reads; `adapter` names one of the registry."""
 
     simulated: bool
+    adapter: Text = UNSET
     nsd: Text = UNSET
     custom: Custom = UNSET
+    settings: dict[str, Any] = UNSET
     captions: Text
     vdvae: Text
     versatile_diffusion: Text
@@ -145,6 +154,17 @@ class Dataset(Section):
     clip_layers: Text
     stable_diffusion: Text
     evaluation_networks: Text
+
+    @property
+    def adapter_name(self) -> str:
+        """The adapter: the named one, or that of the files that are given."""
+        return self.adapter or ("demo" if self.simulated else "custom" if self.custom else "nsd")
+
+
+# A registered feature or backbone may be read from a folder that no other one reads.
+DatasetOfRegistries = extended(
+    Dataset, {record.key: (Text, UNSET) for record in (*FEATURES.values(), *BACKBONES.values())}
+)
 
 
 class Demo(Section):
@@ -186,16 +206,18 @@ class Features(Section):
     keep: bool
 
 
+FeaturesOfRegistry = extended(Features, own_settings(FEATURES))
+
+
 class Alpha(Section):
-    vdvae: Positive
-    clip_text: Positive
-    clip_vision: Positive
-    clip_layers: Positive
-    sd_text: Positive
+    """The penalty of every registered feature's ridge; a feature that is left out has that of its record."""
+
+
+AlphaOfRegistry = extended(Alpha, {name: (Positive, feature.alpha) for name, feature in FEATURES.items()})
 
 
 class Ridge(Section):
-    alpha: Alpha
+    alpha: AlphaOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     rescale: Literal["train_oof", "test", "none"]
     precision: Literal["float64", "float32"]
     memory_gib: Positive
@@ -231,6 +253,15 @@ class Learned(Section):
     precision: Literal["float32", "bfloat16", "float16"]
     checkpoint_every: Count
     seed: Seed
+
+
+class Decoders(Section):
+    """Settings of registered decoders that are one function each, by name; ridge and learned have their own sections."""
+
+
+DecodersOfRegistry = extended(Decoders, own_settings(DECODERS))
+BackboneName: Any = Literal[tuple(BACKBONES)]
+DecoderName: Any = Literal[tuple(DECODERS)]
 
 
 class Stage1(Section):
@@ -279,12 +310,12 @@ class VariantGuidance(Section):
 
 
 class Variant(Section):
-    """What differs from `recon`; None is nothing, and without a section `guidance` nothing guides."""
+    """What differs from `recon`; a key that is None changes nothing, and without the section `guidance` there is none."""
 
-    backbone: Literal["versatile_diffusion", "stable_diffusion"] = "versatile_diffusion"
+    backbone: BackboneName = "versatile_diffusion"  # pyright: ignore[reportInvalidTypeForm]
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "oracle"] = "predicted"
-    decoder: Literal["ridge", "learned"] = "ridge"
+    decoder: DecoderName = "ridge"  # pyright: ignore[reportInvalidTypeForm]
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
@@ -406,13 +437,17 @@ class Config(Section):
     dataset: Text
     results: Text
     subjects: Annotated[list[Subject], Field(min_length=1)]
-    datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+    datasets: Annotated[
+        dict[str, DatasetOfRegistries],  # pyright: ignore[reportInvalidTypeForm]
+        Field(min_length=1),
+    ]
     demo: Demo
     haxby: Haxby
     nsd: Nsd
-    features: Features
+    features: FeaturesOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     ridge: Ridge
     learned: Learned
+    decoders: DecodersOfRegistry = Field(default_factory=DecodersOfRegistry)  # pyright: ignore[reportInvalidTypeForm]
     stage1: Stage1
     recon: Recon
     guidance: Guidance
@@ -433,7 +468,7 @@ class Config(Section):
         if self.paths.simulated:
             return ()
         models = ["vdvae"]
-        nsd = ("nsd", "captions") if self.fetch.nsd and not self.paths.custom else ()
+        nsd = ("nsd", "captions") if self.fetch.nsd and self.adapter.section == "nsd" else ()
         if not model_files.is_checkpoint(
             self.paths.versatile_diffusion
         ):  # what is fetched is a folder, with CLIP in it
@@ -455,7 +490,7 @@ class Config(Section):
             exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
         )
         found = self.recon.model_dump() | changed
-        if "vision" not in CONDITIONS[variant.backbone]:
+        if "vision" not in BACKBONES[variant.backbone].conditions:
             found["text_weight"] = 1.0
         return variant, found | {"seed": found["seed"] + repeat}
 
@@ -465,7 +500,7 @@ class Config(Section):
         Raises ValueError: they would read text that nothing was decoded into.
         """
         _, settings = self.variant(name)
-        if self.paths.captions == plain.NONE and settings["text_weight"] > 0:
+        if self.paths.captions == NONE and settings["text_weight"] > 0:
             raise ValueError(
                 f"config.yaml: variant {name} has text_weight {settings['text_weight']}, and dataset {self.dataset} "
                 "has no captions; expected 0, so give captions or choose another variant"
@@ -543,15 +578,18 @@ class Config(Section):
 
     @property
     def regions(self) -> dict[str, Any]:
-        """Definitions of regions, as `regions.masks` reads them; a custom dataset has its own."""
-        if self.paths.custom:
-            return {name: {"mask": path} for name, path in self.paths.custom.rois.items()}
-        return self.roi.model_dump(exclude_none=True)["regions"]
+        """Definitions of regions, as `rois.masks` reads them."""
+        return self.adapter.regions(self)
 
     @property
     def paths(self) -> Dataset:
         """Folders and files of the chosen dataset."""
         return self.datasets[self.dataset]
+
+    @property
+    def adapter(self) -> Adapter:
+        """What the pipeline has to know of the chosen dataset."""
+        return ADAPTERS[self.paths.adapter_name]
 
     def check_target(self, target: str) -> None:
         """Check that a file that is asked for belongs to the root, a subject and a variant of the configuration.
@@ -580,7 +618,3 @@ class Config(Section):
             similar = get_close_matches(name, self.variants, n=1)
             hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
             raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
-
-    def subject_number(self, subject: str) -> int:
-        """NSD's number of a subject: 3 for sub03."""
-        return int(subject.removeprefix("sub"))

@@ -1,40 +1,24 @@
-"""Betas of NSD subjects: averaged over the repeats of a stimulus, with their noise ceiling."""
+"""Betas averaged over the repeats of a stimulus, their noise ceiling, and the artifacts that hold them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import nifti, nsd_design, nsd_sessions
+from brain_diffuser.data import nifti, stimulus_table
 
-STORED_PER_PERCENT = 300  # betas are stored as int16, 300 times percent signal change
-
-
-def average_betas(
-    session_paths: Sequence[str | Path], mask: nifti.Mask, splits: Mapping[str, nsd_design.Stimuli]
-) -> tuple[dict[str, hdf5.StimulusArray], Float32[np.ndarray, " voxels"]]:
-    """Betas of each split, averaged over repeats (float32, percent signal change), and ncsnr: see `average_trials`.
-
-    Raises ValueError: see `sessions.read`.
-    Differs from the reference: divided by 300; float32, never all voxels of a session.
-    """
-
-    def read() -> Iterator[np.ndarray]:
-        for number, path in enumerate(session_paths, 1):
-            yield nsd_sessions.read(path, mask.selected, mask.path)
-            nsd_design.logger.info("session %d of %d: %s", number, len(session_paths), Path(path).name)
-
-    n_trials = len(session_paths) * nsd_sessions.N_TRIALS
-    return average_trials(read(), n_trials, int(mask.selected.sum()), splits, STORED_PER_PERCENT)
+logger = logging.getLogger(__name__)
 
 
 def average_trials(
     blocks: Iterable[Shaped[np.ndarray, "block voxels"]],
     n_trials: int,
     n_voxels: int,
-    splits: Mapping[str, nsd_design.Stimuli],
+    splits: Mapping[str, stimulus_table.Stimuli],
     stored_per_unit: int = 1,
 ) -> tuple[dict[str, hdf5.StimulusArray], Float32[np.ndarray, " voxels"]]:
     """Betas of each split, averaged over the repeats of a stimulus (float32), and ncsnr, from blocks of all trials.
@@ -83,7 +67,7 @@ def noise_ceiling(ncsnr: Float32[np.ndarray, " voxels"], repeats: float) -> Floa
 
 def ceiling_of_test(rois: str | Path, stimuli: str | Path) -> tuple[Float32[np.ndarray, " voxels"], float]:
     """Each voxel's noise ceiling for the averaged betas of the test stimuli, a share of variance, and mean repeats."""
-    repeats = float(np.mean([len(trials) for trials in nsd_design.read_stimuli(stimuli)["test"].trials]))
+    repeats = float(np.mean([len(trials) for trials in stimulus_table.read(stimuli)["test"].trials]))
     with hdf5.opening(rois) as file:
         return noise_ceiling(np.asarray(file["ncsnr"]), repeats), repeats
 
@@ -108,7 +92,7 @@ def _signal_to_noise(
 
 
 def handle_constant_voxels(
-    betas: Mapping[str, hdf5.StimulusArray], mask: nifti.Mask, constant_voxels: str = "error"
+    betas: Mapping[str, hdf5.StimulusArray], mask: nifti.Mask, constant_voxels: str
 ) -> tuple[dict[str, hdf5.StimulusArray], nifti.Mask]:
     """Betas and mask with only voxels that vary over train stimuli, since no z-score exists for the others.
 
@@ -130,8 +114,43 @@ def handle_constant_voxels(
     )
     if constant_voxels == "error" or not varies.any():
         raise ValueError(f"{found}. Set nsd.constant_voxels: drop to leave such voxels out, or check the mask.")
-    nsd_design.logger.warning("%s; dropped", found)
+    logger.warning("%s; dropped", found)
     selected = mask.selected.copy()
     selected[mask.selected] = varies
     kept = {split: rows._replace(values=rows.values[:, varies]) for split, rows in betas.items()}
     return kept, mask._replace(selected=selected)
+
+
+def write(
+    outputs: Any,
+    betas: Mapping[str, hdf5.StimulusArray],
+    ncsnr: Float32[np.ndarray, " voxels"],
+    mask: nifti.Mask,
+    constant_voxels: str,
+    unit: str,
+    atlases: Sequence[str] = (),
+) -> None:
+    """Write the averaged betas of both splits, and where their voxels lie.
+
+    Parameters
+    ----------
+    outputs
+        The paths `train`, `test` and `rois`.
+    betas : {split: (stimuli, voxels)}
+        Averaged betas.
+    ncsnr : (voxels,)
+        The signal-to-noise ratio of each voxel.
+    mask
+        The voxels, in the order of the columns of `betas`.
+    constant_voxels
+        "error" or "drop", as in `handle_constant_voxels`.
+    unit
+        The unit of `betas`.
+    atlases
+        Volumes {atlas}.nii.gz whose labels are kept beside the voxels.
+    """
+    betas, kept = handle_constant_voxels(betas, mask, constant_voxels)
+    labels = nifti.read_labels(atlases, kept)
+    nifti.write_rois(outputs.rois, labels, kept, ncsnr[kept.selected[mask.selected]])
+    for path, rows in ((outputs.train, betas["train"]), (outputs.test, betas["test"])):
+        hdf5.save(path, *rows, axes=("voxels",), unit=unit)

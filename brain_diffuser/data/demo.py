@@ -1,0 +1,31 @@
+"""The demo dataset: simulated files in the layout of NSD, which rules/data/demo.smk writes first (docs/demo.md)."""
+
+from brain_diffuser.data import nsd
+from brain_diffuser.data.adapter import Adapter, Config
+
+
+def n_stimuli(config: Config, subject: str, split: str) -> int:
+    """The number of stimuli of a split in all sessions of the demo, or as many as the chosen sessions have trials."""
+    from brain_diffuser.data import nsd_sessions
+
+    simulated = {"train": config.demo.n_train, "test": config.demo.n_test}[split]
+    return min(simulated, nsd_sessions.N_TRIALS * len(nsd.session_numbers(config, subject)))
+
+
+ADAPTER = Adapter(
+    inputs=nsd.inputs,
+    write_design=nsd.write_design,
+    write_betas=nsd.write_betas,
+    write_stimuli=nsd.write_stimuli,
+    write_captions=nsd.write_captions,
+    n_stimuli=n_stimuli,
+    job_settings=nsd.job_settings,
+    section="nsd",
+    problems=nsd.problems,
+    regions=nsd.regions,
+    shared=nsd.shared_folder,
+    prefix="nsd",
+    betas_mem_mb=3000,
+    written=("nsd", "captions"),
+    rules="demo",
+)

@@ -1,0 +1,12 @@
+"""The kinds of datasets that `datasets.*.adapter` in config.yaml may name: one line each."""
+
+from brain_diffuser.data import bold5000, custom, demo, haxby, nsd
+from brain_diffuser.data.adapter import Adapter
+
+ADAPTERS: dict[str, Adapter] = {
+    "nsd": nsd.ADAPTER,
+    "demo": demo.ADAPTER,
+    "custom": custom.ADAPTER,
+    "haxby": haxby.ADAPTER,
+    "bold5000": bold5000.ADAPTER,
+}

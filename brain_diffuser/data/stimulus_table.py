@@ -1,0 +1,62 @@
+"""The table of stimuli: which stimuli train and test, in which order all arrays have them, and their trials."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int, Int32
+
+from brain_diffuser.artifacts import tables
+
+HEADER = ("nsd_id", "split", "n_repeats", "trials")
+
+
+class Stimuli(NamedTuple):
+    """The stimuli of a split in the order of first presentation, with all their trials, counted from 0."""
+
+    nsd_id: Int32[np.ndarray, " stimuli"]
+    trials: tuple[Int[np.ndarray, " repeats"], ...]
+
+
+def group_trials(nsd_id: Int32[np.ndarray, " trials"], chosen: Int[np.ndarray, " chosen"]) -> Stimuli:
+    """The stimuli of the chosen trials in the order of first presentation, each with all of these trials."""
+    ids, first, stimulus = np.unique(nsd_id[chosen], return_index=True, return_inverse=True)
+    by_stimulus = np.split(chosen[np.argsort(stimulus, kind="stable")], np.cumsum(np.bincount(stimulus))[:-1])
+    order = np.argsort(first)
+    return Stimuli(ids[order], tuple(by_stimulus[row] for row in order))
+
+
+def all_ids(splits: Mapping[str, Stimuli]) -> Int32[np.ndarray, " stimuli"]:
+    """The ids of all stimuli, split by split."""
+    return np.concatenate([stimuli.nsd_id for stimuli in splits.values()])
+
+
+def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
+    """Write a TSV table of nsd_id, split, n_repeats and trials: the row order of every array, split by split.
+
+    Trials are numbered from 0 through all sessions that are read.
+    """
+    tables.write_tsv(
+        path,
+        HEADER,
+        (
+            (nsd_id, split, len(trials), ",".join(map(str, trials)))
+            for split, stimuli in splits.items()
+            for nsd_id, trials in zip(stimuli.nsd_id, stimuli.trials, strict=True)
+        ),
+    )
+
+
+def read(path: str | Path) -> dict[str, Stimuli]:
+    """The table that `write` wrote."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    return {
+        split: Stimuli(
+            np.array([row["nsd_id"] for row in rows if row["split"] == split], np.int32),
+            tuple(np.array(row["trials"].split(","), np.int64) for row in rows if row["split"] == split),
+        )
+        for split in dict.fromkeys(row["split"] for row in rows)
+    }
