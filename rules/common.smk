@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(str(workflow.current_basedir)).parent
@@ -24,7 +23,7 @@ from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
 from brain_diffuser.generation import registry as backbone_registry
 from brain_diffuser.models import model_files
-from brain_diffuser.reporting import score_tables
+from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
     dataset_record,
     fetch,
@@ -166,7 +165,6 @@ wildcard_constraints:
     split="train|test",
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
     variant=schema.variant_regex([*cfg.variants, ""]),
-    network="|".join(cfg.metrics.networks) or "none",
     span=shards.SPAN,
 
 
@@ -182,27 +180,19 @@ def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
     Which entries are whose: adapters (of datasets), features, decoders, backbones, guides (of noise), sources (of images
-    without a diffusion model), evaluation networks, kinds (of metrics); one or a list of each.
+    without a diffusion model), scorers (pixel metrics, evaluation networks), kinds (of metrics); one or a list of each.
     """
     dicts = {
-        "adapters": ["data.registry.ADAPTERS"],
-        "features": ["features.registry.FEATURES"],
-        "decoders": ["decoding.registry.DECODERS"],
-        "backbones": ["generation.registry.BACKBONES"],
-        "guides": ["generation.guides.GUIDES"],
-        "sources": ["generation.direct_images.SOURCES"],
-        "networks": [
-            "evaluation.registry.NETWORKS",
-            "evaluation.perceptual.ARCHITECTURES",
-            "evaluation.perceptual.LOADERS",
-        ],
-        "kinds": ["evaluation.metrics.KINDS"],
+        "adapters": "data.registry.ADAPTERS",
+        "features": "features.registry.FEATURES",
+        "decoders": "decoding.registry.DECODERS",
+        "backbones": "generation.registry.BACKBONES",
+        "guides": "generation.guides.GUIDES",
+        "sources": "generation.direct_images.SOURCES",
+        "scorers": "evaluation.registry.SCORERS",
+        "kinds": "evaluation.metrics.KINDS",
     }
-    used = {
-        f"brain_diffuser.{name}": keys
-        for kind, keys in entries.items()
-        for name in dicts[kind]
-    }
+    used = {f"brain_diffuser.{dicts[kind]}": keys for kind, keys in entries.items()}
     return provenance.told(CODE, f"workflow_scripts/{script}", used)
 
 
@@ -217,22 +207,15 @@ def model_of(kind, name, record):
     return source(f"datasets.{cfg.dataset}.{record.key}", files(MODEL_PATHS))
 
 
-def kinds_of(network):
-    """How an evaluation network's metrics are computed."""
-    return list(evaluation_registry.NETWORKS[network].metrics.values())
-
-
 def image_locations():
-    """One line for each subject that has something to look at."""
+    """One line for each subject that has images or scores to look at."""
     for subject in cfg.subjects:
         folder = Path(RESULTS, subject)
-        made = [
-            folder / name
-            for name in ("recon", "contact_sheet.png", "metrics/scores.md")
-        ]
-        if made[0].is_dir():
-            shown = ", ".join(str(path) for path in made if path.exists())
-            yield f"dataset {cfg.dataset}, {subject}: images in {shown}"
+        if (folder / "recon").is_dir():
+            names = ("recon", "contact_sheet.png", "metrics/scores.md")
+            paths = (folder / name for name in names)
+            listed = ", ".join(str(path) for path in paths if path.exists())
+            yield f"dataset {cfg.dataset}, {subject}: images in {listed}"
 
 
 DATASET_RULES = [name for name in (ADAPTER.rules, "stages") if name]
@@ -295,7 +278,7 @@ CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
 
 
 def folder(images):
-    """Where a set of images lies."""
+    """The folder of a set of images."""
     if images in schema.REFERENCES:
         return f"<results>/{{subject}}/references/{images}"
     if images in ("stage1", "recon"):
@@ -303,67 +286,9 @@ def folder(images):
     return f"<results>/{{subject}}/variants/{images}/recon"
 
 
-def network_weights(networks):
-    """The files of some evaluation networks; what is missing stops their metrics before any job, and no other stage."""
-    paths = []
-    for network in networks:
-        if (
-            evaluation_registry.network_checkpoints([network], cfg.metrics.protocol)
-            and not CONDA
-            and find_spec("torchvision") is None
-        ):
-            sys.exit(
-                f"evaluation network {network} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
-                f"Snakemake make its environments (--sdm conda), or leave {network} out of metrics.networks"
-            )
-        of_network = evaluation_registry.network_files(
-            network, cfg.metrics.protocol, PATHS.evaluation_networks, PATHS.clip
-        )
-        missing = [path for path in of_network if not Path(path).exists()]
-        if missing and "evaluation_networks" not in cfg.fetched:
-            sys.exit(
-                f"evaluation network {network} needs {missing[0]}, which does not exist; put it there, let it be fetched "
-                f"(fetch.models: true), or leave {network} out of metrics.networks (docs/real_data.md)"
-            )
-        paths += of_network
-    return local(paths)
-
-
-def perceptual_scores(sets):
-    """The scores of some sets of images, set by set, by pixels and by every evaluation network."""
-    return expand(
-        "<results>/{{subject}}/perceptual_scores/{images}/{network}.csv",
-        images=sets,
-        network=["pixels", *cfg.metrics.networks],
-    )
-
-
-def of_subjects(*paths):
-    """Files of every subject, subject by subject."""
-    return [path.format(subject=each) for each in cfg.subjects for path in paths]
-
-
-def repeats(ending):
-    """The repeats of a variant, the variant itself first."""
-
-    def of(wildcards):
-        first = folder(wildcards.variant).format(subject=wildcards.subject)
-        others = (
-            folder(f"{wildcards.variant}.{schema.REPEAT}{number}")
-            for number in range(1, cfg.metrics.repeats)
-        )
-        made = [first, *(each.format(subject=wildcards.subject) for each in others)]
-        return [f"{each}{ending}" for each in made]
-
-    return of
-
-
-def of_regions():
-    """The folders of the section on regions: of every subject, and of their average."""
-    if not cfg.report.regions:
-        return []
-    average = ["<results>/average/roi"] if len(cfg.subjects) > 1 else []
-    return of_subjects("<results>/{subject}/roi") + average
+def of_subjects(path):
+    """A file of every subject."""
+    return [path.format(subject=subject) for subject in cfg.subjects]
 
 
 def of_shards(stage, path, split="test"):
@@ -379,10 +304,3 @@ def of_shards(stage, path, split="test"):
         return expand(path, span=spans, **wildcards)
 
     return of
-
-
-
-
-def of_guidance():
-    """The folders of the section on guidance."""
-    return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []

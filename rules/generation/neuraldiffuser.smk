@@ -23,6 +23,24 @@ DISPLAYED = [
 GUIDED = [*SHOWN, *(each for each in UNGUIDED if each not in ABLATED), *cfg.guided]
 
 
+def repeats(ending):
+    """The input function of a variant's repeats, the variant itself first."""
+
+    def paths(wildcards):
+        names = [
+            wildcards.variant,
+            *(
+                f"{wildcards.variant}.{schema.REPEAT}{number}"
+                for number in range(1, cfg.metrics.repeats)
+            ),
+        ]
+        return [
+            folder(name).format(subject=wildcards.subject) + ending for name in names
+        ]
+
+    return paths
+
+
 def guidance_of(wildcards):
     """The settings of a variant's guidance."""
     with exit_with_message():
@@ -109,7 +127,7 @@ rule guided_shard:
 
 use rule metrics as neuraldiffuser with:
     input:
-        perceptual_scores(GUIDED),
+        **perceptual_scores(GUIDED),
     output:
         report(
             directory("<results>/{subject}/neuraldiffuser"),
@@ -123,6 +141,7 @@ use rule metrics as neuraldiffuser with:
     params:
         cfg=settings("metrics"),
         sets=GUIDED,
+        metrics=METRICS,
         dataset_label=list(DATASET_LABEL),
         code=code("evaluation/metrics.py"),
 
@@ -132,7 +151,7 @@ use rule consistency as variant_consistency with:
         stimuli="<results>/{subject}/data/stimuli_test.h5",
         images=repeats(""),
         manifests=repeats("_manifest.tsv"),
-        weights=lambda wildcards: network_weights(cfg.metrics.networks),
+        weights=lambda wildcards: network_weights(NETWORKS),
     output:
         directory("<results>/{subject}/variants/{variant}/consistency"),
     log:
@@ -143,7 +162,7 @@ use rule consistency as variant_consistency with:
 
 rule guidance_tables:
     input:
-        perceptual_scores=perceptual_scores(COMPARED),
+        **perceptual_scores(COMPARED),
         consistency=[
             f"{Path(folder(each)).parent.as_posix()}/consistency"
             for each in cfg.metrics.repeated

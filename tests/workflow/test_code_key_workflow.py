@@ -22,13 +22,8 @@ MEANINGLESS = {
     ),
     "one_more_network": (
         f"{CODE}/evaluation/registry.py",
-        "NETWORKS = {\n",
-        'NETWORKS = {\n    "sharper": PublishedNetwork({"sharper": "two_way"}, {}),\n',
-    ),
-    "one_more_architecture": (
-        f"{CODE}/evaluation/perceptual.py",
-        "ARCHITECTURES = {\n",
-        'ARCHITECTURES = {\n    "sharper": Architecture("resnet101", {"sharper": "avgpool"}, 224, {}),\n',
+        "SCORERS = {\n",
+        'SCORERS = {\n    "sharper": Scorer({"sharper": Metric("Sharper", "two_way")}, _torchvision),\n',
     ),
     "one_more_kind_of_metric": (f"{CODE}/evaluation/metrics.py", "KINDS = {", 'KINDS = {"two_way_of_all": two_way, '),
     "one_more_feature": (

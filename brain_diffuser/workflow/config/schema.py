@@ -1,17 +1,17 @@
 """Models that mirror config.yaml."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.decoding.registry import DECODERS
-from brain_diffuser.evaluation.registry import network_checkpoints
+from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
@@ -46,7 +46,24 @@ Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 
 
-NetworkName = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
+def one_of(names: Sequence[str]) -> AfterValidator:
+    """A check that a text is one of some names, which a registry has."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"expected one of {', '.join(names)}")
+        return name
+
+    return AfterValidator(check)
+
+
+SCORERS, NETWORKS = evaluation_registry.selectable(), evaluation_registry.networks()
+
+
+ScorerName = Annotated[str, one_of(SCORERS), Field(json_schema_extra={"enum": [*SCORERS]})]
+
+
+NetworkName = Annotated[str, one_of(NETWORKS), Field(json_schema_extra={"enum": [*NETWORKS]})]
 
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
@@ -310,7 +327,7 @@ class Variant(Section):
 
 class Metrics(Section):
     protocol: Literal["brain_diffuser", "mindeye"]
-    networks: list[NetworkName]
+    networks: list[ScorerName]
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
@@ -458,7 +475,7 @@ class Config(Section):
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
         models.append("stable_diffusion")
-        if network_checkpoints(self.metrics.networks, self.metrics.protocol):
+        if evaluation_registry.network_checkpoints(self.metrics.networks, self.metrics.protocol):
             models.append("evaluation_networks")
         return (*nsd, *(models if self.fetch.models else ()))
 
