@@ -31,6 +31,7 @@ from brain_diffuser.workflow import (
     provenance,
     receipts,
     reconcile,
+    renamed,
     source_files,
     watch,
 )
@@ -46,6 +47,8 @@ def exit_with_message():
     except (ValueError, OSError) as error:
         sys.exit(str(error))
 
+
+MIGRATES = config.pop(renamed.MIGRATES, False)  # python -m brain_diffuser.migrate asks for a plan and runs none
 
 with exit_with_message():
     if not workflow.is_main_process and plan.KEY in config:
@@ -98,8 +101,10 @@ if workflow.is_main_process:
             {receipt.dataset for receipt in ARTIFACTS.by_name.values()},
             is_local=STORAGE is None,
         )
-        ARTIFACTS.agree()
-    if not IS_MODULE:
+        if not MIGRATES:
+            renamed.check_results(Path(RESULTS), cfg.subjects)
+            ARTIFACTS.agree()
+    if not IS_MODULE and not MIGRATES:
         with exit_with_message():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
                 cfg.check_target(target)

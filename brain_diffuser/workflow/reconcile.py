@@ -13,7 +13,7 @@ import math
 import os
 import stat
 import time
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -119,6 +119,23 @@ class Results:
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) and isinstance(found.get("params"), list) else None
+
+    def records(self) -> Iterator[tuple[str, Record]]:
+        """(path, record) of every artifact that Snakemake has a record of."""
+        for folder, _, files in os.walk(METADATA):
+            for file in files:
+                path = os.path.relpath(os.path.join(folder, file), METADATA)
+                encoded = "".join(part.removeprefix("@") for part in path.split("/"))
+                with suppress(ValueError):
+                    name = urlsafe_b64decode(encoded).decode()
+                    record = self.record(receipts.name_of(name, self.root))
+                    if record:
+                        yield name, record
+
+    def delete_record(self, name: str) -> None:
+        """Delete the record of an artifact, if there is one."""
+        with suppress(FileNotFoundError):
+            os.remove(_place(self._key(name)))
 
     def write_record(self, name: str, record: Record) -> None:
         """Write a record, whole or not at all, with Snakemake's permissions; its name may be as long as one can be."""

@@ -17,7 +17,7 @@ from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
-from brain_diffuser.workflow import source_files
+from brain_diffuser.workflow import renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
@@ -33,17 +33,19 @@ PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_32
 def read(config: dict, root: Path) -> schema.Config:
     """The checked configuration; paths in it start at `root`; whole numbers become floats where floats are meant.
 
-    Raises ValueError: a key is unknown, missing or of the wrong type or range, keys disagree, a path does not exist.
+    Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range, keys disagree, a path does not
+    exist.
     """
-    try:
-        checked = schema.Config.model_validate(config)
-    except ValidationError as error:
-        problems = messages.reworded(error, config)
-    else:
-        checked = _with_root(checked)
-        problems = list(_disagreements(checked, root))
-        if not problems:
-            return checked
+    problems = renamed.problems(config)
+    if not problems:
+        try:
+            checked = _with_root(schema.Config.model_validate(config))
+        except ValidationError as error:
+            problems = messages.reworded(error, config)
+        else:
+            problems = list(_disagreements(checked, root))
+            if not problems:
+                return checked
     others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     raise ValueError(f"config.yaml: {problems[0]}{others}")
 

@@ -15,6 +15,7 @@ from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
+from brain_diffuser.workflow import renamed
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -596,8 +597,11 @@ class Config(Section):
 
         Targets of another kind pass.
 
-        Raises ValueError: it does not.
+        Raises ValueError: it does not, or it is the old name of a file or rule.
         """
+        old = renamed.target_problem(target, self.results)
+        if old:
+            raise ValueError(old)
         root, path = Path(self.results), Path(target)
         inside = path.relative_to(root).parts if path.is_relative_to(root) else ()
         subject, kind, name, *_ = (*inside, "", "", "")
