@@ -1,7 +1,7 @@
 """Loading Versatile Diffusion at its published size, from every form it is published in: memory, time, equal weights.
 
 Writes random numbers in float16 as a folder in diffusers' layout, an old and a new original file (5 GB each, with the
-text flow's own layers in them), and loads each in a process of its own. A process's memory is told apart: `own` is what
+text flow's own layers in them), and loads each in a process of its own. A process's memory has parts: `own` is what
 only swapping could free, `file` are pages of the checkpoint, which the system can drop at any time. `used` is after
 every weight was read once. All forms must give the same weights.
 """

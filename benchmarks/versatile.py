@@ -1,4 +1,4 @@
-"""One guided step of the dual-context denoiser, against the obvious way: both UNets whole, one pass each, mixed after.
+"""One step of the dual-context denoiser with classifier-free guidance, against two whole UNets that are mixed after.
 
     python benchmarks/versatile.py --channels 320 --latents 64 --dtype bfloat16     # the published size
 
@@ -98,8 +98,8 @@ def decode(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]
 
 
 WAYS = {
-    "dual": ("a guided step: the image UNet with the text transformers, one pass", dual),
-    "whole": ("a guided step: both UNets, a pass for each context", whole),
+    "dual": ("a step: the image UNet with the text transformers, one pass", dual),
+    "whole": ("a step: both UNets, a pass for each context", whole),
     "encode": ("autoencoder, encoding", encode),
     "decode": ("autoencoder, decoding", decode),
 }
@@ -123,7 +123,7 @@ def build(make: Callable, options: argparse.Namespace, *arguments):
 
 
 def inputs(options: argparse.Namespace) -> tuple[torch.Tensor, ...]:
-    """Latents, timestep and both contexts of `batch` images, unguided and guided."""
+    """Latents, timestep and both contexts of `batch` images, for the unconditional and the conditional pass."""
     shapes = (
         (2 * options.batch, 4, options.latents, options.latents),
         *((2 * options.batch, n, 768) for n in (77, 257)),

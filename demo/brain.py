@@ -137,18 +137,18 @@ def high_level_features(images: np.ndarray, network: EfficientNetLite) -> dict[s
         "middle": [block for block in network._blocks if block._project_conv.out_channels == 112][-1],
         "last": network._bn1,
     }
-    seen: dict[str, np.ndarray] = {}
+    activations: dict[str, np.ndarray] = {}
 
     def keep(name: str, _module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
         output = output.clamp(0, 6) if name == "last" else output
-        seen[name] = output.flatten(2).transpose(1, 2).numpy()
+        activations[name] = output.flatten(2).transpose(1, 2).numpy()
 
     with ExitStack() as hooks:
         for name, module in layers.items():
             hooks.enter_context(module.register_forward_hook(partial(keep, name)))
         x = torch.from_numpy(image_files.resize(images, 4 * MAP)).permute(0, 3, 1, 2)  # (n, 3, 128, 128)
         network((x.float() - 127) / 128)
-    return seen
+    return activations
 
 
 def components(features: np.ndarray, count: int) -> np.ndarray:
@@ -168,8 +168,8 @@ class Fields(NamedTuple):
     size: np.ndarray
 
     @classmethod
-    def of(cls, places: Anatomy, voxels: np.ndarray, kind: str) -> "Fields":
-        """Where these voxels look, with the size that this kind of voxel has at their eccentricity."""
+    def of_voxels(cls, places: Anatomy, voxels: np.ndarray, kind: str) -> "Fields":
+        """The fields of some voxels; their size follows from kind and eccentricity."""
         eccentricity, angle = places.eccentricity[voxels], places.angle[voxels]
         smallest, growth = FIELD_SIZE[kind]
         return cls(eccentricity * np.cos(angle), eccentricity * np.sin(angle), smallest + growth * eccentricity)
@@ -208,19 +208,20 @@ def responses(
     kinds = kinds_of(places)
     for kind in FIELD_SIZE:
         voxels = np.flatnonzero(kinds == kind)
-        fields, n_voxels = Fields.of(places, voxels, kind), len(voxels)
+        fields, n_voxels = Fields.of_voxels(places, voxels, kind), len(voxels)
         if kind in N_COMPONENTS:
-            seen = components(features[kind], N_COMPONENTS[kind])
-            weights = random.normal(size=(n_voxels, seen.shape[2])) * np.arange(1, seen.shape[2] + 1) ** -0.35
+            maps_of_kind = components(features[kind], N_COMPONENTS[kind])
+            n_features = maps_of_kind.shape[2]
+            weights = random.normal(size=(n_voxels, n_features)) * np.arange(1, n_features + 1) ** -0.35
         else:
-            seen = maps
+            maps_of_kind = maps
             preferred = random.uniform(0, np.pi, (n_voxels, 1))
             tuning = np.exp(2 * np.cos(2 * (np.arange(4) * np.pi / 4 - preferred)))
             tuning /= tuning.sum(1, keepdims=True)
             energy = random.dirichlet((1.5, 1.5, 1.5), n_voxels)[:, :, None] * tuning[:, None]
             colour = random.normal(0, 1, (n_voxels, 3)) * (1.0, 0.8, 0.8)
             weights = np.concatenate([1.6 * energy.reshape(n_voxels, -1), 0.8 * colour], axis=1)
-        signal[:, voxels] = _standardise(fields.respond(seen, weights))
+        signal[:, voxels] = _standardise(fields.respond(maps_of_kind, weights))
     for name, drive in DRIVES.items():
         voxels = np.flatnonzero(places.area == name)
         presence = [sum(drive.get(c, 0) * np.sqrt(a) for c, a in scenes.coverage(s).items()) for s in shown_scenes]
@@ -252,7 +253,7 @@ def session_betas(subject: int, session: int, seed: int, signal: np.ndarray, ncs
 
 
 def atlases(places: Anatomy) -> dict[str, np.ndarray]:
-    """Atlas name -> int labels of the voxels, in NSD's codes (brain_diffuser/atlas_labels.tsv)."""
+    """Atlas name -> int labels of the voxels, in NSD's codes (brain_diffuser/data/atlas_labels.tsv)."""
     labels = {"nsdgeneral": np.ones(len(places.index), int)}
     early = [name for name, _ in EARLY]
     labels["prf-visualrois"] = np.array([early.index(a) + 1 if a in early else 0 for a in places.area])

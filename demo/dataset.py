@@ -1,7 +1,7 @@
 """The demo's stimuli and experiment, laid out like the Natural Scenes Dataset.
 
 Every one of NSD's 73,000 ids names a scene of the demo dataset (stream "stimuli"), but only the scenes that the
-demo's sessions show are rendered; the rest of the stimulus brick stays unallocated. As in NSD the first 1,000 ranks
+demo's sessions show are rendered; the rest of the stimulus file stays unallocated. As in NSD the first 1,000 ranks
 are shared by all subjects and make the test set, the other 9,000 are each subject's own.
 """
 
@@ -62,7 +62,7 @@ def design(n_train: int, n_test: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def shown(variables: dict[str, np.ndarray], subject: int, sessions: int) -> np.ndarray:
-    """NSD id (0-based) of every trial of a subject's first sessions."""
+    """The nsd_id, from 0, of every trial of a subject's first sessions."""
     ranks = variables["masterordering"][0, : sessions * TRIALS_PER_SESSION].astype(int)
     return variables["subjectim"][subject - 1, ranks - 1].astype(int) - 1
 
@@ -75,7 +75,7 @@ def image(nsd_id: int, seed: int) -> tuple[np.ndarray, list[str]]:
 
 
 def scene_of(nsd_id: int, seed: int) -> scenes.Scene:
-    """The scene behind a stimulus."""
+    """The scene of a stimulus."""
     return scenes.sample(scenes.rng(seed, "stimuli", nsd_id))
 
 
@@ -96,19 +96,32 @@ def write_stimuli(
     workers: int = 1,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> None:
-    """Write nsd_stimuli.hdf5 (imgBrick, uint8 (73000, 425, 425, 3)) and the captions array (73000, 5) of these ids.
+    """Write nsd_stimuli.hdf5 (imgBrick, uint8 (73000, 425, 425, 3)) and the array of captions (73000, 5).
 
-    Both have NSD's full shape; rows of other ids are holes in the files.
+    Both have the full shape of NSD's; rows of other ids are holes in the files.
+
+    Parameters
+    ----------
+    stimulus_file, captions_path
+        The files.
+    ids : (stimuli,)
+        The ids that are rendered.
+    seed
+        Of the scenes.
+    workers
+        The number of processes that render.
+    progress
+        Wraps the iterable of images to report progress.
     """
     with atomic(stimulus_file) as stimulus_part, atomic(captions_path) as captions_part:
         captions = np.lib.format.open_memmap(captions_part, "w+", dtype=f"<U{CAPTION_WIDTH}", shape=(N_IDS, 5))
         with h5py.File(stimulus_part, "w") as file, ProcessPoolExecutor(workers) as pool:
-            stimulus_file = file.create_dataset(
+            images = file.create_dataset(
                 "imgBrick", (N_IDS, SIDE, SIDE, 3), np.uint8, chunks=(1, SIDE, SIDE, 3), compression=1
             )
             rendered = pool.map(partial(image, seed=seed), ids.tolist(), chunksize=8)
             for nsd_id, (pixels, texts) in zip(ids.tolist(), progress(rendered), strict=True):
-                stimulus_file[nsd_id] = pixels
+                images[nsd_id] = pixels
                 captions[nsd_id] = texts
         captions.flush()
         os.sync()

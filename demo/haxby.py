@@ -1,7 +1,7 @@
 """A real brain: one slice of Haxby et al. 2001, subject 1, as a dataset in the plain layout (docs/haxby.md).
 
-The recording says which of eight categories a block of 24 s showed, not by which images. Images that stand in for
-them are drawn from the demo's objects, another one for each block, so that none is in both splits.
+The recording says which of eight categories a block of 24 s showed, not which images. Proxy stimuli are drawn
+from the demo's objects, a different one for each block, so that none is in both splits.
 """
 
 import gzip
@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, UInt8
 from nilearn import signal
 from PIL import Image, ImageDraw
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.data import custom_files
 from demo import scenes
 
@@ -24,7 +24,7 @@ TR = 2.5  # seconds
 REST = "rest"
 SCRAMBLED = "scrambledpix"
 BOTTLE = "bottle"
-# What stands in for a category: names of objects in demo/images; a bottle is not among them and is drawn.
+# The objects in demo/images that are proxies for a category. No bottle is among them, so one is drawn.
 OBJECTS = {
     "face": ("woman", "man", "girl", "boy"),
     "house": ("house", "house with a garden"),
@@ -50,7 +50,7 @@ class Blocks(NamedTuple):
 
 
 def read_labels(path: str | Path) -> tuple[list[str], list[int]]:
-    """What each volume showed, and its run from 0."""
+    """The label of each volume, and its run, from 0."""
     rows = [line.split() for line in Path(path).read_text().splitlines()]
     return [label for label, _ in rows], [int(run) for _, run in rows]
 
@@ -58,9 +58,16 @@ def read_labels(path: str | Path) -> tuple[list[str], list[int]]:
 def block_means(
     volumes: Float[np.ndarray, "volumes voxels"], labels: Sequence[str], runs: Sequence[int], shift: int = 2
 ) -> Blocks:
-    """Voxels detrended and z-scored run by run, then averaged over each block's volumes, `shift` volumes later.
+    """Means over the volumes of each block, of voxels that are detrended and z-scored run by run.
 
-    The shift is the delay of the haemodynamic response; volumes beyond the run are left out.
+    Parameters
+    ----------
+    volumes : (volumes, voxels)
+        The recording.
+    labels, runs : (volumes,)
+        The label and the run of each volume.
+    shift
+        The delay of the haemodynamic response, in volumes. Volumes beyond the end of a run are left out.
     """
     cleaned = signal.clean(volumes, runs=np.array(runs), detrend=True, standardize="zscore_sample", t_r=TR)
     values, category, run = [], [], []
@@ -79,7 +86,7 @@ def block_means(
 
 
 def draw(category: str, run: int, size: int = IMAGE) -> UInt8[np.ndarray, "size size 3"]:
-    """The image that stands in for a block: one object in an empty room, its kind, place and size drawn by run."""
+    """The proxy stimulus of a block: one object in an empty room, whose kind, place and size are drawn for each run."""
     random = scenes.rng(0, f"haxby {category}", run)
     if category == SCRAMBLED:
         kinds = [name for name in OBJECTS if name != SCRAMBLED]
@@ -97,7 +104,7 @@ def draw(category: str, run: int, size: int = IMAGE) -> UInt8[np.ndarray, "size 
 
 
 def _scramble(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """The image's square pieces in another order; what is left over at the edges stays."""
+    """The square pieces of an image in another order; a rest at the edges stays."""
     side = len(image) // TILES
     corners = [(row * side, column * side) for row in range(TILES) for column in range(TILES)]
     scrambled = image.copy()
@@ -108,7 +115,7 @@ def _scramble(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _draw_bottle(canvas: Image.Image, placed: scenes.Placed, colour: tuple[int, int, int]) -> None:
-    """A bottle of glass with neck, cap and label, in place."""
+    """Draw a bottle of glass with neck, cap and label."""
     size = canvas.width
     left, top = placed.x * size, (placed.y - placed.size / 2) * size
     unit = placed.size * size
@@ -127,23 +134,23 @@ def _draw_bottle(canvas: Image.Image, placed: scenes.Placed, colour: tuple[int, 
 
 
 def caption(category: str) -> str:
-    """What an image shows, and that it was not seen."""
+    """The caption of an image: what it shows, and that it was not what was seen."""
     return f"{WORDS.get(category, f'a {category}')}, standing in for what was seen"
 
 
 def stim_file(category: str, run: int) -> str:
-    """Name of the image of a block, below the folder of images."""
+    """The name of the image of a block, below the folder of images."""
     return f"stand-ins/{category}_run-{run:02d}.png"
 
 
 def of_stim_file(name: str) -> tuple[str, int]:
-    """Category and run of an image."""
+    """The category and the run of an image, from its name."""
     category, _, run = Path(name).stem.rpartition("_run-")
     return category, int(run)
 
 
 def write_images(folder: str | Path, blocks: Blocks, size: int = IMAGE) -> None:
-    """An image for each block."""
+    """Write an image for each block."""
     with hdf5.atomic(folder) as partial:
         for category, run in zip(blocks.category, blocks.run, strict=True):
             path = partial / stim_file(category, run)
@@ -152,20 +159,28 @@ def write_images(folder: str | Path, blocks: Blocks, size: int = IMAGE) -> None:
 
 
 def write_tables(trials: str | Path, captions: str | Path, blocks: Blocks, test_runs: Sequence[int]) -> None:
-    """The trials table and the captions."""
+    """Write the trials table and the captions.
+
+    Parameters
+    ----------
+    trials, captions
+        The tables.
+    blocks
+        The blocks.
+    test_runs
+        The runs whose blocks are the test, from 1.
+    """
     rows = [
         (stim_file(category, run), "01", run, 1, "test" if run in test_runs else "train")
         for category, run in zip(blocks.category, blocks.run, strict=True)
     ]
     texts = [(row[0], caption(category)) for row, category in zip(rows, blocks.category, strict=True)]
     for path, header, lines in ((trials, custom_files.TRIALS, rows), (captions, custom_files.CAPTIONS, texts)):
-        with hdf5.atomic(path) as partial:
-            text = "\n".join("\t".join(map(str, line)) for line in (header, *lines))
-            partial.write_text(f"{text}\n", encoding="utf-8")
+        tables.write_tsv(path, header, lines)
 
 
 def write_betas(path: str | Path, blocks: Blocks, mask: nib.Nifti1Image) -> None:
-    """The blocks as volumes (x, y, z, blocks), 0 outside the mask."""
+    """Write the blocks as volumes (x, y, z, blocks), 0 outside the mask."""
     selected = np.asarray(mask.dataobj) > 0
     volumes = np.zeros((*selected.shape, len(blocks.run)), np.float32)
     volumes[selected] = blocks.values.T

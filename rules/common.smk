@@ -6,7 +6,6 @@ import os
 import re
 import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(str(workflow.current_basedir)).parent
@@ -19,10 +18,12 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
 from brain_diffuser.artifacts import shards
+from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
+from brain_diffuser.generation import registry as backbone_registry
 from brain_diffuser.models import model_files
-from brain_diffuser.reporting import score_tables
+from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
     dataset_record,
     fetch,
@@ -117,15 +118,31 @@ if cfg.compute.dtype == "auto":
     config["compute"]["dtype"] = SETTLED["compute.dtype"]
 SETTINGS = cfg.model_dump()
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
+# What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
+# backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
+WRITTEN_SETTINGS = {key: SETTINGS[key] for key in SETTINGS if key != "decoders"}
+for key, section in (("features", cfg.features), ("ridge", cfg.ridge)):
+    WRITTEN_SETTINGS[key] = section.model_dump(exclude_unset=True)
+WRITTEN_SETTINGS["datasets"] = {
+    name: {
+        key: value
+        for key, value in dataset.items()
+        if key in schema.Dataset.model_fields
+    }
+    for name, dataset in config["datasets"].items()
+}
 if workflow.is_main_process and not workflow.dryrun:
     told = workflow.config_settings.config_args
     workflow.config_settings.config_args = [*told, plan.hand_on(config)]
 if STORAGE is not None:
     config["copies"] = str(workflow.storage_settings.local_storage_prefix)
-PREDICTED = tuple(SETTINGS["ridge"]["alpha"])
+ALL_FEATURES = tuple(feature_registry.FEATURES)
+# Those of Brain-Diffuser itself, which every run predicts.
 FEATURES = tuple(
-    each for each in PREDICTED if each not in ("clip_layers", "sd_text")
-)  # the method's own
+    name for name, feature in feature_registry.FEATURES.items() if not feature.on_demand
+)
+# Paths of the chosen dataset by key.
+MODEL_PATHS = PATHS.model_dump(exclude_none=True)
 # A job with networks takes one of the profile's GPUs; where there is none, jobs share the cores instead.
 GPU = int(DEVICE != "cpu")
 
@@ -148,11 +165,11 @@ def maybe_temp(path):
 wildcard_constraints:
     subject_or_average="|".join((*cfg.subjects, "average")),
     number=r"0[1-8]",
-    feature="|".join(PREDICTED),
+    feature="|".join(ALL_FEATURES),
+    decoder="|".join(decoder_registry.DECODERS),
     split="train|test",
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
     variant=schema.variant_regex([*cfg.variants, ""]),
-    network="|".join(cfg.metrics.networks) or "none",
     span=shards.SPAN,
 
 
@@ -167,44 +184,43 @@ CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
-    Which entries are whose: adapters (of datasets), features, backbones, evaluation networks, kinds (of metrics); one or
-    a list of each.
+    Which entries are whose: adapters (of datasets), features, decoders, backbones, guides (of noise), sources (of images
+    without a diffusion model), scorers (pixel metrics, evaluation networks), kinds (of metrics); one or a list of each.
     """
     dicts = {
-        "adapters": ["data.registry.ADAPTERS"],
-        "features": ["features.extract.FEATURES"],
-        "backbones": ["generation.backbones.BACKBONES"],
-        "networks": [
-            "evaluation.registry.NETWORKS",
-            "evaluation.perceptual.ARCHITECTURES",
-            "evaluation.perceptual.LOADERS",
-        ],
-        "kinds": ["evaluation.metrics.KINDS"],
+        "adapters": "data.registry.ADAPTERS",
+        "features": "features.registry.FEATURES",
+        "decoders": "decoding.registry.DECODERS",
+        "backbones": "generation.registry.BACKBONES",
+        "guides": "generation.guides.GUIDES",
+        "sources": "generation.direct_images.SOURCES",
+        "scorers": "evaluation.registry.SCORERS",
+        "kinds": "evaluation.metrics.KINDS",
     }
-    used = {
-        f"brain_diffuser.{name}": keys
-        for kind, keys in entries.items()
-        for name in dicts[kind]
-    }
+    used = {f"brain_diffuser.{dicts[kind]}": keys for kind, keys in entries.items()}
     return provenance.told(CODE, f"workflow_scripts/{script}", used)
 
 
-def kinds_of(network):
-    """How an evaluation network's metrics are computed."""
-    return list(evaluation_registry.NETWORKS[network].metrics.values())
+def model_of(kind, name, record):
+    """The files that a registered feature or backbone is read from; a missing one ends the run with one sentence."""
+    if record.key not in MODEL_PATHS:
+        sys.exit(
+            f"config.yaml: {kind} {name} is read from datasets.{cfg.dataset}.{record.key}, which is missing; add that "
+            "key with the path of its model"
+        )
+    files = record.files if kind == "feature" else record.model_files
+    return source(f"datasets.{cfg.dataset}.{record.key}", files(MODEL_PATHS))
 
 
 def image_locations():
-    """One line for each subject that has something to look at."""
+    """One line for each subject that has images or scores to look at."""
     for subject in cfg.subjects:
         folder = Path(RESULTS, subject)
-        made = [
-            folder / name
-            for name in ("recon", "contact_sheet.png", "metrics/scores.md")
-        ]
-        if made[0].is_dir():
-            shown = ", ".join(str(path) for path in made if path.exists())
-            yield f"dataset {cfg.dataset}, {subject}: images in {shown}"
+        if (folder / "recon").is_dir():
+            names = ("recon", "contact_sheet.png", "metrics/scores.md")
+            paths = (folder / name for name in names)
+            listed = ", ".join(str(path) for path in paths if path.exists())
+            yield f"dataset {cfg.dataset}, {subject}: images in {listed}"
 
 
 DATASET_RULES = [name for name in (ADAPTER.rules, "stages") if name]
@@ -266,159 +282,8 @@ wildcard_constraints:
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
 
 
-def first_guesses(ending):
-    """What a variant starts from: nothing, the first guesses, or those from the stimuli's own latents."""
-
-    def of(wildcards):
-        variant, _ = cfg.variant(wildcards.variant)
-        if variant.start == "noise":
-            return []
-        guessed = {"ridge": "stage1", "learned": "learned/stage1"}[variant.decoder]
-        own = variant.features == "oracle"
-        return f"<results>/{wildcards.subject}/{'references/vdvae' if own else guessed}{ending}"
-
-    return of
-
-
-def embeddings(kind):
-    """The embeddings of a kind, text or vision, that condition a variant's backbone; nothing if it reads no such."""
-
-    def of(wildcards):
-        variant, _ = cfg.variant(wildcards.variant)
-        feature = feature_registry.CONDITIONS[variant.backbone].get(kind)
-        stage = "features" if variant.features == "oracle" else variant.decoder
-        return (
-            f"<results>/{wildcards.subject}/{stage}/{feature}_test.h5"
-            if feature
-            else []
-        )
-
-    return of
-
-
-def backbone_of(wildcards):
-    """The diffusion model of a variant."""
-    return cfg.variant(wildcards.variant)[0].backbone
-
-
-def files_of_model(feature):
-    """What a feature's network is read from; some need not exist before they are asked for."""
-    if feature == "sd_text":
-        return stable_diffusion("text_encoder", "tokenizer")
-    if feature != "clip_layers":
-        key = "vdvae" if feature == "vdvae" else "clip"
-        return source(f"datasets.{cfg.dataset}.{key}", MODEL_FILES[feature])
-    files = model_files.clip(PATHS.clip_layers, PATHS.versatile_diffusion)[
-        "clip_vision"
-    ]
-    missing = [path for path in files if not Path(path).exists()]
-    if missing:
-        sys.exit(
-            f"guidance needs {missing[0]} (datasets.{cfg.dataset}.clip_layers), which does not exist; put the CLIP "
-            "there or correct the path (docs/neuraldiffuser.md)"
-        )
-    return local(files)
-
-
-def stable_diffusion(*components):
-    """Folders of Stable Diffusion; unless the workflow writes or fetches them they must exist once they are asked for."""
-    files = [f"{PATHS.stable_diffusion}/{component}" for component in components]
-    missing = [path for path in files if not Path(path).exists()]
-    if missing and not PATHS.simulated and "stable_diffusion" not in cfg.fetched:
-        sys.exit(
-            f"a variant needs {missing[0]} (datasets.{cfg.dataset}.stable_diffusion), which does not exist; put Stable "
-            "Diffusion there, let it be fetched (fetch.models: true), or leave the variants with that backbone out"
-        )
-    return local(files)
-
-
-def diffusion_files(wildcards):
-    """What a variant's diffusion model is read from."""
-    if backbone_of(wildcards) == "stable_diffusion":
-        return stable_diffusion(*model_files.STABLE_DIFFUSION)
-    return versatile_diffusion(wildcards)
-
-
-def versatile_diffusion(wildcards):
-    """The UNets and the autoencoder of Versatile Diffusion."""
-    paths = model_files.diffusion(PATHS.versatile_diffusion)
-    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
-
-
-def image_size(wildcards):
-    """What tells the size of Versatile Diffusion's images."""
-    paths = model_files.image_size(PATHS.versatile_diffusion)
-    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
-
-
-def both_clips(wildcards):
-    """CLIP's text tower and its vision tower."""
-    return [*files_of_model("clip_text"), *files_of_model("clip_vision")]
-
-
-def clip_files(wildcards):
-    """What CLIP is read from for a variant; Stable Diffusion has a text tower of its own."""
-    features = feature_registry.CONDITIONS[backbone_of(wildcards)].values()
-    return sum((files_of_model(each) for each in features if each in MODEL_FILES), [])
-
-
-def diffusion_params():
-    """Parameters that say which diffusion model a variant is made by."""
-    return {
-        "backbone": backbone_of,
-        "clip": lambda wildcards: PATHS.clip,
-        "diffusion": lambda wildcards: getattr(PATHS, backbone_of(wildcards)),
-    }
-
-
-def recon_of(wildcards):
-    """The settings of a variant's reconstructions."""
-    with exit_with_message():
-        return cfg.settings_of(wildcards.variant)
-
-
-def guidance_of(wildcards):
-    """The settings of a variant's guidance."""
-    with exit_with_message():
-        return cfg.guidance_of(wildcards.variant)
-
-
-def activations(wildcards):
-    """The taps to come near."""
-    variant, _ = cfg.variant(wildcards.variant)
-    own = guidance_of(wildcards)["targets"] == "oracle"
-    return f"<results>/{wildcards.subject}/{'features' if own else variant.decoder}/clip_layers_test.h5"
-
-
-def reliability(wildcards):
-    """How well the taps' dimensions are predicted, if that counts."""
-    if guidance_of(wildcards)["reliability"] == "none":
-        return []
-    return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
-
-
-def other_subjects(wildcards):
-    """All subjects but one."""
-    return [subject for subject in cfg.subjects if subject != wildcards.subject]
-
-
-def of_others(path):
-    """A file of every other subject."""
-    return lambda wildcards: [
-        path.format(subject=subject, feature=wildcards.feature)
-        for subject in other_subjects(wildcards)
-    ]
-
-
-def pretrained(wildcards):
-    """What the other subjects have taught, if there are any and it is wanted."""
-    if not cfg.learned.pretrain or not other_subjects(wildcards):
-        return []
-    return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
-
-
 def folder(images):
-    """Where a set of images lies."""
+    """The folder of a set of images."""
     if images in schema.REFERENCES:
         return f"<results>/{{subject}}/references/{images}"
     if images in ("stage1", "recon"):
@@ -426,72 +291,9 @@ def folder(images):
     return f"<results>/{{subject}}/variants/{images}/recon"
 
 
-def network_weights(networks):
-    """The files of some evaluation networks; what is missing stops their metrics before any job, and no other stage."""
-    paths = []
-    for network in networks:
-        if (
-            evaluation_registry.network_checkpoints([network], cfg.metrics.protocol)
-            and not CONDA
-            and find_spec("torchvision") is None
-        ):
-            sys.exit(
-                f"evaluation network {network} needs torchvision, which is not installed; run pip install torchvision==0.28.0, let "
-                f"Snakemake make its environments (--sdm conda), or leave {network} out of metrics.networks"
-            )
-        of_network = evaluation_registry.network_files(
-            network, cfg.metrics.protocol, PATHS.evaluation_networks, PATHS.clip
-        )
-        missing = [path for path in of_network if not Path(path).exists()]
-        if missing and "evaluation_networks" not in cfg.fetched:
-            sys.exit(
-                f"evaluation network {network} needs {missing[0]}, which does not exist; put it there, let it be fetched "
-                f"(fetch.models: true), or leave {network} out of metrics.networks (docs/real_data.md)"
-            )
-        paths += of_network
-    return local(paths)
-
-
-def perceptual_scores(sets):
-    """The scores of some sets of images, set by set, by pixels and by every evaluation network."""
-    return expand(
-        "<results>/{{subject}}/perceptual_scores/{images}/{network}.csv",
-        images=sets,
-        network=["pixels", *cfg.metrics.networks],
-    )
-
-
-def of_subjects(*paths):
-    """Files of every subject, subject by subject."""
-    return [path.format(subject=each) for each in cfg.subjects for path in paths]
-
-
-def repeats(ending):
-    """The repeats of a variant, the variant itself first."""
-
-    def of(wildcards):
-        first = folder(wildcards.variant).format(subject=wildcards.subject)
-        others = (
-            folder(f"{wildcards.variant}.{schema.REPEAT}{number}")
-            for number in range(1, cfg.metrics.repeats)
-        )
-        made = [first, *(each.format(subject=wildcards.subject) for each in others)]
-        return [f"{each}{ending}" for each in made]
-
-    return of
-
-
-def alpha_of(wildcards):
-    """The penalty of a feature's ridge."""
-    return SETTINGS["ridge"]["alpha"][wildcards.feature]
-
-
-def of_regions():
-    """The folders of the section on regions: of every subject, and of their average."""
-    if not cfg.report.regions:
-        return []
-    average = ["<results>/average/roi"] if len(cfg.subjects) > 1 else []
-    return of_subjects("<results>/{subject}/roi") + average
+def of_subjects(path):
+    """A file of every subject."""
+    return [path.format(subject=subject) for subject in cfg.subjects]
 
 
 def of_shards(stage, path, split="test"):
@@ -507,26 +309,3 @@ def of_shards(stage, path, split="test"):
         return expand(path, span=spans, **wildcards)
 
     return of
-
-
-def parts_of_features(wildcards):
-    """The shards of a split's features, or the one array that subjects share."""
-    folder = SHARED_FOLDERS.get(wildcards.subject)
-    if folder and wildcards.split == "test":
-        return [f"<results>/{folder}/features/{wildcards.feature}_test.h5"]
-    return of_shards("features", SHARD_OF_FEATURES)(wildcards)
-
-
-def to_be_hashed(paths):
-    """Files, and folders as their files for a cache, which cannot hash a folder unless a rule writes it."""
-    if not workflow.enable_cache:
-        return local(paths)
-    found = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
-    return local(
-        [each for path, files in zip(paths, found) for each in files or [path]]
-    )
-
-
-def of_guidance():
-    """The folders of the section on guidance."""
-    return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []

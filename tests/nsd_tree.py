@@ -138,7 +138,7 @@ def _write_rois(folder: Path, shape: tuple[int, int, int], rng: np.random.Genera
 
 
 def _write_images(path: Path, ids, images: Mapping[int, np.ndarray], size: int, rng: np.random.Generator) -> None:
-    """The brick of all images, of which only those shown take space; several subjects share it."""
+    """Write the stimulus file of all images, of which only those shown take space; several subjects share it."""
     with h5py.File(path, "a") as file:
         shape = N_IMAGES, size, size, 3
         stimulus_file = file.require_dataset("imgBrick", shape, np.uint8, exact=True, chunks=(1, size, size, 3))

@@ -1,6 +1,5 @@
 """A checkout of the workflow with a toy subject and tiny random networks in the published layouts."""
 
-import ast
 import hashlib
 import json
 import os
@@ -141,11 +140,12 @@ def planned(checkout: Path, *targets: str) -> set[str]:
 
 def graphs(checkout: Path, results: str = "results") -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
     """What feeds what, as the report draws it and as Snakemake has it; a stage and its shards are one."""
-    (drawn,) = re.findall(r"STAGES = (\[.*?\n\])", (checkout / "rules/reporting/report.smk").read_text(), re.S)
+    page = (checkout / results / "report.html").read_text(encoding="utf-8")
+    drawn = re.findall(r'<path class="edge"[^>]*><title>(\w+) to (\w+)</title>', page)
     found = snakemake(checkout, f"{results}/report.html", "--rulegraph").stdout
     names = dict(re.findall(r'(\d+)\[label = "(?:shared_)?(\w+?)(?:_shard)?"', found))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found)}
-    return set(ast.literal_eval(drawn)), {(a, b) for a, b in edges if a != b}
+    return set(drawn), {(a, b) for a, b in edges if a != b}
 
 
 def edit_config(checkout: Path, path: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Figures: contact sheets of images, and SVG from matplotlib."""
+"""Contact sheets of images, and SVG of matplotlib figures."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,20 @@ def contact_sheet(
     cell: int = 128,
     groups: int = 3,
 ) -> Image.Image:
-    """A page of examples: one row of images per stimulus under column titles, the caption below its row.
+    """A page of images: one row per stimulus under titles of columns, with its caption below the row.
 
-    Rows run down a group, then down the next; groups stand side by side. `cell` is an image's side in pixels; images
-    that are not square keep their proportions.
+    Parameters
+    ----------
+    rows : images (height, width, 3) of each stimulus
+        Images that are not square keep their proportions.
+    titles
+        The titles of the columns.
+    captions
+        The caption of each row, if there are captions.
+    cell
+        The side of an image on the page, in pixels.
+    groups
+        The number of groups of rows side by side. Rows fill one group after the other.
     """
     captions = captions or [""] * len(rows)
     margin, gap, group_gap = cell // 5, max(2, cell // 32), cell // 4
@@ -60,7 +70,7 @@ def contact_sheet(
 
 
 def _lines(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """The text, broken between words into lines of at most `width` pixels."""
+    """The text in lines of at most `width` pixels, broken between words."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
@@ -80,14 +90,14 @@ def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: i
 
 
 def name_regions(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write each row's region, and how many voxels it has, below its place on the axis."""
+    """Label the x axis with the region of each row and its number of voxels."""
     names = [f"{row['region']}, {float(row['voxels']):.0f}" for row in rows]
     axes.set_xticks(range(len(rows)), names, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_xlabel("region, number of voxels")
 
 
 def svg(figure: Figure) -> str:
-    """The figure as text that can stand inside a page: no date, ids that do not change."""
+    """The figure as SVG for use inside a page, without date and with ids that do not change."""
     import matplotlib
 
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""Artifacts: HDF5 arrays whose rows are stimuli, always beside the nsd_id of each row, written whole or not at all."""
+"""HDF5 arrays with one row per stimulus and the nsd_id of each row; files are written whole or not at all."""
 
 import json
 import math
@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
 CHUNK_BYTES = 2**20
-CACHE_BYTES = 8 * CHUNK_BYTES  # where whole columns pass; rows do without, and are read and written in place
+CACHE_BYTES = 8 * CHUNK_BYTES  # of chunks, for access by whole columns; access by rows needs no cache
 
 
 class StimulusArray(NamedTuple):
-    """An array with one row per stimulus; ids are 0-based."""
+    """An array with one row per stimulus, and the id of each row, counted from 0."""
 
     values: Shaped[np.ndarray, "stimuli ..."]
     nsd_id: Int32[np.ndarray, " stimuli"]
@@ -35,7 +35,7 @@ def save(
     attrs: Mapping[str, Any] | None = None,
     flatten: bool = True,
 ) -> None:
-    """Write an array in its own dtype. See `create`."""
+    """Write an array in its own dtype. The arguments are those of `create`."""
     with create(path, values.shape, values.dtype, nsd_id, axes=axes, unit=unit, attrs=attrs, flatten=flatten) as stored:
         stored[...] = values.reshape(stored.shape)
 
@@ -54,13 +54,38 @@ def create(
     flatten: bool = True,
     by_columns: bool = False,
 ) -> Iterator[h5py.Dataset]:
-    """The dataset `values` to be filled by blocks of rows or columns; the file has its name once the block ends well.
+    """Open a new file and yield its dataset `values`, to be filled by blocks of rows or of columns.
 
-    Stored as (stimuli, features) in C order, so that blocks of columns stream whatever the axes are; with
-    `flatten=False` as it is, one row per chunk (images). `axes` names all but the first; `attrs` is kept as JSON.
-    `by_columns` if whole columns will be written: chunks then pass whole, which is three times faster.
+    The file takes its name when the block ends without an error.
 
-    Raises ValueError: as many ids as rows are needed.
+    Parameters
+    ----------
+    path
+        The file.
+    shape
+        (stimuli, ...).
+    dtype
+        The type of the numbers, which are stored as they are.
+    nsd_id : (stimuli,)
+        The id of each row.
+    axes
+        Names of all axes but the first.
+    unit
+        The unit of the numbers.
+    attrs
+        What made the array; kept as JSON.
+    chunk
+        Shape of a chunk, if not that of `feature_chunks`.
+    flatten
+        True stores (stimuli, features) in C order, so that blocks of columns can be streamed. False stores the array as
+        it is, one row per chunk, which suits images.
+    by_columns
+        True if whole columns will be written: whole chunks are then cached, which is three times faster.
+
+    Raises
+    ------
+    ValueError
+        There are not as many ids as rows.
     """
     n_rows, *row_shape = map(int, shape)
     if len(nsd_id) != n_rows:
@@ -78,37 +103,37 @@ def create(
         store(file, "nsd_id", np.asarray(nsd_id, np.int32))
         versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
         record = {"shape": row_shape, "axes": list(axes), "made_by": dict(attrs or {}), "versions": versions}
-        for name, each in record.items():
-            describe(values, name, json.dumps(each, default=str))
+        for name, content in record.items():
+            describe(values, name, json.dumps(content, default=str))
         describe(values, "unit", unit)
         yield values
 
 
 def about(values: h5py.Dataset) -> dict[str, Any]:
-    """What is kept of an artifact beside its numbers: shape of a row, axes, unit, made_by (see `create`), versions."""
-    found = {name: bytes(each) if isinstance(each, np.bytes_) else each for name, each in values.attrs.items()}
-    texts = {name: each.decode() if isinstance(each, bytes) else str(each) for name, each in found.items()}
+    """What is stored beside the numbers of an array: shape of a row, axes, unit, made_by (see `create`), versions."""
+    attrs = {name: bytes(value) if isinstance(value, np.bytes_) else value for name, value in values.attrs.items()}
+    texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in attrs.items()}
     return {name: text if name == "unit" else json.loads(text) for name, text in texts.items()}
 
 
 def describe(values: h5py.Dataset | h5py.Group, name: str, text: str) -> None:
-    """Write an attribute as a text of its own length: HDF5 has checksums for these and none for texts of any length."""
+    """Write an attribute as a text of fixed length, for which HDF5 has checksums; of variable length it has none."""
     content = text.encode()
     values.attrs.create(name, np.array(content, h5py.string_dtype("utf-8", max(1, len(content)))))
 
 
 @contextmanager
 def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
-    """An HDF5 file to be filled, in a format with checksums of its structure; it has its name once the block ends well.
+    """Open a new HDF5 file, whose structure has checksums; it takes its name when the block ends without an error.
 
-    `options` are h5py's.
+    `options` are those of `h5py.File`.
     """
     with atomic(path) as partial, h5py.File(partial, "w", libver="latest", **options) as file:
         yield file
 
 
 def store(group: h5py.Group, name: str, values: Any) -> None:
-    """Write an array as a dataset whose chunks have checksums (Fletcher's), which every reading of it tests."""
+    """Write an array as a dataset whose chunks have Fletcher checksums, which every read verifies."""
     values = np.asarray(values)
     if not values.size or not values.ndim:
         group[name] = values
@@ -121,7 +146,7 @@ def store(group: h5py.Group, name: str, values: Any) -> None:
 def reading(
     path: str | Path, *, by_columns: bool = False
 ) -> Iterator[tuple[h5py.Dataset, Int32[np.ndarray, " stimuli"]]]:
-    """The stored dataset, for streamed access by rows or by whole columns, and the nsd_id of its rows.
+    """Open a file and yield its dataset, for streamed access by rows or by whole columns, and the nsd_id of its rows.
 
     Raises FileNotFoundError: no such file. ValueError: not HDF5, truncated, or without `values` or `nsd_id`.
     """
@@ -137,7 +162,10 @@ def reading(
 
 @contextmanager
 def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
-    """An HDF5 file open to read, or one sentence on why it cannot be, or is damaged, and how to mend it."""
+    """Open an HDF5 file to read. An error is one sentence: what is wrong with the file, and `fix` or how to remake it.
+
+    Raises FileNotFoundError: no such file. ValueError: not HDF5, cut short or damaged.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {fix or rerun(path)}")
     try:
@@ -159,16 +187,16 @@ def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Ite
 
 
 def _is_damaged(file: h5py.File) -> bool:
-    """Whether something in a file fails its checksum; all of it is read."""
+    """Whether anything in a file fails its checksum; all of the file is read."""
 
-    def read(_: str, found: Any) -> None:
-        dict(found.attrs)
-        if isinstance(found, h5py.Dataset):
-            if found.chunks:
-                for chunk in found.iter_chunks():
-                    found[chunk]
+    def read(_: str, item: Any) -> None:
+        dict(item.attrs)
+        if isinstance(item, h5py.Dataset):
+            if item.chunks:
+                for chunk in item.iter_chunks():
+                    item[chunk]
             else:
-                found[...]
+                item[...]
 
     try:
         file.visititems(read)
@@ -178,9 +206,9 @@ def _is_damaged(file: h5py.File) -> bool:
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
-    """A dataset of a file, if it has one of that name."""
-    found = file.get(name)
-    return found if isinstance(found, h5py.Dataset) else None
+    """The dataset of that name in a file; None if there is none."""
+    item = file.get(name)
+    return item if isinstance(item, h5py.Dataset) else None
 
 
 ALL = slice(None)
@@ -194,7 +222,10 @@ def load(path: str | Path, rows: slice = ALL) -> StimulusArray:
 
 
 def load_aligned(path_a: str | Path, path_b: str | Path, rows: slice = ALL) -> tuple[StimulusArray, StimulusArray]:
-    """Two arrays, or some rows of them, that are the same stimuli in the same order, or it raises."""
+    """Two arrays, or some rows of them, of the same stimuli in the same order.
+
+    Raises ValueError: they are not the same, see `check_aligned`.
+    """
     a, b = load(path_a, rows), load(path_b, rows)
     check_aligned(path_a, a.nsd_id, path_b, b.nsd_id)
     return a, b
@@ -203,13 +234,16 @@ def load_aligned(path_a: str | Path, path_b: str | Path, rows: slice = ALL) -> t
 def check_aligned(
     path_a: str | Path, ids_a: Int[np.ndarray, " rows_a"], path_b: str | Path, ids_b: Int[np.ndarray, " rows_b"]
 ) -> None:
-    """Raises ValueError, naming an nsd_id, unless two files have the same stimuli in the same order."""
+    """Check that two files have the same stimuli in the same order.
+
+    Raises ValueError, which names an nsd_id: they do not.
+    """
     if np.array_equal(ids_a, ids_b):
         return
     name_a, name_b = Path(path_a).name, Path(path_b).name
     counts = f"{name_a} has {len(ids_a)} stimuli, {name_b} has {len(ids_b)}"
-    for found, others, which in ((ids_a, ids_b, "second"), (ids_b, ids_a, "first")):
-        missing = found[~np.isin(found, others)]
+    for ids, other_ids, which in ((ids_a, ids_b, "second"), (ids_b, ids_a, "first")):
+        missing = ids[~np.isin(ids, other_ids)]
         if len(missing):
             raise ValueError(f"{counts}; nsd_id {missing[0]} is missing from the {which}. {rerun(path_b)}")
     if len(ids_a) != len(ids_b):
@@ -224,9 +258,9 @@ def check_aligned(
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A path beside `path` to write a file or a folder to; it takes the name `path` once the block ends well.
+    """Yield a path beside `path` to write a file or a folder to, which takes the name `path` at the end of the block.
 
-    On an error what was written is removed and an earlier `path` stays as it was. A folder replaces a folder.
+    On an error, what was written is removed, and an earlier `path` stays as it was. A folder replaces a folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -249,9 +283,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int]:
-    """Chunk shape of about 1 MiB that suits both writing by batches of rows and reading by blocks of columns.
+    """The shape of chunks of about 1 MiB that suit both writing by batches of rows and reading by blocks of columns.
 
-    All rows by up to 1024 columns where that fits, else equal bands of rows by 512 columns.
+    A chunk has all rows and up to 1024 columns if that fits, else one of several equal bands of rows and 512 columns.
     """
     items = max(1, CHUNK_BYTES // itemsize)
     columns = max(1, min(n_columns, 1024, max(512, items // max(1, n_rows) // 64 * 64)))
@@ -260,14 +294,12 @@ def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int
 
 
 def rerun(path: str | Path) -> str:
-    """How to mend an artifact: stages write into folders of their name; a shard is made anew where there is none."""
-    if "shards" in Path(path).parts:
-        return "Delete it and run again."
-    return f"Rerun {Path(path).parent.name or Path(path).name}."
+    """The sentence that says how to make an artifact again."""
+    return f"Rerun its job: snakemake --force {path}"
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold a file's bytes or a folder's names."""
+    """Have the disk store a file's bytes or a folder's names."""
     descriptor = os.open(path, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Stages 2, 4 and 5 in shards: spans of a split's stimuli, a job for each, whose results are then gathered in order."""
+"""Shards: spans of the stimuli of a split, each of which one job works on; the results are gathered in order."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,12 +14,24 @@ COLUMNS = 1024  # of features that are gathered at a time
 
 
 def spans(n_stimuli: int, size: int) -> list[str]:
-    """Names of the shards of so many stimuli, such as 00000-00064, 00064-00128; the last may reach beyond them."""
+    """The names of the shards of `n_stimuli`, such as 00000-00064 and 00064-00128; the last may end beyond them."""
     return [f"{start:05d}-{start + size:05d}" for start in range(0, n_stimuli, size)]
 
 
 def make(span: str, like: str | Path, out_path: str | Path, write: Callable[[slice], None]) -> None:
-    """Have `write` make the shard of these rows; if the array `like` ends before them, the shard is empty."""
+    """Have `write` make one shard, or write an empty shard.
+
+    Parameters
+    ----------
+    span
+        The name of the shard, which says its rows.
+    like
+        An array of the stimuli; the shard is empty if the array ends before these rows.
+    out_path
+        The shard.
+    write
+        Makes the shard of the rows that it is given.
+    """
     rows = slice(*map(int, span.split("-")))
     if len(_ids(like)[rows]):
         write(rows)
@@ -29,14 +41,14 @@ def make(span: str, like: str | Path, out_path: str | Path, write: Callable[[sli
 
 def save_images(
     path: str | Path,
-    made: Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]],
+    made_images: Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]],
     nsd_id: Int32[np.ndarray, " stimuli"],
 ) -> None:
-    """Write a shard of images, which come in the order of `nsd_id`, at least one."""
-    _, first = next(made)
+    """Write a shard of (nsd_id, image) pairs, at least one, in the order of `nsd_id`."""
+    _, first = next(made_images)
     with hdf5.create(path, (len(nsd_id), *first.shape), np.uint8, nsd_id, flatten=False) as images:
         images[0] = first
-        for row, (_, image) in enumerate(made, 1):
+        for row, (_, image) in enumerate(made_images, 1):
             images[row] = image
 
 
@@ -45,10 +57,10 @@ Parts = Mapping[str, Float[np.ndarray, "stimuli _"]]
 
 
 def save_parts(path: str | Path, sets: Sequence[Parts], nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
-    """Write a shard of several sets of features, side by side; all sets have the same names and dimensions."""
+    """Write a shard of several sets of features, joined by columns; all sets have the same names and widths."""
     widths = {name: part.shape[1] for name, part in sets[0].items()}
-    together = np.concatenate([part for parts in sets for part in parts.values()], axis=1)
-    hdf5.save(path, together, nsd_id, attrs=widths)
+    columns = np.concatenate([part for parts in sets for part in parts.values()], axis=1)
+    hdf5.save(path, columns, nsd_id, attrs=widths)
 
 
 def load_parts(
@@ -56,18 +68,18 @@ def load_parts(
 ) -> tuple[Int32[np.ndarray, " stimuli"], list[Parts]]:
     """The ids of all shards in order, and the sets of features that `save_parts` wrote.
 
-    Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
+    Raises ValueError: their stimuli are not those of the arrays `like`, one array after the other.
     """
     nsd_id = _check(paths, like)
-    found, widths = [], {}
+    rows, widths = [], {}
     for path in paths:
         with hdf5.reading(path) as (values, ids):
             if len(ids):
-                found.append(values[...])
+                rows.append(values[...])
                 widths = hdf5.about(values).get("made_by", {})
-    together, ends = np.concatenate(found), np.cumsum([*widths.values()])
-    sets = np.split(together, together.shape[1] // ends[-1], axis=1)
-    return nsd_id, [dict(zip(widths, np.split(each, ends[:-1], axis=1), strict=True)) for each in sets]
+    columns, ends = np.concatenate(rows), np.cumsum([*widths.values()])
+    sets = np.split(columns, columns.shape[1] // ends[-1], axis=1)
+    return nsd_id, [dict(zip(widths, np.split(part, ends[:-1], axis=1), strict=True)) for part in sets]
 
 
 def images(
@@ -75,7 +87,7 @@ def images(
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
     """(nsd_id, image) of all shards in order.
 
-    Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
+    Raises ValueError: their stimuli are not those of the arrays `like`, one array after the other.
     """
     _check(paths, like)
     for path in paths:
@@ -84,11 +96,11 @@ def images(
 
 
 def gather(paths: Sequence[str | Path], like: Sequence[str | Path], out_path: str | Path) -> None:
-    """Write features of all shards as one array, the same to the byte however many shards there were.
+    """Write the features of all shards as one array, byte for byte the same for any number of shards.
 
-    Memory: some columns of all stimuli.
+    Memory: 1024 columns of all stimuli.
 
-    Raises ValueError: their stimuli are not those of the arrays `like`, which follow each other.
+    Raises ValueError: their stimuli are not those of the arrays `like`, one array after the other.
     """
     nsd_id = _check(paths, like)
     with ExitStack() as stack:
@@ -105,10 +117,10 @@ def gather(paths: Sequence[str | Path], like: Sequence[str | Path], out_path: st
 
 
 def _check(paths: Sequence[str | Path], like: Sequence[str | Path]) -> Int32[np.ndarray, " stimuli"]:
-    """The ids of all shards, if they are those of the arrays `like`."""
-    found, expected = (np.concatenate([_ids(path) for path in some]) for some in (paths, like))
-    hdf5.check_aligned(like[-1], expected, paths[-1], found)
-    return found
+    """The ids of all shards, which have to be those of the arrays `like`."""
+    ids, expected = (np.concatenate([_ids(path) for path in files]) for files in (paths, like))
+    hdf5.check_aligned(like[-1], expected, paths[-1], ids)
+    return ids
 
 
 def _ids(path: str | Path) -> Int32[np.ndarray, " stimuli"]:

@@ -7,7 +7,7 @@ import programs that read data inside of their functions only.
 """
 
 import glob
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,6 +136,14 @@ class Adapter(NamedTuple):
 def fill_subject(template: str, subject: str) -> str:
     """A path of a subject: `{subject}` in the template stands for sub01, `{label}` for 01."""
     return template.replace("{subject}", subject).replace("{label}", subject.removeprefix("sub"))
+
+
+def only_file(paths: str | Sequence[str]) -> str:
+    """The one file of an input of a job: a list of one, or a text in rules of workflows that reuse this one."""
+    if isinstance(paths, str):
+        return paths
+    (path,) = paths
+    return path
 
 
 def matching_files(template: str | Path) -> list[Path]:

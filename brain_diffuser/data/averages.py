@@ -21,18 +21,40 @@ def average_trials(
     splits: Mapping[str, stimulus_table.Stimuli],
     stored_per_unit: int = 1,
 ) -> tuple[dict[str, hdf5.StimulusArray], Float32[np.ndarray, " voxels"]]:
-    """Betas of each split, averaged over the repeats of a stimulus (float32), and ncsnr, from blocks of all trials.
+    """Betas of each split, averaged over the repeats of a stimulus, and ncsnr, from one pass over blocks of trials.
 
-    ncsnr is each voxel's signal-to-noise ratio: the standard deviation of what repeats share over that of what they do
-    not, 0 if they share nothing, NaN if nothing was repeated. Trials of no stimulus count for nothing.
-    One pass over the blocks. Sums of stored integers are exact, as are those of floats in float64 for three repeats,
-    and each is divided once, so a mean does not depend on file format or order of blocks.
-    Memory: a block; sums of 4 bytes (8 if stored as floats) per stimulus and voxel, which become the means in place.
+    Sums of stored integers are exact, and so are sums of floats in float64 for three repeats; each is divided once, so
+    a mean does not depend on the file format or on the order of blocks.
+
+    Parameters
+    ----------
+    blocks : arrays (block, voxels)
+        All trials in order.
+    n_trials
+        The number of all trials. Trials of no stimulus are left out.
+    n_voxels
+        The number of voxels.
+    splits
+        The stimuli of each split and their trials.
+    stored_per_unit
+        The stored numbers are divided by this.
+
+    Returns
+    -------
+    betas : {split: (stimuli, voxels)}
+        Averaged betas, float32.
+    ncsnr : (voxels,)
+        The signal-to-noise ratio of each voxel: the standard deviation of what the repeats of a stimulus share, over
+        that of what they do not share. 0 if they share nothing, NaN if nothing was repeated.
+
+    Memory
+    ------
+    A block, and 4 bytes (8 for stored floats) per stimulus and voxel; these sums become the means in place.
     """
     trials = [trials for stimuli in splits.values() for trials in stimuli.trials]
     stimulus = np.full(n_trials, -1, np.intp)
-    for row, each in enumerate(trials):
-        stimulus[each] = row
+    for row, repeats in enumerate(trials):
+        stimulus[repeats] = row
     sums = np.zeros((len(trials), n_voxels), np.int32)
     squares = np.zeros(n_voxels)
     done = 0
@@ -45,10 +67,10 @@ def average_trials(
                 squares += np.square(betas[trial], dtype=np.float64)
         done += len(betas)
     assert done == n_trials
-    ncsnr = _signal_to_noise(sums, squares, np.array([len(each) for each in trials]))
+    ncsnr = _signal_to_noise(sums, squares, np.array([len(repeats) for repeats in trials]))
     means = sums.view(np.float32)[:, :n_voxels]  # the same memory: a row of means overwrites its own sums only
-    for row, each in enumerate(trials):
-        means[row] = sums[row] / (stored_per_unit * len(each))
+    for row, repeats in enumerate(trials):
+        means[row] = sums[row] / (stored_per_unit * len(repeats))
     ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
     betas_of = {
         split: hdf5.StimulusArray(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)
@@ -58,7 +80,7 @@ def average_trials(
 
 
 def noise_ceiling(ncsnr: Float32[np.ndarray, " voxels"], repeats: float) -> Float32[np.ndarray, " voxels"]:
-    """Share of the variance of betas averaged over `repeats` that a perfect model would explain.
+    """The share of the variance of betas, averaged over `repeats`, that a perfect model would explain.
 
     Source: Allen et al. 2022, Nature Neuroscience 25, 116-126, methods.
     """
@@ -66,7 +88,7 @@ def noise_ceiling(ncsnr: Float32[np.ndarray, " voxels"], repeats: float) -> Floa
 
 
 def ceiling_of_test(rois: str | Path, stimuli: str | Path) -> tuple[Float32[np.ndarray, " voxels"], float]:
-    """Each voxel's noise ceiling for the averaged betas of the test stimuli, a share of variance, and mean repeats."""
+    """The noise ceiling of each voxel for the averaged betas of the test stimuli, and the mean number of repeats."""
     repeats = float(np.mean([len(trials) for trials in stimulus_table.read(stimuli)["test"].trials]))
     with hdf5.opening(rois) as file:
         return noise_ceiling(np.asarray(file["ncsnr"]), repeats), repeats
@@ -94,11 +116,11 @@ def _signal_to_noise(
 def handle_constant_voxels(
     betas: Mapping[str, hdf5.StimulusArray], mask: nifti.Mask, constant_voxels: str
 ) -> tuple[dict[str, hdf5.StimulusArray], nifti.Mask]:
-    """Betas and mask with only voxels that vary over train stimuli, since no z-score exists for the others.
+    """Betas and mask without voxels that are constant over the train stimuli, for which no z-score exists.
 
-    `constant_voxels` is "error", to raise if there is one, or "drop".
+    `constant_voxels` is "error", which raises if there is such a voxel, or "drop".
 
-    Raises ValueError: there is one, or none varies, or another word.
+    Raises ValueError: there is a constant voxel, no voxel varies, or `constant_voxels` is another word.
     """
     if constant_voxels not in ("error", "drop"):
         raise ValueError(f'nsd.constant_voxels must be "error" or "drop", got {constant_voxels!r}')
@@ -108,13 +130,13 @@ def handle_constant_voxels(
     if not len(constant):
         return dict(betas), mask
     voxel = tuple(int(index) for index in np.argwhere(mask.selected)[constant[0]])
-    found = (
+    summary = (
         f"{mask.path} selects {len(constant)} of {len(varies)} voxels whose betas are constant over {len(train)} train "
         f"stimuli; the first is column {constant[0]}, voxel {voxel}"
     )
     if constant_voxels == "error" or not varies.any():
-        raise ValueError(f"{found}. Set nsd.constant_voxels: drop to leave such voxels out, or check the mask.")
-    logger.warning("%s; dropped", found)
+        raise ValueError(f"{summary}. Set nsd.constant_voxels: drop to leave such voxels out, or check the mask.")
+    logger.warning("%s; dropped", summary)
     selected = mask.selected.copy()
     selected[mask.selected] = varies
     kept = {split: rows._replace(values=rows.values[:, varies]) for split, rows in betas.items()}

@@ -1,4 +1,4 @@
-"""The captions of NSD's stimuli, in the forms in which they are published."""
+"""Captions of stimuli: the published forms of NSD's captions, and the artifact."""
 
 import csv
 import json
@@ -15,12 +15,13 @@ N_IMAGES = 73_000  # rows of the stimulus file and of the curated captions
 
 
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> dict[int, list[str]]:
-    """The non-empty captions of each stimulus, in the file's order.
+    """The captions of each stimulus that are not empty, in the order of the file.
 
-    From `COCO_73k_annots_curated.npy` (a row per image), a .json ({"nsd_id": [captions]}), or a .csv (a row per
-    caption, below the header nsd_id,caption).
+    The file is `COCO_73k_annots_curated.npy` (a row per image), a .json file ({"nsd_id": [captions]}), or a .csv file
+    (a row per caption, below the header nsd_id,caption).
 
-    Raises FileNotFoundError, ValueError: unreadable, of the wrong length, a stimulus is missing or has no caption.
+    Raises FileNotFoundError, ValueError: the file is unreadable or of the wrong length, or a stimulus is missing or has
+    no caption.
     """
     path = Path(path)
     readers = {".npy": _captions_npy, ".json": _captions_json, ".csv": _captions_csv}
@@ -30,17 +31,17 @@ def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> di
         raise FileNotFoundError(f"{path} is missing; expected the captions of the images.")
     known = readers[path.suffix](path)
     captions = {}
-    for each in nsd_id.tolist():
-        if isinstance(known, dict) and each not in known:
-            raise ValueError(f"{path} has captions of {len(known)} images and lacks nsd_id {each}. Add it.")
-        captions[each] = [text for text in (str(text).strip() for text in known[each]) if text]
-        if not captions[each]:
-            raise ValueError(f"{path}: all captions of nsd_id {each} are empty; expected at least 1. Add one.")
+    for number in nsd_id.tolist():
+        if isinstance(known, dict) and number not in known:
+            raise ValueError(f"{path} has captions of {len(known)} images and lacks nsd_id {number}. Add it.")
+        captions[number] = [text for text in (str(text).strip() for text in known[number]) if text]
+        if not captions[number]:
+            raise ValueError(f"{path}: all captions of nsd_id {number} are empty; expected at least 1. Add one.")
     return captions
 
 
 def write_captions(path: str | Path, captions: Mapping[int, list[str]]) -> None:
-    """Captions as JSON, {"nsd_id": [captions]}."""
+    """Write captions as JSON, {"nsd_id": [captions]}."""
     with hdf5.atomic(path) as partial:
         partial.write_text(json.dumps(captions, ensure_ascii=False, indent=1), encoding="utf-8")
 

@@ -3,14 +3,15 @@
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from brain_diffuser.data.adapter import NONE, Adapter, Config, Source, fill_subject, matching_files
+from brain_diffuser.data.adapter import NONE, Adapter, Config, Source, fill_subject, matching_files, only_file
 
 STIM_FILES = "stim_files.tsv"
-"""The table of image names that `design` writes: nsd_id and stim_file."""
+"""The table of image names that `design` writes."""
+STIM_FILES_HEADER = ("nsd_id", "stim_file")
 
 
 def subject_files(config: Config, key: str, subject: str) -> list[str]:
@@ -112,11 +113,10 @@ def write_design(inputs: Any, outputs: Any, settings: Any) -> None:
     """Write which trial showed which stimulus, which stimuli train and test, and the names of their images."""
     from brain_diffuser.data import custom_files, stimulus_table
 
-    trials, ids = custom_files.read_trials(inputs.trials[0]), custom_files.stimulus_ids(settings["folder"])
+    trials, ids = custom_files.read_trials(only_file(inputs.trials)), custom_files.stimulus_ids(settings["folder"])
     splits = custom_files.split_stimuli(trials, ids)
     used = set(stimulus_table.all_ids(splits).tolist())
-    (stim_files,) = outputs.tables
-    custom_files.write_ids(stim_files, {name: number for name, number in ids.items() if number in used})
+    write_ids(only_file(outputs.tables), {name: number for name, number in ids.items() if number in used})
     stimulus_table.write(outputs.stimuli, splits)
 
 
@@ -124,9 +124,11 @@ def write_betas(inputs: Any, outputs: Any, settings: Any) -> None:
     """Write betas averaged over repeats, and where their voxels lie."""
     from brain_diffuser.data import averages, custom_files, stimulus_table
 
-    splits, trials = stimulus_table.read(inputs.stimuli), custom_files.read_trials(inputs.trials[0])
+    splits, trials = stimulus_table.read(inputs.stimuli), custom_files.read_trials(only_file(inputs.trials))
     paths = [Path(path) for path in inputs.betas]
-    mask = custom_files.read_mask(Path(inputs.mask[0]) if inputs.mask else None, custom_files.n_voxels(paths[0]))
+    mask = custom_files.read_mask(
+        Path(only_file(inputs.mask)) if inputs.mask else None, custom_files.n_voxels(paths[0])
+    )
     blocks = custom_files.read_betas(paths, trials, mask.selected, settings["zscore"])
     betas, ncsnr = averages.average_trials(blocks, len(trials), int(mask.selected.sum()), splits)
     unit = "as given" if settings["zscore"] == NONE else "standard deviations of a session"
@@ -138,7 +140,7 @@ def write_stimuli(inputs: Any, outputs: Any, settings: Any, split: str, note_fil
     from brain_diffuser.data import custom_files, stimulus_table
 
     nsd_id = stimulus_table.read(inputs.stimuli)[split].nsd_id
-    names = _names_by_id(inputs.stim_files[0])
+    names = {number: name for name, number in read_ids(only_file(inputs.stim_files)).items()}
     note_files(settings["folder"], (names[number] for number in nsd_id.tolist()))
     custom_files.copy_images(settings["folder"], outputs.images, nsd_id, names)
 
@@ -147,22 +149,30 @@ def write_captions(inputs: Any, outputs: Any, settings: Any) -> None:
     """Write the captions of all stimuli; where there are none, one that says so and is the same for all."""
     from brain_diffuser.data import captions, custom_files, stimulus_table
 
-    names = _names_by_id(inputs.stim_files[0])
-    known = custom_files.read_captions(inputs.captions[0]) if inputs.captions else {}
+    names = {number: name for name, number in read_ids(only_file(inputs.stim_files)).items()}
+    known = custom_files.read_captions(only_file(inputs.captions)) if inputs.captions else {}
     ids = stimulus_table.all_ids(stimulus_table.read(inputs.stimuli)).tolist()
     texts = {number: known[names[number]] if known else [custom_files.NO_CAPTION] for number in ids}
     captions.write_captions(outputs.captions, texts)
 
 
+def write_ids(path: str | Path, ids: Mapping[str, int]) -> None:
+    """Write a table of nsd_id and stim_file, from the nsd_id of every stim_file."""
+    from brain_diffuser.artifacts import tables
+
+    tables.write_tsv(path, STIM_FILES_HEADER, ((number, name) for name, number in ids.items()))
+
+
+def read_ids(path: str | Path) -> dict[str, int]:
+    """The nsd_id of every stim_file, from the table that `write_ids` wrote."""
+    from brain_diffuser.data import custom_files
+
+    return {row["stim_file"]: int(row["nsd_id"]) for row in custom_files.read_table(path, STIM_FILES_HEADER)}
+
+
 def _images_are_written(config: Config) -> bool:
     """Whether a rule writes the images: they are then inputs of jobs. Else receipts note the images that were read."""
     return "stimuli" in config.adapter.written
-
-
-def _names_by_id(stim_files: str) -> dict[int, str]:
-    from brain_diffuser.data import custom_files
-
-    return {number: name for name, number in custom_files.read_ids(stim_files).items()}
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Stage 1: all that is wrong with a dataset in the plain layout, one sentence each, before anything is computed."""
+"""Validation of a dataset in the plain layout: one sentence for every problem, before anything is computed."""
 
 import hashlib
 import logging
@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-VERSION = 1  # of what is looked for; a sound dataset of an earlier one is looked through again
-SHOWN = 5  # places that a sentence names
+VERSION = 1  # of the checks; a dataset that passed an earlier version is validated again
+SHOWN = 5  # places that a sentence names at most
 MODES = ("RGB", "L")
 PNG_DEPTH = 24  # byte of a PNG file that has its bits per channel
 
@@ -30,7 +30,19 @@ def problems(
     captions: str | Path | None,
     constant_voxels: str = "error",
 ) -> Iterator[str]:
-    """A sentence for every problem of a dataset; betas and images are read from end to end."""
+    """A sentence for every problem of a dataset; betas and images are read from end to end.
+
+    Parameters
+    ----------
+    subjects
+        The files of every subject.
+    stimuli
+        The folder of images.
+    captions
+        The table of captions; None if there is none.
+    constant_voxels
+        "error" makes a constant voxel a problem, "drop" does not.
+    """
     ids = custom_files.stimulus_ids(stimuli)
     if not ids:
         yield f"{stimuli} has no image; expected files that end in {', '.join(custom_files.IMAGES)}"
@@ -63,37 +75,46 @@ def validate(
     captions: str | Path | None,
     constant_voxels: str = "error",
 ) -> None:
-    """Refuse a dataset with problems, all of them in one message.
+    """Raise one error with all problems of a dataset, if it has any.
 
-    A sound one is remembered in `record`, by the names, sizes and dates of its files, and not looked through again.
+    Parameters
+    ----------
+    record
+        A file that remembers a sound dataset by the names, sizes and dates of its files; it is not read again then.
+    subjects, stimuli, captions, constant_voxels
+        As in `problems`.
 
-    Raises ValueError: there are problems.
+    Raises
+    ------
+    ValueError
+        There are problems.
     """
-    files = [path for each in subjects for path in (each.trials, *each.betas, each.mask, *each.rois.values()) if path]
+    of_subjects = [(files.trials, *files.betas, files.mask, *files.rois.values()) for files in subjects]
+    files = [path for paths in of_subjects for path in paths if path]
     files += [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)] + (
         [Path(captions)] if captions else []
     )
-    there = [(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
-    key = hashlib.sha256(repr((VERSION, constant_voxels, there)).encode()).hexdigest()
+    states = [(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    key = hashlib.sha256(repr((VERSION, constant_voxels, states)).encode()).hexdigest()
     if record.is_file() and record.read_text(encoding="utf-8") == key:
         return
-    logger.warning("looking through the dataset: %d files", len(files))
+    logger.warning("validating the dataset: %d files", len(files))
     raise_if_any(list(problems(subjects, stimuli, captions, constant_voxels)))
     with hdf5.atomic(record) as partial:
         partial.write_text(key, encoding="utf-8")
 
 
-def raise_if_any(found: Sequence[str]) -> None:
-    """Raises ValueError, with all problems one below the other, if there are any."""
-    if found:
-        listed = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(found, 1))
+def raise_if_any(sentences: Sequence[str]) -> None:
+    """Raise a ValueError that lists all problems, if there are any."""
+    if sentences:
+        listed = "\n".join(f"{number}. {sentence}" for number, sentence in enumerate(sentences, 1))
         raise ValueError(
-            f"The dataset has {len(found)} problem{'s' * (len(found) > 1)}; nothing was computed.\n{listed}"
+            f"The dataset has {len(sentences)} problem{'s' * (len(sentences) > 1)}; nothing was computed.\n{listed}"
         )
 
 
 def _attempt(read: Callable[[], Found]) -> tuple[Found | None, list[str]]:
-    """What is read, or the sentence on why it cannot be."""
+    """What was read, or the sentence that says why it cannot be read."""
     try:
         return read(), []
     except (ValueError, OSError) as error:
@@ -101,64 +122,81 @@ def _attempt(read: Callable[[], Found]) -> tuple[Found | None, list[str]]:
 
 
 def _listed(places: Sequence[object]) -> str:
-    """3, 7, 9 (and 12 more)."""
+    """The first places as a text: 3, 7, 9 (and 12 more)."""
     more = f" (and {len(places) - SHOWN} more)" if len(places) > SHOWN else ""
     return ", ".join(map(str, places[:SHOWN])) + more
 
 
+Lines = Sequence[tuple[int, custom_files.Trial]]
+"""Rows of a trials table with their line numbers."""
+
+
 def _of_trials(path: Path, trials: Sequence[custom_files.Trial], ids: Mapping[str, int]) -> Iterator[str]:
-    """Cells, repeats, sessions and splits of a trials table."""
+    """Problems of a trials table: cells, stimuli, repeats, sessions and splits."""
     if not trials:
         yield f"{path} has no trial below its first line; expected one for each row of the betas"
         return
     shown = [(line, trial) for line, trial in enumerate(trials, 2) if trial.split != custom_files.UNUSED]
+    yield from _of_cells(path, shown)
+    yield from _of_stimuli(path, shown, ids)
+    yield from _of_repeats(path, shown)
+    sessions = Counter(session for session, _ in custom_files.sessions(trials))
+    scattered = [session for session, n in sessions.items() if n > 1]
+    if scattered:
+        yield f"{path}: the rows of session {_listed(scattered)} are not contiguous; sort the table and the betas by it"
+    yield from _of_splits(path, shown)
 
-    def lines(wrong: Callable[[custom_files.Trial], bool]) -> list[int]:
-        return [line for line, trial in shown if wrong(trial)]
 
+def _of_cells(path: Path, shown: Lines) -> Iterator[str]:
     for name, accepts, expected in (
         ("session", _is_label, "letters and digits"),
         ("run", _is_label, "letters and digits"),
         ("repeat", lambda cell: cell.isdecimal() and int(cell) > 0, "a whole number from 1"),
         ("split", custom_files.SPLITS.__contains__, "train, test or n/a"),
     ):
-        wrong = lines(lambda trial, name=name, accepts=accepts: not accepts(getattr(trial, name)))
+        wrong = {line: cell for line, trial in shown if not accepts(cell := getattr(trial, name))}
         if wrong:
-            cell = getattr(trials[wrong[0] - 2], name)
-            yield f"{path} line {_listed(wrong)}: {name} is {cell!r}; expected {expected}"
-    outside = lines(lambda trial: _is_outside(trial.stim_file))
+            yield f"{path} line {_listed([*wrong])}: {name} is {next(iter(wrong.values()))!r}; expected {expected}"
+
+
+def _of_stimuli(path: Path, shown: Lines, ids: Mapping[str, int]) -> Iterator[str]:
+    names = {line: trial.stim_file for line, trial in shown}
+    outside = [line for line, name in names.items() if _is_outside(name)]
     if outside:
         yield (
-            f"{path} line {_listed(outside)}: stim_file is {trials[outside[0] - 2].stim_file!r}; expected a path below "
-            "the folder of images, without .., drive or leading slash"
+            f"{path} line {_listed(outside)}: stim_file is {names[outside[0]]!r}; expected a path below the folder of "
+            "images, without .., drive or leading slash"
         )
-    unknown = lines(lambda trial: not _is_outside(trial.stim_file) and trial.stim_file not in ids)
+    unknown = [line for line, name in names.items() if not _is_outside(name) and name not in ids]
     if unknown and ids:
-        name = trials[unknown[0] - 2].stim_file
+        name = names[unknown[0]]
         similar = get_close_matches(name, ids, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "put it there or correct the name"
         yield f"{path} line {_listed(unknown)}: stim_file {name!r} is not in the folder of images; {hint}"
-    times = Counter((trial.stim_file, trial.repeat) for _, trial in shown)
-    doubled = lines(lambda trial: times[trial.stim_file, trial.repeat] > 1)
+
+
+def _of_repeats(path: Path, shown: Lines) -> Iterator[str]:
+    n_times = Counter((trial.stim_file, trial.repeat) for _, trial in shown)
+    doubled = {line: trial for line, trial in shown if n_times[trial.stim_file, trial.repeat] > 1}
     if doubled:
-        trial = trials[doubled[0] - 2]
+        trial = next(iter(doubled.values()))
         yield (
-            f"{path} line {_listed(doubled)}: repeat {trial.repeat} of {trial.stim_file} comes "
-            f"{times[trial.stim_file, trial.repeat]} times; expected once, so count its repeats 1, 2, 3"
+            f"{path} line {_listed([*doubled])}: repeat {trial.repeat} of {trial.stim_file} comes "
+            f"{n_times[trial.stim_file, trial.repeat]} times; expected once, so count its repeats 1, 2, 3"
         )
-    parted = [name for name, n in Counter(session for session, _ in custom_files.sessions(trials)).items() if n > 1]
-    if parted:
-        yield f"{path}: the rows of session {_listed(parted)} do not stand together; sort the table and the betas by it"
-    of_split = {split: {trial.stim_file for _, trial in shown if trial.split == split} for split in custom_files.SPLITS}
-    leaking = sorted(of_split["train"] & of_split["test"])
+
+
+def _of_splits(path: Path, shown: Lines) -> Iterator[str]:
+    stimuli = {split: {trial.stim_file for _, trial in shown if trial.split == split} for split in custom_files.SPLITS}
+    leaking = sorted(stimuli["train"] & stimuli["test"])
     if leaking:
         yield (
-            f"{path}: {_listed(leaking)} is in train and in test; expected one of them, for a stimulus of the training "
-            "is no test"
+            f"{path}: {_listed(leaking)} is in train and in test; expected one of them, because a stimulus that trains "
+            "cannot test"
         )
     for split, least in (("train", 2), ("test", 1)):
-        if len(of_split[split]) < least:
-            yield f"{path} has {len(of_split[split])} {split} stimuli; expected at least {least}"
+        if len(stimuli[split]) < least:
+            yield f"{path} has {len(stimuli[split])} {split} stimuli; expected at least {least}"
 
 
 def _is_label(cell: str) -> bool:
@@ -195,7 +233,7 @@ def _of_betas(
     mask: nifti.Mask,
     constant_voxels: str,
 ) -> Iterator[str]:
-    """Trials, grid and values of a subject's betas."""
+    """Problems of a subject's betas: trials, grid and values."""
     first = files.betas[0]
     found = custom_files.sessions(trials) if trials else []
     if len(files.betas) > 1 and trials and len(found) != len(files.betas):
@@ -221,7 +259,7 @@ def _of_betas(
         if len(constant):
             yield (
                 f"{first}: {len(constant)} of {len(lowest)} voxels never change, the first is "
-                f"{_voxel(mask, int(constant[0]))}; mend the mask, or set nsd.constant_voxels: drop"
+                f"{_voxel(mask, int(constant[0]))}; correct the mask, or set nsd.constant_voxels: drop"
             )
 
 
@@ -258,8 +296,8 @@ def _of_file(
                 lowest, highest = np.minimum(lowest, block.min(0)), np.maximum(highest, block.max(0))
             if unfit:
                 sentences.append(
-                    f"{path} has {unfit} values inside the mask that are no number, the first {first}; mend the betas "
-                    "or take these voxels out of the mask"
+                    f"{path} has {unfit} values inside the mask that are no number, the first {first}; correct the "
+                    "betas, or take these voxels out of the mask"
                 )
                 return sentences, None, None
             return sentences, lowest, highest
@@ -273,7 +311,7 @@ def _voxel(mask: nifti.Mask, column: int) -> str:
 
 
 def _of_roi(name: str, path: Path, mask: nifti.Mask, subject: str) -> Iterator[str]:
-    """Whether a region has voxels among those of the mask."""
+    """Problems of a region: its grid, and whether it has voxels inside the mask."""
     read, found = _attempt(lambda: nifti.read_volume(path))
     yield from found
     if read is None:
@@ -283,11 +321,11 @@ def _of_roi(name: str, path: Path, mask: nifti.Mask, subject: str) -> Iterator[s
     if grid:
         yield f"{grid}, so resample one or correct its header"
     elif not (mask.selected & (volume > 0)).any():
-        yield f"{path}: region {name} has no voxel inside the mask of {subject}; mend it, or leave it out of rois"
+        yield f"{path}: region {name} has no voxel inside the mask of {subject}; correct it, or leave it out of rois"
 
 
 def _of_images(folder: Path, names: Sequence[str]) -> Iterator[str]:
-    """Modes, sizes and soundness of images."""
+    """Problems of images: mode, size, damage."""
     sizes: dict[str, tuple[int, int]] = {}
     for name in names:
         sentence = None
@@ -335,7 +373,7 @@ def _of_copies(folder: Path, ids: Mapping[str, int], splits: Mapping[tuple[str, 
 
 
 def _of_image(path: Path, image: Image.Image) -> str | None:
-    """Why an open image would not be shown as it was seen."""
+    """Why the pixels of an open image are not what was shown; None if they are."""
     depth = 8
     if image.format == "PNG":
         with open(path, "rb") as stream:
@@ -352,7 +390,7 @@ def _of_image(path: Path, image: Image.Image) -> str | None:
 
 
 def _of_captions(path: str | Path, used: Sequence[str]) -> Iterator[str]:
-    """Whether every stimulus has a caption."""
+    """Stimuli without a caption."""
     captions, found = _attempt(lambda: custom_files.read_captions(path))
     yield from found
     if captions is None:

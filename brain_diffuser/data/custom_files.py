@@ -1,7 +1,7 @@
-"""Stage 1: a dataset in the plain layout of docs/your_data.md -> betas, stimuli and captions of one subject.
+"""Files in the plain layout of docs/your_data.md: trials, betas, images and captions.
 
-Rows of betas are trials, in the order of the trials table. A stimulus is the path of its image below the folder of
-images (BIDS: stim_file); its nsd_id is its rank among all images there, in the order of their names.
+Rows of betas are trials, in the order of the trials table. A stimulus is named by the path of its image below the
+folder of images (BIDS: stim_file); its nsd_id is the rank of that name among all images there.
 """
 
 import csv
@@ -18,39 +18,24 @@ from jaxtyping import Bool, Float32
 from nibabel.spatialimages import SpatialImage
 from PIL import Image
 
-from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import nifti, stimulus_table
 from brain_diffuser.data.adapter import NONE
 
 TRIALS = ("stim_file", "session", "run", "repeat", "split")
-
-
 CAPTIONS = ("stim_file", "caption")
-
-
 SPLITS = ("train", "test")
-
-
 UNUSED = "n/a"  # BIDS for a missing value: a trial of neither split, such as a blank
-
-
-NO_CAPTION = "no caption"  # the same for all stimuli, so that it tells nothing of any
-
+NO_CAPTION = "no caption"  # of all stimuli, so it says nothing about any
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-
-
 VOLUMES = (".nii", ".nii.gz")
-
-
 TABLES = (".npy", ".h5", ".hdf5")
-
-
 VOLUMES_AT_A_TIME = 32
 
 
 class SubjectFiles(NamedTuple):
-    """What a subject's betas come from; without a mask voxels have no place."""
+    """The files that the betas of a subject come from. Without a mask, nothing says where voxels lie."""
 
     subject: str
     trials: Path
@@ -62,7 +47,21 @@ class SubjectFiles(NamedTuple):
     def from_names(
         cls, subject: str, trials: str, betas: Sequence[str], mask: Sequence[str], rois: Mapping[str, str]
     ) -> "SubjectFiles":
-        """From names, as Snakemake has them; `mask` is one or none."""
+        """From paths as texts.
+
+        Parameters
+        ----------
+        subject
+            The name of the subject.
+        trials
+            The trials table.
+        betas
+            One file, or one for each session.
+        mask
+            One file or none.
+        rois : {name: path}
+            The masks of regions.
+        """
         voxels = Path(mask[0]) if mask else None
         return cls(
             subject, Path(trials), tuple(map(Path, betas)), voxels, {name: Path(path) for name, path in rois.items()}
@@ -90,7 +89,7 @@ class Betas(NamedTuple):
         return self.values.shape[0 if self.affine is None else -1]
 
     def blocks(self, rows: range, selected: Bool[np.ndarray, "x y z"]) -> Iterator[np.ndarray]:
-        """Some trials by the selected voxels, float32, some volumes at a time."""
+        """The selected voxels of some trials, float32, a few volumes at a time."""
         step = len(rows) if self.affine is None else VOLUMES_AT_A_TIME
         for first in range(rows.start, rows.stop, step):
             here = slice(first, min(first + step, rows.stop))
@@ -101,9 +100,9 @@ class Betas(NamedTuple):
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a table (TSV, UTF-8) that has at least these columns.
+    """The rows of a tab-separated table in UTF-8 that has at least these columns.
 
-    Raises ValueError: not UTF-8, a column is missing or there twice, a row of more or fewer cells.
+    Raises ValueError: the table is not UTF-8, a column is missing or doubled, or a row has more or fewer cells.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -115,10 +114,8 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]
     header, *rows = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE) if text else [[]]
     lacking = [name for name in columns if name not in header]
     if lacking:
-        found = ", ".join(header) if any(header) else "nothing"
-        raise ValueError(
-            f"{path} lacks column {', '.join(lacking)}; its first line has {found}, parted by tabs; add it"
-        )
+        names = ", ".join(header) if any(header) else "nothing"
+        raise ValueError(f"{path} lacks column {', '.join(lacking)}; its first line has {names}, tab-separated; add it")
     doubled = [name for name in columns if header.count(name) > 1]
     if doubled:
         raise ValueError(f"{path} has column {doubled[0]} {header.count(doubled[0])} times; expected once, delete one")
@@ -126,52 +123,42 @@ def read_table(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]
     if uneven:
         raise ValueError(
             f"{path} line {uneven[0]} has {len(rows[uneven[0] - 2])} cells, its first line {len(header)}; expected as "
-            "many, parted by tabs"
+            "many, tab-separated"
         )
     return [dict(zip(header, row, strict=True)) for row in rows if row]
 
 
 def read_trials(path: str | Path) -> list[Trial]:
-    """The trials table. Raises ValueError: see `read_table`."""
+    """The rows of the trials table. Raises ValueError: see `read_table`."""
     return [Trial(*(row[name] for name in TRIALS)) for row in read_table(path, TRIALS)]
 
 
 def count_stimuli(path: str | Path) -> dict[str, int]:
-    """How many stimuli a trials table has in each split."""
+    """The number of stimuli of each split in a trials table."""
     trials = read_trials(path)
     return {split: len({trial.stim_file for trial in trials if trial.split == split}) for split in SPLITS}
 
 
 def sessions(trials: Sequence[Trial]) -> list[tuple[str, range]]:
-    """Each session and its rows, which stand together."""
-    found = []
+    """Every session and its rows, which are contiguous."""
+    ranges = []
     for session, rows in groupby(range(len(trials)), lambda row: trials[row].session):
         numbers = list(rows)
-        found.append((session, range(numbers[0], numbers[-1] + 1)))
-    return found
+        ranges.append((session, range(numbers[0], numbers[-1] + 1)))
+    return ranges
 
 
 def stimulus_ids(folder: str | Path) -> dict[str, int]:
-    """stim_file -> nsd_id of every image below a folder."""
+    """The nsd_id of every image below a folder, by its stim_file."""
     paths = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
     return {name: number for number, name in enumerate(sorted(path.relative_to(folder).as_posix() for path in paths))}
-
-
-def write_ids(path: str | Path, ids: Mapping[str, int]) -> None:
-    """A table of nsd_id and stim_file."""
-    tables.write_tsv(path, ("nsd_id", "stim_file"), ((number, name) for name, number in ids.items()))
-
-
-def read_ids(path: str | Path) -> dict[str, int]:
-    """The table that `write_ids` wrote."""
-    return {row["stim_file"]: int(row["nsd_id"]) for row in read_table(path, ("nsd_id", "stim_file"))}
 
 
 def split_stimuli(trials: Sequence[Trial], ids: Mapping[str, int]) -> dict[str, stimulus_table.Stimuli]:
     """The train and test stimuli in the order of first presentation, with their trials."""
     nsd_id = np.array([ids.get(trial.stim_file, -1) for trial in trials], np.int32)
     split = np.array([trial.split for trial in trials])
-    return {each: stimulus_table.group_trials(nsd_id, np.flatnonzero(split == each)) for each in SPLITS}
+    return {name: stimulus_table.group_trials(nsd_id, np.flatnonzero(split == name)) for name in SPLITS}
 
 
 def read_mask(path: Path | None, n_voxels: int) -> nifti.Mask:
@@ -184,9 +171,9 @@ def read_mask(path: Path | None, n_voxels: int) -> nifti.Mask:
 
 @contextmanager
 def opening(path: Path) -> Iterator[Betas]:
-    """A file of betas: a 4-D NIfTI, a .npy, or an HDF5 file with a dataset `betas`.
+    """Open a file of betas: a four-dimensional NIfTI file, a .npy file, or an HDF5 file with a dataset `betas`.
 
-    Raises ValueError: another ending, unreadable, not of numbers, of the wrong dimensions.
+    Raises ValueError: the file has another ending, is unreadable, has no numbers, or has the wrong dimensions.
     """
     ending = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
     if ending not in (*VOLUMES, *TABLES):
@@ -224,19 +211,32 @@ def opening(path: Path) -> Iterator[Betas]:
 
 
 def sessions_of_betas(paths: Sequence[Path], trials: Sequence[Trial]) -> list[tuple[Path, str, range, int]]:
-    """(file, session, rows of the trials table, first row of the file): a file per session, or one for all."""
-    found = sessions(trials)
+    """(file, session, its rows in the trials table, first row of the file) of every session; a file has one or all."""
+    ranges = sessions(trials)
     if len(paths) == 1:
-        return [(paths[0], session, rows, 0) for session, rows in found]
-    return [(path, session, rows, rows.start) for path, (session, rows) in zip(paths, found, strict=True)]
+        return [(paths[0], session, rows, 0) for session, rows in ranges]
+    return [(path, session, rows, rows.start) for path, (session, rows) in zip(paths, ranges, strict=True)]
 
 
 def read_betas(
     paths: Sequence[Path], trials: Sequence[Trial], selected: Bool[np.ndarray, "x y z"], zscore: str
 ) -> Iterator[Float32[np.ndarray, "rows voxels"]]:
-    """Betas of all trials in order, in blocks; `zscore` "session" takes each voxel's mean and std of a session out.
+    """Betas of all trials in order, in blocks.
 
-    A voxel that never changes in a session is 0 there. Memory: some volumes, or a session's selected voxels.
+    Parameters
+    ----------
+    paths
+        One file, or one for each session.
+    trials
+        The trials table.
+    selected : (x, y, z)
+        The voxels.
+    zscore
+        "none", or "session" to z-score each voxel within each session; 0 where it is constant.
+
+    Memory
+    ------
+    A few volumes, or the selected voxels of a session.
     """
     for path, _, rows, first in sessions_of_betas(paths, trials):
         with opening(path) as betas:
@@ -251,19 +251,31 @@ def read_betas(
 
 
 def n_voxels(path: Path) -> int:
-    """Columns of a table of betas; 0 for volumes, whose mask knows."""
+    """The number of columns of a table of betas; 0 for volumes, whose mask says it."""
     with opening(path) as betas:
         return 0 if betas.affine is not None else betas.values.shape[1]
 
 
 def copy_images(folder: str | Path, path: str | Path, nsd_id: np.ndarray, names: Mapping[int, str]) -> None:
-    """Copy images to an artifact, one at a time; grey ones become RGB of equal values."""
+    """Copy images to an artifact, one at a time; grey images become RGB with three equal channels.
+
+    Parameters
+    ----------
+    folder
+        The folder of images.
+    path
+        The artifact.
+    nsd_id : (stimuli,)
+        The stimuli, in the order of rows.
+    names : {nsd_id: stim_file}
+        The names of images.
+    """
     with Image.open(Path(folder, names[int(nsd_id[0])])) as image:
         width, height = image.size
     axes = ("height", "width", "rgb")
     with hdf5.create(path, (len(nsd_id), height, width, 3), np.uint8, nsd_id, axes=axes, flatten=False) as images:
-        for row, each in enumerate(nsd_id.tolist()):
-            with Image.open(Path(folder, names[each])) as image:
+        for row, number in enumerate(nsd_id.tolist()):
+            with Image.open(Path(folder, names[number])) as image:
                 images[row] = np.asarray(image.convert("RGB"))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from brain_diffuser.data.adapter import Adapter, Config, Source
+from brain_diffuser.data.adapter import Adapter, Config, Source, only_file
 
 SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
 
@@ -146,7 +146,7 @@ def write_design(inputs: Any, outputs: Any, settings: Any) -> None:
     """Write which trial showed which stimulus, and which stimuli train and test."""
     from brain_diffuser.data import nsd_design, stimulus_table
 
-    (path,) = inputs.design
+    path = only_file(inputs.design)
     splits = nsd_design.split_stimuli(*nsd_design.read_design(path, settings["subject"], settings["sessions"]))
     stimulus_table.write(outputs.stimuli, {split: splits[split] for split in settings["splits"]})
 
@@ -156,7 +156,7 @@ def write_betas(inputs: Any, outputs: Any, settings: Any) -> None:
     from brain_diffuser.data import averages, nifti, nsd_sessions, stimulus_table
 
     splits = stimulus_table.read(inputs.stimuli)
-    mask = nifti.read_mask(inputs.mask[0])
+    mask = nifti.read_mask(only_file(inputs.mask))
     betas, ncsnr = nsd_sessions.average_betas(inputs.betas, mask, splits)
     averages.write(
         outputs, betas, ncsnr, mask, settings["nsd.constant_voxels"], "percent signal change", list(inputs.rois)
@@ -167,7 +167,7 @@ def write_stimuli(inputs: Any, outputs: Any, settings: Any, split: str, note_fil
     """Write the images of a split."""
     from brain_diffuser.data import nsd_design, stimulus_table
 
-    (path,) = inputs.stimulus_file
+    path = only_file(inputs.stimulus_file)
     nsd_design.copy_stimuli(path, outputs.images, stimulus_table.read(inputs.stimuli)[split].nsd_id)
 
 
@@ -175,7 +175,7 @@ def write_captions(inputs: Any, outputs: Any, settings: Any) -> None:
     """Write the captions of a subject's stimuli."""
     from brain_diffuser.data import captions, stimulus_table
 
-    (path,) = inputs.captions
+    path = only_file(inputs.captions)
     nsd_id = stimulus_table.all_ids(stimulus_table.read(inputs.stimuli))
     captions.write_captions(outputs.captions, captions.read_captions(path, nsd_id))
 

@@ -22,7 +22,7 @@ N_SHARED = 1000  # the first images of every subject's list; the same ones for a
 def read_design(
     path: str | Path, subject_number: int, session_numbers: Sequence[int]
 ) -> tuple[Int32[np.ndarray, " trials"], Int32[np.ndarray, " trials"]]:
-    """For each trial of these sessions: the image's nsd_id, and its 1-based rank in the subject's list.
+    """The nsd_id of the image of each trial of these sessions, and its rank, from 1, in the subject's list.
 
     Raises FileNotFoundError, ValueError: not a MAT file, a variable is missing or misshapen, too few trials.
     """
@@ -34,9 +34,9 @@ def read_design(
     except nifti.UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as a MAT file ({error}). Download it again.") from error
     for name, expected in (("masterordering", (1, 30000)), ("subjectim", (8, 10000))):
-        found = design[name].shape if name in design else "no such variable"
-        if found != expected:
-            raise ValueError(f"{path}: {name} has shape {found}; expected {expected}. Is this nsd_expdesign.mat?")
+        shape = design[name].shape if name in design else "no such variable"
+        if shape != expected:
+            raise ValueError(f"{path}: {name} has shape {shape}; expected {expected}. Is this nsd_expdesign.mat?")
     ordering, images = design["masterordering"][0].astype(np.int32), design["subjectim"].astype(np.int32)
     trials = np.concatenate(
         [np.arange(nsd_sessions.N_TRIALS) + (n - 1) * nsd_sessions.N_TRIALS for n in session_numbers]
@@ -55,9 +55,9 @@ def read_design(
 
 
 def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, " trials"]) -> dict[str, Stimuli]:
-    """The `train` and `test` stimuli; test are the shared images (rank <= 1000).
+    """The `train` and `test` stimuli; the test stimuli are the images that all subjects share (rank <= 1000).
 
-    Order of first presentation, so that the test order is the same for every subject.
+    Stimuli are in the order of first presentation, so the test stimuli have the same order for every subject.
 
     Raises ValueError: a split without stimuli.
     """
@@ -72,7 +72,10 @@ def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, 
 
 @functools.cache
 def count_stimuli(path: str | Path, subject_number: int, session_numbers: tuple[int, ...]) -> dict[str, int]:
-    """How many stimuli of each split these sessions show. Raises: see `read_design`, `split_stimuli`."""
+    """The number of stimuli of each split in these sessions.
+
+    Raises FileNotFoundError, ValueError: see `read_design` and `split_stimuli`.
+    """
     splits = split_stimuli(*read_design(path, subject_number, session_numbers))
     return {split: len(stimuli.nsd_id) for split, stimuli in splits.items()}
 
@@ -80,14 +83,14 @@ def count_stimuli(path: str | Path, subject_number: int, session_numbers: tuple[
 def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
     """Copy the images of some stimuli from the stimulus file to an artifact, one at a time.
 
-    Raises FileNotFoundError, ValueError: not HDF5, no `imgBrick` of RGB images, an image that is not in it.
+    Raises FileNotFoundError, ValueError: the file is not HDF5, has no `imgBrick` of RGB images, or lacks an image.
     """
     fix = "Download nsd_stimuli.hdf5 again."
     with hdf5.opening(stimulus_file, fix) as file:
         stored = hdf5.dataset(file, "imgBrick")
-        found = "no such dataset" if stored is None else f"{stored.dtype} {stored.shape}"
+        description = "no such dataset" if stored is None else f"{stored.dtype} {stored.shape}"
         if stored is None or stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] != 3:
-            raise ValueError(f"{stimulus_file}: imgBrick is {found}; expected uint8 (73000, 425, 425, 3). {fix}")
+            raise ValueError(f"{stimulus_file}: imgBrick is {description}; expected uint8 (73000, 425, 425, 3). {fix}")
         with hdf5.create(
             path,
             (len(nsd_id), *stored.shape[1:]),
@@ -100,7 +103,7 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
                 source = int(nsd_id[row])
                 if not 0 <= source < len(stored) or not _is_stored(stored, source):
                     raise ValueError(
-                        f"{stimulus_file}: imgBrick is {found} and lacks the image of nsd_id {source}. {fix}"
+                        f"{stimulus_file}: imgBrick is {description} and lacks the image of nsd_id {source}. {fix}"
                     )
                 try:
                     images[row] = stored[source]

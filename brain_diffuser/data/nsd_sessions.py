@@ -1,4 +1,4 @@
-"""The betas of one scan session, of all voxels on disk (1 GB) but of masked voxels only in memory (24 MB)."""
+"""Betas of NSD's scan sessions, of which only masked voxels are kept in memory (24 MB of a session of 1 GB)."""
 
 import gzip
 import logging
@@ -35,13 +35,26 @@ def find(
     file_format: str = "auto",
     published: int = 0,
 ) -> list[Path]:
-    """The files of sessions 1..n, or of the numbers listed; "all" is as many as there are.
+    """The files of the sessions that are asked for.
 
-    `file_format` is "hdf5" (faster: stored by voxel), "nifti", or "auto", the first of these that a session has.
-    With `published` sessions to fetch from, "all" is that many, and those not there are named as they will be, as
-    HDF5 if the format is "auto".
+    Parameters
+    ----------
+    folder
+        The folder of betas of a subject.
+    sessions
+        A number n for sessions 1 to n, a list of numbers, or "all" for all sessions in the folder.
+    file_format
+        "hdf5" (faster, because it is stored by voxel), "nifti", or "auto" for the first of these that a session has.
+    published
+        The number of sessions that can be fetched, 0 if nothing is fetched. "all" is then this number, and missing
+        files are named as they will be, as HDF5 if the format is "auto".
 
-    Raises FileNotFoundError: one of these sessions is missing, the first one is named. ValueError: an unknown word.
+    Raises
+    ------
+    FileNotFoundError
+        A session is missing; the first one is named.
+    ValueError
+        `sessions` or `file_format` is another word.
     """
     if file_format not in SUFFIXES:
         raise ValueError(f"nsd.format must be one of {', '.join(SUFFIXES)}, got {file_format!r}")
@@ -52,26 +65,26 @@ def find(
     if sessions != "all" and (not listed or min(listed) < 1):
         raise ValueError(f'nsd.sessions must be "all", a number from 1 or a list of them, got {sessions!r}')
     folder, suffixes = Path(folder), SUFFIXES[file_format]
-    there = {path.name for path in folder.glob("betas_session*")}
-    numbers = [number for number in range(1, 100) for suffix in suffixes if _name(number, suffix) in there]
+    existing = {path.name for path in folder.glob("betas_session*")}
+    numbers = [number for number in range(1, 100) for suffix in suffixes if _name(number, suffix) in existing]
     up_to = max(published, 1, *numbers) if sessions == "all" else sessions
-    wanted = range(1, up_to + 1) if isinstance(up_to, int) else sorted(set(listed))
+    asked = range(1, up_to + 1) if isinstance(up_to, int) else sorted(set(listed))
     paths = []
-    for number in wanted:
-        found = [folder / _name(number, suffix) for suffix in suffixes if _name(number, suffix) in there]
-        if not found and number <= published:
-            found = [folder / _name(number, suffixes[0])]
-        if not found:
+    for number in asked:
+        files = [folder / _name(number, suffix) for suffix in suffixes if _name(number, suffix) in existing]
+        if not files and number <= published:
+            files = [folder / _name(number, suffixes[0])]
+        if not files:
             names = " or ".join(_name(number, suffix) for suffix in suffixes)
             fix = f"NSD publishes {published}: set nsd.sessions" if published else "Download it, or set nsd.sessions"
-            expected = f"every session from 1 to {wanted[-1]}" if isinstance(wanted, range) else "all that are listed"
+            expected = f"every session from 1 to {asked[-1]}" if isinstance(asked, range) else "all that are listed"
             raise FileNotFoundError(f"{folder} lacks {names}; expected {expected}. {fix}.")
-        paths.append(found[0])
+        paths.append(files[0])
     return paths
 
 
 def number(path: str | Path) -> int:
-    """The session that a file of betas is of, from 1."""
+    """The number of the session of a file of betas, from 1."""
     return int(Path(path).name.removeprefix("betas_session")[:2])
 
 
@@ -96,10 +109,10 @@ def average_betas(
 def read(
     path: str | Path, selected: Bool[np.ndarray, "x y z"], mask_path: str | Path = "the mask"
 ) -> Shaped[np.ndarray, "trials voxels"]:
-    """What a session stores for each trial and masked voxel, in the stored type.
+    """The stored numbers of a session for each trial and masked voxel, in their stored type.
 
-    Voxels are in C order of (x, y, z), whichever the file's order. A NIfTI header's own scaling is applied, and makes
-    float64. Both formats of a session give the same bits.
+    Voxels are in C order of (x, y, z), whatever the order in the file. The scaling of a NIfTI header is applied and
+    gives float64. Both formats of a session give the same bits.
 
     Raises ValueError: unreadable, cut short, not 750 trials, another grid than the mask's, another type, values not
     finite.
@@ -119,7 +132,7 @@ def read(
 
 
 def _read_nifti(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
-    """One pass over the gzip stream; a trial is one block of it, with x running fastest."""
+    """Read NIfTI in one pass over the gzip stream; a trial is one block of it, in which x runs fastest."""
     try:
         image = nib.load(path)
     except nifti.UNREADABLE as error:
@@ -151,7 +164,7 @@ def _read_nifti(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray
 
 
 def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
-    """Chunk by chunk, only chunks with masked voxels; as published a chunk is one voxel of all trials."""
+    """Read HDF5 chunk by chunk, only chunks with masked voxels; a published chunk is one voxel of all trials."""
     fix = "Download it again."
     with hdf5.opening(path, fix) as file:
         stored = hdf5.dataset(file, "betas")
@@ -173,7 +186,7 @@ def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
 
 
 def _cells(selected: np.ndarray, cell: list[int]) -> Iterator[tuple[np.ndarray, tuple[slice, ...], np.ndarray]]:
-    """For each cell of a (z, y, x) grid that has masked voxels: their columns, the cell's place, their places in it."""
+    """The cells of a (z, y, x) grid that have masked voxels: their columns, the cell's place, their places in it."""
     z_y_x = np.stack(np.nonzero(selected)[::-1])
     cells, member = np.unique(z_y_x // np.reshape(cell, (3, 1)), axis=1, return_inverse=True)
     by_cell = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
@@ -185,7 +198,7 @@ def _cells(selected: np.ndarray, cell: list[int]) -> Iterator[tuple[np.ndarray, 
 def _check(
     path: Path, dtype: np.dtype, n_trials: int, shape: tuple[int, ...], selected: np.ndarray, mask_path: Path
 ) -> None:
-    """Refuse a session that is not what its mask and the design expect."""
+    """Raise if a session is not what its mask and the design expect."""
     if n_trials != N_TRIALS:
         raise ValueError(f"{path} has {n_trials} trials; expected {N_TRIALS} per session. Download it again.")
     problem = nifti.grid_problem(path, shape, nifti.Mask(mask_path, selected, np.eye(4)))

@@ -1,4 +1,4 @@
-"""Stage 1: the voxels of each region: labels of atlases, unions and intersections of them, masks of one's own."""
+"""Regions of the brain: labels of atlases, unions and intersections of them, masks and voxels."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,25 +17,28 @@ LABELS = Path(__file__).with_name("atlas_labels.tsv")
 
 
 ALL = "all"
-"""The region of every voxel."""
+"""The name of the region of all voxels."""
 
 
 REST = "rest"
-"""The pattern of no response at all, whose features are the training stimuli's mean."""
+"""The name of the pattern of no response, whose features are the mean of the training stimuli."""
 
 
 RANDOM = "random_"
-"""What the names of controls begin with: as many voxels as a region has, drawn outside of it."""
+"""Prefix of the names of controls: as many voxels as a region has, drawn outside of the region."""
 
 
 def atlas_labels(path: Path = LABELS) -> dict[str, tuple[str, int]]:
-    """Name of an area -> its atlas and its label there. Source: Allen et al. 2022, Nature Neuroscience 25, 116-126."""
+    """The atlas and the label of every area, by its name.
+
+    Source: Allen et al. 2022, Nature Neuroscience 25, 116-126.
+    """
     with open(path, newline="") as stream:
         return {row["name"]: (row["atlas"], int(row["label"])) for row in csv.DictReader(stream, delimiter="\t")}
 
 
 def problems(definitions: Mapping[str, Any], atlases: Sequence[str], where: str) -> Iterator[str]:
-    """A sentence for each definition that names what is not there, itself, or takes another's name."""
+    """A sentence for each definition that names an unknown part, contains itself, or takes the name of another."""
     labels = atlas_labels()
     folded: dict[str, str] = {ALL: ALL}
     for name in dict.fromkeys((*labels, *definitions)):
@@ -66,74 +69,71 @@ def _parts(definition: Any) -> Sequence[str]:
 
 
 def _reached(definitions: Mapping[str, Any], name: str) -> set[str]:
-    """All names that a definition is made of, over others."""
-    seen: set[str] = set()
+    """All regions that a definition is made of, directly or through others."""
+    reached: set[str] = set()
     waiting = list(_parts(definitions[name]))
     while waiting:
-        each = waiting.pop()
-        if each in definitions and each not in seen:
-            seen.add(each)
-            waiting += _parts(definitions[each])
-    return seen
+        part = waiting.pop()
+        if part in definitions and part not in reached:
+            reached.add(part)
+            waiting += _parts(definitions[part])
+    return reached
 
 
 def mask_file(definition: Any, subject: str) -> Path | None:
-    """The file that a definition reads, if it does; see `adapter.fill_subject`."""
-    found = definition.get("mask") if isinstance(definition, Mapping) else None
-    return Path(fill_subject(found, subject)) if found else None
+    """The file that a definition reads, or None; its path is a template of `adapter.fill_subject`."""
+    template = definition.get("mask") if isinstance(definition, Mapping) else None
+    return Path(fill_subject(template, subject)) if template else None
 
 
 def masks(definitions: Mapping[str, Any], rois: str | Path, subject: str) -> dict[str, Bool[np.ndarray, " voxels"]]:
-    """Which of a subject's voxels each region has, by name, "all" first.
+    """The voxels of each region of a subject, by its name, "all" first.
 
     A definition is a list of labels and regions (their union), or has one of the keys `intersection` (such a list),
     `atlas` and `labels` (whole numbers), `mask` (a volume that is above 0 there) or `voxels` ([x, y, z], from 0).
 
-    Raises ValueError: a region without a voxel, a mask on another grid, a voxel that is not among the subject's.
+    Raises ValueError: a region has no voxel, a mask lies on another grid, or a voxel is not among the subject's.
     """
     with hdf5.opening(rois) as file:
         shape, affine, voxel = (np.asarray(file[name]) for name in ("shape", "affine", "voxel"))
-        labelled = {atlas: np.asarray(file[f"{atlas}/labels"]) for atlas in file if isinstance(file[atlas], h5py.Group)}
+        labels = {atlas: np.asarray(file[f"{atlas}/labels"]) for atlas in file if isinstance(file[atlas], h5py.Group)}
     known = atlas_labels()
-    found: dict[str, np.ndarray] = {}
+    masks: dict[str, np.ndarray] = {}
 
-    def of(name: str) -> np.ndarray:
+    def mask_of_name(name: str) -> np.ndarray:
         if name not in definitions:
             atlas, label = known[name]
-            return labelled[atlas] == label
-        if name not in found:
-            found[name] = resolved(name, definitions[name])
-            if not found[name].any():
+            return labels[atlas] == label
+        if name not in masks:
+            masks[name] = mask_of_definition(name, definitions[name])
+            if not masks[name].any():
                 raise ValueError(
                     f"region {name} has 0 of {len(voxel)} voxels of {subject}; expected at least 1. Correct "
                     "roi.regions, or leave it out."
                 )
-        return found[name]
+        return masks[name]
 
-    def resolved(name: str, definition: Any) -> np.ndarray:
+    def mask_of_definition(name: str, definition: Any) -> np.ndarray:
         if not isinstance(definition, Mapping):
-            return np.any([of(part) for part in definition], axis=0)
+            return np.any([mask_of_name(part) for part in definition], axis=0)
         if "intersection" in definition:
-            return np.all([of(part) for part in definition["intersection"]], axis=0)
+            return np.all([mask_of_name(part) for part in definition["intersection"]], axis=0)
         if "atlas" in definition:
-            return np.isin(labelled[definition["atlas"]], definition["labels"])
-        if "mask" in definition:
-            path = mask_file(definition, subject)
-            assert path
-            from brain_diffuser.data import (
-                nifti,  # configuration, read by every job, needs none of the programs that read volumes
-            )
+            return np.isin(labels[definition["atlas"]], definition["labels"])
+        path = mask_file(definition, subject)
+        if path:
+            from brain_diffuser.data import nifti  # every job reads the configuration, which needs no such library
 
             return nifti.read_region(path, shape, affine, rois).ravel()[voxel]
-        return _of_coordinates(name, definition["voxels"], shape, voxel)
+        return _mask_of_coordinates(name, definition["voxels"], shape, voxel)
 
-    return {ALL: np.ones(len(voxel), bool)} | {name: of(name) for name in definitions}
+    return {ALL: np.ones(len(voxel), bool)} | {name: mask_of_name(name) for name in definitions}
 
 
-def _of_coordinates(
+def _mask_of_coordinates(
     name: str, coordinates: Sequence[Sequence[int]], shape: np.ndarray, voxel: np.ndarray
 ) -> np.ndarray:
-    """Voxels by their place in the volume."""
+    """The voxels at some coordinates (x, y, z), from 0."""
     chosen = np.zeros(len(voxel), bool)
     for place in coordinates:
         inside = all(0 <= at < size for at, size in zip(place, shape, strict=True))

@@ -12,13 +12,13 @@ COLUMNS = ("epoch", "rate", "loss", "regression", "contrast", "held_out_regressi
 
 
 def best_epoch(curve: Sequence[Mapping[str, float]]) -> int:
-    """The first of the best epochs, from 0; -1 before any."""
-    found = [each["held_out_correlation"] for each in curve]
-    return found.index(max(found)) if found else -1
+    """Number, from 0, of the epoch with the highest held-out correlation, the first if several; -1 without epochs."""
+    correlations = [row["held_out_correlation"] for row in curve]
+    return correlations.index(max(correlations)) if correlations else -1
 
 
 def write(curve: Sequence[Mapping[str, float]], table: str | Path, plot: str | Path) -> None:
-    """The losses of all epochs as CSV and as SVG."""
+    """Write the losses of all epochs as CSV and as SVG."""
     with hdf5.atomic(table) as partial, open(partial, "w", newline="") as stream:
         rows = ([f"{row[name]:.6g}" for name in COLUMNS] for row in curve)
         csv.writer(stream, lineterminator="\n").writerows((COLUMNS, *rows))
@@ -27,7 +27,7 @@ def write(curve: Sequence[Mapping[str, float]], table: str | Path, plot: str | P
 
 
 def plot_svg(curve: Sequence[Mapping[str, float]]) -> str:
-    """SVG: regression loss of stimuli that are learned from and of those held out, and the latters' correlation."""
+    """The learning curve as SVG: regression losses of training and held-out stimuli, and the held-out correlation."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs, best = [row["epoch"] for row in curve], best_epoch(curve)

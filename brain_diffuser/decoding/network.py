@@ -1,4 +1,4 @@
-"""Stage 3 in another way: networks from betas to a feature through a space that subjects share, and their losses."""
+"""Stage 3, learned: networks from betas to a feature through a space that subjects share; files and predictions."""
 
 import json
 import math
@@ -15,16 +15,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.decoding.registry import LEARNED_KINDS as KINDS
 
-KINDS = {("tokens", "dim"): "embeddings", ("blocks", "tokens", "dim"): "embeddings", ("latents",): "latents"}
 RESCALES = ("train_oof", "none")
-NETWORK, MOMENTS = "network.", "moments."  # what a file's tensors belong to
+NETWORK, MOMENTS = "network.", "moments."  # beginnings of the names of a file's tensors
 
 
 class VoxelEncoder(nn.Module):
-    """Betas of one subject -> the shared space: z-score, dropout, one linear map.
+    """Betas of one subject -> the space that subjects share: z-score, dropout, one linear map.
 
-    Dropout of a share p of the voxels penalises the map like a ridge of alpha = stimuli * p / (1 - p), on average.
+    On average, dropout of a share p of the voxels penalises the map like a ridge of alpha = stimuli * p / (1 - p).
     """
 
     mean: Tensor
@@ -42,7 +42,7 @@ class VoxelEncoder(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + what two layers find in x."""
+    """A residual block: x plus two layers of x."""
 
     def __init__(self, hidden: int, dropout: float):
         super().__init__()
@@ -61,9 +61,24 @@ class Residual(nn.Module):
 class Decoder(nn.Module):
     """Betas -> one feature: an encoder for each subject, residual blocks, and one linear map to all tokens.
 
-    The blocks are added to what passes them by, so that a linear decoder of rank `hidden` lies inside. Outputs are in
-    the units of standardised targets, (feature - target_mean) / target_std. For embeddings a projector may follow, the
-    same for every token, whose output only the contrastive loss sees.
+    Because blocks are residual, the network contains a linear decoder of rank `hidden`. Outputs are in the units of
+    standardised targets, (feature - target_mean) / target_std. For embeddings a projector may follow, the same for
+    every token, whose output only the contrastive loss reads.
+
+    Parameters
+    ----------
+    voxels : {subject: int}
+        How many voxels each subject has.
+    shape : sequence of int
+        Of one stimulus' feature.
+    hidden : int
+        Width of the shared space.
+    blocks : int
+        Residual blocks; 0 is a linear decoder of rank `hidden`.
+    dropout, voxel_dropout : float
+        Within the blocks, and of voxels; 0 to below 1.
+    projector : bool
+        Whether a projector follows, for features of tokens.
 
     Source: NeuralDiffuser, Li, Wu and Chen, arXiv 2402.13809, after MindEye2, Scotti et al. 2024, arXiv 2403.11207.
     Differs from the reference: no diffusion prior; no mixing of a sequence whose length is one.
@@ -102,19 +117,21 @@ class Decoder(nn.Module):
 
     def forward(self, betas: Mapping[str, Float[Tensor, "_ _"]]) -> Float[Tensor, "batch features"]:
         """Standardised features, flattened, of each subject's betas, one subject below the other."""
-        encoded = [self.encoders[subject](each) for subject, each in betas.items()]
+        encoded = [self.encoders[subject](of_subject) for subject, of_subject in betas.items()]
         return self.head(self.blocks(torch.cat(encoded)))
 
     def project(self, predicted: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
-        """What is compared with the standardised features in the contrastive loss."""
+        """What the contrastive loss compares with the standardised features."""
         if self.projector is None:
             return predicted
         return self.projector(predicted.unflatten(1, self.shape)).flatten(1)
 
     def standardise(self, features: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+        """Features in the units of the network's outputs."""
         return (features - self.target_mean) / self.target_std
 
     def restore(self, standardised: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+        """Features in their own units."""
         return standardised * self.target_std + self.target_mean
 
 
@@ -128,13 +145,16 @@ def kind(axes: Sequence[str]) -> str:
     Raises ValueError: other axes.
     """
     if tuple(axes) not in KINDS:
-        known = " or ".join(", ".join(each) for each in KINDS)
-        raise ValueError(f"a learned decoder knows no feature whose axes are {', '.join(axes) or 'not named'}; {known}")
+        known = " or ".join(", ".join(names) for names in KINDS)
+        raise ValueError(
+            f"a learned decoder cannot decode a feature whose axes are {', '.join(axes) or 'not named'}; expected "
+            f"{known}"
+        )
     return KINDS[tuple(axes)]
 
 
 class Scale(NamedTuple):
-    """Of each column: mean and std of the training targets, and of the predictions of stimuli that were held out."""
+    """Mean and std of each column, of the training targets and of the predictions of held-out stimuli."""
 
     train_mean: Float32[np.ndarray, " features"]
     train_std: Float32[np.ndarray, " features"]
@@ -143,7 +163,7 @@ class Scale(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A decoder as a file has it; `axes` and `unit` are its feature's."""
+    """The content of a decoder's file; `axes` and `unit` are those of the feature."""
 
     decoder: Decoder
     axes: tuple[str, ...]
@@ -154,9 +174,9 @@ class Weights(NamedTuple):
 def save(path: str | Path, weights: Weights) -> None:
     """Write a decoder as safetensors; the file appears whole or not at all."""
     decoder = weights.decoder
-    tensors = {NETWORK + name: each.detach().cpu().contiguous() for name, each in decoder.state_dict().items()}
-    for name, each in (weights.scale._asdict() if weights.scale else {}).items():
-        tensors[MOMENTS + name] = torch.from_numpy(each)
+    tensors = {NETWORK + name: tensor.detach().cpu().contiguous() for name, tensor in decoder.state_dict().items()}
+    for name, moment in (weights.scale._asdict() if weights.scale else {}).items():
+        tensors[MOMENTS + name] = torch.from_numpy(moment)
     described = {"voxels": decoder.voxels, "shape": decoder.shape, "options": decoder.options}
     record = {"decoder": json.dumps(described | {"axes": weights.axes, "unit": weights.unit})}
     with hdf5.atomic(path) as partial:
@@ -164,9 +184,9 @@ def save(path: str | Path, weights: Weights) -> None:
 
 
 def load(path: str | Path) -> Weights:
-    """The decoder that `save` wrote, ready to predict.
+    """Read the decoder that `save` wrote, ready to predict.
 
-    Raises FileNotFoundError: no such file. ValueError: it is not such a file.
+    Raises FileNotFoundError: there is no such file. ValueError: it is not a decoder's file.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; expected a learned decoder. {hdf5.rerun(path)}")
@@ -183,18 +203,20 @@ def load(path: str | Path) -> Weights:
 
 
 def load_pretrained(decoder: Decoder, pretrained: Decoder) -> None:
-    """Give a decoder, in place, all of another's weights and target statistics but those of its voxel encoders.
+    """Copy a pretrained decoder's weights and target statistics into a decoder, except those of the voxel encoders.
 
-    Raises ValueError: it was made for another feature, or with other sizes.
+    Raises ValueError: the pretrained decoder is of another feature or of other sizes.
     """
-    for name, ours, theirs in (
+    for name, expected, pretrained_value in (
         ("the feature's shape", decoder.shape, pretrained.shape),
         *((f"learned.{key}", decoder.options[key], pretrained.options[key]) for key in ("hidden", "blocks")),
         ("learned.projector", decoder.projector is not None, pretrained.projector is not None),
     ):
-        if ours != theirs:
-            raise ValueError(f"{name} is {ours}, of the pretrained decoder {theirs}; expected the same. Rerun both.")
-    shared = {name: each for name, each in pretrained.state_dict().items() if not name.startswith("encoders.")}
+        if expected != pretrained_value:
+            raise ValueError(
+                f"{name} is {expected}, of the pretrained decoder {pretrained_value}; expected the same. Rerun both."
+            )
+    shared = {name: tensor for name, tensor in pretrained.state_dict().items() if not name.startswith("encoders.")}
     decoder.load_state_dict(decoder.state_dict() | shared)
 
 
@@ -205,17 +227,36 @@ def predict(
     betas_test: str | Path,
     predicted_test: str | Path,
     *,
-    rescale: str = "train_oof",
+    rescale: str,
     batch_size: int = 256,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Write the features that a subject's test betas predict, as ridge does: same axes, ids and dtype.
+    """Write the features that a subject's test betas predict, with the same axes, ids and dtype as ridge's.
 
-    `rescale`: "train_oof" gives every column the mean and std of its training targets back, after a z-score by the mean
-    and std of the predictions of held-out training stimuli; "none" leaves the network's own scale.
+    Parameters
+    ----------
+    weights : Weights
+        A decoder that was trained for this subject alone.
+    subject : str
+        Its name.
+    betas_test : path
+        HDF5 of test betas.
+    predicted_test : path
+        The HDF5 that is written.
+    rescale : "train_oof" or "none"
+        "train_oof" gives every column the mean and std of its training targets back, after a z-score by the mean and
+        std of the predictions of held-out training stimuli; "none" leaves the scale of the network.
+    batch_size : int
+        Stimuli at a time.
+    device : torch.device or str
+        Where the network runs.
+
+    Raises
+    ------
+    ValueError
+        The decoder was not trained for the subject or for these voxels, or an unknown rescale.
+
     Memory: the network, and one batch of betas and predictions.
-
-    Raises ValueError: the decoder was not trained for the subject, or for other voxels; unknown rescale.
     """
     decoder, axes, unit, scale = weights
     if rescale not in RESCALES:
@@ -243,11 +284,12 @@ def predict(
         ) as stored:
             for start in range(0, len(nsd_id), batch_size):
                 rows = slice(start, start + batch_size)
-                found = decoder.restore(decoder({subject: _to(betas, rows, device)})).cpu().numpy()
+                predicted = decoder.restore(decoder({subject: _to(betas, rows, device)})).cpu().numpy()
                 if rescale == "train_oof":
-                    found = (found - scale.held_out_mean) * ratio + scale.train_mean
-                stored[rows] = found
+                    predicted = (predicted - scale.held_out_mean) * ratio + scale.train_mean
+                stored[rows] = predicted
 
 
 def _to(values: h5py.Dataset, rows: slice, device: torch.device | str) -> Tensor:
+    """Rows of a dataset as a float32 tensor on a device."""
     return torch.from_numpy(values[rows].astype(np.float32)).to(device)

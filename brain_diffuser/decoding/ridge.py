@@ -1,4 +1,4 @@
-"""Stage 3: one linear map from betas to every feature, solved in stimulus space and streamed over features."""
+"""Stage 3, ridge: one linear map from betas to every feature, solved in stimulus space and streamed over features."""
 
 import logging
 import threading
@@ -19,13 +19,13 @@ from brain_diffuser.artifacts import hdf5
 logger = logging.getLogger(__name__)
 
 RESCALES = ("none", "test", "train_oof")
-MIRRORED = 1024  # rows at a time
+MIRRORED = 1024  # rows that are mirrored at a time
 WIDEST_BLOCK = 2048  # columns; beyond it a matrix product gets no faster
-PROCESS_BYTES = 300 * 2**20  # the interpreter with its libraries
+PROCESS_BYTES = 300 * 2**20  # of the interpreter with its libraries
 
 
 class Kernel(NamedTuple):
-    """What every target and alpha share: products of z-scored betas, stimulus by stimulus."""
+    """What all features and alphas share: products of z-scored betas, stimulus by stimulus."""
 
     train: Float[np.ndarray, "train train"]
     test: Float[np.ndarray, "test train"]
@@ -42,13 +42,26 @@ def kernel(
     precision: str = "float64",
     voxel_block: int = 2048,
 ) -> Kernel:
-    """The kernels X X^T and X_test X^T; X are betas, z-scored.
+    """The kernels X X^T and X_test X^T of z-scored betas X.
 
-    The z-score uses the train stimuli's mean and std (ddof 1) in both splits. The kernels serve every target and every
-    alpha, for they know neither; `precision` is theirs and that of what is solved with them.
-    Memory: betas stay as they are, voxels pass in blocks; the kernels.
+    The z-score uses the train stimuli's mean and std (ddof 1) in both splits. The kernels depend on neither feature nor
+    alpha, so they serve all of them.
 
-    Raises ValueError: splits with different voxels; a voxel that is constant or not finite.
+    Parameters
+    ----------
+    betas_train, betas_test : values (stimuli, voxels) and their ids
+        Arrays, or datasets of open files.
+    precision : "float64" or "float32"
+        Of the kernels and of what is solved with them.
+    voxel_block : int
+        Voxels at a time.
+
+    Raises
+    ------
+    ValueError
+        The splits have different voxels, or a voxel is constant or not finite.
+
+    Memory: the kernels, and one block of voxels of both splits.
     Source: Ozcelik and VanRullen 2023, arXiv 2303.05334 (z-score).
     """
     train, test = betas_train.values, betas_test.values
@@ -78,12 +91,27 @@ def cross_kernel(
     standardised: bool = False,
     voxel_block: int = 2048,
 ) -> Float[np.ndarray, "new train"]:
-    """X_new X^T, `kernel.test` for other patterns; `kernel._replace(test=..., test_id=...)` predicts from them.
+    """The kernel X_new X^T of other patterns; `kernel._replace(test=..., test_id=...)` predicts from them.
 
-    The z-score is the kernel's. Patterns that are `standardised`, in units of it (a mask of voxels), are taken as such.
-    Memory: patterns and train betas stay as they are, voxels pass in blocks; the rows, twice.
+    Parameters
+    ----------
+    kernel : Kernel
+        Whose mean and std z-score the patterns.
+    betas_train : values (stimuli, voxels) and their ids
+        The betas that the kernel was made of.
+    new : (new, voxels)
+        The other patterns.
+    standardised : bool
+        Whether the patterns are in units of the z-score already, such as a mask of voxels.
+    voxel_block : int
+        Voxels at a time.
 
-    Raises ValueError: train betas of other stimuli than the kernel's; other voxels.
+    Raises
+    ------
+    ValueError
+        Train betas of other stimuli than the kernel's, or other voxels.
+
+    Memory: the result twice, and one block of voxels.
     """
     train = betas_train.values
     hdf5.check_aligned("the ridge kernel", kernel.train_id, "betas_train", betas_train.nsd_id)
@@ -93,31 +121,31 @@ def cross_kernel(
                 f"the ridge kernel has {len(kernel.betas_mean)} voxels, {name} has {n_voxels}; expected the same. "
                 "Rerun both."
             )
-    found = np.zeros((len(new), len(train)), kernel.train.dtype)
-    product = np.empty_like(found)
-    for _, z_train, z_new, _ in _blocks(train, new, found.dtype, voxel_block, kernel, standardised):
-        found += np.matmul(z_new, z_train.T, out=product)
-    return found
+    products = np.zeros((len(new), len(train)), kernel.train.dtype)
+    product = np.empty_like(products)
+    for _, z_train, z_new, _ in _blocks(train, new, products.dtype, voxel_block, kernel, standardised):
+        products += np.matmul(z_new, z_train.T, out=product)
+    return products
 
 
 def _blocks(
     train: Any, other: Any, precision: Any, voxel_block: int, known: Kernel | None = None, standardised: bool = False
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
-    """Voxels in turn: which, z-scored train and, unless `standardised`, other betas (until the next), and mean and std.
+    """Blocks of voxels: (which, z-scored train betas, other betas z-scored unless `standardised`, (mean, std)).
 
-    Mean and std are those of a known kernel, or else of the train betas.
+    Mean and std are those of a known kernel, or else of the train betas. The next block overwrites the arrays.
     """
     n_voxels = train.shape[1]
     buffers = [np.empty((len(split), min(voxel_block, n_voxels)), precision) for split in (train, other)]
     for start in range(0, n_voxels, voxel_block):
         voxels = slice(start, min(start + voxel_block, n_voxels))
-        z_train, z_other = (each[:, : voxels.stop - start] for each in buffers)
+        z_train, z_other = (buffer[:, : voxels.stop - start] for buffer in buffers)
         z_train[...] = train[:, voxels]
         if known is None:
             mean, std = _centre_in_place(z_train, ddof=1)
             _check_voxels(mean, std, len(train), start)
         else:
-            mean, std = (each[voxels].astype(precision) for each in (known.betas_mean, known.betas_std))
+            mean, std = (moment[voxels].astype(precision) for moment in (known.betas_mean, known.betas_std))
             z_train -= mean
         z_train /= std
         if standardised:
@@ -129,7 +157,7 @@ def _blocks(
 
 
 def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -> None:
-    """That the train betas of voxels from `start` on are fit to be z-scored."""
+    """Raises ValueError: train betas of voxels from `start` on cannot be z-scored."""
     unfit = np.flatnonzero(~(std > 1e-12 * np.abs(mean)))  # a rounding residue is no variance; NaN is unfit too
     if len(unfit):
         raise ValueError(
@@ -146,29 +174,29 @@ def save_kernel(path: str | Path, kernel: Kernel) -> None:
 
 
 def load_kernel(path: str | Path) -> Kernel:
-    """The kernel that `save_kernel` wrote."""
+    """Read the kernel that `save_kernel` wrote."""
     return _load(path, Kernel, "ridge kernel")
 
 
 class Reliability(NamedTuple):
-    """What leave-one-out predictions say of every feature, in the shape of one stimulus' features."""
+    """How well every feature is predicted for left-out train stimuli, in the shape of one stimulus' features."""
 
     correlation: Float[np.ndarray, "..."]
-    """of predictions and train targets; 0 where one of both is constant"""
+    """Of leave-one-out predictions and train targets; 0 where one of both is constant."""
     std: Float[np.ndarray, "..."]
-    """of the train targets (ddof 0)"""
+    """Of the train targets (ddof 0)."""
 
 
 Stored = TypeVar("Stored", Kernel, Reliability)
 
 
 def load_reliability(path: str | Path) -> Reliability:
-    """What `predict` wrote beside its predictions."""
+    """Read the reliability that `predict` wrote beside its predictions."""
     return _load(path, Reliability, "reliability")
 
 
 def _load(path: str | Path, form: type[Stored], what: str) -> Stored:
-    """The datasets of a file, one for each field."""
+    """Read the datasets of a file, one for each field of a class."""
     with hdf5.opening(path) as file:
         missing = sorted(set(form._fields) - set(file))
         if missing:
@@ -183,101 +211,143 @@ def predict(
     reliability: str | Path | None = None,
     *,
     alpha: float,
-    rescale: str = "test",
+    rescale: str,
     memory_gib: float = 4.0,
     overwrite_kernel: bool = False,
 ) -> None:
     """Write the features that the test betas predict: H (Y - mean Y) + mean Y, H = K_test (K + alpha I)^-1.
 
-    `alpha` > 0 penalises the weights of z-scored betas. Ridge shrinks predictions; `rescale` gives every feature the
-    mean and std (ddof 0) of its train targets back, after a z-score by the mean and std of
-    - "test": these test predictions themselves, as the paper's code does (transductive: no single image can be done);
-    - "train_oof": the leave-one-out predictions of the train stimuli (inductive; one more stimuli x stimuli product);
-    - "none": no rescaling.
-    A feature that is constant over the train stimuli predicts that constant. Targets pass in blocks of columns, in
-    their own precision (float16 as float32); every core reads, centres, multiplies and writes blocks of its own.
-    Memory: `memory_gib` for the whole process, kernel included, decides the width of a block, then how many at a time.
-    `overwrite_kernel` spares a copy of the kernel, which is worthless afterwards. `reliability` is a file for what the
-    leave-one-out predictions say of every feature; unless they rescale already, they cost their product.
+    Ridge shrinks predictions; `rescale` gives every feature the mean and std (ddof 0) of its train targets back. A
+    feature that is constant over the train stimuli predicts that constant. Targets pass in blocks of columns, in their
+    own precision (float16 as float32); every core reads, centres, multiplies and writes blocks of its own.
 
-    Raises ValueError: alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too
-    little memory; targets that are not finite, or of other stimuli than the kernel's.
+    Parameters
+    ----------
+    kernel : Kernel
+        Of the betas.
+    features_train : path
+        HDF5 of the train stimuli's features.
+    predicted_test : path
+        The HDF5 that is written, with the axes and unit of the features.
+    reliability : path, optional
+        A file for what the leave-one-out predictions say of every feature; see `Reliability`.
+    alpha : float
+        Penalty on the weights of z-scored betas, above 0.
+    rescale : "train_oof", "test" or "none"
+        Predictions are z-scored by mean and std of: "train_oof" leave-one-out predictions of the train stimuli
+        (inductive; one more product of stimuli x stimuli); "test" these test predictions, as in the paper's code
+        (transductive: a single image cannot be predicted). "none" is no rescaling.
+    memory_gib : float
+        Of the whole process, kernel included; sets the width of a block and how many are computed at a time;
+        changes no result.
+    overwrite_kernel : bool
+        Saves a copy of the kernel, which is not usable afterwards.
+
+    Raises
+    ------
+    ValueError
+        alpha <= 0, or lost in the kernel's rounding; unknown rescale; one test stimulus with "test"; too little memory;
+        targets that are not finite, or of other stimuli than the kernel's.
+
     Differs from the reference: one solve, not one per token; weights are never formed.
     """
-    n_test = len(kernel.test_id)
+    _check_settings(alpha, rescale, len(kernel.test_id))
+    started = time.perf_counter()
+    with hdf5.reading(features_train, by_columns=True) as (values, nsd_id):
+        hdf5.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
+        dtype = np.result_type(values.dtype, np.float32)
+        operator = _operator(kernel, alpha, "train_oof" if reliability else rescale, dtype, overwrite_kernel)
+        measured = Reliability(*np.zeros((2, values.shape[1]), dtype)) if reliability else None
+        workers, width = _workers_and_width(values, kernel, operator, memory_gib)
+        row_shape, n_features, n_test = hdf5.about(values)["shape"], values.shape[1], len(kernel.test_id)
+        with (
+            hdf5.create(
+                predicted_test,
+                (n_test, *row_shape),
+                dtype,
+                kernel.test_id,
+                axes=hdf5.about(values)["axes"],
+                unit=hdf5.about(values)["unit"],
+                attrs={"alpha": alpha, "rescale": rescale},
+                chunk=hdf5.feature_chunks(n_test, n_features, dtype.itemsize),
+                by_columns=True,
+            ) as predicted,
+            threadpool_limits(1, "blas"),  # a product on each core keeps all busier than one product on all
+        ):
+            blocks = _Blocks(values, predicted, operator, n_test, width, rescale, measured)
+            with ThreadPoolExecutor(workers, initializer=blocks.make_buffers) as pool:
+                for _ in pool.map(blocks.predict, range(0, n_features, width)):
+                    pass
+    if reliability and measured:
+        with hdf5.writing(reliability) as file:
+            for name, numbers in measured._asdict().items():
+                hdf5.store(file, name, numbers.reshape(row_shape))
+    seconds = time.perf_counter() - started
+    speed = 2e-9 * operator.size * n_features / seconds
+    logger.info("%s: %d features in %.1f s, %.0f GFLOP/s", Path(predicted_test).name, n_features, seconds, speed)
+
+
+def _check_settings(alpha: float, rescale: str, n_test: int) -> None:
+    """Raises ValueError: settings of `predict` that are out of range."""
     if alpha <= 0:
         raise ValueError(f"alpha must be > 0, got {alpha}")
     if rescale not in RESCALES:
         raise ValueError(f"rescale must be one of {', '.join(RESCALES)}, got {rescale}")
     if rescale == "test" and n_test == 1:
         raise ValueError('rescale "test" z-scores over test stimuli and there is 1; use "train_oof" or "none"')
-    started = time.perf_counter()
-    with hdf5.reading(features_train, by_columns=True) as (values, nsd_id):
-        hdf5.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
-        dtype = np.result_type(values.dtype, np.float32)
-        operator = _operator(kernel, alpha, "train_oof" if reliability else rescale, dtype, overwrite_kernel)
-        found = Reliability(*np.zeros((2, values.shape[1]), dtype)) if reliability else None
-        workers, width = _workers_and_width(values, kernel, operator, memory_gib)
-        own = threading.local()  # buffers of each worker, for fresh memory would take longer than the product
 
-        def make_buffers() -> None:
-            own.stored = np.empty((_rows_of_chunk(values), width), values.dtype)
-            own.targets, own.product = (
-                np.empty((cross_kernel, width), dtype) for cross_kernel in (len(values), len(operator))
-            )
 
-        def predict_block(start: int) -> None:
-            columns = slice(start, min(start + width, values.shape[1]))
-            here = slice(0, columns.stop - start)
-            targets, product = own.targets[:, here], own.product[:, here]
-            for top in range(0, len(targets), len(own.stored)):  # a band of chunks stays in the processor's cache
-                band = targets[top : top + len(own.stored)]
-                values.read_direct(own.stored, np.s_[top : top + len(band), columns], np.s_[: len(band), here])
-                band[...] = own.stored[: len(band), here]
-            with np.errstate(invalid="ignore"):
-                mean, std = _centre_in_place(targets)
-            if not np.isfinite(std).all():
-                column = start + np.flatnonzero(~np.isfinite(std))[0]
-                raise ValueError(f"{features_train} has a value in feature column {column} that is not finite.")
-            np.matmul(operator, targets, out=product)
-            out_of_fold = product[n_test:]
-            _rescale(product[:n_test], out_of_fold, mean, std, rescale)
-            predicted[:, columns] = product[:n_test]
-            if found:
-                spread = _centre_in_place(out_of_fold)[1] * std * len(targets)
-                found.correlation[columns] = _ratio(np.einsum("ij,ij->j", targets, out_of_fold), spread)
-                found.std[columns] = std
+class _Blocks:
+    """Predictions of one block of feature columns after the other; every thread has buffers of its own."""
 
-        with (
-            hdf5.create(
-                predicted_test,
-                (n_test, *hdf5.about(values)["shape"]),
-                dtype,
-                kernel.test_id,
-                axes=hdf5.about(values)["axes"],
-                unit=hdf5.about(values)["unit"],
-                attrs={"alpha": alpha, "rescale": rescale},
-                chunk=hdf5.feature_chunks(n_test, values.shape[1], dtype.itemsize),
-                by_columns=True,
-            ) as predicted,
-            threadpool_limits(1, "blas"),  # a product on each core keeps all busier than one product on all
-            ThreadPoolExecutor(workers, initializer=make_buffers) as pool,
-        ):
-            for _ in pool.map(predict_block, range(0, values.shape[1], width)):
-                pass
-        n_features, row_shape = values.shape[1], hdf5.about(values)["shape"]
-    if reliability and found:
-        with hdf5.writing(reliability) as file:
-            for name, each in found._asdict().items():
-                hdf5.store(file, name, each.reshape(row_shape))
-    seconds = time.perf_counter() - started
-    logger.info(
-        "%s: %d features in %.1f s, %.0f GFLOP/s",
-        Path(predicted_test).name,
-        n_features,
-        seconds,
-        2e-9 * operator.size * n_features / seconds,
-    )
+    def __init__(
+        self,
+        values: h5py.Dataset,
+        predicted: h5py.Dataset,
+        operator: np.ndarray,
+        n_test: int,
+        width: int,
+        rescale: str,
+        measured: Reliability | None,
+    ):
+        self.values, self.predicted, self.operator = values, predicted, operator
+        self.n_test, self.width, self.rescale, self.measured = n_test, width, rescale, measured
+        self.own = threading.local()  # fresh memory for each block would take longer than the product
+
+    def make_buffers(self) -> None:
+        """Give the calling thread its buffers."""
+        dtype = self.operator.dtype
+        self.own.stored = np.empty((_rows_of_chunk(self.values), self.width), self.values.dtype)
+        self.own.targets = np.empty((len(self.values), self.width), dtype)
+        self.own.product = np.empty((len(self.operator), self.width), dtype)
+
+    def predict(self, start: int) -> None:
+        """Predict the block of columns that begins at `start`."""
+        columns = slice(start, min(start + self.width, self.values.shape[1]))
+        here = slice(0, columns.stop - start)
+        targets, product = self.own.targets[:, here], self.own.product[:, here]
+        self._read(targets, columns)
+        with np.errstate(invalid="ignore"):
+            mean, std = _centre_in_place(targets)
+        if not np.isfinite(std).all():
+            column = start + np.flatnonzero(~np.isfinite(std))[0]
+            raise ValueError(f"{self.values.file.filename} has a value in feature column {column} that is not finite.")
+        np.matmul(self.operator, targets, out=product)
+        out_of_fold = product[self.n_test :]
+        _rescale(product[: self.n_test], out_of_fold, mean, std, self.rescale)
+        self.predicted[:, columns] = product[: self.n_test]
+        if self.measured:
+            spread = _centre_in_place(out_of_fold)[1] * std * len(targets)
+            self.measured.correlation[columns] = _ratio(np.einsum("ij,ij->j", targets, out_of_fold), spread)
+            self.measured.std[columns] = std
+
+    def _read(self, targets: np.ndarray, columns: slice) -> None:
+        """Fill `targets` from the file in bands of one chunk's rows, which stay in the processor's cache."""
+        stored, here = self.own.stored, slice(0, targets.shape[1])
+        for top in range(0, len(targets), len(stored)):
+            band = targets[top : top + len(stored)]
+            self.values.read_direct(stored, np.s_[top : top + len(band), columns], np.s_[: len(band), here])
+            band[...] = stored[: len(band), here]
 
 
 def save_weights(
@@ -291,13 +361,36 @@ def save_weights(
     columns: Sequence[int] | None = None,
     column_block: int = 512,
 ) -> None:
-    """Write the weights of some voxels for some features (None: all) to HDF5, (chosen voxels, chosen columns).
+    """Write the weights of some voxels for some features to HDF5, (chosen voxels, chosen columns).
 
-    A prediction is ((betas - betas_mean) / betas_std) @ weights + intercept, with the file's own arrays, if all voxels
-    were chosen. Nothing else needs weights: `predict` goes without.
-    Memory: the factor of the kernel, the chosen voxels' betas, and a block of columns.
+    A prediction is ((betas - betas_mean) / betas_std) @ weights + intercept with the arrays of the file, if all voxels
+    were chosen. No other stage needs weights.
 
-    Raises ValueError: alpha <= 0; a column that is not there; features of other stimuli than the kernel's.
+    Parameters
+    ----------
+    path : path
+        The HDF5 that is written.
+    kernel : Kernel
+        Of the betas.
+    betas_train : values (stimuli, voxels) and their ids
+        The betas that the kernel was made of.
+    features_train : path
+        HDF5 of the train stimuli's features.
+    alpha : float
+        Penalty on the weights of z-scored betas, above 0.
+    voxels : bool (voxels)
+        Which voxels.
+    columns : sequence of int, optional
+        Which columns of the feature; None is all.
+    column_block : int
+        Columns at a time.
+
+    Raises
+    ------
+    ValueError
+        alpha <= 0, a column that is not there, or features of other stimuli than the kernel's.
+
+    Memory: the factor of the kernel, the betas of the chosen voxels, and one block of columns.
     """
     if alpha <= 0:
         raise ValueError(f"alpha must be > 0, got {alpha}")
@@ -314,19 +407,19 @@ def save_weights(
             shape = (int(voxels.sum()), len(chosen))
             weights = file.create_dataset("weights", shape, np.float32, chunks=True, fletcher32=True)
             intercept = np.empty(len(chosen), np.float32)
-            for name, each in (
+            for name, numbers in (
                 ("betas_mean", kernel.betas_mean[voxels]),
                 ("betas_std", kernel.betas_std[voxels]),
                 ("column", chosen),
                 ("voxel_column", np.flatnonzero(voxels)),
             ):
-                hdf5.store(file, name, each)
+                hdf5.store(file, name, numbers)
             file.attrs["alpha"] = alpha
             for start in range(0, len(chosen), column_block):
                 block = slice(start, start + column_block)
-                wanted = chosen[block]
-                together = wanted[-1] - wanted[0] == len(wanted) - 1  # HDF5 is slow at lists
-                targets = values[:, slice(wanted[0], wanted[-1] + 1) if together else wanted].astype(kernel.train.dtype)
+                which = chosen[block]
+                is_range = which[-1] - which[0] == len(which) - 1  # HDF5 is slow at lists
+                targets = values[:, slice(which[0], which[-1] + 1) if is_range else which].astype(kernel.train.dtype)
                 mean = targets.mean(0)
                 dual = solve(system, np.asfortranarray(targets - mean), lower=1)[0]
                 weights[:, block], intercept[block] = z.T @ dual, mean
@@ -359,7 +452,7 @@ def _operator(
 
 
 def _cholesky(kernel: Kernel, alpha: float, overwrite_kernel: bool = False) -> np.ndarray:
-    """The lower factor of K + alpha I; above the diagonal is what was there."""
+    """The lower Cholesky factor of K + alpha I; numbers above the diagonal have no meaning."""
     (factor,) = linalg.get_lapack_funcs(("potrf",), (kernel.train,))
     system = np.array(kernel.train.T, order="F", copy=None if overwrite_kernel else True)  # symmetric, so T is the same
     system[np.diag_indices(len(system))] += alpha
@@ -373,7 +466,7 @@ def _cholesky(kernel: Kernel, alpha: float, overwrite_kernel: bool = False) -> n
 
 
 def _mirror(lower: np.ndarray) -> None:
-    """Copy a square matrix' lower triangle to its upper, in place."""
+    """Copy the lower triangle of a square matrix to its upper one, in place."""
     for start in range(0, len(lower), MIRRORED):
         stop = start + MIRRORED
         corner = np.tril(lower[start:stop, start:stop])
@@ -384,21 +477,21 @@ def _mirror(lower: np.ndarray) -> None:
 def _workers_and_width(
     values: h5py.Dataset, kernel: Kernel, operator: np.ndarray, memory_gib: float
 ) -> tuple[int, int]:
-    """Blocks at a time, one for each thread of BLAS, and the feature columns of a block, whole HDF5 chunks.
+    """How many blocks are computed at a time, one for each thread of BLAS, and how many feature columns a block has.
 
-    Of each column a chunk is held as stored, and all of it as centred and as multiplied.
+    A block has whole HDF5 chunks. Of each column memory holds one chunk as stored, all centred and all multiplied.
     """
     chunk = values.chunks[1] if values.chunks else 1
-    cross_kernel, n_train = operator.shape
-    per_chunk = chunk * (_rows_of_chunk(values) * values.dtype.itemsize + (n_train + cross_kernel) * operator.itemsize)
+    n_rows, n_train = operator.shape
+    per_chunk = chunk * (_rows_of_chunk(values) * values.dtype.itemsize + (n_train + n_rows) * operator.itemsize)
     fixed = PROCESS_BYTES + operator.nbytes + sum(field.nbytes for field in kernel)
     chunks = int(memory_gib * 2**30 - fixed) // per_chunk
     if chunks < 1:
         raise ValueError(
-            f"memory_gib {memory_gib} is too little for {cross_kernel} x {n_train} stimuli; expected at least "
+            f"memory_gib {memory_gib} is too little for {n_rows} x {n_train} stimuli; expected at least "
             f"{(fixed + per_chunk) / 2**30:.2f}."
         )
-    threads = max((each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"), default=1)
+    threads = max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1)
     workers = min(threads, chunks)
     return workers, chunk * max(1, min(chunks // workers, WIDEST_BLOCK // chunk))
 
@@ -408,7 +501,7 @@ def _rows_of_chunk(values: h5py.Dataset) -> int:
 
 
 def _centre_in_place(columns: np.ndarray, ddof: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and std of every column, which are centred; a std within rounding of a constant is 0."""
+    """Centre columns in place and return their mean and std; a std within rounding of a constant is 0."""
     mean = columns.mean(0, dtype=np.float64).astype(columns.dtype)
     squares = np.zeros(columns.shape[1])
     for start in range(0, len(columns), 256):  # short float32 sums, added up in float64
@@ -430,5 +523,5 @@ def _rescale(predicted: np.ndarray, out_of_fold: np.ndarray, mean: np.ndarray, s
 
 
 def _ratio(numerator: np.ndarray | float, denominator: np.ndarray) -> np.ndarray:
-    """numerator / denominator, 0 where the denominator is 0: what does not vary stays at its mean."""
+    """numerator / denominator, and 0 where the denominator is 0, so that constant columns stay at their mean."""
     return np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)

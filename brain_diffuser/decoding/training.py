@@ -1,28 +1,26 @@
-"""One plain training loop for learned decoders: AdamW, one rise and fall of the rate, early stopping, resumable.
+"""The training loop of learned decoders: AdamW, one cycle of the learning rate, early stopping, resumable.
 
-Rows, mixup and dropout of a step follow from the seed and the step alone, so a run that was killed goes on as if it had
-not been.
+The rows, mixup and dropout of a step depend on the seed and the step alone, so a training that was killed and resumed
+gives the same weights as one that was not.
 """
 
-import hashlib
-import json
 import logging
 import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.decoding import checkpoint as checkpoints
 from brain_diffuser.decoding import learning_curves, network
 from brain_diffuser.decoding import losses as decoding_losses
 from brain_diffuser.decoding.training_data import BAND, Source, Target, batches, mean_and_std, read_source, statistics
+from brain_diffuser.models.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ WARM_UP_EPOCHS, FIRST_RATE, LAST_RATE = 2, 1 / 25, 1 / 25_000  # rates as shares
 
 
 class TrainingConfig(NamedTuple):
-    """Settings of a training, explained under `learned` in config.yaml; `losses` are by kind of feature."""
+    """Settings of a training, explained under `learned` in config.yaml; `losses` has those of each kind of feature."""
 
     hidden: int
     blocks: int
@@ -48,20 +46,25 @@ class TrainingConfig(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The network of the best epoch, mean and std of its predictions of held-out stimuli, and a row for each epoch."""
+    """The network of the best epoch, the mean and std of its held-out predictions, and the losses of every epoch."""
 
     decoder: network.Decoder
     held_out: tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]
     curve: list[dict[str, float]]
 
 
-def silent(iterable: Iterable[Any], total: int, what: str) -> Iterable[Any]:
-    """No progress report."""
-    return iterable
-
-
 def one_cycle(step: int, steps: int, peak: float, rise: float) -> float:
-    """Learning rate of a step: half a cosine up during a share `rise` of all steps, then half a cosine down."""
+    """Learning rate of a step: half a cosine up to `peak` during a share `rise` of all steps, then half a cosine down.
+
+    Parameters
+    ----------
+    step, steps : int
+        Which step, from 0, of how many.
+    peak : float
+        The highest rate.
+    rise : float
+        Share of the steps in which the rate rises, 0 to 1.
+    """
     top = max(1.0, rise * steps - 1)
     if step <= top:
         first, last, progress = FIRST_RATE, 1.0, step / top
@@ -84,20 +87,37 @@ def train(
 ) -> None:
     """Train on the betas and features of some subjects, and write the network, its learning curve and a plot of it.
 
-    That of one subject alone has the scale that predictions need. `options` are those of `fit`. What a killed training
-    left in `checkpoint` is gone on with, and removed at the end.
+    Parameters
+    ----------
+    paths : {subject: (betas, features)}
+        Of the train stimuli. The network of a single subject has the scale that predictions need.
+    training_config : TrainingConfig
+        Settings of the training.
+    weights, curve, plot : path
+        What is written.
+    checkpoint : path
+        Folder of what a killed training left; it is resumed, and the folder removed at the end.
+    holdout : float
+        Share of the stimuli that choose the epoch, 0 to below 1.
+    pretrained : path, optional
+        Weights of a decoder of other subjects.
+    options
+        Those of `fit`.
 
-    Raises ValueError: no subject; what `read_source` and `fit` raise.
+    Raises
+    ------
+    ValueError
+        No subject, or what `read_source` and `fit` raise.
     """
     if not paths:
         raise ValueError("there is no subject to learn from; name another one under subjects in config.yaml")
-    found = {
+    read = {
         subject: read_source(*of_subject, checkpoint, holdout=holdout, seed=training_config.seed)
         for subject, of_subject in paths.items()
     }
-    sources, target = {subject: source for subject, (source, _) in found.items()}, next(iter(found.values()))[1]
-    adopted = network.load(pretrained).decoder if pretrained else None
-    trained = fit(sources, target, training_config, checkpoint, pretrained=adopted, **options)
+    sources, target = {subject: source for subject, (source, _) in read.items()}, next(iter(read.values()))[1]
+    start = network.load(pretrained).decoder if pretrained else None
+    trained = fit(sources, target, training_config, checkpoint, pretrained=start, **options)
     scale = None
     if len(sources) == 1:
         features = [source.features for source in sources.values()]
@@ -108,7 +128,7 @@ def train(
 
 
 class Run(NamedTuple):
-    """What all steps of a training share."""
+    """The network, data and settings that all steps of a training share."""
 
     decoder: network.Decoder
     sources: Mapping[str, Source]
@@ -121,15 +141,15 @@ class Run(NamedTuple):
         return self.decoder.target_mean.device
 
     def predict(self, betas: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Standardised features and what the contrastive loss sees of them, float32 whatever the dtype of products."""
+        """Predicted standardised features, and what the contrastive loss compares; float32 whatever `dtype` is."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             predicted = self.decoder(betas)
             return predicted.float(), self.decoder.project(predicted).float()
 
     def batch(self, rows: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], Tensor]:
-        """Betas of each subject, and standardised features, one subject below the other."""
-        betas = {name: torch.from_numpy(self.sources[name].betas[each]).to(self.device) for name, each in rows.items()}
-        features = [torch.from_numpy(self.sources[name].features[each]).to(self.device) for name, each in rows.items()]
+        """Betas of each subject, and the standardised features of all, one subject below the other."""
+        betas = {name: torch.from_numpy(self.sources[name].betas[of]).to(self.device) for name, of in rows.items()}
+        features = [torch.from_numpy(self.sources[name].features[of]).to(self.device) for name, of in rows.items()]
         return betas, self.decoder.standardise(torch.cat(features).float())
 
 
@@ -144,40 +164,65 @@ def fit(
     dtype: torch.dtype = torch.float32,
     checkpoint_every: int = 5,
     key: str = "",
-    progress: Callable[[Iterable[int], int, str], Iterable[int]] = silent,
+    progress: Progress = no_progress,
 ) -> Trained:
-    """Train on subjects side by side, from scratch or from all but the voxel encoders of a pretrained decoder.
+    """Train on several subjects at once, from scratch or from a pretrained decoder without its voxel encoders.
 
-    The best epoch is that with the highest mean correlation, over features, of predicted and true held-out features;
-    training ends `recipe.patience` epochs after it. Every `checkpoint_every` epochs the folder `checkpoint` gets what
-    is needed to go on after a kill, on a CPU to the same bits; one of other data, settings or `key` is passed over.
-    `dtype` is that of products; weights and optimiser are float32.
-    Memory: all betas, one batch of features as float32, five times the network (weights, the best ones, gradients, two
-    moments).
+    The best epoch has the highest mean correlation, over features, of predicted and true held-out features; training
+    ends `training_config.patience` epochs after it.
 
-    Raises ValueError: a voxel without variance; a loss that is not finite; a pretrained decoder of another kind.
+    Parameters
+    ----------
+    sources : {subject: Source}
+        Betas and features.
+    target : Target
+        The feature's shape, axes and unit.
+    training_config : TrainingConfig
+        Settings of the training.
+    checkpoint : path
+        Folder for what a killed training is resumed from, on a CPU to the same bits.
+    pretrained : Decoder, optional
+        A decoder of other subjects.
+    device : torch.device or str
+        Where the network is trained.
+    dtype : torch.dtype
+        Of matrix products; weights and optimiser are float32.
+    checkpoint_every : int
+        Epochs between two checkpoints; changes no result.
+    key : str
+        A checkpoint of another key, other data or other settings is not used.
+    progress : callable
+        Reports the epochs.
+
+    Raises
+    ------
+    ValueError
+        A voxel without variance, a loss that is not finite, or a pretrained decoder of another feature or size.
+
+    Memory: all betas, one batch of features as float32, and five times the network (weights, the best weights,
+    gradients, two moments).
     Source: NeuralDiffuser, Li, Wu and Chen, arXiv 2402.13809. Differs from the reference: docs/decisions.md.
     """
     sources, checkpoint = dict(sorted(sources.items())), Path(checkpoint)
     with torch.random.fork_rng():
         decoder = _initial(sources, target, training_config, pretrained)
-        fingerprint = _fingerprint(decoder, sources, (training_config, str(dtype), key))
+        fingerprint = checkpoints.fingerprint_of(decoder, sources, (training_config, str(dtype), key))
         run = Run(decoder.to(device), sources, training_config, network.kind(target.axes), dtype)
         scaler = torch.amp.GradScaler(run.device.type, enabled=dtype == torch.float16)
         optimiser = torch.optim.AdamW(
             _groups(decoder, training_config.weight_decay), lr=training_config.rate, fused=True
         )
-        curve, best = _resume(checkpoint, fingerprint, run, optimiser, scaler)
+        curve, best = checkpoints.resume(checkpoint, fingerprint, decoder, optimiser, scaler)
         for epoch in progress(range(len(curve), training_config.epochs), training_config.epochs - len(curve), "epochs"):
             if epoch - 1 - learning_curves.best_epoch(curve) >= training_config.patience:
                 break
-            found = _epoch(run, optimiser, scaler, epoch)
-            found["held_out_regression"], found["held_out_correlation"], _ = evaluate(run)
-            curve.append(found)
+            means = _epoch(run, optimiser, scaler, epoch)
+            means["held_out_regression"], means["held_out_correlation"], _ = evaluate(run)
+            curve.append(means)
             if learning_curves.best_epoch(curve) == epoch:
-                best = {name: each.cpu().clone() for name, each in decoder.state_dict().items()}
+                best = {name: tensor.cpu().clone() for name, tensor in decoder.state_dict().items()}
             if (epoch + 1) % checkpoint_every == 0:
-                _save(checkpoint, fingerprint, run, optimiser, scaler, curve, best)
+                checkpoints.save(checkpoint, fingerprint, decoder, optimiser, scaler, curve, best)
     decoder.load_state_dict(best)
     number = learning_curves.best_epoch(curve)
     correlation = curve[number]["held_out_correlation"]
@@ -188,7 +233,7 @@ def fit(
 def _initial(
     sources: Mapping[str, Source], target: Target, training_config: TrainingConfig, pretrained: network.Decoder | None
 ) -> network.Decoder:
-    """The network before its first step."""
+    """The network before its first step, with the z-scores of its voxels and targets."""
     torch.manual_seed(_step_seed(training_config.seed, 0))
     decoder = network.Decoder(
         {subject: source.betas.shape[1] for subject, source in sources.items()},
@@ -219,20 +264,20 @@ def _initial(
 
 
 def _groups(decoder: network.Decoder, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases and LayerNorm do not."""
+    """Parameter groups of the optimiser: matrices have weight decay, biases and LayerNorm have none."""
     parameters = list(decoder.parameters())
     return [
-        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": weight_decay},
-        {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim < 2], "weight_decay": 0.0},
     ]
 
 
 def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler, epoch: int) -> dict[str, float]:
-    """One epoch's steps, and the means of their losses."""
-    training_config, weigh = run.training_config, run.training_config.losses[run.kind]
+    """Take the steps of one epoch; returns the means of their losses."""
+    training_config, factors = run.training_config, run.training_config.losses[run.kind]
     steps = max(1, training_config.samples // training_config.batch_size)
     planned = batches(
-        {name: each.fit for name, each in run.sources.items()},
+        {name: source.fit for name, source in run.sources.items()},
         training_config.batch_size,
         steps,
         training_config.seed,
@@ -248,36 +293,36 @@ def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradSca
             group["lr"] = rate
         torch.manual_seed(_step_seed(training_config.seed, number + 1))
         regression, contrast = _losses(run, rows, epoch, np.random.default_rng((training_config.seed, number)))
-        loss = weigh["regression"] * regression + weigh["contrast"] * contrast
+        loss = factors["regression"] * regression + factors["contrast"] * contrast
         optimiser.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimiser)
         scaler.update()
         means["rate"] = rate
-        for name, each in (("loss", loss), ("regression", regression), ("contrast", contrast)):
-            means[name] += each.item() / steps
+        for name, value in (("loss", loss), ("regression", regression), ("contrast", contrast)):
+            means[name] += value.item() / steps
     if not math.isfinite(means["loss"]):
         raise ValueError(f"the loss of epoch {epoch + 1} is {means['loss']}; lower learned.rate")
     return means
 
 
 def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Regression and contrast of one batch; in early epochs betas are mixed, each with another of the same subject."""
+    """Regression and contrastive loss of one batch; in early epochs betas are mixed with others of the same subject."""
     training_config = run.training_config
     mixed_epochs = int(training_config.losses[run.kind]["mixup"] * training_config.epochs)
     betas, true = run.batch(rows)
     if epoch < mixed_epochs:
-        other, share, above = [], [], 0
-        for name, each in betas.items():
-            to, own = (part.to(run.device) for part in decoding_losses.mixup(len(each), rng))
-            betas[name] = decoding_losses.mix(each, to, own)
-            other.append(to + above)
-            share.append(own)
-            above += len(each)
-        to, own = torch.cat(other), torch.cat(share)
+        partners, shares, n_above = [], [], 0
+        for name, of_subject in betas.items():
+            partner, share = (part.to(run.device) for part in decoding_losses.mixup(len(of_subject), rng))
+            betas[name] = decoding_losses.mix(of_subject, partner, share)
+            partners.append(partner + n_above)
+            shares.append(share)
+            n_above += len(of_subject)
+        partner, share = torch.cat(partners), torch.cat(shares)
         predicted, projected = run.predict(betas)
-        mixed = decoding_losses.mix(true, to, own)
-        return decoding_losses.regression(predicted, mixed, run.kind), decoding_losses.bimixco(projected, true, to, own)
+        regression = decoding_losses.regression(predicted, decoding_losses.mix(true, partner, share), run.kind)
+        return regression, decoding_losses.bimixco(projected, true, partner, share)
     done = (epoch - mixed_epochs) / max(1, training_config.epochs - 1 - mixed_epochs)
     temperature = decoding_losses.temperature(done) if run.kind == "embeddings" else decoding_losses.LATENTS_TEMPERATURE
     predicted, projected = run.predict(betas)
@@ -290,9 +335,10 @@ def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random
 def evaluate(
     run: Run,
 ) -> tuple[float, float, tuple[Float32[np.ndarray, " features"], Float32[np.ndarray, " features"]]]:
-    """Of held-out stimuli: regression loss and mean correlation, means over subjects, and predictions' mean and std.
+    """Regression loss and mean correlation of held-out stimuli, and the mean and std of their predictions.
 
-    Predictions pass in bands, and only sums of each column are kept. Features that do not vary have no correlation.
+    Loss and correlation are means over subjects. Predictions pass in bands, and only sums of each column are kept.
+    Features that do not vary have no correlation.
     """
     run.decoder.eval()
     errors, correlations, n_all, sums_of_all = [], [], 0, np.zeros(())
@@ -302,7 +348,7 @@ def evaluate(
             betas, true = run.batch({subject: band})
             predicted, _ = run.predict(betas)
             error += decoding_losses.regression(predicted, true, run.kind).item() * len(band) / n
-            x, y = (each.cpu().numpy().astype(np.float64) for each in (predicted, true))
+            x, y = (batch.cpu().numpy().astype(np.float64) for batch in (predicted, true))
             sums += [x.sum(0), (x**2).sum(0), y.sum(0), (y**2).sum(0), (x * y).sum(0)]
         (x_mean, x_std), (y_mean, y_std) = mean_and_std(n, *sums[:2]), mean_and_std(n, *sums[2:4])
         vary = (x_std > 0) & (y_std > 0)
@@ -316,59 +362,5 @@ def evaluate(
 
 
 def _step_seed(seed: int, number: int) -> int:
-    """Torch's seed of a step (from 1), or of the first weights (0)."""
+    """The seed that torch gets for a step, counted from 1, or for the initial weights (0)."""
     return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _fingerprint(decoder: network.Decoder, sources: Mapping[str, Source], settings: Any) -> str:
-    """Of all that the first step starts from."""
-    digest = hashlib.blake2b(repr((settings, list(sources))).encode(), digest_size=16)
-    for each in decoder.state_dict().values():
-        digest.update(each.contiguous().numpy().tobytes())
-    for source in sources.values():
-        for each in (source.nsd_id, source.fit):
-            digest.update(each.tobytes())
-    return digest.hexdigest()
-
-
-def _save(
-    checkpoint: Path,
-    fingerprint: str,
-    run: Run,
-    optimiser: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    curve: list[dict[str, float]],
-    best: dict[str, Tensor],
-) -> None:
-    """Write all that the next epoch starts from; the folder appears whole or not at all."""
-    with hdf5.atomic(checkpoint / "last") as partial:
-        partial.mkdir()
-        save_file(run.decoder.state_dict(), partial / "network.safetensors")
-        save_file(best, partial / "best.safetensors")
-        torch.save({"optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}, partial / "optimiser.pt")
-        (partial / "curve.json").write_text(json.dumps({"fingerprint": fingerprint, "curve": curve}))
-
-
-def _resume(
-    checkpoint: Path,
-    fingerprint: str,
-    run: Run,
-    optimiser: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
-    """Load, in place, what was saved for the same training; the epochs that are done, and the best weights."""
-    for left in checkpoint.glob("*.part-*"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
-    last = checkpoint / "last"
-    if not last.is_dir():
-        return [], {}
-    found = json.loads((last / "curve.json").read_text())
-    if found["fingerprint"] != fingerprint:
-        logger.info("%s is of other data or settings; starting anew", checkpoint)
-        return [], {}
-    run.decoder.load_state_dict(load_file(last / "network.safetensors", str(run.device)))
-    state = torch.load(last / "optimiser.pt", map_location=run.device, weights_only=True)
-    optimiser.load_state_dict(state["optimiser"])
-    scaler.load_state_dict(state["scaler"])
-    logger.info("going on after epoch %d", len(found["curve"]))
-    return found["curve"], load_file(last / "best.safetensors")

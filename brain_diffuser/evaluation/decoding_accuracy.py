@@ -1,50 +1,98 @@
-"""Stage 6: how well features follow from betas and betas from features, beside what noise leaves of the betas."""
+"""How well features follow from betas and betas from features, and how much noise leaves of the betas to predict."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
-from brain_diffuser.artifacts import figures, hdf5
+from brain_diffuser.artifacts import figures, hdf5, tables
+from brain_diffuser.evaluation import statistics
 
 BLOCK_COLUMNS = 8192
+QUARTILES = ("quartile_1", "median", "quartile_3")
+DECODING_COLUMNS = ("feature", "columns", *QUARTILES)
+ENCODING_COLUMNS = ("region", "voxels", *QUARTILES, "ceiling")
 
 
 def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.ndarray, " features"]:
-    """Pearson correlation of every feature (or voxel) across the test stimuli; NaN where one of both is constant."""
-    with hdf5.reading(predicted, by_columns=True) as (ours, our_id):
-        with hdf5.reading(true, by_columns=True) as (theirs, their_id):
-            hdf5.check_aligned(predicted, our_id, true, their_id)
-            found = np.empty(ours.shape[1])
-            for start in range(0, len(found), BLOCK_COLUMNS):
-                columns = slice(start, start + BLOCK_COLUMNS)
-                x, y = (each[:, columns].astype(np.float64) for each in (ours, theirs))
-                x, y = x - x.mean(0), y - y.mean(0)
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    found[columns] = (x * y).sum(0) / np.sqrt((x**2).sum(0) * (y**2).sum(0))
-    return found
+    """Pearson correlation of every feature (or voxel) across the test stimuli; NaN where one of both is constant.
+
+    Columns pass in blocks, in float64.
+
+    Raises ValueError: files of other stimuli.
+    """
+    with (
+        hdf5.reading(predicted, by_columns=True) as (predicted_values, predicted_id),
+        hdf5.reading(true, by_columns=True) as (true_values, true_id),
+    ):
+        hdf5.check_aligned(predicted, predicted_id, true, true_id)
+        correlations = np.empty(predicted_values.shape[1])
+        for start in range(0, len(correlations), BLOCK_COLUMNS):
+            columns = slice(start, start + BLOCK_COLUMNS)
+            x, y = (values[:, columns].astype(np.float64) for values in (predicted_values, true_values))
+            correlations[columns] = statistics.pearson(x, y)
+    return correlations
 
 
 def quartiles(correlations: Float[np.ndarray, " features"]) -> tuple[float, float, float]:
     """First quartile, median and third quartile of those that are not NaN; NaN if all are."""
-    found = correlations[np.isfinite(correlations)]
-    first, middle, third = np.percentile(found, (25, 50, 75)).round(4) if len(found) else (np.nan,) * 3
+    finite = correlations[np.isfinite(correlations)]
+    first, middle, third = np.percentile(finite, (25, 50, 75)).round(4) if len(finite) else (np.nan,) * 3
     return float(first), float(middle), float(third)
 
 
+def write(
+    folder: Path,
+    decoding: Mapping[str, Float[np.ndarray, " features"]],
+    encoding: Float[np.ndarray, " voxels"],
+    ceiling: Float[np.ndarray, " voxels"],
+    regions: Mapping[str, Bool[np.ndarray, " voxels"]],
+    repeats: float,
+) -> None:
+    """Write decoding.csv, encoding.csv, and the plots decoding.svg, encoding.svg and noise_ceiling.svg.
+
+    Parameters
+    ----------
+    folder : path
+    decoding : {feature: array (features,)}
+        Correlations of predicted and true features over the test stimuli.
+    encoding : array (voxels,)
+        Correlations of predicted and measured betas over the test stimuli.
+    ceiling : array (voxels,), 0 to 1
+        Share of the betas' variance that noise leaves.
+    regions : {name: boolean array (voxels,)}
+    repeats : float
+        Mean number of trials of a test stimulus.
+    """
+    of_features = [(name, len(values), *quartiles(values)) for name, values in decoding.items()]
+    of_regions = [
+        (name, int(mask.sum()), *quartiles(encoding[mask]), round(float(np.median(np.sqrt(ceiling[mask]))), 4))
+        for name, mask in regions.items()
+    ]
+    plots = {
+        "decoding": plot_decoding(decoding),
+        "encoding": plot_regions([dict(zip(ENCODING_COLUMNS, row, strict=True)) for row in of_regions]),
+        "noise_ceiling": plot_ceiling(ceiling, repeats),
+    }
+    tables.write_csv(folder / "decoding.csv", DECODING_COLUMNS, of_features)
+    tables.write_csv(folder / "encoding.csv", ENCODING_COLUMNS, of_regions)
+    for name, plot in plots.items():
+        (folder / f"{name}.svg").write_text(plot, encoding="utf-8")
+
+
 def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
-    """SVG: how correlations of predicted and true features are spread, for each kind of feature."""
+    """SVG: the distribution of the correlations of predicted and true features, for each kind of feature."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    for name, each in correlations.items():
-        found = each[np.isfinite(each)]
-        middle = f"median {np.median(found):.2f}" if len(found) else "none varies"
+    for name, values in correlations.items():
+        finite = values[np.isfinite(values)]
+        middle = f"median {np.median(finite):.2f}" if len(finite) else "none varies"
         axes.hist(
-            found,
+            finite,
             np.linspace(-0.4, 1, 71).tolist(),
-            weights=np.full(len(found), 100 / max(1, len(found))),
+            weights=np.full(len(finite), 100 / max(1, len(finite))),
             histtype="step",
             label=f"{name}: {middle}",
         )
@@ -54,7 +102,7 @@ def plot_decoding(correlations: Mapping[str, np.ndarray]) -> str:
 
 
 def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
-    """SVG: encoding accuracy of each region's voxels (median, quartiles), beside what the noise ceiling allows."""
+    """SVG: encoding accuracy of each region's voxels (median, quartiles) and the limit that their noise sets."""
     figure = Figure(figsize=(max(6, 0.45 * len(rows)), 4), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(rows))
@@ -71,7 +119,7 @@ def plot_regions(rows: Sequence[Mapping[str, float | str]]) -> str:
 
 
 def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
-    """SVG: how the voxels' noise ceilings are spread."""
+    """SVG: the distribution of the voxels' noise ceilings."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.hist(100 * ceiling, np.linspace(0, 100, 51).tolist(), color="0.6")

@@ -1,36 +1,59 @@
-"""Stage 6: guided images beside those that differ in guidance alone: differences, a grid of settings, repeats."""
+"""What guidance changes: guided images and those that differ in guidance alone, compared image by image."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from brain_diffuser.artifacts import tables
 from brain_diffuser.evaluation import metrics, statistics
 from brain_diffuser.evaluation.scores import ImageScores
 
 Rows = list[dict[str, Any]]
 
 
-def differences(found: Mapping[str, ImageScores], against: Mapping[str, str], *, n_resamples: int, seed: int) -> Rows:
-    """A row for each guided set and metric: its mean, and of guided minus unguided mean, 95 % interval, share better.
+def differences(
+    scores_of_sets: Mapping[str, ImageScores], against: Mapping[str, str], *, n_resamples: int, seed: int
+) -> Rows:
+    """A row for each guided set and metric: its mean, and the mean of guided minus unguided scores.
 
-    `against` is {guided set: its unguided set}. Images are paired, so the interval is that of the differences; `better`
-    is the share of images whose score improves, whichever way that is.
+    Images are paired, so the interval is that of the differences; `better` is the share of images whose score improves,
+    whichever way that is.
+
+    Parameters
+    ----------
+    scores_of_sets : {set of images: ImageScores}
+    against : {guided set: its unguided set}
+    n_resamples : int, at least 1
+        Bootstrap resamples of the images.
+    seed : int
+        Of the resamples.
+
+    Raises
+    ------
+    ValueError
+        Nothing to compare.
     """
+    if not against:
+        raise ValueError(
+            "config.yaml: no variant has a section guidance and an unguided variant to compare with; add one"
+        )
     rows = []
     for guided, unguided in against.items():
-        for own, other in zip(found[guided].metrics, found[unguided].metrics, strict=True):
-            difference = own.scores - other.scores
+        pairs = zip(scores_of_sets[guided].metrics, scores_of_sets[unguided].metrics, strict=True)
+        for with_guidance, without in pairs:
+            difference = with_guidance.scores - without.scores
             low, high = statistics.bootstrap_ci(difference, n_resamples, seed)
-            gain = -difference if own.kind == metrics.LOWER_IS_BETTER else difference
+            improvement = -difference if with_guidance.kind == metrics.LOWER_IS_BETTER else difference
             rows.append(
                 {
                     "images": guided,
                     "against": unguided,
-                    "metric": own.metric,
-                    "mean": round(float(own.scores.mean()), 6),
+                    "metric": with_guidance.metric,
+                    "mean": round(float(with_guidance.scores.mean()), 6),
                     "difference": round(float(difference.mean()), 6),
                     "low": round(low, 6),
                     "high": round(high, 6),
-                    "better": round(float((gain > 0).mean()), 6),
+                    "better": round(float((improvement > 0).mean()), 6),
                     "n": len(difference),
                 }
             )
@@ -51,17 +74,17 @@ def grid(rows: Rows, cells: Sequence[tuple[float, float, str]]) -> Rows:
     at = {(row["images"], row["metric"]): row["difference"] for row in rows}
     named = {(kappa, eta): name for kappa, eta, name in cells}
     kappas, etas = sorted({kappa for kappa, _ in named}), sorted({eta for _, eta in named})
-    found = []
+    table = []
     for metric in dict.fromkeys(row["metric"] for row in rows):
         for kappa in kappas:
             values = ((eta, at.get((named.get((kappa, eta), ""), metric))) for eta in etas)
-            shown = {f"eta {eta:g}": "" if value is None else f"{value:+.3f}" for eta, value in values}
-            found.append({"metric": metric, "kappa": kappa} | shown)
-    return found
+            by_eta = {f"eta {eta:g}": "" if value is None else f"{value:+.3f}" for eta, value in values}
+            table.append({"metric": metric, "kappa": kappa} | by_eta)
+    return table
 
 
 def join_repeats(repeated: Mapping[str, Sequence[Mapping[str, str]]]) -> Rows:
-    """Consistency tables of some sets as one: a row for features and measure, a column for each set."""
+    """The consistency tables of some sets as one: a row for features and measure, a column for each set."""
     table: dict[tuple[str, str], dict[str, Any]] = {}
     for name, rows in repeated.items():
         for row in rows:
@@ -70,3 +93,30 @@ def join_repeats(repeated: Mapping[str, Sequence[Mapping[str, str]]]) -> Rows:
             low, high = (float(row[end]) for end in ("low", "high"))
             line[name] = f"{float(row['mean']):.3f} ({low:.3f} to {high:.3f})"
     return list(table.values())
+
+
+def write_tables(
+    folder: Path, rows: Rows, cells: Sequence[tuple[float, float, str]], consistency: Mapping[str, str | Path]
+) -> None:
+    """Write differences.csv, comparison.csv, grid.csv and consistency.csv, those of them that have rows.
+
+    Parameters
+    ----------
+    folder : path
+        Where to write.
+    rows : list of dicts
+        The result of `differences`.
+    cells : sequence of (kappa, eta, guided set)
+        The grid.
+    consistency : {set of images: folder of its consistency.csv}
+    """
+    repeated = {name: tables.read_csv(Path(path) / "consistency.csv") for name, path in consistency.items()}
+    by_name = {
+        "differences": rows,
+        "comparison": pivot(rows),
+        "grid": grid(rows, cells),
+        "consistency": join_repeats(repeated),
+    }
+    for name, table in by_name.items():
+        if table:
+            tables.write_csv(folder / f"{name}.csv", tuple(table[0]), (row.values() for row in table))

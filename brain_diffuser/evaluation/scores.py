@@ -1,26 +1,22 @@
-"""Stage 6: scores as files: one row per image and metric, and the tables made of them."""
+"""Scores as files: one row per image and metric, and the tables made of them."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int32
+from jaxtyping import Float, Int32, Shaped
 
 from brain_diffuser.artifacts import hdf5, tables
-from brain_diffuser.evaluation import statistics
-from brain_diffuser.evaluation.metrics import LOWER_IS_BETTER
+from brain_diffuser.evaluation import metrics, registry, statistics
 
 COLUMNS = ("nsd_id", "metric", "kind", "score", "shuffled")
-
-
 CHANCE = {"two_way": 0.5}
 
 
 class PerImage(NamedTuple):
-    """A metric of every image, and of every image with another stimulus' image; `kind` says how to read it."""
+    """A metric of every image, and its control by a shuffled pairing; `kind` says how to read it (see the registry)."""
 
     metric: str
     kind: str
@@ -35,46 +31,112 @@ class ImageScores(NamedTuple):
     metrics: list[PerImage]
 
 
-def write_per_image(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"], found: Sequence[PerImage]) -> None:
-    """A tidy CSV: a row per metric and image."""
+def of_pixels(
+    scorer: str,
+    stimuli: Shaped[np.ndarray, "stimuli height width 3"],
+    images: Shaped[np.ndarray, "stimuli _ _ 3"],
+    *,
+    protocol: str,
+    seed: int,
+) -> list[PerImage]:
+    """A pixel scorer's metrics of every image, and the same once images and stimuli are paired by a shuffle.
+
+    Parameters
+    ----------
+    scorer : str
+        Its name in the registry.
+    stimuli, images : uint8 arrays (stimuli, height, width, 3)
+        The images may have a size of their own.
+    protocol : "brain_diffuser" or "mindeye"
+        How the images are resized.
+    seed : int
+        Of the shuffled pairing.
+    """
+    assigned = statistics.cyclic_derangement(len(stimuli), seed)
+    scores = registry.score_pixels(scorer, stimuli, images, protocol)
+    shuffled = registry.score_pixels(scorer, stimuli, images[assigned], protocol)
+    kinds = {metric: record.kind for metric, record in registry.SCORERS[scorer].metrics.items()}
+    return [PerImage(metric, kinds[metric], scores[metric], shuffled[metric]) for metric in scores]
+
+
+def of_features(
+    scorer: str,
+    true: Mapping[str, Float[np.ndarray, "stimuli _"]],
+    predicted: Mapping[str, Float[np.ndarray, "stimuli _"]],
+    seed: int,
+) -> list[PerImage]:
+    """An evaluation network's metrics of every image, and the same once images and stimuli are paired by a shuffle.
+
+    Parameters
+    ----------
+    scorer : str
+        Its name in the registry.
+    true, predicted : {metric: array (stimuli, features)}
+        Its features of the stimuli and of the images.
+    seed : int
+        Of the shuffled pairing.
+    """
+    assigned = statistics.cyclic_derangement(len(next(iter(true.values()))), seed)
+    return [
+        PerImage(metric, record.kind, *metrics.compare(true[metric], predicted[metric], record.kind, assigned))
+        for metric, record in registry.SCORERS[scorer].metrics.items()
+    ]
+
+
+def write_per_image(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"], scores: Sequence[PerImage]) -> None:
+    """Write a tidy CSV: a row per metric and image."""
     rows = (
-        (each, metric, kind, f"{score:.8g}", f"{control:.8g}")
-        for metric, kind, scores, shuffled in found
-        for each, score, control in zip(nsd_id.tolist(), scores, shuffled, strict=True)
+        (stimulus, metric, kind, f"{score:.8g}", f"{control:.8g}")
+        for metric, kind, values, shuffled in scores
+        for stimulus, score, control in zip(nsd_id.tolist(), values, shuffled, strict=True)
     )
     tables.write_csv(path, COLUMNS, rows)
 
 
 def read_per_image(paths: Sequence[str | Path]) -> ImageScores:
-    """What `write_per_image` wrote about one set of images, evaluation network by evaluation network.
+    """The scores that `write_per_image` wrote about one set of images, scorer by scorer.
 
-    Raises ValueError: another file; evaluation networks that saw other images.
+    Raises ValueError: a file of another kind; scorers that saw other images.
     """
-    nsd_id, found = None, []
+    nsd_id, scores = None, []
     for path in paths:
-        with open(path, newline="") as stream:
-            header, *rows = csv.reader(stream)
-        if tuple(header) != COLUMNS:
-            raise ValueError(f"{path} has columns {header}; expected {list(COLUMNS)}. {hdf5.rerun(path)}")
-        for metric in dict.fromkeys(row[1] for row in rows):
-            own = [row for row in rows if row[1] == metric]
-            ids = np.array([row[0] for row in own], np.int32)
+        rows = tables.read_csv(path)
+        if rows and tuple(rows[0]) != COLUMNS:
+            raise ValueError(f"{path} has columns {list(rows[0])}; expected {list(COLUMNS)}. {hdf5.rerun(path)}")
+        for metric in dict.fromkeys(row["metric"] for row in rows):
+            of_metric = [row for row in rows if row["metric"] == metric]
+            ids = np.array([row["nsd_id"] for row in of_metric], np.int32)
             nsd_id = ids if nsd_id is None else nsd_id
             hdf5.check_aligned(paths[0], nsd_id, path, ids)
-            score, shuffled = (np.array([row[column] for row in own], np.float64) for column in (3, 4))
-            found.append(PerImage(metric, own[0][2], score, shuffled))
+            values, shuffled = (
+                np.array([row[column] for row in of_metric], np.float64) for column in ("score", "shuffled")
+            )
+            scores.append(PerImage(metric, of_metric[0]["kind"], values, shuffled))
     if nsd_id is None:
         raise ValueError(
             f"{', '.join(map(str, paths))}: no score at all; expected one for each image. Rerun perceptual_scores."
         )
-    return ImageScores(nsd_id, found)
+    return ImageScores(nsd_id, scores)
 
 
-def summarise(found: Mapping[str, ImageScores], *, protocol: str, n_resamples: int, seed: int) -> list[dict[str, Any]]:
-    """A row for each set of images and metric: mean, 95 % interval over images, the same of the shuffled control."""
+def summarise(
+    scores_of_sets: Mapping[str, ImageScores], *, protocol: str, n_resamples: int, seed: int
+) -> list[dict[str, Any]]:
+    """A row for each set of images and metric: the mean, its 95 % interval over images, and the same of the control.
+
+    Parameters
+    ----------
+    scores_of_sets : {set of images: ImageScores}
+    protocol : str
+        By which the scores were computed.
+    n_resamples : int, at least 1
+        Bootstrap resamples of the images.
+    seed : int
+        Of the resamples.
+    """
     rows = []
-    for images, perceptual_scores in found.items():
-        for metric, kind, scores, shuffled in perceptual_scores.metrics:
+    for images, image_scores in scores_of_sets.items():
+        for metric, kind, scores, shuffled in image_scores.metrics:
             low, high = statistics.bootstrap_ci(scores, n_resamples, seed)
             shuffled_low, shuffled_high = statistics.bootstrap_ci(shuffled, n_resamples, seed)
             rows.append(
@@ -90,20 +152,17 @@ def summarise(found: Mapping[str, ImageScores], *, protocol: str, n_resamples: i
                     "shuffled_low": round(shuffled_low, 6),
                     "shuffled_high": round(shuffled_high, 6),
                     "chance": CHANCE.get(kind, ""),
-                    "better": "lower" if kind == LOWER_IS_BETTER else "higher",
+                    "better": "lower" if kind == metrics.LOWER_IS_BETTER else "higher",
                 }
             )
     return rows
 
 
-def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], found: Mapping[str, ImageScores]) -> None:
-    """scores.csv and scores.json, tidy; per_image_{images}.csv, a column per metric."""
+def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], scores_of_sets: Mapping[str, ImageScores]) -> None:
+    """Write scores.csv and scores.json, tidy, and per_image_{images}.csv, which have a column per metric."""
     tables.write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
     (folder / "scores.json").write_text(json.dumps(list(rows), indent=1))
-    for images, perceptual_scores in found.items():
-        columns = [
-            perceptual_scores.nsd_id.tolist(),
-            *(each.scores.round(6).tolist() for each in perceptual_scores.metrics),
-        ]
-        header = ("nsd_id", *(each.metric for each in perceptual_scores.metrics))
+    for images, image_scores in scores_of_sets.items():
+        columns = [image_scores.nsd_id.tolist(), *(each.scores.round(6).tolist() for each in image_scores.metrics)]
+        header = ("nsd_id", *(each.metric for each in image_scores.metrics))
         tables.write_csv(folder / f"per_image_{images}.csv", header, zip(*columns, strict=True))

@@ -1,132 +1,96 @@
-"""Stage 2: stimuli -> features, the targets of the regression: VDVAE latents, CLIP text and vision embeddings."""
+"""Stage 2: one feature of every stimulus, batch by batch, into one file; the features themselves are in `registry`."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Int32
 from torch import Tensor
 
-from brain_diffuser.artifacts import hdf5, image_files, seeds
-from brain_diffuser.models.vdvae import weights
-from brain_diffuser.models.vdvae.model import VDVAE
+from brain_diffuser.artifacts import hdf5, shards
+from brain_diffuser.features import registry
+from brain_diffuser.models.progress import Progress, no_progress
 
 
-def vdvae(
-    images: UInt8[np.ndarray, "batch height width 3"],
-    nsd_id: Int32[np.ndarray, " batch"],
-    model: VDVAE,
+def shard(
+    feature: str,
+    span: str,
+    stimuli_path: str | Path,
+    captions_path: str | Path,
+    out_path: str | Path,
     *,
-    posterior: Literal["mean", "sample"] = "mean",
-    seed: int = 0,
-) -> Float32[Tensor, "batch latents"]:
-    """The model's leading latents, from images squashed to its size with an antialiased bilinear filter.
+    model: str,
+    diffusion: str | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    settings: Mapping[str, Any],
+    **options: Any,
+) -> None:
+    """Write one feature of a shard of stimuli; an empty shard needs no network.
 
-    Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference, which draws posterior samples
-    without a seed: a sample belongs to its image, and the posterior's mean has no noise to regress.
+    Parameters
+    ----------
+    feature : str
+        A name in `registry.FEATURES`.
+    span : str
+        Which stimuli, such as 00000-03000.
+    stimuli_path, captions_path, out_path : path
+        As for `extract`.
+    model : path
+        The feature's model.
+    diffusion : path or None
+        Versatile Diffusion, for features of images at the size of reconstructions.
+    device, dtype
+        Where and in which precision the network runs.
+    settings : mapping
+        The feature's own settings.
+    options
+        batch_size, storage and progress, as for `store`.
     """
-    n_latents = model.config.n_latents
-    resized = torch.from_numpy(image_files.resize(images, model.config.image_size, "bilinear")).to(model.device)
-    draws = (
-        seeds.normal(seed, nsd_id, f"vdvae.posterior.{index}", shape).to(model.device)
-        for index, shape in enumerate(model.latent_shapes[:n_latents])
-    )
-    return model.encode_latents(resized, n_latents, draws if posterior == "sample" else None)
 
+    def write(rows: slice) -> None:
+        own = dict(settings)
+        if diffusion:
+            from brain_diffuser.models.diffusion import weights
 
-def clip_vision(
-    images: UInt8[np.ndarray, "batch height width 3"],
-    nsd_id: Int32[np.ndarray, " batch"],
-    model: Callable[[np.ndarray], Tensor],
-    *,
-    image_size: int = 512,
-) -> Float[Tensor, "batch tokens dim"]:
-    """Embeddings of images as the reconstruction will be: at the autoencoder's size (px), then resized by CLIP's rule."""
-    return model(image_files.resize(images, image_size, "bilinear"))
+            own["image_size"] = weights.image_size(diffusion)
+        loaded = registry.FEATURES[feature].load(model, device=device, dtype=dtype)
+        extract(feature, loaded, stimuli_path, captions_path, out_path, rows=rows, **options, **own)
 
-
-def clip_layers(
-    images: UInt8[np.ndarray, "batch height width 3"],
-    nsd_id: Int32[np.ndarray, " batch"],
-    model: Callable[[np.ndarray, Sequence[int]], Tensor],
-    *,
-    blocks: Sequence[int],
-    image_size: int = 512,
-) -> Float[Tensor, "batch blocks tokens dim"]:
-    """MLP outputs of some of CLIP's blocks, of images as the guided ones will be: at the autoencoder's size (px)."""
-    return model(image_files.resize(images, image_size, "bilinear"), blocks)
-
-
-def clip_text(
-    captions: Sequence[Sequence[str]], nsd_id: Int32[np.ndarray, " batch"], model: Callable[[list[str]], Tensor]
-) -> Float[Tensor, "batch tokens dim"]:
-    """Mean embedding of each image's captions."""
-    embeddings = model(list(chain.from_iterable(captions)))
-    return torch.stack([of_image.mean(0) for of_image in embeddings.split([len(found) for found in captions])])
-
-
-def load_clip_vision(clip: str | Path, **options: Any) -> Any:
-    from brain_diffuser.models.clip import (
-        ClipVision,  # transformers takes seconds to import, which only CLIP's features need
-    )
-
-    return ClipVision.load(clip, **options)
-
-
-def load_clip_text(clip: str | Path, **options: Any) -> Any:
-    from brain_diffuser.models.clip import ClipText
-
-    return ClipText.load(clip, **options)
-
-
-def load_clip_layers(clip: str | Path, **options: Any) -> Any:
-    from brain_diffuser.models.clip import ClipLayers
-
-    return ClipLayers.load(clip, **options)
-
-
-def load_sd_text(stable_diffusion: str | Path, **options: Any) -> Any:
-    from brain_diffuser.models.clip import HiddenText
-
-    return HiddenText.load(stable_diffusion, **options)
-
-
-class Feature(NamedTuple):
-    load: Callable[..., Any]
-    """(path of the model, device, dtype) -> model"""
-    embed: Callable[..., Tensor]
-    """(what it reads, nsd_id, model, options of its own) -> one row per stimulus"""
-    reads: Literal["images", "captions"]
-    axes: tuple[str, ...]
-
-
-FEATURES = {
-    "vdvae": Feature(weights.load, vdvae, "images", ("latents",)),
-    "clip_text": Feature(load_clip_text, clip_text, "captions", ("tokens", "dim")),
-    "clip_vision": Feature(load_clip_vision, clip_vision, "images", ("tokens", "dim")),
-    "clip_layers": Feature(load_clip_layers, clip_layers, "images", ("blocks", "tokens", "dim")),
-    "sd_text": Feature(load_sd_text, clip_text, "captions", ("tokens", "dim")),
-}
-
-
-def silent(iterable: Iterable[Any], total: int, what: str) -> Iterable[Any]:
-    """No progress report."""
-    return iterable
+    shards.make(span, stimuli_path, out_path, write)
 
 
 def extract(
     feature: str, model: Any, stimuli_path: str | Path, captions_path: str | Path, out_path: str | Path, **options: Any
 ) -> None:
-    """Write one feature of every stimulus, or of some; `options` are those of `store`.
+    """Write one feature of every stimulus in a file, or of some of them.
 
-    Raises ValueError: a stimulus has no caption; what `store` raises.
+    Parameters
+    ----------
+    feature : str
+        A name in `registry.FEATURES`.
+    model : object
+        What the feature's `load` returned.
+    stimuli_path : path
+        HDF5 of images; of a feature of captions only their ids are read.
+    captions_path : path
+        JSON of captions by nsd_id; read by features of captions alone.
+    out_path : path
+        The HDF5 that is written.
+    options
+        Those of `store`.
+
+    Raises
+    ------
+    ValueError
+        A stimulus has no caption, or what `store` raises.
     """
     with hdf5.reading(stimuli_path) as (images, nsd_id):
-        inputs = images if FEATURES[feature].reads == "images" else read_captions(captions_path, nsd_id)
+        inputs = images if registry.FEATURES[feature].reads == "images" else read_captions(captions_path, nsd_id)
         store(feature, model, inputs, nsd_id, out_path, **options)
 
 
@@ -140,31 +104,58 @@ def store(
     *,
     batch_size: int,
     rows: slice = hdf5.ALL,
-    storage: Literal["float16", "float32"] = "float32",
-    progress: Callable[[Iterable[Any], int, str], Iterable[Any]] = silent,
-    **options: Any,
+    storage: Literal["float16", "float32"],
+    progress: Progress = no_progress,
+    **settings: Any,
 ) -> None:
-    """Write one feature of some rows of images, or of their captions; `options` are those of its function here.
+    """Write one feature of images, or of captions, that are in memory or in an open file.
+
+    Parameters
+    ----------
+    feature : str
+        A name in `registry.FEATURES`.
+    model : object
+        What the feature's `load` returned.
+    inputs : uint8 (stimuli, height, width, 3), or the captions of each stimulus
+        What the feature reads.
+    nsd_id : int32 (stimuli)
+        Which stimuli these are.
+    out_path : path
+        The HDF5 that is written: values (rows, features) and their ids.
+    batch_size : int
+        Stimuli at a time.
+    rows : slice
+        Which stimuli are written.
+    storage : "float16" or "float32"
+        Precision of the file.
+    progress : callable
+        Reports the batches.
+    settings
+        Those of the feature's `embed`; the file keeps them.
+
+    Raises
+    ------
+    ValueError
+        A value is not finite, or too large for `storage`.
 
     Memory: one batch of inputs and of their features.
-
-    Raises ValueError: a value is not finite or too large for `storage`.
     """
-    _, embed, _, axes = FEATURES[feature]
     first, last, _ = rows.indices(len(nsd_id))
     starts = range(first, last, batch_size)
 
     def embedded() -> Iterator[tuple[slice, Tensor]]:
         for start in starts:
-            some = slice(start, min(start + batch_size, last))
-            yield some, embed(inputs[some], nsd_id[some], model, **options)
+            batch = slice(start, min(start + batch_size, last))
+            yield batch, registry.FEATURES[feature].embed(inputs[batch], nsd_id[batch], model, **settings)
 
     batches = embedded()
-    one, others = next(batches), batches
-    shape, made_by = (last - first, *one[1].shape[1:]), {"feature": feature, **options}
+    first_batch = next(batches)
+    shape, made_by = (last - first, *first_batch[1].shape[1:]), {"feature": feature, **settings}
+    axes = registry.FEATURES[feature].axes
     with hdf5.create(out_path, shape, storage, nsd_id[rows], axes=axes, attrs=made_by) as stored:
-        for some, values in progress(chain([one], others), len(starts), f"{feature} batches"):
-            stored[some.start - first : some.stop - first] = storable(values.flatten(1), nsd_id[some], feature, storage)
+        for batch, values in progress(chain([first_batch], batches), len(starts), f"{feature} batches"):
+            storable = to_storage(values.flatten(1), nsd_id[batch], feature, storage)
+            stored[batch.start - first : batch.stop - first] = storable
 
 
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> list[list[str]]:
@@ -174,7 +165,7 @@ def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> li
     """
     by_id = json.loads(Path(path).read_text())
     captions = [[caption for caption in by_id.get(str(number), ()) if caption.strip()] for number in nsd_id]
-    without = [number for number, found in zip(nsd_id, captions, strict=True) if not found]
+    without = [number for number, of_stimulus in zip(nsd_id, captions, strict=True) if not of_stimulus]
     if without:
         raise ValueError(
             f"{path} has no caption for nsd_id {without[0]} ({len(without)} of {len(nsd_id)} stimuli); expected one or "
@@ -183,12 +174,26 @@ def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> li
     return captions
 
 
-def storable(
+def to_storage(
     values: Float[Tensor, "batch features"], nsd_id: Int32[np.ndarray, " batch"], feature: str, storage: str
 ) -> Float[np.ndarray, "batch features"]:
-    """The values in the dtype they are stored in.
+    """Features in the precision in which they are stored.
 
-    Raises ValueError: a value is not finite in it.
+    Parameters
+    ----------
+    values : float tensor (batch, features)
+        What was computed.
+    nsd_id : int32 (batch)
+        Which stimuli these are, for the message.
+    feature : str
+        Its name, for the message.
+    storage : "float16" or "float32"
+        The precision.
+
+    Raises
+    ------
+    ValueError
+        A value is not finite in that precision.
     """
     dtype = getattr(torch, storage)
     narrowed = values.to("cpu", dtype)
@@ -196,6 +201,6 @@ def storable(
         row, column = (~narrowed.isfinite()).nonzero()[0].tolist()
         raise ValueError(
             f"{feature} of nsd_id {nsd_id[row]} has {values[row, column].item():g} in column {column}; {storage} "
-            f"ends at {torch.finfo(dtype).max:g}. Store it as float32; if it is not a number, look at the weights."
+            f"ends at {torch.finfo(dtype).max:g}. Store it as float32; if it is not a number, check the weights."
         )
     return narrowed.numpy()

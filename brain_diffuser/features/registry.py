@@ -1,7 +1,11 @@
-"""The features that condition each diffusion model; known without importing torch, so that rules can ask."""
+"""All features by name. A new feature is one file beside this one and one line here (docs/extend.md)."""
 
-CONDITIONS = {
-    "versatile_diffusion": {"text": "clip_text", "vision": "clip_vision"},
-    "stable_diffusion": {"text": "sd_text"},
+from brain_diffuser.features import clip_layers, clip_text, clip_vision, sd_text, vdvae
+
+FEATURES = {
+    "vdvae": vdvae.FEATURE,
+    "clip_text": clip_text.FEATURE,
+    "clip_vision": clip_vision.FEATURE,
+    "clip_layers": clip_layers.FEATURE,
+    "sd_text": sd_text.FEATURE,
 }
-"""The features that condition each diffusion model, by what they tell of."""

@@ -1,4 +1,4 @@
-"""DDIM without noise (Song et al. 2021, arXiv 2010.02502), as pure functions, from pure noise or noised latents."""
+"""Deterministic DDIM sampling (Song et al. 2021, arXiv 2010.02502) as pure functions, from noise or noised latents."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -11,21 +11,23 @@ N_TRAINING_STEPS = 1000
 
 
 class Step(NamedTuple):
-    """One step of a batch of images, for one who changes the noise that it takes."""
+    """One sampling step of a batch of images, as a guidance function gets it to change the noise."""
 
     rows: slice
-    """which of all images"""
+    """Which of all images the batch holds."""
     place: int
-    """0 is the first of n_steps"""
+    """Number of the step; 0 is the first of `n_steps`."""
     n_steps: int
     alpha_bar: float
     x: Float[Tensor, "batch ..."]
     eps: Float[Tensor, "batch ..."]
-    """the noise that it would take"""
-    conditional: Float[Tensor, "batch ..."]
-    unconditional: Float[Tensor, "batch ..."]
+    """The noise that the step takes without guidance functions: that of classifier-free guidance."""
+    cond: Float[Tensor, "batch ..."]
+    """The noise of the conditional pass."""
+    uncond: Float[Tensor, "batch ..."]
+    """The noise of the unconditional pass."""
     noise_in: Callable[[Float[Tensor, "batch ..."], bool], Float[Tensor, "batch ..."]]
-    """the noise in another x, under the condition or not"""
+    """(another x, whether the pass is conditional) -> the noise in it."""
 
 
 def alpha_bars(
@@ -37,7 +39,7 @@ def alpha_bars(
 
 
 def timesteps(n: int, n_training_steps: int = N_TRAINING_STEPS) -> range:
-    """The n timesteps that sampling visits, lowest first: 1, 21, ..., 981 for 50 of 1000.
+    """The n timesteps that sampling visits, lowest first: 1, 21, ..., 981 for 50 of 1000 training steps.
 
     Raises ValueError: n is not between 1 and n_training_steps - 1.
     """
@@ -57,7 +59,7 @@ def img2img_steps(visited: range, strength: float) -> range:
     n = int(strength * len(visited))
     if n == 0:
         raise ValueError(
-            f"strength {strength} of {len(visited)} steps leaves none to take; expected 1 or more. Raise either."
+            f"strength {strength} of {len(visited)} steps leaves no step; expected 1 or more. Raise either."
         )
     return visited[:n]
 
@@ -67,9 +69,9 @@ def noise_timestep(
 ) -> int:
     """The timestep whose noise img2img starts with.
 
-    `scheduler` is the first step taken (721 for 37 of 50); `paper` the one visited before it (741), which therefore
-    removes a little less noise than was added. Where none comes before, as at strength 1, `paper` is a spacing higher,
-    at most the last timestep trained (999).
+    "scheduler" is the first step taken (721 for 37 of 50). "paper" is the timestep that full sampling visits before it
+    (741), so a little less noise is removed than was added; where there is none, as at strength 1, it is one spacing
+    higher, at most the last training timestep (999).
     """
     return steps[-1] if noise_at == "scheduler" else min(steps[-1] + steps.step, n_training_steps - 1)
 
@@ -89,10 +91,24 @@ def sample(
     alpha_bars: Float64[Tensor, " training_steps"],
     callback: Callable[[int, Float[Tensor, "batch ..."]], None] | None = None,
 ) -> Float[Tensor, "batch ..."]:
-    """x taken from the highest of `steps` below the lowest, by equation 12 of the paper with sigma 0.
+    """Denoise x by equation 12 of the paper with sigma 0, from the highest of `steps` to training step 0.
 
-    `denoise(x, t)` is the noise in x; below the lowest step lies training step 0, not the clean latents.
-    `callback(t, x)` sees x after each step.
+    Parameters
+    ----------
+    denoise : callable
+        (x, t) -> the noise in x at timestep t.
+    x : float (batch, ...)
+        Noise, or latents with noise of the highest timestep.
+    steps : range
+        Timesteps, lowest first. Below the lowest lies training step 0, which is not quite the clean latents.
+    alpha_bars : float64 (training_steps)
+        Share of signal variance at each timestep; see `alpha_bars`.
+    callback : callable, optional
+        Called with (t, x) after each step.
+
+    Returns
+    -------
+    float (batch, ...)
     """
     below = (0, *steps[:-1])
     for t, t_below in zip(reversed(steps), reversed(below), strict=True):

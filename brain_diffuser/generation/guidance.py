@@ -1,11 +1,11 @@
-"""Steers a sampler towards wanted features: NeuralDiffuser's guidance, for any denoiser, decoder and features.
+"""NeuralDiffuser's guidance of a sampler towards target features, for any denoiser, autoencoder and features.
 
-Each of the first steps adds s kappa grad D to the noise it takes: s^2 is the step's share of noise, D the distance
-between the features of the image that the step expects and the wanted ones, grad that by the latents.
+Each of the first steps adds s kappa grad D to its noise: s^2 is the step's share of noise, D the distance between the
+target features and those of the image that the step predicts, grad the gradient with respect to the latents.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -15,25 +15,26 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from brain_diffuser.generation.ddim import Step
+from brain_diffuser.models import hooks
 
 GRADIENT_SCALE = 2.0**16
-"""On the way through the networks only: half precision ends at 6e-8. A power of two rounds nothing."""
+"""Factor of gradients inside the networks, because half precision ends at 6e-8. A power of two rounds nothing."""
 BEST_SHARE = 0.25
-"""of each layer's dimensions, with weights "top25"; MindDiffuser's (Lu et al. 2023, arXiv 2308.04249)."""
+"""Share of each layer's dimensions that count with "top25", as in MindDiffuser (Lu et al. 2023, arXiv 2308.04249)."""
 BLUR_WIDTH, BLUR_SIGMA = 9, 1.0
 ATTENTION_THRESHOLD = 1.0
-"""Self-attention that a place gets from all places together, on average 1; above it the place is blurred."""
+"""Self-attention that a place gets from all places together, 1 on average; places above it are blurred."""
 
 X0 = Literal["standard", "blend", "released"]
 
 
 class Targets(NamedTuple):
-    """Features to come near, one row per image, and what each of their layers and dimensions counts."""
+    """Guidance targets: target features, one row per image, and the weights of their layers and dimensions."""
 
     features: Float[np.ndarray, "stimuli layers tokens dim"]
     layers: Float[np.ndarray, "stimuli layers"]
     dims: Float[np.ndarray, "layers tokens dim"]
-    """of each layer they add up to 1, or are 0 if it does not count"""
+    """The weights of a layer add up to 1, or are all 0 if the layer does not count."""
 
 
 def make_targets(
@@ -42,10 +43,23 @@ def make_targets(
     factors: Sequence[float],
     reliability: tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], str] | None = None,
 ) -> Targets:
-    """What to come near, for a tower of features of a shape; `reliability`: correlation, std and kind of `dim_weights`.
+    """Guidance targets from target features.
 
-    Raises ValueError: features of another tower; a layer that counts has no dimension that does; what `layer_weights`
-    raises.
+    Parameters
+    ----------
+    features : float (stimuli, layers, tokens, dim)
+        Target features, one row per image.
+    shape : (layers, tokens, dim)
+        Of the features that the network gives.
+    factors : sequence of float
+        Factor of each layer, at least 0.
+    reliability : (correlation, std, kind), optional
+        Arguments of `dim_weights`; without it all dimensions count the same.
+
+    Raises
+    ------
+    ValueError
+        Features of another network, a layer that counts and has no dimension that does, or what `layer_weights` raises.
     """
     if features.shape[1:] != shape:
         raise ValueError(
@@ -62,13 +76,15 @@ def make_targets(
             "(guidance.without), or set guidance.reliability to none"
         )
     dims = np.divide(dims, total, out=np.zeros(shape), where=total > 0)
-    return Targets(*(each.astype(np.float32) for each in (features, layers, dims)))
+    return Targets(*(part.astype(np.float32) for part in (features, layers, dims)))
 
 
 def layer_weights(
     features: Float[np.ndarray, "stimuli layers tokens dim"], factors: Float[np.ndarray, " layers"]
 ) -> Float[np.ndarray, "stimuli layers"]:
-    """factor_l / |features_l|, over the sum of 1 / |features_m|: layers of small numbers count as much as others.
+    """Weights of layers: factor_l / |features_l|, over the sum of 1 / |features_m| of all layers m.
+
+    Layers of small numbers count as much as others.
 
     Raises ValueError: a layer's features are all zero, or not finite.
     Source: the released program of Li, Wu & Chen 2024, arXiv 2402.13809.
@@ -78,7 +94,7 @@ def layer_weights(
     if len(wrong):
         row, layer = wrong[0]
         raise ValueError(
-            f"wanted features of row {row}, layer {layer + 1} have length {lengths[row, layer]}; expected a finite "
+            f"target features of row {row}, layer {layer + 1} have length {lengths[row, layer]}; expected a finite "
             "number above 0. Rerun ridge."
         )
     return factors / lengths / (1 / lengths).sum(1, keepdims=True)
@@ -89,9 +105,10 @@ def dim_weights(
     std: Float[np.ndarray, "layers tokens dim"],
     kind: str,
 ) -> Float[np.ndarray, "layers tokens dim"]:
-    """What each dimension counts, by how well held-out stimuli's is predicted.
+    """Weights of dimensions by how well they are predicted for held-out stimuli.
 
-    "cv_r2" is max(correlation, 0)^2 / std^2, 0 for what is constant; "top25" is 1 for the best quarter of each layer.
+    `kind` "cv_r2" is max(correlation, 0)^2 / std^2, and 0 for constant dimensions; "top25" is 1 for the best quarter of
+    each layer and 0 for the rest.
     """
     if kind == "cv_r2":
         share = np.square(np.maximum(correlation, 0), dtype=np.float64)
@@ -99,28 +116,49 @@ def dim_weights(
     flat = correlation.reshape(len(correlation), -1)
     n_best = max(1, int(BEST_SHARE * flat.shape[1]))
     best = np.argpartition(-flat, n_best - 1, 1)[:, :n_best]
-    found = np.zeros(flat.shape)
-    np.put_along_axis(found, best, 1.0, 1)
-    return found.reshape(correlation.shape)
+    weights = np.zeros(flat.shape)
+    np.put_along_axis(weights, best, 1.0, 1)
+    return weights.reshape(correlation.shape)
 
 
 def distance(
-    found: Shaped[Tensor, "batch layers tokens dim"],
+    features: Shaped[Tensor, "batch layers tokens dim"],
     targets: Float[Tensor, "batch layers tokens dim"],
     layers: Float[Tensor, "batch layers"],
     dims: Float[Tensor, "layers tokens dim"],
 ) -> Float[Tensor, " batch"]:
-    """sum_l layers_l sum_d dims_ld (found_ld - wanted_ld)^2 of each image: dims makes it a mean over d."""
-    return (layers * (dims * (found - targets).square()).sum((2, 3))).sum(1)
+    """Weighted squared distance of each image's features to its targets.
+
+    sum_l layers_l sum_d dims_ld (features_ld - targets_ld)^2; because dims add up to 1 it is a mean over d.
+
+    Parameters
+    ----------
+    features, targets : float (batch, layers, tokens, dim)
+        What an image has, and what it should have.
+    layers : float (batch, layers)
+        Weights of layers.
+    dims : float (layers, tokens, dim)
+        Weights of dimensions.
+    """
+    return (layers * (dims * (features - targets).square()).sum((2, 3))).sum(1)
 
 
 def predicted_x0(
     x: Float[Tensor, "batch ..."], eps: Float[Tensor, "batch ..."], alpha_bar: float, x0: X0
 ) -> Float[Tensor, "batch ..."]:
-    """The latents whose image is compared.
+    """The predicted clean latents, whose image is compared with the targets.
 
-    With a^2 = alpha_bar, s^2 = 1 - alpha_bar: "standard" (x - s eps) / a; "blend" s of it and 1 - s of x; "released" as
-    blend, but with (x - s^2 eps) / a, as the released program has it.
+    Parameters
+    ----------
+    x : float (batch, ...)
+        Noisy latents.
+    eps : float (batch, ...)
+        The noise in them.
+    alpha_bar : float
+        Share of signal variance; below a^2 = alpha_bar and s^2 = 1 - alpha_bar.
+    x0 : "standard", "blend" or "released"
+        "standard" is (x - s eps) / a; "blend" s of that plus (1 - s) of x; "released" the same as blend, but with
+        (x - s^2 eps) / a, as the released program has it.
     """
     signal, noise = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
     clean = (x - (noise**2 if x0 == "released" else noise) * eps) / signal
@@ -132,14 +170,28 @@ def gradient(
     eps: Float[Tensor, "batch ..."],
     pull: Callable[[Tensor, int], Tensor],
     alpha_bar: float,
-    x0: X0 = "standard",
+    x0: X0,
     noise_in: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, "batch ..."]:
-    """Of every image's distance by its x; `pull(latents, row)` is that by the latents of one image.
+    """Gradient of every image's distance to its targets with respect to its noisy latents x.
 
-    In two parts, which is the same: from the distance to the latents, image by image, each graph freed at once;
-    then through the denoiser, `noise_in`. Without it the noise `eps` in x counts as constant.
-    Memory: one image's decoder and features, or, later, the batch's denoiser.
+    The chain rule is applied in two parts: from the distance to the predicted latents, image by image, each graph freed
+    at once; then from these through the denoiser.
+
+    Parameters
+    ----------
+    x, eps : float (batch, ...)
+        Noisy latents, and the noise in them.
+    pull : callable
+        (latents of one image, row) -> gradient of its distance with respect to these latents.
+    alpha_bar : float
+        Share of signal variance.
+    x0 : str
+        How the clean latents are predicted; see `predicted_x0`.
+    noise_in : callable, optional
+        x -> its noise, with gradients. Without it `eps` counts as constant.
+
+    Memory: the autoencoder and features of one image, then the denoiser of the batch.
     """
     latents = predicted_x0(x, eps, alpha_bar, x0).detach()
     pulls = torch.cat([pull(latents[row : row + 1], row) for row in range(len(x))])
@@ -150,19 +202,40 @@ def gradient(
 
 
 def rms(values: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-    """Of each image, in a shape that multiplies it."""
+    """Root mean square of each image's numbers, in a shape that multiplies the images."""
     return values.square().mean(tuple(range(1, values.ndim)), keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)
 class Guide:
-    """The noise that a step takes, changed so that the image's features come nearer to the wanted ones.
+    """The noise that a step takes, changed so that the image's features come nearer to their targets.
 
-    The first int(n_steps eta) steps are guided. `kappa` is the gradient's factor ("absolute"), or the share that the
-    change has of classifier-free guidance's, both as rms of an image's numbers ("relative"). Numbers of the gradient
-    larger than `grad_clip` times their rms are cut to it; 0 cuts none. `sag_scale` adds self-attention guidance to all
-    steps. No image's guidance depends on the others. With kappa or eta 0, and without self-attention guidance, a step
-    takes bit for bit what it would.
+    The first int(n_steps eta) steps are guided. No image's guidance depends on the others. With kappa or eta 0, and
+    without self-attention guidance, a step takes the noise of classifier-free guidance, bit for bit.
+
+    Parameters
+    ----------
+    targets : Targets
+        Target features and weights of all images.
+    activations_of : callable
+        (latents of an image) -> its features, with gradients.
+    kappa : float
+        Strength, at least 0; see `kappa_is`.
+    kappa_is : "relative" or "absolute"
+        "absolute": kappa is the factor of the gradient. "relative": the rms of the change is kappa times the rms of
+        classifier-free guidance's change.
+    eta : float
+        Share of the steps that are guided, the first ones, 0 to 1.
+    x0 : "standard", "blend" or "released"
+        How the clean latents are predicted; see `predicted_x0`.
+    through_unet : bool
+        Whether the gradient passes through the UNet; without it the noise counts as constant.
+    grad_clip : float
+        Largest number of a gradient in multiples of its rms; 0 is no limit.
+    sag_scale : float
+        Strength of self-attention guidance, in all steps; at least 0.
+    mid_block : module or None
+        The UNet's mid block, whose attention self-attention guidance reads.
 
     Source: Li, Wu & Chen 2024, arXiv 2402.13809; relative steps: Yu et al. 2023, arXiv 2303.09833; self-attention
     guidance: Hong et al. 2023, arXiv 2210.00939.
@@ -170,16 +243,14 @@ class Guide:
 
     targets: Targets
     activations_of: Callable[[Tensor], Tensor]
-    """latents of an image -> its features; gradients must pass"""
-    kappa: float = 1.0
-    kappa_is: Literal["relative", "absolute"] = "relative"
-    eta: float = 0.2
-    x0: X0 = "standard"
-    through_unet: bool = True
-    grad_clip: float = 0.0
-    sag_scale: float = 0.0
-    mid_block: nn.Module | None = None
-    """the UNet's, of which self-attention guidance reads the attention"""
+    kappa: float
+    kappa_is: Literal["relative", "absolute"]
+    eta: float
+    x0: X0
+    through_unet: bool
+    grad_clip: float
+    sag_scale: float
+    mid_block: nn.Module | None
 
     def __call__(self, step: Step) -> Float[Tensor, "batch ..."]:
         eps = step.eps
@@ -190,7 +261,7 @@ class Guide:
         return eps + self.change(step)
 
     def change(self, step: Step) -> Float[Tensor, "batch ..."]:
-        """s kappa grad D."""
+        """What guidance adds to the noise of a step: s kappa grad D, scaled as `kappa_is` says."""
 
         def pull(latents: Tensor, row: int) -> Tensor:
             with torch.enable_grad():
@@ -201,29 +272,29 @@ class Guide:
             return step.noise_in(x, True)
 
         through = noise_in if self.through_unet else None
-        found = gradient(step.x, step.conditional, pull, step.alpha_bar, self.x0, through)
-        found = (1 - step.alpha_bar) ** 0.5 * found / GRADIENT_SCALE
+        change = gradient(step.x, step.cond, pull, step.alpha_bar, self.x0, through)
+        change = (1 - step.alpha_bar) ** 0.5 * change / GRADIENT_SCALE
         if self.grad_clip:
-            largest = self.grad_clip * rms(found)
-            found = torch.clamp(found, -largest, largest)
+            largest = self.grad_clip * rms(change)
+            change = torch.clamp(change, -largest, largest)
         if self.kappa_is == "absolute":
-            return self.kappa * found
-        length = rms(found)
-        unit = torch.where(length > 0, found / length, 0.0)
-        return self.kappa * rms(step.eps - step.unconditional) * unit
+            return self.kappa * change
+        length = rms(change)
+        unit = torch.where(length > 0, change / length, 0.0)
+        return self.kappa * rms(step.eps - step.uncond) * unit
 
     def distance(self, latents: Float[Tensor, "1 ..."], row: int) -> Float[Tensor, ""]:
-        """Of one image to the wanted features of a row."""
-        targets, layers = (torch.from_numpy(each[row : row + 1]).to(latents) for each in self.targets[:2])
-        return distance(self.activations_of(latents), targets, layers, torch.from_numpy(self.targets.dims).to(latents))[
-            0
-        ]
+        """Distance of one image to the targets of a row."""
+        targets, layers = (torch.from_numpy(part[row : row + 1]).to(latents) for part in self.targets[:2])
+        dims = torch.from_numpy(self.targets.dims).to(latents)
+        return distance(self.activations_of(latents), targets, layers, dims)[0]
 
 
 def self_attention(step: Step, mid_block: nn.Module | None) -> Float[Tensor, "batch channels height width"]:
-    """The unconditional noise, less that of an image whose most attended places were blurred.
+    """Self-attention guidance: the unconditional noise less that of an image whose most attended places are blurred.
 
-    The attention is that of the mid block; of a dual one the mean of both its transformers'. Two passes of the UNet.
+    The attention is that of the mid block; where it has two transformers, the mean of both. It takes two passes of the
+    UNet.
 
     Raises ValueError: the mid block has no self-attention.
     Source: Hong et al. 2023, arXiv 2210.00939.
@@ -242,21 +313,21 @@ def self_attention(step: Step, mid_block: nn.Module | None) -> Float[Tensor, "ba
 
 
 def blurred(x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-    """By a Gaussian, sigma 1, nine wide; the borders are reflected."""
+    """Images blurred by a Gaussian of sigma 1 that is nine wide; the borders are reflected."""
     half = BLUR_WIDTH // 2
-    taps = torch.exp(-torch.arange(-half, half + 1, device=x.device, dtype=x.dtype).square() / (2 * BLUR_SIGMA**2))
-    taps = taps / taps.sum()
+    kernel = torch.exp(-torch.arange(-half, half + 1, device=x.device, dtype=x.dtype).square() / (2 * BLUR_SIGMA**2))
+    kernel = kernel / kernel.sum()
     channels = x.shape[1]
     padded = nn.functional.pad(x, (half,) * 4, mode="reflect")
-    rows = nn.functional.conv2d(padded, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
-    return nn.functional.conv2d(rows, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    rows = nn.functional.conv2d(padded, kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    return nn.functional.conv2d(rows, kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
 
 
 @contextmanager
 def _attention(mid_block: nn.Module | None) -> Iterator[list[Float[Tensor, "batch places"]]]:
-    """What each place receives of all places' self-attention, mean over heads; one entry for each transformer's."""
-    found: dict[str, Any] = dict(mid_block.named_modules()) if mid_block is not None else {}
-    attentions: Sequence[Any] = [module for name, module in found.items() if name.endswith(".attn1")]
+    """Self-attention that each place receives from all places, mean over heads; one entry for each transformer."""
+    modules: dict[str, Any] = dict(mid_block.named_modules()) if mid_block is not None else {}
+    attentions: Sequence[Any] = [module for name, module in modules.items() if name.endswith(".attn1")]
     if not attentions:
         raise ValueError("guidance.sag_scale needs self-attention in the UNet's mid block, which has none; set it to 0")
     received: list[Tensor] = []
@@ -266,7 +337,5 @@ def _attention(mid_block: nn.Module | None) -> Iterator[list[Float[Tensor, "batc
         shares = module.get_attention_scores(query, key)  # (batch heads) places places
         received.append(shares.unflatten(0, (-1, module.heads)).mean(1).sum(1))
 
-    with ExitStack() as hooks:
-        for module in attentions:
-            hooks.enter_context(module.register_forward_pre_hook(keep))
+    with hooks.called_on_inputs(attentions, keep):
         yield received

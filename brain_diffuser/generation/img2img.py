@@ -1,12 +1,13 @@
-"""Stage 5: first guesses and predicted embeddings -> reconstructions, by img2img of a conditioned denoiser."""
+"""Stage 5: stage-1 reconstructions and predicted embeddings -> reconstructions, by conditioned img2img."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Float64, Int32, UInt8
 from torch import Tensor
 
 from brain_diffuser.artifacts import hdf5, image_files, seeds
@@ -19,10 +20,10 @@ Models = tuple[DualDenoiser | TextDenoiser, Autoencoder]
 
 
 class Decoded(NamedTuple):
-    """What some stimuli are reconstructed from; a variant may start from noise, or know nothing of vision."""
+    """What some stimuli are reconstructed from; None where a variant starts from noise, or reads text alone."""
 
     nsd_id: Int32[np.ndarray, " stimuli"]
-    guesses: UInt8[np.ndarray, "stimuli height width 3"] | None
+    init_images: UInt8[np.ndarray, "stimuli height width 3"] | None
     text: Float[np.ndarray, "stimuli text_tokens text_dim"]
     vision: Float[np.ndarray, "stimuli vision_tokens vision_dim"] | None
 
@@ -30,19 +31,31 @@ class Decoded(NamedTuple):
 def load(
     text_path: str | Path, vision_path: str | Path, stage1: str | Path, manifest: str | Path, rows: slice = hdf5.ALL
 ) -> Decoded:
-    """Some rows of the decoded embeddings, and their first guesses; an empty path is none.
+    """Read the embeddings of some stimuli and their stage-1 reconstructions.
 
-    Raises ValueError: they are not the same stimuli.
+    Parameters
+    ----------
+    text_path, vision_path : path
+        HDF5 of embeddings; an empty vision path is none.
+    stage1, manifest : path
+        Folder of stage-1 reconstructions and its manifest; an empty folder path is none.
+    rows : slice
+        Which of the files' stimuli.
+
+    Raises
+    ------
+    ValueError
+        The files do not have the same stimuli.
     """
     text = hdf5.load(text_path, rows)
-    vision = guesses = None
+    vision = init_images = None
     if vision_path:
         vision, nsd_id = hdf5.load(vision_path, rows)
         hdf5.check_aligned(text_path, text.nsd_id, vision_path, nsd_id)
     if stage1:
-        nsd_id, guesses = image_files.read_folder(stage1, manifest, rows)
+        nsd_id, init_images = image_files.read_folder(stage1, manifest, rows)
         hdf5.check_aligned(stage1, nsd_id, text_path, text.nsd_id)
-    return Decoded(text.nsd_id, guesses, text.values, vision)
+    return Decoded(text.nsd_id, init_images, text.values, vision)
 
 
 def image_size(denoiser: Denoiser, autoencoder: Autoencoder) -> int:
@@ -51,7 +64,7 @@ def image_size(denoiser: Denoiser, autoencoder: Autoencoder) -> int:
 
 
 def reconstruct(
-    stage1: UInt8[np.ndarray, "stimuli height width 3"] | None,
+    init_images: UInt8[np.ndarray, "stimuli height width 3"] | None,
     text: Float[np.ndarray, "stimuli text_tokens text_dim"],
     vision: Float[np.ndarray, "stimuli vision_tokens vision_dim"] | None,
     unconditional: tuple[Float[Tensor, "1 _ _"], ...],
@@ -59,79 +72,159 @@ def reconstruct(
     *,
     nsd_id: Int32[np.ndarray, " stimuli"],
     seed: int,
-    steps: int = 50,
-    strength: float = 0.75,
-    guidance_scale: float = 7.5,
-    text_weight: float = 0.4,
-    noise_at: Literal["paper", "scheduler"] = "paper",
+    steps: int,
+    strength: float,
+    guidance_scale: float,
+    text_weight: float,
+    noise_at: Literal["paper", "scheduler"],
     batch_size: int = 1,
     guidance_fn: Callable[[ddim.Step], Tensor] | None = None,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "image_height image_width 3"]]]:
-    """(nsd_id, image), in the order of the rows; the defaults are the paper's.
+    """Reconstruct images from stage-1 reconstructions and embeddings, with classifier-free guidance.
 
-    The first guess, noised to a share `strength` of the schedule, is denoised under both embeddings, the text's
-    counting `text_weight`; without vision (None) under the text's alone, and that is 1. Without first guesses (None)
-    every image starts from noise and takes all steps. Every draw depends on the seed and the nsd_id alone. Latents
-    and the sampler are float32 whatever the networks compute in. `steer` gives the noise that each step takes.
+    The stage-1 reconstruction, noised to a share `strength` of the schedule, is denoised under both embeddings. Every
+    random draw depends on the seed and the nsd_id alone. Latents and the sampler are float32 whatever the networks
+    compute in.
 
-    Raises ValueError: embeddings of another CLIP; a setting out of range; latents that are not finite.
+    Parameters
+    ----------
+    init_images : uint8 (stimuli, height, width, 3) or None
+        Stage-1 reconstructions. None starts every image from noise and takes all steps.
+    text : float (stimuli, tokens, dim)
+        Text embeddings.
+    vision : float (stimuli, tokens, dim) or None
+        Vision embeddings. None conditions on the text alone; `text_weight` is then 1.
+    unconditional : tuple of float tensors (1, tokens, dim)
+        Embeddings of the unconditional pass: text, then vision if there is any.
+    models : (denoiser, autoencoder)
+        Networks of the backbone.
+    nsd_id : int32 (stimuli)
+        Which stimuli these are.
+    seed : int
+        Of the noise and of the posteriors of `init_images`.
+    steps : int
+        Steps from pure noise, 1 to 999; 50 in the paper.
+    strength : float
+        Share of the steps that is taken, above 0 to 1; 0.75 in the paper.
+    guidance_scale : float
+        eps = uncond + guidance_scale (cond - uncond); 7.5 in the paper.
+    text_weight : float
+        Share of the text in the two conditions, 0 to 1; 0.4 in the paper.
+    noise_at : "paper" or "scheduler"
+        Timestep of the first noise; see `ddim.noise_timestep`.
+    batch_size : int
+        Images at a time; changes no image by more than rounding.
+    guidance_fn : callable or None
+        Step -> the noise that it takes, instead of that of classifier-free guidance.
+
+    Returns
+    -------
+    iterator of (nsd_id, image)
+        In the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        Embeddings of another CLIP, a setting out of range, or latents that are not finite.
+
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded per image, and batched.
     """
-    told = {"text": text} if vision is None else {"text": text, "vision": vision}
-    for kind, predicted, unguided in zip(told, told.values(), unconditional, strict=True):
-        if predicted.shape[1:] != unguided.shape[1:]:
-            raise ValueError(
-                f"predicted {kind} has {predicted.shape[1:]} (tokens, dim), its unguided embedding "
-                f"{tuple(unguided.shape[1:])}; was it extracted with another CLIP? Rerun features and ridge."
-            )
+    conditions = {"text": text} if vision is None else {"text": text, "vision": vision}
+    _check_conditions(conditions, unconditional)
     visited = ddim.timesteps(steps)
-    taken = visited if stage1 is None else ddim.img2img_steps(visited, strength)
-    denoiser, autoencoder = models
-    device = denoiser.unet.device
+    taken = visited if init_images is None else ddim.img2img_steps(visited, strength)
+    denoiser, _ = models
     alpha_bars = ddim.alpha_bars()
 
     def start(rows: slice) -> Float[Tensor, "batch channels size size"]:
-        noise = seeds.normal(seed, nsd_id[rows], "diffusion.noise", denoiser.latent_shape).to(device)
-        if stage1 is None:
+        noise = seeds.normal(seed, nsd_id[rows], "diffusion.noise", denoiser.latent_shape).to(denoiser.unet.device)
+        if init_images is None:
             return noise
-        latents = _encode(stage1[rows], nsd_id[rows], models, seed)
+        latents = _encode(init_images[rows], nsd_id[rows], models, seed)
         return ddim.add_noise(latents, noise, alpha_bars[ddim.noise_timestep(taken, noise_at)])
-
-    @torch.no_grad()
-    def reconstruct_batch(rows: slice) -> UInt8[np.ndarray, "batch image_height image_width 3"]:
-        contexts = []
-        for predicted, unguided in zip(told.values(), unconditional, strict=True):
-            guided = torch.from_numpy(predicted[rows]).to(device, unguided.dtype)
-            contexts.append(torch.cat([unguided.to(device).expand_as(guided), guided]))
-
-        def denoise(x: Tensor, t: int) -> Tensor:
-            unguided, guided = denoiser(torch.cat([x, x]), t, *contexts, text_weight).chunk(2)
-            eps = unguided + guidance_scale * (guided - unguided)
-            if guidance_fn is None:
-                return eps
-
-            def noise_in(other_x: Tensor, conditional: bool) -> Tensor:
-                return denoiser(other_x, t, *(context.chunk(2)[conditional] for context in contexts), text_weight)
-
-            place = len(taken) - 1 - taken.index(t)
-            alpha_bar = alpha_bars[t].item()
-            return guidance_fn(ddim.Step(rows, place, len(taken), alpha_bar, x, eps, guided, unguided, noise_in))
-
-        latents = ddim.sample(denoise, start(rows), taken, alpha_bars)
-        if not latents.isfinite().all():
-            dtype = str(denoiser.unet.dtype).removeprefix("torch.")
-            raise ValueError(
-                f"latents of nsd_id {', '.join(map(str, nsd_id[rows]))} are not finite in {dtype}; expected finite "
-                "ones. Compute in bfloat16 or float32, or look at the weights."
-            )
-        return autoencoder.decode(latents).cpu().numpy()
 
     def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
         for first in range(0, len(nsd_id), batch_size):
             rows = slice(first, first + batch_size)
-            yield from zip(nsd_id[rows].tolist(), reconstruct_batch(rows), strict=True)
+            with torch.no_grad():
+                contexts = _contexts(conditions, unconditional, rows, denoiser.unet.device)
+                guided = GuidedDenoiser(
+                    denoiser, contexts, text_weight, guidance_scale, taken, alpha_bars, rows, guidance_fn
+                )
+                latents = ddim.sample(guided, start(rows), taken, alpha_bars)
+                images = _to_images(latents, models, nsd_id[rows])
+            yield from zip(nsd_id[rows].tolist(), images, strict=True)
 
     return images_in_order()
+
+
+@dataclass(frozen=True)
+class GuidedDenoiser:
+    """The noise in the latents of one batch at a timestep, by classifier-free guidance and, if given, `guidance_fn`."""
+
+    denoiser: DualDenoiser | TextDenoiser
+    contexts: list[Float[Tensor, "two_batches _ _"]]
+    """Of each kind of embeddings: unconditional ones, then the stimuli's."""
+    text_weight: float
+    guidance_scale: float
+    steps: range
+    alpha_bars: Float64[Tensor, " training_steps"]
+    rows: slice
+    guidance_fn: Callable[[ddim.Step], Tensor] | None
+
+    def __call__(self, x: Float[Tensor, "batch ..."], t: int) -> Float[Tensor, "batch ..."]:
+        uncond, cond = self.denoiser(torch.cat([x, x]), t, *self.contexts, self.text_weight).chunk(2)
+        eps = uncond + self.guidance_scale * (cond - uncond)
+        if self.guidance_fn is None:
+            return eps
+
+        def noise_in(other_x: Tensor, is_conditional: bool) -> Tensor:
+            halves = (context.chunk(2)[is_conditional] for context in self.contexts)
+            return self.denoiser(other_x, t, *halves, self.text_weight)
+
+        place = len(self.steps) - 1 - self.steps.index(t)
+        alpha_bar = self.alpha_bars[t].item()
+        return self.guidance_fn(ddim.Step(self.rows, place, len(self.steps), alpha_bar, x, eps, cond, uncond, noise_in))
+
+
+def _check_conditions(
+    conditions: Mapping[str, Float[np.ndarray, "stimuli _ _"]], unconditional: tuple[Float[Tensor, "1 _ _"], ...]
+) -> None:
+    """Raises ValueError: embeddings whose shape is not that of the unconditional ones."""
+    for kind, predicted, uncond in zip(conditions, conditions.values(), unconditional, strict=True):
+        if predicted.shape[1:] != uncond.shape[1:]:
+            raise ValueError(
+                f"predicted {kind} has {predicted.shape[1:]} (tokens, dim), its unconditional embedding "
+                f"{tuple(uncond.shape[1:])}; was it extracted with another CLIP? Rerun features and ridge."
+            )
+
+
+def _contexts(
+    conditions: Mapping[str, Float[np.ndarray, "stimuli _ _"]],
+    unconditional: tuple[Float[Tensor, "1 _ _"], ...],
+    rows: slice,
+    device: torch.device,
+) -> list[Float[Tensor, "two_batches _ _"]]:
+    """Of each kind of embeddings the unconditional ones, then those of a batch of stimuli."""
+    contexts = []
+    for predicted, uncond in zip(conditions.values(), unconditional, strict=True):
+        cond = torch.from_numpy(predicted[rows]).to(device, uncond.dtype)
+        contexts.append(torch.cat([uncond.to(device).expand_as(cond), cond]))
+    return contexts
+
+
+def _to_images(
+    latents: Float[Tensor, "batch channels size size"], models: Models, nsd_id: Int32[np.ndarray, " batch"]
+) -> UInt8[np.ndarray, "batch image_height image_width 3"]:
+    """Raises ValueError: latents that are not finite."""
+    denoiser, autoencoder = models
+    if not latents.isfinite().all():
+        dtype = str(denoiser.unet.dtype).removeprefix("torch.")
+        raise ValueError(
+            f"latents of nsd_id {', '.join(map(str, nsd_id))} are not finite in {dtype}; expected finite "
+            "ones. Compute in bfloat16 or float32, or check the model's weights."
+        )
+    return autoencoder.decode(latents).cpu().numpy()
 
 
 def autoencode(
@@ -142,7 +235,26 @@ def autoencode(
     seed: int,
     batch_size: int = 1,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "image_height image_width 3"]]]:
-    """(nsd_id, image): images through the autoencoder and back, the best that any reconstruction could do."""
+    """Images through the autoencoder and back: the best that any reconstruction could be.
+
+    Parameters
+    ----------
+    images : uint8 (stimuli, height, width, 3)
+        Stimuli of any size.
+    models : (denoiser, autoencoder)
+        Networks of the backbone.
+    nsd_id : int32 (stimuli)
+        Which stimuli these are.
+    seed : int
+        Of the draws from the posteriors.
+    batch_size : int
+        Images at a time.
+
+    Returns
+    -------
+    iterator of (nsd_id, image)
+        In the order of the rows.
+    """
     for first in range(0, len(nsd_id), batch_size):
         rows = slice(first, first + batch_size)
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Stage 4: predicted VDVAE latents -> first guesses of the images, at the model's own size."""
+"""Stage 4: predicted VDVAE latents -> stage-1 reconstructions, at the model's own size."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -13,7 +13,7 @@ from brain_diffuser.models.vdvae import logistic
 from brain_diffuser.models.vdvae.model import VDVAE
 
 U_RANGE = 1e-5, 1 - 1e-5
-"""Uniform numbers that pixels are drawn with; the ends would be infinite. Those of the reference."""
+"""Range of the uniform numbers that pixels are drawn with, as in the reference; 0 and 1 would give infinite levels."""
 
 
 def decode(
@@ -21,33 +21,56 @@ def decode(
     model: VDVAE,
     *,
     seed: int,
-    pixel_likelihood: Literal["sample", "mode"] = "sample",
-    temperature: float | None = None,
+    pixel_likelihood: Literal["sample", "mode"],
+    temperature: float | None,
     batch_size: int = 16,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
-    """(nsd_id, image), in the order of the rows.
+    """Decode predicted latents into stage-1 reconstructions.
 
-    Latents the regression does not predict are drawn from the prior at `temperature` (None is 1, 0 the prior's mean);
-    pixels are drawn too, or read without noise (`mode`). Every draw depends on the seed and the nsd_id alone.
+    Latents that the regression does not predict are drawn from the prior. Every random draw depends on the seed and the
+    nsd_id alone.
 
-    Raises ValueError: the latents are not as many as the model's leading latents hold.
+    Parameters
+    ----------
+    latents : values (stimuli, columns) and their ids
+        The model's leading latents, flattened.
+    model : VDVAE
+        The network that decodes them.
+    seed : int
+        Of the latents and pixels that are drawn.
+    pixel_likelihood : "sample" or "mode"
+        Whether pixels are drawn from their distributions, or are their modes.
+    temperature : float or None
+        Factor of the prior's standard deviation, at least 0; 0 is the prior's mean, None is 1.
+    batch_size : int
+        Images at a time; changes no image by more than rounding.
+
+    Returns
+    -------
+    iterator of (nsd_id, image)
+        In the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        The latents have another number of columns than the model's leading latents.
+
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded.
     """
-    found, expected = latents.values.shape[1], model.n_columns(model.config.n_latents)
-    if found != expected:
+    n_columns, expected = latents.values.shape[1], model.n_columns(model.config.n_latents)
+    if n_columns != expected:
         raise ValueError(
-            f"predicted vdvae latents have {found} columns, the model's first {model.config.n_latents} latents "
+            f"predicted vdvae latents have {n_columns} columns, the model's first {model.config.n_latents} latents "
             f"{expected}; were they extracted with another VDVAE? Rerun features and ridge."
         )
 
-    def images() -> Iterator[tuple[int, np.ndarray]]:
+    def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, len(latents.nsd_id), batch_size):
             values, nsd_id = (part[start : start + batch_size] for part in latents)
-            yield from zip(
-                nsd_id.tolist(), decode_batch(values, nsd_id, model, seed, pixel_likelihood, temperature), strict=True
-            )
+            images = decode_batch(values, nsd_id, model, seed, pixel_likelihood, temperature)
+            yield from zip(nsd_id.tolist(), images, strict=True)
 
-    return images()
+    return images_in_order()
 
 
 @torch.inference_mode()
@@ -59,7 +82,7 @@ def decode_batch(
     pixel_likelihood: Literal["sample", "mode"],
     temperature: float | None,
 ) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Images of a batch. See `decode`."""
+    """Decode the latents of one batch. For the arguments see `decode`."""
     n_latents, device = model.config.n_latents, model.device
     draws = (
         seeds.normal(seed, nsd_id, f"vdvae.prior.{index}", shape).to(device)

@@ -14,26 +14,26 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]:
-    """A model's description.
+    """The JSON description of a model in its folder.
 
-    Raises FileNotFoundError: there is none. ValueError: it is no JSON object.
+    Raises FileNotFoundError: there is none. ValueError: it is not a JSON object.
     """
     path = Path(folder) / name
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing; expected the model folder as published, see README "Weights"')
     try:
-        found = json.loads(path.read_text())
+        description = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is a JSON {type(found).__name__}; expected an object that describes a model")
-    return found
+    if not isinstance(description, dict):
+        raise ValueError(f"{path} is a JSON {type(description).__name__}; expected an object that describes a model")
+    return description
 
 
 def build(model_class: type[Model], config: Mapping[str, Any]) -> Model:
-    """A diffusers model of fresh weights; keys with a leading underscore say who wrote the description.
+    """A diffusers model with fresh weights; keys with a leading underscore, which say who wrote the file, are left out.
 
-    Raises ValueError: the model takes no such key.
+    Raises ValueError: the model has no such key.
     """
     try:
         return model_class(**{key: value for key, value in config.items() if not key.startswith("_")})
@@ -42,8 +42,10 @@ def build(model_class: type[Model], config: Mapping[str, Any]) -> Model:
 
 
 def find_tensors(folder: str | Path, stem: str) -> Path:
-    """The file of tensors in a folder: `<stem>.safetensors`, or else torch's file of the same library, or of either the
-    variant in half precision (`.fp16.`).
+    """The file of tensors in a folder.
+
+    It is `<stem>.safetensors`, or else the library's file in torch's format, or either of them in half precision
+    (`.fp16.`).
 
     Raises FileNotFoundError: the folder has none of them.
     """
@@ -57,60 +59,79 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
     )
 
 
-def read_tensors(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
-    """The tensors whose name is wanted, also when they lie under `state_dict`.
+def read_tensors(path: Path, is_needed: Callable[[str], bool] = lambda name: True) -> dict[str, Tensor]:
+    """The tensors of a file whose names are needed, also when they lie under `state_dict`.
 
-    They stay in the file until they are used; the unwanted are never read. Only files in torch's format from before
+    Tensors stay in the file until they are used, and others are never read. Only files in torch's format from before
     version 1.6 have to be read whole.
 
-    Raises ValueError: not a file of tensors alone.
+    Raises ValueError: the file holds something else than tensors.
     """
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys() if wanted(name)}
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+                return {name: file.get_tensor(name) for name in file.keys() if is_needed(name)}
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle makes torch's reader stumble in as many ways as there are bytes
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors alone; is the download complete?"
         ) from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping):
-        raise ValueError(f"{path} holds one {type(found).__name__}; expected tensors by name. Is it of another model?")
-    for name, value in found.items():
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path} holds one {type(content).__name__}; expected tensors by name. Is it of another model?"
+        )
+    for name, value in content.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ValueError(
                 f"{path} has {name!r} of type {type(value).__name__}; expected tensors by name, and nothing else. "
                 "Is it of another model?"
             )
-    return {name: tensor for name, tensor in found.items() if wanted(name)}
+    return {name: tensor for name, tensor in content.items() if is_needed(name)}
 
 
 def check(
-    path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor], described_by: str = "its config.json"
+    path: Path, expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], described_by: str = "its config.json"
 ) -> None:
-    """Raises ValueError, naming the first tensors, unless a file holds the expected tensors and nothing else."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    """Check that a file has exactly the tensors that a model expects.
+
+    Parameters
+    ----------
+    path : path
+        The file, for the message.
+    expected : {name: tensor}
+        Of the model; only names and shapes count.
+    tensors : {name: tensor}
+        Of the file.
+    described_by : str
+        What describes the model, for the message.
+
+    Raises
+    ------
+    ValueError
+        The file lacks tensors, has others, or has other shapes; the message names the first three.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     problems = {
-        "lacks": [name for name in expected if name not in found],
-        "has the unknown": [name for name in found if name not in expected],
+        "lacks": [name for name in expected if name not in tensors],
+        "has the unknown": [name for name in tensors if name not in expected],
         "differs in": [
             f"{name} {shapes[name]} instead of {tuple(tensor.shape)}"
             for name, tensor in expected.items()
             if shapes.get(name, tensor.shape) != tensor.shape
         ],
     }
-    said = [
+    sentences = [
         f"{problem} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         for problem, names in problems.items()
         if names
     ]
-    if said:
+    if sentences:
         raise ValueError(
-            f"{path} {'; '.join(said)}; this looks like another model than {described_by} describes, "
+            f"{path} {'; '.join(sentences)}; this looks like another model than {described_by} describes, "
             'see README "Weights"'
         )
 
@@ -125,15 +146,36 @@ def fill(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Give a model built on the meta device the tensors of a file; raises ValueError as `check` does.
+    """Fill a model that was built on the meta device with the tensors of a file, in place.
 
-    `names` translates {a name in the file: the model's}; it need not cover the model if other files fill the rest.
-    `dtype` None is the file's. Tensors are copied out of the file one by one: where one begins in a file sets which
-    instructions multiply it, and with that the last bits of every result.
+    Tensors are copied out of the file one by one: where a tensor begins in a file sets which instructions multiply it,
+    and with that the last bits of every result.
+
+    Parameters
+    ----------
+    model : module
+        The model.
+    tensors : {name: tensor}
+        Of the file.
+    path : path
+        The file, for the message.
+    described_by : str
+        What describes the model, for the message.
+    names : {name in the file: name in the model}, optional
+        Without it the names are the same. It need not cover the model if other files fill the rest.
+    device : torch.device or str
+        Where the model will run.
+    dtype : torch.dtype, optional
+        Of the model; None is that of the file.
+
+    Raises
+    ------
+    ValueError
+        As `check`.
     """
     state = model.state_dict()
     names = names or {name: name for name in state}
-    check(path, {name: state[ours] for name, ours in names.items()}, tensors, described_by)
+    check(path, {name: state[of_model] for name, of_model in names.items()}, tensors, described_by)
     copies = {
         names[name]: tensor.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()

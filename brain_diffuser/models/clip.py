@@ -1,15 +1,13 @@
-"""CLIP's two towers with the conditioning of Versatile Diffusion: every token projected, scaled by the pooled one."""
+"""CLIP's two towers: token embeddings as Versatile Diffusion and Stable Diffusion read them, and layer activations."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Integer, UInt8
-from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     CLIPTextConfig,
@@ -21,24 +19,25 @@ from transformers import (
     PreTrainedModel,
 )
 
-from brain_diffuser.models import checkpoints
+from brain_diffuser.models import checkpoints, hooks
+from brain_diffuser.models.preprocessing import Preprocessing, normalised
 
 NOT_OF_TOWER = {
     "text": ("logit_scale", "vision_model.", "visual_projection."),
     "vision": ("logit_scale", "text_model.", "text_projection."),
 }
-"""What a file of both towers has beside one of them."""
+"""Beginnings of the names of tensors that do not belong to a tower, in a file of both towers."""
 
 
 class ClipText:
-    """Captions -> embeddings of all their tokens; a caption's pooled token (its end) has length 1.
+    """Captions -> embeddings of all their tokens, projected and divided by the length of the pooled token (the end).
 
     Source: Xu et al. 2023, arXiv 2211.08332.
     """
 
     tower: type[PreTrainedModel] = CLIPTextModelWithProjection
     width = "projection_dim"
-    """the key of the tower's description that says how many numbers a token has"""
+    """The key of the tower's description that holds the size of a token."""
 
     def __init__(self, model: Any, tokenizer: CLIPTokenizer):
         self.model = model
@@ -70,11 +69,11 @@ class ClipText:
         return cls(model, tokeniser)
 
     def __call__(self, captions: Sequence[str]) -> Float[Tensor, "captions tokens dim"]:
-        """float32. Longer captions are cut before the end token, shorter ones padded; padding is not masked."""
+        """Embeddings of captions, float32. Longer captions are cut before the end token; padding is not masked."""
         return self.embed(self.tokenise(captions))
 
     def tokenise(self, captions: Sequence[str]) -> Integer[Tensor, "captions tokens"]:
-        """Token numbers."""
+        """Token numbers of captions, padded or cut to the tower's length."""
         tokens = self.tokenizer(
             list(captions), padding="max_length", max_length=self.shape[0], truncation=True, return_tensors="pt"
         )
@@ -88,9 +87,9 @@ class ClipText:
 
 
 class HiddenText(ClipText):
-    """Captions -> the last hidden states of all their tokens, after the final norm: what Stable Diffusion 1 reads.
+    """Captions -> the last hidden states of all their tokens, after the final norm, as Stable Diffusion 1 reads them.
 
-    Neither projected nor scaled, so no regression of `ClipText`'s embeddings can stand in for them.
+    They are neither projected nor scaled, so predictions of `ClipText`'s embeddings cannot replace them.
 
     Source: Rombach et al. 2022, arXiv 2112.10752.
     """
@@ -103,60 +102,8 @@ class HiddenText(ClipText):
         return self.model(token_ids.to(self.model.device)).last_hidden_state.float()
 
 
-class Preprocessing(NamedTuple):
-    """What CLIP does to an image before its first layer."""
-
-    shortest_side: int
-    crop: tuple[int, int]
-    resample: Image.Resampling
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "Preprocessing":
-        """From `preprocessor_config.json`, whose sizes are numbers in old files and named in new ones.
-
-        Raises FileNotFoundError: no such file. ValueError: it asks for something else than CLIP's preprocessing.
-        """
-        config = checkpoints.read_config(folder, "preprocessor_config.json")
-        path = Path(folder) / "preprocessor_config.json"
-        off = [key for key in ("do_resize", "do_center_crop", "do_normalize") if not config.get(key, True)]
-        if off:
-            raise ValueError(f"{path} has {off[0]} false; expected true, as CLIP was trained")
-        try:
-            size, crop = config["size"], config["crop_size"]
-            return cls(
-                size["shortest_edge"] if isinstance(size, dict) else size,
-                (crop["height"], crop["width"]) if isinstance(crop, dict) else (crop, crop),
-                Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)),
-                tuple(config["image_mean"]),
-                tuple(config["image_std"]),
-            )
-        except KeyError as error:
-            raise ValueError(
-                f"{path} lacks {error}; expected CLIP's size, crop_size, image_mean and image_std"
-            ) from error
-
-    def __call__(
-        self, images: UInt8[np.ndarray, "images height width 3"]
-    ) -> Float[Tensor, "images 3 crop_height crop_width"]:
-        """PIL resize of the shortest side, centre crop, /255, mean and std.
-
-        Written out because transformers' processors divide floats by 255 twice and resize differently with torchvision.
-        """
-        height, width = images.shape[1:3]
-        shortest = min(height, width)
-        new_height, new_width = (int(self.shortest_side * side / shortest) for side in (height, width))
-        top, left = (new_height - self.crop[0]) // 2, (new_width - self.crop[1]) // 2
-        window = slice(top, top + self.crop[0]), slice(left, left + self.crop[1])
-        resized = (Image.fromarray(image).resize((new_width, new_height), self.resample) for image in images)
-        levels = np.stack([np.asarray(image)[window] for image in resized])
-        scaled = (torch.from_numpy(levels).float() / 255 - torch.tensor(self.mean)) / torch.tensor(self.std)
-        return scaled.movedim(-1, 1)
-
-
 class ClipVision:
-    """Images -> embeddings of all their tokens; the first, the class token, has length 1.
+    """Images -> embeddings of all their tokens, projected and divided by the length of the first, the class token.
 
     Source: Xu et al. 2023, arXiv 2211.08332.
     """
@@ -185,7 +132,7 @@ class ClipVision:
         return cls(model, preprocess)
 
     def __call__(self, images: UInt8[np.ndarray, "images height width 3"]) -> Float[Tensor, "images tokens dim"]:
-        """float32."""
+        """Embeddings of images of any size, float32."""
         return self.embed(self.preprocess(images))
 
     def embed(self, pixels: Float[Tensor, "images 3 height width"]) -> Float[Tensor, "images tokens dim"]:
@@ -197,10 +144,10 @@ class ClipVision:
 
 
 class ClipLayers:
-    """Images -> what the MLPs of some blocks add to their tokens; gradients pass.
+    """Images -> CLIP layer activations: what the MLPs of some blocks add to the tokens; gradients pass.
 
-    Blocks count from 1. Any image is squashed to the tower's size by torch's antialiased bilinear filter and
-    normalised by the tower's mean and std: this rule alone has gradients, so targets and guided images share it.
+    Blocks count from 1. Images of any size are squashed to the tower's size by torch's antialiased bilinear filter and
+    normalised by the tower's mean and std. Targets and guided images share this rule: CLIP's own has no gradients.
 
     Source: Li, Wu & Chen 2024, arXiv 2402.13809, whose features are blocks 1 to 6 of ViT-B/32. Differs from the
     released program: the tower's mean and std, not ImageNet's; the resize is antialiased.
@@ -209,7 +156,7 @@ class ClipLayers:
     def __init__(self, model: CLIPVisionModelWithProjection, mean: Sequence[float], std: Sequence[float]):
         self.model = model
         self.layers: Any = model.vision_model.encoder.layers
-        self.mean, self.std = (torch.tensor(each, device=model.device).view(1, 3, 1, 1) for each in (mean, std))
+        self.mean, self.std = (torch.tensor(values, device=model.device).view(1, 3, 1, 1) for values in (mean, std))
 
     @classmethod
     def load(
@@ -240,49 +187,38 @@ class ClipLayers:
     def __call__(
         self, images: UInt8[np.ndarray, "images height width 3"], blocks: Sequence[int]
     ) -> Float[Tensor, "images blocks tokens dim"]:
-        """Taps of images of levels."""
+        """Activations of images of levels 0 to 255."""
         pixels = torch.from_numpy(images).to(self.model.device).movedim(-1, 1) / 255
         return self.forward(pixels, blocks)
 
     def forward(
         self, pixels: Float[Tensor, "images 3 height width"], blocks: Sequence[int]
     ) -> Float[Tensor, "images blocks tokens dim"]:
-        """Taps of images in [0, 1], in the tower's dtype.
+        """Activations of images in [0, 1], in the tower's dtype.
 
         Raises ValueError: the tower lacks a block.
         """
         self.shape(blocks)
         size: Any = self.model.config.image_size
         resized = nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
-        with _kept([self.layers[block - 1].mlp.fc2 for block in blocks]) as kept:
-            self.model.vision_model(((resized - self.mean) / self.std).to(self.model.dtype))
-        return torch.stack(kept, 1)
-
-
-@contextmanager
-def _kept(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """The outputs of modules that run in this order, while the block lasts."""
-    kept: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-        kept.append(output)
-
-    with ExitStack() as hooks:
-        for module in modules:
-            hooks.enter_context(module.register_forward_hook(keep))
-        yield kept
+        with hooks.kept_outputs([self.layers[block - 1].mlp.fc2 for block in blocks]) as activations:
+            self.model.vision_model(normalised(resized, self.mean, self.std).to(self.model.dtype))
+        return torch.stack(activations, 1)
 
 
 def unconditional(
-    read_text: ClipText, read_vision: ClipVision, image_size: int
+    text_tower: ClipText, vision_tower: ClipVision, image_size: int
 ) -> tuple[Float[Tensor, "1 text_tokens text_dim"], Float[Tensor, "1 vision_tokens vision_dim"]]:
-    """Embeddings of the empty caption and of a mid-grey image (level 127), what an unguided pass sees."""
+    """Embeddings of the unconditional pass: those of an empty caption and of a grey image (level 127).
+
+    `image_size` is the side of the grey image in pixels.
+    """
     grey = np.full((1, image_size, image_size, 3), 127, np.uint8)
-    return read_text([""]), read_vision(grey)
+    return text_tower([""]), vision_tower(grey)
 
 
 def _parts(clip: str | Path, *names: str) -> list[Path]:
-    """The folders of some parts: subfolders, as Versatile Diffusion has them, or for all the one of the whole CLIP.
+    """The folder of each part: a subfolder, as in Versatile Diffusion, or the one folder of a whole CLIP.
 
     Raises FileNotFoundError: it is neither.
     """
@@ -300,7 +236,7 @@ def _parts(clip: str | Path, *names: str) -> list[Path]:
 def _load_tower(
     model_class: type[PreTrainedModel], kind: str, folder: Path, device: str | torch.device, dtype: torch.dtype
 ) -> Any:
-    """The tower `text` or `vision` in a folder of its own or of both, strictly; of both, the other is not read."""
+    """The tower `text` or `vision`, loaded strictly; from a folder of both towers only its own tensors are read."""
     described = checkpoints.read_config(folder)
     if is_whole := f"{kind}_config" in described:
         described = {**described[f"{kind}_config"], "projection_dim": described.get("projection_dim", 512)}
@@ -313,15 +249,15 @@ def _load_tower(
     with torch.device("meta"):
         model: Any = model_class(config)
 
-    def wanted(name: str) -> bool:
+    def is_of_tower(name: str) -> bool:
         # old files keep the position numbers, which are no weights
         return not name.endswith(".position_ids") and not (is_whole and name.startswith(NOT_OF_TOWER[kind]))
 
     path = checkpoints.find_tensors(folder, "model")
-    found = checkpoints.read_tensors(path, wanted)
+    tensors = checkpoints.read_tensors(path, is_of_tower)
     if model_class is CLIPTextModel:  # published with a prefix that a tower alone no longer has
-        found = {name.removeprefix("text_model."): tensor for name, tensor in found.items()}
-    checkpoints.fill(model, found, path, device=device, dtype=dtype)
+        tensors = {name.removeprefix("text_model."): tensor for name, tensor in tensors.items()}
+    checkpoints.fill(model, tensors, path, device=device, dtype=dtype)
     for name, positions in list(model.named_buffers()):
         assert name.endswith("embeddings.position_ids"), name
         embeddings = model.get_submodule(name.rpartition(".")[0])

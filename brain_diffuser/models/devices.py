@@ -1,4 +1,4 @@
-"""Where networks run, in which precision, and what to do when they do not fit."""
+"""On which device and in which precision networks run, and the sentence for a lack of memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,22 +11,23 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
-    """Device and dtype of the networks; "auto" is the GPU if there is one, and the first of layouts.PRECISIONS.
+    """Device and dtype of the networks.
 
-    "mps" is the GPU of an Apple computer.
+    "auto" is a GPU if there is one, and the first of `model_files.PRECISIONS` for the device. "mps" is the GPU of an
+    Apple computer.
 
-    Raises ValueError: there is no such GPU, or the precision has no fast kernels there.
+    Raises ValueError: there is no such GPU, or the precision has no fast kernels on the device.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    is_there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
-        device = next(name for name, available in there.items() if available)
-    if not there[device]:
+        device = next(name for name, available in is_there.items() if available)
+    if not is_there[device]:
         raise ValueError(f"compute.device is {device}, but torch sees no such GPU here; set it to cpu or auto")
     if dtype == "auto":
         dtype = model_files.PRECISIONS[device][0]
     if dtype not in model_files.PRECISIONS[device]:
         raise ValueError(
-            f"compute.dtype is {dtype}, which is not for {device}; choose one of "
+            f"compute.dtype is {dtype}, which has no fast kernels on {device}; choose one of "
             f"{', '.join(model_files.PRECISIONS[device])} (auto keeps the precision in which a folder of results was "
             "begun)"
         )
@@ -35,7 +36,9 @@ def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
 
 @contextmanager
 def enough_memory(batch_key: str) -> Iterator[None]:
-    """Turn torch's lack of memory into one sentence with the keys that help; `batch_key` is the stage's batch size.
+    """Turn a lack of memory inside the body into one sentence that names the settings that help.
+
+    `batch_key` is the key of the stage's batch size under compute.batch_size.
 
     Raises ValueError: the body ran out of memory.
     """

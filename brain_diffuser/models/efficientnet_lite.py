@@ -1,4 +1,4 @@
-"""Stage 6: the frozen networks that evaluation network images."""
+"""EfficientNet-Lite, a classifier of ImageNet whose pooled features serve as an evaluation network."""
 
 import importlib
 from pathlib import Path
@@ -18,7 +18,7 @@ VARIANTS = {"lite0": ((1, 2, 2, 3, 3, 4, 1), 224), "lite1": ((1, 3, 3, 4, 4, 5, 
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "same" padding: what cannot be halved goes to the right and the bottom."""
+    """Convolution with TensorFlow's "same" padding: an odd row or column of padding goes to the bottom or the right."""
 
     def forward(self, input: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch out_channels _ _"]:
         bottom, right = (
@@ -55,7 +55,8 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite, a classifier of ImageNet's 1000 classes; its pooled last layer serves as a feature space.
+    """EfficientNet-Lite, a classifier of ImageNet's 1000 classes, which returns the features of its pooled last layer.
+
     The classifier `_fc` stays, so that the checkpoint loads whole and a test can ask for a class.
 
     Source: Tan and Le 2019, arXiv 1905.11946, and the notes on the Lite variants in the authors' tpu repository.
@@ -87,7 +88,7 @@ class EfficientNetLite(nn.Module):
     def embed(
         self, images: UInt8[np.ndarray, "images height width 3"], batch_size: int = 32
     ) -> Float[np.ndarray, "images 1280"]:
-        """Pooled features of images of any size, squashed by PIL's bicubic; (pixel - 127) / 128 as in training."""
+        """Pooled features of images of any size, resized by PIL's bicubic; (level - 127) / 128 as in training."""
         weight = self._fc.weight
         embedded = np.empty((len(images), weight.shape[1]), np.float32)
         for start in range(0, len(images), batch_size):
@@ -98,7 +99,7 @@ class EfficientNetLite(nn.Module):
 
 
 def load_efficientnet_lite(path: str | Path, device: str | torch.device = "cpu") -> EfficientNetLite:
-    """The network of a published checkpoint, frozen; its number of blocks tells the variant.
+    """The frozen network of a published checkpoint, whose number of blocks tells the variant.
 
     Raises ValueError: the checkpoint is another network.
     """

@@ -1,21 +1,16 @@
-"""Where the published models keep what a job reads; known without importing torch, so that rules can ask."""
+"""Which files of the published models a job reads. Rules and config read this module, so it does not import torch."""
 
 from pathlib import Path
 
 AUTOENCODER = "kl-f8.pth"
 """The autoencoder that is published beside Versatile Diffusion's original files."""
 
-
-STABLE_DIFFUSION = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-"""What is read of the folder of a Stable Diffusion."""
-
-
 PRECISIONS = {
     "cpu": ("float32", "bfloat16"),
     "cuda": ("float16", "bfloat16", "float32"),
     "mps": ("float32", "float16", "bfloat16"),
 }
-"""In which precisions networks are computed on each device; the first is that of compute.dtype: auto."""
+"""Precisions in which networks can be computed on each device; the first is that of `compute.dtype: auto`."""
 
 
 def is_checkpoint(versatile_diffusion: str | Path) -> bool:
@@ -24,7 +19,7 @@ def is_checkpoint(versatile_diffusion: str | Path) -> bool:
 
 
 def diffusion(versatile_diffusion: str | Path) -> list[str]:
-    """What holds the UNets and the autoencoder."""
+    """Files and folders of Versatile Diffusion's UNets and autoencoder."""
     path = Path(versatile_diffusion)
     if is_checkpoint(path):
         return [str(path), str(path.with_name(AUTOENCODER)), *description(path)]
@@ -32,13 +27,13 @@ def diffusion(versatile_diffusion: str | Path) -> list[str]:
 
 
 def image_size(versatile_diffusion: str | Path) -> list[str]:
-    """What tells the size of images; nothing if it is the published one."""
+    """Files and folders that tell the size of Versatile Diffusion's images; none if it is the published one."""
     path = Path(versatile_diffusion)
     return description(path) if is_checkpoint(path) else [str(path / component) for component in ("image_unet", "vae")]
 
 
 def clip(folder: str | Path, versatile_diffusion: str | Path) -> dict[str, list[str]]:
-    """What each of CLIP's features reads: folders of its own, or files of the one folder that holds both towers."""
+    """Files and folders of CLIP that each feature reads: folders of a tower, or files of both towers' folder."""
     path = Path(folder)
     if path == Path(versatile_diffusion) or (path / "text_encoder").is_dir():
         parts = {
@@ -57,6 +52,6 @@ def clip(folder: str | Path, versatile_diffusion: str | Path) -> dict[str, list[
 
 
 def description(checkpoint: str | Path) -> list[str]:
-    """The JSON beside a checkpoint, if there is one; without it the sizes are the published ones."""
+    """The JSON beside a checkpoint that describes its network; if there is none, the sizes are the published ones."""
     path = Path(checkpoint).with_suffix(".json")
     return [str(path)] if path.is_file() else []

@@ -1,10 +1,11 @@
-"""Stage 6: which category a evaluation network sees in images, by a classifier on its features of stimuli and reconstructions.
+"""Which category an evaluation network sees in images: a classifier on its features of stimuli and reconstructions.
 
-Optimal images are blurred as reconstructions are. A classifier that knows sharp stimuli alone takes all clutter for a
-place; from reconstructions, whose stimuli say what they should show, it learns what decoded images look like.
+Optimal images are blurred as reconstructions are. A classifier that knows only sharp stimuli takes all clutter for a
+place. It also learns from reconstructions, whose stimuli say what they should show, what decoded images look like.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import h5py
@@ -14,24 +15,24 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from brain_diffuser.artifacts import hdf5, image_files, tables
+from brain_diffuser.regions import lesions
+
+Embed = Callable[[np.ndarray], np.ndarray]
+"""uint8 images (images, height, width, 3) -> features (images, dim)."""
 PENALTY = 0.003  # C of scikit-learn, the inverse of the penalty's strength
 FOLDS = 5
 
 
-def embed(
-    images: h5py.Dataset, features: Callable[[np.ndarray], np.ndarray], batch_size: int = 32
-) -> Float[np.ndarray, "images _"]:
-    """An evaluation network's features of stored images, uint8 (images, height, width, 3), which pass one batch at a time."""
+def embed_stored(images: h5py.Dataset, embed: Embed, batch_size: int = 32) -> Float[np.ndarray, "images _"]:
+    """The features of stored images, uint8 (images, height, width, 3), which pass one batch at a time."""
     starts = range(0, len(images), batch_size)
-    return np.concatenate([features(images[start : start + batch_size]) for start in starts])
+    return np.concatenate([embed(images[start : start + batch_size]) for start in starts])
 
 
-def labels(
-    shown: Mapping[str, Bool[np.ndarray, " images"]],
-) -> Int[np.ndarray, " images"]:
-    """The number of the first category that each image shows, or how many there are if it shows none."""
-    stacked = np.stack([*shown.values(), np.ones(len(next(iter(shown.values()))), bool)])
-    return stacked.argmax(0)
+def labels(has_category: Sequence[Bool[np.ndarray, " images"]]) -> Int[np.ndarray, " images"]:
+    """The number of the first category that each image has, or the number of categories if it has none."""
+    return np.stack([*has_category, np.ones(len(has_category[0]), bool)]).argmax(0)
 
 
 class Examples(NamedTuple):
@@ -44,49 +45,104 @@ class Examples(NamedTuple):
 def classifier(
     examples: Sequence[Examples], n_classes: int
 ) -> Callable[[Float[np.ndarray, "images dim"]], Float[np.ndarray, "images classes"]]:
-    """Features -> probability of each of the classes 0, 1, ...
+    """A classifier: features -> probability of each of the classes 0, 1, ...
 
-    Multinomial logistic regression on standardised features, learned from sets of examples that weigh the same, and so
-    do all classes. Where all examples are of one class, so is every image.
+    It is a multinomial logistic regression on standardised features. The sets of examples have the same weight, and so
+    have all classes. If all examples are of one class, so is every image.
     """
-    features, label = (np.concatenate(each) for each in zip(*examples, strict=True))
+    features, label = (np.concatenate(parts) for parts in zip(*examples, strict=True))
     if label.min() == label.max():
         return lambda images: np.eye(n_classes)[np.full(len(images), label[0])]
-    largest = max(len(each.label) for each in examples)
-    weight = np.concatenate([np.full(len(each.label), largest / len(each.label)) for each in examples])
+    sizes = [len(labels) for _, labels in examples]
+    weight = np.concatenate([np.full(size, max(sizes) / size) for size in sizes])
     fitted = make_pipeline(StandardScaler(), LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=2000)).fit(
         features, label, logisticregression__sample_weight=weight
     )
 
     def probabilities(images: Float[np.ndarray, "images dim"]) -> Float[np.ndarray, "images classes"]:
-        found = np.zeros((len(images), n_classes))
-        found[:, fitted.classes_] = fitted.predict_proba(images)
-        return found
+        probability = np.zeros((len(images), n_classes))
+        probability[:, fitted.classes_] = fitted.predict_proba(images)
+        return probability
 
     return probabilities
 
 
 def held_out(
     train: Examples,
-    made: Examples,
+    reconstructions: Examples,
     sets: Sequence[Float[np.ndarray, "stimuli dim"]],
     n_classes: int,
 ) -> list[Float[np.ndarray, "stimuli classes"]]:
-    """Probabilities for images of the stimuli of `made`, each by a classifier that knows no image made of it."""
-    found = [np.zeros((len(made.label), n_classes)) for _ in sets]
-    fold = np.arange(len(made.label)) % FOLDS
-    for each in np.unique(fold):
-        others, own = fold != each, fold == each
-        known = Examples(made.features[others], made.label[others])
+    """Probabilities for images of the test stimuli, each by a classifier that knows no reconstruction of its stimulus.
+
+    Parameters
+    ----------
+    train : Examples
+        The training stimuli.
+    reconstructions : Examples
+        Reconstructions of the test stimuli, and the stimuli's classes.
+    sets : sequence of arrays (stimuli, dim)
+        Features of images of the test stimuli, in the same order.
+    n_classes : int
+    """
+    probabilities = [np.zeros((len(reconstructions.label), n_classes)) for _ in sets]
+    fold = np.arange(len(reconstructions.label)) % FOLDS
+    for number in np.unique(fold):
+        others, left_out = fold != number, fold == number
+        known = Examples(reconstructions.features[others], reconstructions.label[others])
         classify = classifier([train, known] if others.any() else [train], n_classes)
-        for probability, features in zip(found, sets, strict=True):
-            probability[own] = classify(features[own])
-    return found
+        for probability, features in zip(probabilities, sets, strict=True):
+            probability[left_out] = classify(features[left_out])
+    return probabilities
 
 
 def recall(probability: Float[np.ndarray, "images classes"], label: Int[np.ndarray, " images"]) -> list[float]:
     """For each class the share of its images that are recognised as such; NaN for a class without images."""
-    right = probability.argmax(1) == label
-    return [
-        float(right[label == each].mean()) if (label == each).any() else np.nan for each in range(len(probability[0]))
-    ]
+    is_right = probability.argmax(1) == label
+    of_classes = (is_right[label == number] for number in range(len(probability[0])))
+    return [float(right.mean()) if len(right) else np.nan for right in of_classes]
+
+
+def write(
+    folder: Path,
+    embed: Embed,
+    categories: Mapping[str, Sequence[str]],
+    captions: Mapping[int, Sequence[str]],
+    stimuli: Mapping[str, str | Path],
+    images: Mapping[str, tuple[str | Path, str | Path]],
+) -> None:
+    """Write category_probe.csv, probabilities for the optimal images, and category_probe_accuracy.csv.
+
+    Parameters
+    ----------
+    folder : path
+    embed : images -> features
+    categories : {category: words}
+        A stimulus has the first category of which a caption has a word.
+    captions : {nsd_id: captions}
+    stimuli : {"train", "test": path}
+        Arrays of stimuli.
+    images : {"optimal", "recon": (folder, manifest)}
+        Optimal images, and the reconstructions of the test stimuli.
+    """
+    names = (*categories, "none")
+    mentions = [lesions.mentions(captions, words) for words in categories.values()]
+    features, label = {}, {}
+    for split, path in stimuli.items():
+        with hdf5.reading(path) as (stored, nsd_id):
+            features[split] = embed_stored(stored, embed)
+            label[split] = labels([np.array([known[n] for n in nsd_id.tolist()]) for known in mentions])
+    for name, pair in images.items():
+        features[name] = embed(image_files.read_folder(*pair)[1])
+    train = Examples(features["train"], label["train"])
+    reconstructions = Examples(features["recon"], label["test"])
+    classify = classifier([train, reconstructions], len(names))
+    probabilities = held_out(train, reconstructions, [features["test"], features["recon"]], len(names))
+    recalled = [np.round(recall(probability, label["test"]), 3).tolist() for probability in probabilities]
+    counts = np.bincount(label["test"], minlength=len(names)).tolist()
+    header = ("category", "test_stimuli", "recognised_in_stimuli", "recognised_in_reconstructions")
+    tables.write_csv(folder / "category_probe_accuracy.csv", header, zip(names, counts, *recalled, strict=True))
+    files = [file for file, _, _ in image_files.read_manifest(images["optimal"][1])]
+    values = classify(features["optimal"]).round(4).tolist()
+    rows = ((file, *row) for file, row in zip(files, values, strict=True))
+    tables.write_csv(folder / "category_probe.csv", ("image", *names), rows)

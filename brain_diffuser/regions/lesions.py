@@ -1,22 +1,25 @@
-"""Stage 6: what each region contributes, alone and by its absence, beside as many voxels drawn at random.
+"""What each region contributes to a decoded feature, alone and by its absence; as many random voxels are the control.
 
 One covariance of the betas and one of betas with features serve every region: a ridge on some voxels is their block.
 """
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy import linalg
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.data import rois
+from brain_diffuser.evaluation import statistics
 from brain_diffuser.regions import optimal_patterns
 
-SMALLEST_GROUP = 2  # stimuli with and without a category
+SMALLEST_GROUP = 2  # stimuli with, and without, a category
 CONTROLLED = ("", "_random", "_random_low", "_random_high")
 COLUMNS = {
     "decoding": ("region", "voxels", *(key + word for key in ("alone", "without") for word in CONTROLLED)),
@@ -27,58 +30,65 @@ logger = logging.getLogger(__name__)
 
 
 class SharedRidge(NamedTuple):
-    """What every ridge of one feature on any voxels shares, float32. Betas are z-scored by the train stimuli."""
+    """What all ridges of one feature share, whatever their voxels, float32; betas are z-scored by the train stimuli."""
 
     test: Float[np.ndarray, "test voxels"]
     covariance: Float[np.ndarray, "voxels voxels"]
     with_features: Float[np.ndarray, "voxels columns"]
     train_features: Float[np.ndarray, "train columns"]
-    """Less their mean."""
+    """With their mean subtracted."""
     test_features: Float[np.ndarray, "test columns"]
     alpha: float
     whole: Float[np.ndarray, "voxels columns"]
     """Weights of the ridge on all voxels."""
 
     @classmethod
-    def of(
+    def from_arrays(
         cls,
         betas: tuple[hdf5.StimulusArray, hdf5.StimulusArray],
         features: tuple[np.ndarray, np.ndarray],
         z_score: tuple[Float[np.ndarray, " voxels"], Float[np.ndarray, " voxels"]],
         alpha: float,
     ) -> "SharedRidge":
-        """From betas and feature columns of (train, test) stimuli, and the betas' mean and std.
+        """The covariances of betas with betas and with features, and the ridge on all voxels.
+
+        Parameters
+        ----------
+        betas : (train, test)
+        features : (train, test) arrays (stimuli, columns)
+        z_score : (mean, std), arrays (voxels,)
+            Of the train stimuli's betas.
+        alpha : float
+            The penalty of the ridge on all voxels.
 
         Memory: two arrays of (voxels, voxels), three of (voxels, columns) and those given, in float32.
         """
-        train, test = (((each.values - z_score[0]) / z_score[1]).astype(np.float32) for each in betas)
+        train, test = (((split.values - z_score[0]) / z_score[1]).astype(np.float32) for split in betas)
         mean = features[0].mean(0, dtype=np.float64)
-        train_features, test_features = ((each - mean).astype(np.float32) for each in features)
+        train_features, test_features = ((split - mean).astype(np.float32) for split in features)
         covariance, with_features = train.T @ train, train.T @ train_features
         whole = _solve(covariance.copy(), with_features, alpha)
         return cls(test, covariance, with_features, train_features, test_features, alpha, whole)
 
     def weights(self, voxels: Bool[np.ndarray, " voxels"]) -> Float[np.ndarray, "chosen columns"]:
-        """Of the ridge on these voxels; its penalty is their share of alpha, so shrinkage does not depend on size."""
+        """The weights of the ridge on some voxels; its penalty is their share of alpha, so shrinkage stays the same."""
         system = self.covariance[np.ix_(voxels, voxels)]
         return _solve(system, self.with_features[voxels], self.alpha * float(voxels.mean()))
 
     def accuracy(self, predicted: Float[np.ndarray, "test columns"]) -> float:
         """Mean over columns of the correlation, across test stimuli, of predicted and true; a constant column is 0."""
-        ours, theirs = (each - each.mean(0) for each in (predicted, self.test_features))
-        spread = np.sqrt((ours**2).sum(0) * (theirs**2).sum(0))
-        return float(np.divide((ours * theirs).sum(0), spread, out=np.zeros_like(spread), where=spread > 0).mean())
+        return float(np.nan_to_num(statistics.pearson(predicted, self.test_features)).mean())
 
 
 def _solve(system: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
-    """(system + alpha I)^-1 right; the system is spent."""
+    """(system + alpha I)^-1 right; the system is overwritten."""
     system[np.diag_indices(len(system))] += alpha
     factor = linalg.cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)  # symmetric: T spares a copy
     return linalg.cho_solve(factor, right, check_finite=False)
 
 
 def read_columns(path: str | Path, n_columns: int) -> Float[np.ndarray, "stimuli columns"]:
-    """At most `n_columns` columns of a feature, spread evenly; the file passes in blocks."""
+    """At most `n_columns` columns of a feature, evenly spaced; the file passes in blocks."""
     with hdf5.reading(path, by_columns=True) as (values, _):
         total = values.shape[1]
         chosen = np.linspace(0, total - 1, min(n_columns, total)).round().astype(int)
@@ -92,23 +102,32 @@ def read_columns(path: str | Path, n_columns: int) -> Float[np.ndarray, "stimuli
 def decoding(
     ridges: SharedRidge, masks: Mapping[str, Bool[np.ndarray, " voxels"]], draws: int, seed: int
 ) -> list[dict[str, object]]:
-    """A row per region: accuracy of a ridge on its voxels alone, and of the whole brain's with the region at its mean.
+    """A row per region: the accuracy of its voxels alone (column `alone`), and of the brain without it (`without`).
 
-    Both beside the mean and the range of as many voxels drawn at random outside of the region, `draws` times.
+    Alone, a ridge is fitted to the region's voxels. Without it, the ridge on all voxels gets the region at its mean.
+
+    Parameters
+    ----------
+    ridges : SharedRidge
+    masks : {region: boolean array (voxels,)}
+    draws : int
+        Random sets of as many voxels outside of the region, of which the row has the mean and the range.
+    seed : int
+        Of the draws.
     """
     predicted = ridges.test @ ridges.whole
 
-    def alone(voxels: np.ndarray) -> float:
+    def single_region(voxels: np.ndarray) -> float:
         return ridges.accuracy(ridges.test[:, voxels] @ ridges.weights(voxels))
 
-    def without(voxels: np.ndarray) -> float:
+    def region_ablated(voxels: np.ndarray) -> float:
         return ridges.accuracy(predicted - ridges.test[:, voxels] @ ridges.whole[voxels])
 
     rows = []
     for name, voxels in masks.items():
         controls = random_sets(voxels, seed, name, draws)
         row: dict[str, object] = {"region": name, "voxels": int(voxels.sum())}
-        for key, score in (("alone", alone), ("without", without)):
+        for key, score in (("alone", single_region), ("without", region_ablated)):
             nothing_left = key == "without" and bool(voxels.all())
             row[key] = "" if nothing_left else _rounded(score(voxels))
             row |= _spread(key, [score(control) for control in controls])
@@ -117,47 +136,60 @@ def decoding(
 
 
 def random_sets(voxels: np.ndarray, seed: int, name: str, draws: int) -> list[np.ndarray]:
-    """As many voxels as a region has, from outside of it, `draws` times; none if the region has most of the brain."""
-    found = (optimal_patterns.random_voxels(voxels, seed, name, draw) for draw in range(1, draws + 1))
-    return [each for each in found if each is not None]
+    """`draws` sets of as many voxels as a region has, outside of it; none if the region has most of the brain."""
+    controls = (optimal_patterns.random_voxels(voxels, seed, name, draw) for draw in range(1, draws + 1))
+    return [control for control in controls if control is not None]
 
 
-def shows(captions: Mapping[int, Sequence[str]], words: Sequence[str]) -> dict[int, bool]:
-    """Which stimuli have one of these words, as whole words, in a caption."""
+def mentions(captions: Mapping[int, Sequence[str]], words: Sequence[str]) -> dict[int, bool]:
+    """Whether each stimulus has one of these words, as whole words, in a caption."""
     pattern = re.compile(rf"\b({'|'.join(map(re.escape, words))})\b", re.IGNORECASE)
     return {nsd_id: any(map(pattern.search, texts)) for nsd_id, texts in captions.items()}
 
 
-def categories(
+def find_categories(
     captions: Mapping[int, Sequence[str]], words: Mapping[str, Sequence[str]], *nsd_ids: np.ndarray
-) -> dict[str, tuple[np.ndarray, ...]]:
-    """Which stimuli of each split show each category; one that fewer than two show, or lack, is left out."""
-    found = {}
+) -> dict[str, Any]:
+    """Whether each stimulus has each category, split by split; a category that too few have, or lack, is left out."""
+    has_category = {}
     for name, of_category in words.items():
-        shown = shows(captions, of_category)
-        splits = tuple(np.array([shown[each] for each in nsd_id.tolist()]) for nsd_id in nsd_ids)
-        if min(each.sum() for split in splits for each in (split, ~split)) < SMALLEST_GROUP:
-            logger.warning("category %s: fewer than %d stimuli show it, or lack it; left out", name, SMALLEST_GROUP)
+        mentioned = mentions(captions, of_category)
+        splits = tuple(np.array([mentioned[stimulus] for stimulus in nsd_id.tolist()]) for nsd_id in nsd_ids)
+        if min(group.sum() for split in splits for group in (split, ~split)) < SMALLEST_GROUP:
+            logger.warning("category %s: fewer than %d stimuli have it, or lack it; left out", name, SMALLEST_GROUP)
         else:
-            found[name] = splits
-    return found
+            has_category[name] = splits
+    return has_category
 
 
 def lesions(
     ridges: SharedRidge,
     masks: Mapping[str, Bool[np.ndarray, " voxels"]],
-    shown: Mapping[str, tuple[Bool[np.ndarray, " train"], Bool[np.ndarray, " test"]]],
+    has_category: Mapping[str, tuple[Bool[np.ndarray, " train"], Bool[np.ndarray, " test"]]],
     draws: int,
     seed: int,
 ) -> list[dict[str, object]]:
-    """A row per category and region: how far decoded stimuli with and without the category lie apart, and how much
-    nearer once the region is at its mean (`drop`), beside as many random voxels at theirs.
+    """A row per category and region: how much nearer stimuli with and without the category come by the lesion.
 
-    Decoded features are read along the train stimuli's linear discriminant of the category (features taken as
-    independent); the distance is d', the difference of means in standard deviations.
+    In a lesion the region is at its mean.
+
+    Decoded features are projected on the train stimuli's linear discriminant of the category (features taken as
+    independent). The distance is d', the difference of means in standard deviations: `intact` of the whole brain,
+    `drop` what the lesion takes from it.
+
+    Parameters
+    ----------
+    ridges : SharedRidge
+    masks : {region: boolean array (voxels,)}
+    has_category : {category: (train, test)}
+        Whether each stimulus has it, boolean arrays (stimuli,).
+    draws : int
+        Random sets of as many voxels outside of the region, of which the row has the mean and the range.
+    seed : int
+        Of the draws.
     """
     rows = []
-    for category, (train, test) in shown.items():
+    for category, (train, test) in has_category.items():
         readout = ridges.whole @ _discriminant(ridges.train_features, train)  # (voxels,)
         decoded = ridges.test @ readout
         intact = _d_prime(decoded, test)
@@ -175,8 +207,69 @@ def lesions(
     return rows
 
 
+def analyse(
+    betas: tuple[str | Path, str | Path],
+    features: tuple[str | Path, str | Path],
+    kernel: str | Path,
+    masks: Mapping[str, Bool[np.ndarray, " voxels"]],
+    captions: str | Path,
+    *,
+    alpha: float,
+    columns: int,
+    categories: Mapping[str, Sequence[str]],
+    draws: int,
+    seed: int,
+) -> tuple[Float[np.ndarray, " voxels"], dict[str, list[dict[str, object]]]]:
+    """The norm of each voxel's weights, and the tables of `decoding` and `lesions`, of one feature.
+
+    Parameters
+    ----------
+    betas, features : (train, test) paths
+    kernel : path
+        The ridge kernel, with the betas' mean and std.
+    masks : {region: boolean array (voxels,)}
+    captions : path
+        JSON {nsd_id: captions}.
+    alpha : float
+        The feature's ridge penalty.
+    columns : int
+        How many columns of the feature are decoded.
+    categories : {category: words}
+    draws, seed : int
+        As of `decoding`.
+
+    Raises
+    ------
+    ValueError
+        Betas and features of different stimuli.
+    """
+    splits = hdf5.load(betas[0]), hdf5.load(betas[1])
+    for array, beta_path, path in zip(splits, betas, features, strict=True):
+        with hdf5.reading(path) as (_, nsd_id):
+            hdf5.check_aligned(beta_path, array.nsd_id, path, nsd_id)
+    with hdf5.opening(kernel) as file:
+        z_score = np.asarray(file["betas_mean"]), np.asarray(file["betas_std"])
+    chosen = read_columns(features[0], columns), read_columns(features[1], columns)
+    ridges = SharedRidge.from_arrays(splits, chosen, z_score, alpha)
+    texts = {int(nsd_id): each for nsd_id, each in json.loads(Path(captions).read_text(encoding="utf-8")).items()}
+    has_category = find_categories(texts, categories, *(array.nsd_id for array in splits))
+    whole_brain = {rois.ALL: np.ones(len(z_score[0]), bool)}
+    by_name = {
+        "decoding": decoding(ridges, whole_brain | dict(masks), draws, seed),
+        "lesions": lesions(ridges, masks, has_category, draws, seed),
+    }
+    return weight_norms(ridges), by_name
+
+
+def write(folder: Path, norms: np.ndarray, by_name: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
+    """Write what `analyse` returned: weight_norms.npy, decoding.csv and lesions.csv."""
+    np.save(folder / "weight_norms.npy", norms)
+    for name, rows in by_name.items():
+        tables.write_csv(folder / f"{name}.csv", COLUMNS[name], (row.values() for row in rows))
+
+
 def weight_norms(ridges: SharedRidge) -> Float[np.ndarray, " voxels"]:
-    """L1 norm of each voxel's weights, over the columns, in features' units per standard deviation of the voxel.
+    """L1 norm of each voxel's weights over the columns, in the features' units per standard deviation of the voxel.
 
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334 (which voxels a feature is decoded from).
     """
@@ -184,29 +277,29 @@ def weight_norms(ridges: SharedRidge) -> Float[np.ndarray, " voxels"]:
 
 
 def percentiles(norms: Float[np.ndarray, " voxels"]) -> Float[np.ndarray, " voxels"]:
-    """The share of voxels, in percent, whose norm is not larger."""
+    """The percentile rank of each voxel's norm: the share of voxels, in percent, whose norm is not larger."""
     return 100 * np.searchsorted(np.sort(norms), norms, side="right") / len(norms)
 
 
-def _discriminant(features: Float[np.ndarray, "train columns"], shown: Bool[np.ndarray, " train"]) -> np.ndarray:
+def _discriminant(features: Float[np.ndarray, "train columns"], has_it: Bool[np.ndarray, " train"]) -> np.ndarray:
     """Difference of the two groups' means over their pooled variance; 0 where nothing varies."""
-    with_it, without_it = features[shown], features[~shown]
+    with_it, without_it = features[has_it], features[~has_it]
     variance = (with_it.var(0) * len(with_it) + without_it.var(0) * len(without_it)) / len(features)
     difference = with_it.mean(0) - without_it.mean(0)
     return np.divide(difference, variance, out=np.zeros_like(variance), where=variance > 0)
 
 
-def _d_prime(scores: Float[np.ndarray, " test"], shown: Bool[np.ndarray, " test"]) -> float:
-    """Difference of two groups' means in standard deviations, the mean of their variances."""
-    spread = np.sqrt((scores[shown].var(ddof=1) + scores[~shown].var(ddof=1)) / 2)
-    return float((scores[shown].mean() - scores[~shown].mean()) / spread) if spread > 0 else 0.0
+def _d_prime(scores: Float[np.ndarray, " test"], has_it: Bool[np.ndarray, " test"]) -> float:
+    """Difference of two groups' means in standard deviations, whose square is the mean of their variances."""
+    spread = np.sqrt((scores[has_it].var(ddof=1) + scores[~has_it].var(ddof=1)) / 2)
+    return float((scores[has_it].mean() - scores[~has_it].mean()) / spread) if spread > 0 else 0.0
 
 
-def _spread(key: str, found: Sequence[float]) -> dict[str, object]:
+def _spread(key: str, controls: Sequence[float]) -> dict[str, object]:
     """Mean and range of the random controls, empty if there are none."""
-    summary = (np.mean(found), np.min(found), np.max(found)) if found else ("", "", "")
+    summary = (np.mean(controls), np.min(controls), np.max(controls)) if controls else ("", "", "")
     return {
-        f"{key}_{word}": _rounded(float(value)) if found else ""
+        f"{key}_{word}": _rounded(float(value)) if controls else ""
         for word, value in zip(("random", "random_low", "random_high"), summary, strict=True)
     }
 

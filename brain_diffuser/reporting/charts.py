@@ -1,9 +1,7 @@
-"""Drawings of the report as SVG text: a score on a line, a distribution, a layered graph. page.css colours them."""
+"""Charts of the report as SVG text, coloured by page.css: a score on a line, a distribution of scores."""
 
 import math
 from collections.abc import Sequence
-from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -16,9 +14,19 @@ def score_line(
     shuffled: tuple[float, float] | None,
     chance: float | None,
 ) -> str:
-    """A score as a dot with its interval, before the band of the shuffled control and the tick of chance.
+    """A score as a dot with its interval, in front of the band of the shuffled control and the tick of chance.
 
-    `scale` is what the line spans, the same for all scores of a column. Decoration: the numbers stand beside it.
+    The chart is decoration: the numbers are printed next to it.
+
+    Parameters
+    ----------
+    scale : (low, high)
+        The range of the line, the same for all scores of a column.
+    mean : float
+    interval : (low, high), optional
+    shuffled : (low, high), optional
+        Interval of the control by a shuffled pairing.
+    chance : float, optional
     """
     low, high = scale
 
@@ -37,130 +45,103 @@ def score_line(
     return f'<svg class="line" viewBox="0 0 100 14" aria-hidden="true">{"".join(parts)}</svg>'
 
 
-def histogram(
-    filled: Sequence[float],
-    outlined: Sequence[float],
-    marks: Sequence[tuple[str, float, float]],
-    *,
-    label: str,
-    description: str,
-) -> str:
-    """How many images have which score: bars for one image set, an outline for another, marks for single levels.
+class _Axes:
+    """The plot area of a histogram: places of values and counts, in pixels, and round numbers along both axes."""
 
-    A mark is (class, low, high); equal ends make a line. `label` names the horizontal axis with its unit.
-    """
     width, height, left, right, bottom, top = 300, 170, 34, 16, 38, 8
-    everything = [*filled, *outlined, *(end for _, *ends in marks for end in ends)]
-    ticks = _ticks(min(everything), max(everything))
-    edges = np.linspace(ticks[0], ticks[-1], 25)
-    bars, steps = (np.histogram(values, edges)[0].tolist() for values in (filled, outlined))
-    counts = _ticks(0.0, float(max(*bars, *steps, 1)), 3)
-    counts = [each for each in counts if float(each).is_integer()]
 
-    def x(value: float) -> float:
-        return left + (width - left - right) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+    def __init__(self, values: Sequence[float]):
+        self.ticks = _ticks(min(values), max(values))
+        self.edges = np.linspace(self.ticks[0], self.ticks[-1], 25)
+        self.counts = [0.0, 1.0]
 
-    def y(count: int | float) -> float:
-        return height - bottom - (height - bottom - top) * count / counts[-1]
+    def fit(self, highest: int) -> None:
+        """Choose the numbers along the vertical axis."""
+        ticks = _ticks(0.0, float(max(highest, 1)), 3)
+        self.counts = [tick for tick in ticks if float(tick).is_integer()]
 
-    parts = [f'<path class="grid" d="M{left} {y(each):.1f}H{width - right}"/>' for each in counts]
-    parts += [f'<text class="end" x="{left - 5}" y="{y(each) + 4:.1f}">{each:g}</text>' for each in counts]
-    parts += [f'<text x="{x(each):.1f}" y="{height - bottom + 15}">{each:g}</text>' for each in ticks]
-    for kind, low, high in marks:
-        if high > low:
-            parts.append(
-                f'<rect class="{kind}" x="{x(low):.1f}" y="{top}" width="{x(high) - x(low):.1f}" '
-                f'height="{height - bottom - top}"/>'
-            )
-    for count, start, end in zip(bars, edges, edges[1:], strict=False):
-        if count:
-            parts.append(
-                f'<rect class="bar" x="{x(start) + 0.5:.1f}" y="{y(count):.1f}" width="{x(end) - x(start) - 1:.1f}" '
-                f'height="{height - bottom - y(count):.1f}"/>'
-            )
-    if len(outlined):
-        path = "".join(f"V{y(n):.1f}H{x(end):.1f}" for n, end in zip(steps, edges[1:], strict=True))
-        parts.append(f'<path class="outline" d="M{left} {y(0):.1f}{path}V{y(0):.1f}"/>')
-    for kind, low, high in marks:
-        if high == low:
-            parts.append(f'<path class="{kind}" d="M{x(low):.1f} {top}V{height - bottom}"/>')
-    parts += [
-        f'<text x="{(left + width - right) / 2:.0f}" y="{height - 5}">{escape(label)}</text>',
-        f'<text transform="translate(9 {(height - bottom + top) / 2:.0f}) rotate(-90)">images</text>',
+    def x(self, value: float) -> float:
+        share = (value - self.ticks[0]) / (self.ticks[-1] - self.ticks[0])
+        return self.left + (self.width - self.left - self.right) * share
+
+    def y(self, count: int | float) -> float:
+        floor = self.height - self.bottom
+        return floor - (floor - self.top) * count / self.counts[-1]
+
+
+Mark = tuple[str, float, float]
+"""(class, low, high) of a level or an interval; equal ends make a line."""
+
+
+def histogram(
+    filled: Sequence[float], outlined: Sequence[float], marks: Sequence[Mark], *, label: str, description: str
+) -> str:
+    """How many images have which score: bars for one set of images, an outline for another, marks for single levels.
+
+    Parameters
+    ----------
+    filled, outlined : sequences of scores
+    marks : sequence of (class, low, high)
+    label : str
+        The name of the horizontal axis, with its unit.
+    description : str
+        What a reader who cannot see the chart is told.
+    """
+    axes = _Axes([*filled, *outlined, *(end for _, *ends in marks for end in ends)])
+    bars, steps = (np.histogram(values, axes.edges)[0].tolist() for values in (filled, outlined))
+    axes.fit(max(*bars, *steps))
+    lines = [mark for mark in marks if mark[1] == mark[2]]
+    bands = [mark for mark in marks if mark[1] < mark[2]]
+    parts = [
+        *_grid(axes, label),
+        *(_band(axes, *mark) for mark in bands),
+        *_bars(axes, bars),
+        *([_outline(axes, steps)] if len(outlined) else []),
+        *(
+            f'<path class="{kind}" d="M{axes.x(low):.1f} {axes.top}V{axes.height - axes.bottom}"/>'
+            for kind, low, _ in lines
+        ),
     ]
     return (
-        f'<svg class="histogram" viewBox="0 0 {width} {height}" role="img">'
+        f'<svg class="histogram" viewBox="0 0 {axes.width} {axes.height}" role="img">'
         f"<title>{escape(description)}</title>{''.join(parts)}</svg>"
     )
 
 
-def layered(edges: Sequence[tuple[str, str]]) -> str:
-    """A directed graph from top to bottom: each node below all it depends on, few crossings.
-
-    An edge over several layers passes through an invisible node in each. Layers are ordered by sweeps that put a node
-    at the mean place of its neighbours. Source: Sugiyama, Tagawa and Toda 1981.
-
-    Raises ValueError: the edges run in a circle.
-    """
-    above: dict = {}
-    for start, end in dict.fromkeys(edges):
-        above.setdefault(start, [])
-        above.setdefault(end, []).append(start)
-    layer: dict = {}
-    try:
-        for node in TopologicalSorter(above).static_order():
-            layer[node] = 1 + max((layer[each] for each in above[node]), default=-1)
-    except CycleError as error:
-        raise ValueError(f"the rules {' -> '.join(error.args[1])} run in a circle; expected a DAG.") from None
-    below = {node: [end for end in above if node in above[end]] for node in above}
-    for node in above:
-        if not above[node] and below[node]:
-            layer[node] = min(layer[each] for each in below[node]) - 1
-    rows: list[list] = [[node for node in layer if layer[node] == depth] for depth in range(1 + max(layer.values()))]
-    routes = []
-    for end in above:
-        for start in above[end]:
-            passed = [(start, end, depth) for depth in range(layer[start] + 1, layer[end])]
-            for depth, each in enumerate(passed, layer[start] + 1):
-                rows[depth].append(each)
-            routes.append([start, *passed, end])
-    neighbours: dict = {node: ([], []) for row in rows for node in row}
-    for upper, lower in (step for route in routes for step in pairwise(route)):
-        neighbours[lower][0].append(upper)
-        neighbours[upper][1].append(lower)
-    x = {}
-    for sweep in range(13):
-        for row in rows if sweep % 2 else rows[::-1]:
-            if sweep:
-                linked = {node: [x[each] for each in neighbours[node][1 - sweep % 2]] or [x[node]] for node in row}
-                row.sort(key=lambda node: sum(linked[node]) / len(linked[node]))
-            right = -sum(map(_width, row)) / 2
-            for node in row:
-                x[node] = right + _width(node) / 2
-                right += _width(node)
-    margin = max(sum(map(_width, row)) for row in rows) / 2 + 8
-    place: dict = {node: (margin + x[node], 26 + 66 * depth) for depth, row in enumerate(rows) for node in row}
-    parts = []
-    for route in routes:
-        path = "".join(
-            f"C{a:.0f} {up + 46},{b:.0f} {down - 46},{b:.0f} {down - 14 * (node is route[-1])}"
-            for ((a, up), (b, down)), node in zip(pairwise([place[node] for node in route]), route[1:], strict=True)
-        )
-        parts.append(f'<path class="edge" d="M{place[route[0]][0]:.0f} {place[route[0]][1] + 14}{path}"/>')
-    for node in above:
-        (centre, middle), width = place[node], _width(node) - 14
-        parts.append(f'<rect x="{centre - width / 2:.0f}" y="{middle - 14}" width="{width:.0f}" height="28" rx="6"/>')
-        parts.append(f'<text x="{centre:.0f}" y="{middle + 4}">{escape(node)}</text>')
-    size = f"{2 * margin:.0f}", f"{66 * len(rows) - 14}"
-    return (
-        f'<svg class="graph" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" height="{size[1]}" role="img">'
-        f"<title>{len(above)} rules, each below those it needs</title>{''.join(parts)}</svg>"
-    )
+def _grid(axes: _Axes, label: str) -> list[str]:
+    """Lines, numbers and names of both axes."""
+    floor = axes.height - axes.bottom
+    centre, middle = (axes.left + axes.width - axes.right) / 2, (floor + axes.top) / 2
+    return [
+        *(f'<path class="grid" d="M{axes.left} {axes.y(n):.1f}H{axes.width - axes.right}"/>' for n in axes.counts),
+        *(f'<text class="end" x="{axes.left - 5}" y="{axes.y(n) + 4:.1f}">{n:g}</text>' for n in axes.counts),
+        *(f'<text x="{axes.x(tick):.1f}" y="{floor + 15}">{tick:g}</text>' for tick in axes.ticks),
+        f'<text x="{centre:.0f}" y="{axes.height - 5}">{escape(label)}</text>',
+        f'<text transform="translate(9 {middle:.0f}) rotate(-90)">images</text>',
+    ]
 
 
-def _width(node) -> int:
-    """Pixels that a node takes in its layer: its name, or a passing edge."""
-    return 34 + 7 * len(node) if isinstance(node, str) else 22
+def _band(axes: _Axes, kind: str, low: float, high: float) -> str:
+    """An interval over the whole height."""
+    left, width, height = axes.x(low), axes.x(high) - axes.x(low), axes.height - axes.bottom - axes.top
+    return f'<rect class="{kind}" x="{left:.1f}" y="{axes.top}" width="{width:.1f}" height="{height}"/>'
+
+
+def _bars(axes: _Axes, counts: Sequence[int]) -> list[str]:
+    """A bar for each bin that is not empty."""
+    floor = axes.height - axes.bottom
+    return [
+        f'<rect class="bar" x="{axes.x(start) + 0.5:.1f}" y="{axes.y(n):.1f}" '
+        f'width="{axes.x(end) - axes.x(start) - 1:.1f}" height="{floor - axes.y(n):.1f}"/>'
+        for n, start, end in zip(counts, axes.edges, axes.edges[1:], strict=False)
+        if n
+    ]
+
+
+def _outline(axes: _Axes, counts: Sequence[int]) -> str:
+    """The upper edge of all bins."""
+    path = "".join(f"V{axes.y(n):.1f}H{axes.x(end):.1f}" for n, end in zip(counts, axes.edges[1:], strict=True))
+    return f'<path class="outline" d="M{axes.left} {axes.y(0):.1f}{path}V{axes.y(0):.1f}"/>'
 
 
 def _ticks(low: float, high: float, about: int = 4) -> list[float]:
@@ -169,4 +150,4 @@ def _ticks(low: float, high: float, about: int = 4) -> list[float]:
     power = 10.0 ** math.floor(math.log10(span / about))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * about >= span)
     first, last = math.floor(low / step), math.ceil(high / step)
-    return [round(each * step, 10) for each in range(first, max(last, first + 1) + 1)]
+    return [round(n * step, 10) for n in range(first, max(last, first + 1) + 1)]

@@ -2,7 +2,7 @@
 // The gallery of report.html. All text from outside is set as text, never as markup.
 const by = (id) => document.getElementById(id);
 const data = JSON.parse(by("data").textContent);
-const EACH = 4; // images of best, median and worst
+const GROUP_SIZE = 4; // images in each of best, median and worst
 const BATCH = 24; // cards added at a time
 const blocks = new Map();
 const state = { subject: data.subjects[0], set: "", metric: "", words: new Set(), groups: [], order: [], shown: 0, open: 0 };
@@ -18,9 +18,9 @@ const end = new IntersectionObserver(
 );
 
 function element(tag, properties = {}, children = []) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }
 
 function source(number) {
@@ -87,14 +87,14 @@ function matching() {
 
 function groupsOf(found) {
   const ranked = state.metric !== "nsd_id";
-  if (by("view").value === "all" || !ranked || found.length <= 3 * EACH) return [["", found]];
+  if (by("view").value === "all" || !ranked || found.length <= 3 * GROUP_SIZE) return [["", found]];
   const lower = metricOf.get(state.metric).lower;
   const best = (by("order").value === "up") === lower ? found : [...found].reverse();
-  const middle = Math.floor((best.length - EACH) / 2);
+  const middle = Math.floor((best.length - GROUP_SIZE) / 2);
   return [
-    ["Best", best.slice(0, EACH)],
-    ["Median", best.slice(middle, middle + EACH)],
-    ["Worst", best.slice(-EACH)],
+    ["Best", best.slice(0, GROUP_SIZE)],
+    ["Median", best.slice(middle, middle + GROUP_SIZE)],
+    ["Worst", best.slice(-GROUP_SIZE)],
   ];
 }
 
@@ -106,14 +106,14 @@ function card(item, place) {
     const label = element("span", { className: "label" }, [words, element("b", { textContent: score })]);
     return element("span", { className: name === state.set && metric ? "image chosen" : "image" }, [image, label]);
   });
-  const made = element("button", { type: "button", className: "card" }, [
+  const button = element("button", { type: "button", className: "card" }, [
     element("span", { className: "images" }, figures),
     element("span", { className: "caption", textContent: item.captions[0] }),
   ]);
-  made.dataset.place = place;
-  made.setAttribute("aria-haspopup", "dialog");
-  made.setAttribute("aria-label", `Enlarge NSD ${item.id}: ${item.captions[0]}`);
-  return element("li", {}, [made]);
+  button.dataset.place = place;
+  button.setAttribute("aria-haspopup", "dialog");
+  button.setAttribute("aria-label", `Enlarge NSD ${item.id}: ${item.captions[0]}`);
+  return element("li", {}, [button]);
 }
 
 function addBatch() {
@@ -146,7 +146,7 @@ function show() {
   const what = `${metricOf.get(state.metric)?.label ?? ""} of ${data.labels[state.set]}`;
   by("rule").textContent =
     state.groups.length > 1
-      ? `Not picked by hand: the ${EACH} best, the ${EACH} around the median and the ${EACH} worst of all that match, by ${what}; ties in the order of the test set.`
+      ? `Not picked by hand: the ${GROUP_SIZE} best, the ${GROUP_SIZE} around the median and the ${GROUP_SIZE} worst of all that match, by ${what}; ties in the order of the test set.`
       : state.metric === "nsd_id"
         ? "All that match, by NSD id."
         : `All that match, by ${what}.`;
@@ -154,7 +154,7 @@ function show() {
   watch();
 }
 
-// Observing anew tells at once whether the end of the list is still in sight.
+// A new observation tells at once whether the end of the list is still in sight.
 function watch() {
   end.unobserve(by("more"));
   end.observe(by("more"));

@@ -1,9 +1,9 @@
-"""Tables of scores: read, averaged over subjects, set beside published numbers; as Markdown or for the report."""
+"""Tables of scores: read, averaged over subjects, and arranged for the report and for Markdown."""
 
 import csv
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,28 +14,23 @@ from markupsafe import Markup
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.reporting import charts
 
-PUBLISHED = Path(__file__).with_name("published_scores.tsv")
 LABELS = {
     "stimulus": "stimulus", "stage1": "stage 1", "recon": "reconstruction", "mean_image": "mean training image",
     "without_vdvae": "without VDVAE", "without_text": "without CLIP-text", "without_vision": "without CLIP-vision",
-    "vdvae": "VDVAE of the stimulus", "autoencoder": "autoencoder of the stimulus",
+    "vdvae": "VDVAE of the stimulus", "autoencoder": "autoencoder of the stimulus", "true_features": "true features",
     "brain_diffuser": "Brain-Diffuser", "mindeye": "MindEye",
-    "pix_corr": "PixCorr", "ssim": "SSIM", "alexnet_2": "AlexNet(2)",
-    "alexnet_5": "AlexNet(5)", "inception": "Inception", "clip": "CLIP", "efficientnet_b1": "EffNet-B", "swav": "SwAV",
-    "efficientnet_lite0": "EffNet-Lite0", "efficientnet_lite0_distance": "EffNet-Lite0, distance",
-    "true_features": "true features",
 }  # fmt: skip
-TWO_WAY = ("alexnet_2", "alexnet_5", "inception", "clip")
-LOWER_IS_BETTER = ("efficientnet_b1", "swav")
-PUBLISHED_METRICS = ("pix_corr", "ssim", *TWO_WAY, *LOWER_IS_BETTER)
-TEST_SETS = {982: "old", 1000: "new"}  # NSD's shared images after 37 and after 40 sessions
+"""Of sets of images and of protocols."""
 OPTIONAL = ("low", "high", "shuffled", "shuffled_low", "shuffled_high", "chance")  # cells that may be empty
 BASELINES = ("mean_image", "vdvae", "autoencoder", "true_features")  # sets that need no brain
 NONE = "\N{EN DASH}"  # printed where there is no number
 
+Metrics = Mapping[str, Sequence[str]]
+"""{metric: (label, kind)}, as the registry of metrics describes them."""
+
 
 class DatasetLabel(NamedTuple):
-    """What the numbers are about; `disclaimer`: its name stands wherever they do, for they are no scientific result."""
+    """The dataset that numbers are about; with `disclaimer` its name stands at each: they are no scientific result."""
 
     name: str
     about: str
@@ -48,7 +43,7 @@ DEMO = DatasetLabel("DEMO", "simulated brain, small models; not a scientific res
 
 @dataclass(frozen=True)
 class Score:
-    """A row of `scores`; low and high enclose 95 % of the bootstrap over images, None is an empty cell."""
+    """A row of a CSV of scores; low and high enclose 95 % of the bootstrap over images, None is an empty cell."""
 
     images: str
     metric: str
@@ -66,63 +61,41 @@ class Score:
 
 @dataclass(frozen=True)
 class Column:
-    """A metric under a protocol, as the tables head it; percentages where there is a level of chance."""
+    """A metric under a protocol, as the head of a table names it; in percent where there is a level of chance."""
 
     metric: str
+    name: str
     protocol: str
     percent: bool
     better: str
 
     @property
     def label(self) -> str:
-        return label(self.metric) + (" ↓" if self.better == "lower" else " ↑")
+        """The metric's name, and an arrow towards better scores."""
+        return self.name + (" \N{DOWNWARDS ARROW}" if self.better == "lower" else " \N{UPWARDS ARROW}")
 
-    def show(self, value: float | None) -> str:
+    def format(self, value: float | None) -> str:
         """The number as it is printed: 94.2 for a percentage, else three decimals."""
         if value is None:
             return NONE
         return f"{100 * value:.1f}" if self.percent else f"{value:.3f}"
 
 
-def label(name: str) -> str:
-    """An image set or a metric in words."""
+def label(name: str, metrics: Metrics | None = None) -> str:
+    """A set of images, a protocol or a metric in words."""
+    if metrics and name in metrics:
+        return metrics[name][0]
     return LABELS.get(name, name.replace("_", " "))
 
 
-def markdown(scores: list[tuple[str, Path]], published: Path | None = None, dataset_label: DatasetLabel = NSD) -> str:
-    """The tables of scores as Markdown: each subject, their mean, and, on request, beside published numbers."""
-    prefix = f"{dataset_label.name}: " if dataset_label.disclaimer else ""
-    read = [(name, read_scores(path)) for name, path in scores]
-    columns = columns_of([score for _, rows in read for score in rows])
-    lines = []
-    for table in tables(read, columns, []):
-        lines += [f"**{prefix or f'{dataset_label.name}, '}{table['name']}**: {table['note']}", ""]
-        rows = [["images", *(f"{each.label}{' %' * each.percent}" for each in columns)]]
-        for row in (row for group in table["groups"] for row in group["rows"]):
-            for words, pick in (
-                ("", _with_interval),
-                (", shuffled", lambda column, score: column.show(score.shuffled)),
-            ):
-                cells = [pick(cell["column"], cell["score"]) if cell["score"] else NONE for cell in row["cells"]]
-                rows.append([prefix + label(row["name"]) + words, *cells])
-        rows.append(["chance", *(column.show(table["chance"].get(column)) for column in columns)])
-        lines += [*_pipes(rows), ""]
-    if published:
-        heads = published_columns()
-        table = [
-            ["system", "subjects", "test set", *(f"{each.label}{' %' * each.percent}" for each in heads), "verified"]
-        ]
-        for row in [*our_rows(read, [], dataset_label), *read_published(published)]:
-            values = (column.show(row["scores"].get(column.metric)) for column in heads)
-            table.append([row["system"], row["subjects"], row["test_set"], *values, row["verified"]])
-        counts = {score.n for _, rows in read for score in rows}
-        lines += [
-            "**Beside published numbers**: " + " ".join(comparability_notes(dataset_label, columns, counts)),
-            "",
-            *_pipes(table),
-            "",
-        ]
-    return "\n".join(lines)
+def columns_of(scores: Iterable[Score], metrics: Metrics) -> list[Column]:
+    """A column for every metric and protocol, in the order of the scores; in percent if there is a level of chance."""
+    scores = list(scores)
+    with_chance = {score.metric for score in scores if score.chance is not None}
+    return [
+        Column(metric, label(metric, metrics), protocol, metric in with_chance, better)
+        for (metric, protocol), better in {(score.metric, score.protocol): score.better for score in scores}.items()
+    ]
 
 
 def read_scores(path: str | Path) -> list[Score]:
@@ -146,97 +119,65 @@ def read_scores(path: str | Path) -> list[Score]:
         scores.append(
             Score(row["images"], row["metric"], row["protocol"], count, mean, **numbers, better=row["better"])
         )
-    keys = Counter((each.images, each.metric, each.protocol) for each in scores)
-    if twice := [key for key, count in keys.items() if count > 1]:
-        raise ValueError(f"{path} has {', '.join(twice[0])} twice; expected one row each. {hdf5.rerun(path)}")
+    keys = Counter((score.images, score.metric, score.protocol) for score in scores)
+    if repeated := [key for key, count in keys.items() if count > 1]:
+        raise ValueError(f"{path} has {', '.join(repeated[0])} twice; expected one row for each. {hdf5.rerun(path)}")
     return scores
 
 
-def read_published(path: str | Path = PUBLISHED) -> list[dict[str, Any]]:
-    """Published rows: system, subjects, test_set, protocol, scores {metric: fraction}, source, verified."""
-    about = ("system", "subjects", "test_set", "protocol", "source", "verified")
-    return [
-        {name: row[name] for name in about}
-        | {"is_ours": False, "scores": {name: float(row[name]) for name in PUBLISHED_METRICS if row[name]}}
-        for row in rows_of(path, (*about[:4], *PUBLISHED_METRICS, *about[4:]), "\t")
-    ]
-
-
-def columns_of(scores: Iterable[Score]) -> list[Column]:
-    """Every metric and protocol, in the order of the files."""
-    with_chance = {each.metric for each in scores if each.chance is not None}
-    found = {(each.metric, each.protocol): each.better for each in scores}
-    return [
-        Column(metric, protocol, metric in with_chance or metric in TWO_WAY, better)
-        for (metric, protocol), better in found.items()
-    ]
-
-
-def published_columns() -> list[Column]:
-    return [
-        Column(name, "", name in TWO_WAY, "lower" if name in LOWER_IS_BETTER else "higher")
-        for name in PUBLISHED_METRICS
-    ]
-
-
 def tables(
-    subjects: Sequence[tuple[str, Sequence[Score]]], columns: Sequence[Column], shown: Sequence[str]
+    subjects: Mapping[str, Sequence[Score]], columns: Sequence[Column], image_sets: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One table of the mean if there are several subjects, and one per subject; decoded sets before the others."""
-    tables, everything = [], [score for _, rows in subjects for score in rows]
-    scales = {column: _scale([each for each in everything if _is_of(each, column)]) for column in columns}
-    named = [
-        (name, rows, format_counts({name: rows[0].n}) + " images; interval: 95 % bootstrap over images")
-        for name, rows in subjects
-        if rows
+    """Tables of scores, one per subject, after that of their mean if there are several.
+
+    Parameters
+    ----------
+    subjects : {subject: scores}
+    columns : sequence of Column
+    image_sets : names of sets of images
+        Those that come first; the others count as baselines and ceilings.
+
+    Returns
+    -------
+    list of dicts
+        name, note, chance {column: level}, groups of rows [{title, rows: [{name, cells}]}].
+    """
+    everything = [score for scores in subjects.values() for score in scores]
+    scales = {column: _scale([score for score in everything if _is_of(score, column)]) for column in columns}
+    parts = [
+        (name, scores, format_counts({name: scores[0].n}) + " images; interval: 95 % bootstrap over images")
+        for name, scores in subjects.items()
+        if scores
     ]
     if len(subjects) > 1:
         note = f"{len(subjects)} subjects; interval: from the lowest to the highest subject"
-        named.insert(0, ("mean of the subjects", _mean_of(subjects), note))
-    for name, rows, note in named:
-        order = list(dict.fromkeys([*shown, *(each.images for each in rows)]))
-        cells = {key: [_cell(key, column, rows, scales[column]) for column in columns] for key in order}
-        decoded = [key for key in order if key in shown and key not in BASELINES]
-        for place, column in enumerate(columns):
-            there = [cells[key][place] for key in decoded if cells[key][place]["score"]]
-            if len(there) > 1:
-                pick = min if column.better == "lower" else max
-                pick(there, key=lambda cell: cell["score"].mean)["best"] = True
-        groups = [
-            ("Decoded from the brain", decoded),
-            ("Baselines and ceilings, for orientation", [key for key in order if key not in decoded]),
-        ]
-        chance = {
-            column: each.chance
-            for each in rows
-            for column in columns
-            if _is_of(each, column) and each.chance is not None
+        parts.insert(0, ("mean of the subjects", mean_of_subjects(subjects), note))
+    return [
+        {
+            "name": name,
+            "note": note,
+            "chance": {
+                column: score.chance
+                for score in scores
+                for column in columns
+                if _is_of(score, column) and score.chance is not None
+            },
+            "groups": _groups(scores, columns, image_sets, scales),
         }
-        tables.append(
-            {
-                "name": name,
-                "note": note,
-                "chance": chance,
-                "groups": [
-                    {"title": title, "rows": [{"name": key, "cells": cells[key]} for key in keys]}
-                    for title, keys in groups
-                    if keys
-                ],
-            }
-        )
-    return tables
+        for name, scores, note in parts
+    ]
 
 
-def _mean_of(subjects: Sequence[tuple[str, Sequence[Score]]]) -> list[Score]:
+def mean_of_subjects(subjects: Mapping[str, Sequence[Score]]) -> list[Score]:
     """Means over the subjects that have a score; low and high are the lowest and highest subject."""
     groups: dict[tuple[str, str, str], list[Score]] = {}
-    for _, rows in subjects:
-        for each in rows:
-            groups.setdefault((each.images, each.metric, each.protocol), []).append(each)
+    for scores in subjects.values():
+        for score in scores:
+            groups.setdefault((score.images, score.metric, score.protocol), []).append(score)
     means = []
     for key, group in groups.items():
-        values = [each.mean for each in group]
-        shuffled = [each.shuffled for each in group if each.shuffled is not None]
+        values = [score.mean for score in group]
+        shuffled = [score.shuffled for score in group if score.shuffled is not None]
         ends = (min(shuffled), max(shuffled)) if shuffled else (None, None)
         level = float(np.mean(shuffled)) if shuffled else None
         mean, first = float(np.mean(values)), group[0]
@@ -244,8 +185,35 @@ def _mean_of(subjects: Sequence[tuple[str, Sequence[Score]]]) -> list[Score]:
     return means
 
 
-def _cell(name: str, column: Column, rows: Sequence[Score], scale: tuple[float, float]) -> dict[str, Any]:
-    score = next((each for each in rows if each.images == name and _is_of(each, column)), None)
+def _groups(
+    scores: Sequence[Score],
+    columns: Sequence[Column],
+    image_sets: Sequence[str],
+    scales: Mapping[Column, tuple[float, float]],
+) -> list[dict[str, Any]]:
+    """The rows of a table: decoded sets, of which the best of each column is marked, then all others."""
+    order = list(dict.fromkeys([*image_sets, *(score.images for score in scores)]))
+    cells = {name: [_cell(name, column, scores, scales[column]) for column in columns] for name in order}
+    decoded = [name for name in order if name in image_sets and name not in BASELINES]
+    for place, column in enumerate(columns):
+        filled = [cells[name][place] for name in decoded if cells[name][place]["score"]]
+        if len(filled) > 1:
+            pick = min if column.better == "lower" else max
+            pick(filled, key=lambda cell: cell["score"].mean)["best"] = True
+    groups = {
+        "Decoded from the brain": decoded,
+        "Baselines and ceilings, for orientation": [name for name in order if name not in decoded],
+    }
+    return [
+        {"title": title, "rows": [{"name": name, "cells": cells[name]} for name in names]}
+        for title, names in groups.items()
+        if names
+    ]
+
+
+def _cell(images: str, column: Column, scores: Sequence[Score], scale: tuple[float, float]) -> dict[str, Any]:
+    """A cell of a table: its score, if there is one, and the drawing of it."""
+    score = next((score for score in scores if score.images == images and _is_of(score, column)), None)
     cell: dict[str, Any] = {"column": column, "score": score, "best": False, "line": ""}
     if score:
         band = _pair(score.shuffled_low, score.shuffled_high) or _pair(score.shuffled, score.shuffled)
@@ -260,84 +228,27 @@ def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
 
 
 def _scale(scores: Sequence[Score]) -> tuple[float, float]:
-    """What a column's lines span: every number in it."""
-    numbers = [value for each in scores for name in ("mean", *OPTIONAL) if (value := getattr(each, name)) is not None]
+    """The range of a column's lines: every number in it."""
+    numbers = [value for score in scores for name in ("mean", *OPTIONAL) if (value := getattr(score, name)) is not None]
     return min(numbers), max(numbers)
-
-
-def our_rows(
-    subjects: Sequence[tuple[str, Sequence[Score]]], shown: Sequence[str], dataset_label: DatasetLabel
-) -> list[dict[str, Any]]:
-    """Our decoded sets (all but baselines if none is `shown`) as rows of the published table.
-
-    With several subjects: their mean, subject 1, whose ablations are published, and the reconstructions of the others.
-    """
-    people = [(f"mean of {len(subjects)}", _mean_of(subjects))] if len(subjects) > 1 else []
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for who, scores in [*people, *subjects]:
-        brief = len(subjects) > 1 and who in dict(subjects) and who != "sub01"
-        for each in (each for each in scores if each.images in shown or not shown):
-            if (brief and each.images != "recon") or each.images in BASELINES:
-                continue
-            rows.setdefault((who, each.images, each.protocol), {
-                "system": f"{dataset_label.name}: {label(each.images)}", "subjects": who,
-                "test_set": f"{each.n} images" if dataset_label == NSD else f"{dataset_label.name}, {each.n} images",
-                "protocol": each.protocol, "source": "this run", "verified": "", "is_ours": True, "scores": {},
-            })["scores"][each.metric] = each.mean  # fmt: skip
-    return [row for row in rows.values() if row["scores"].keys() & set(PUBLISHED_METRICS)]
-
-
-def comparability_notes(dataset_label: DatasetLabel, columns: Sequence[Column], counts: set[int]) -> list[str]:
-    """Why our numbers and the published ones may not be compared, one sentence each."""
-    sentences, protocols = [], {each.protocol for each in columns}
-    if dataset_label != NSD:
-        sentences.append(
-            f"Rows marked {dataset_label.name} ({dataset_label.about}) are about another brain and other images than the published "
-            "rows, and may not be compared with them."
-        )
-    elif counts - set(TEST_SETS):
-        sentences.append(
-            f"This run has {', '.join(map(str, sorted(counts)))} test images, the published rows 982 (old) or 1000 "
-            "(new): another test."
-        )
-    sentences.append(
-        f"This run is scored by the protocol of {' and '.join(map(label, sorted(protocols)))}; protocols differ in the "
-        "evaluation networks' weights and in how images are resized, so compare within a protocol only."
-    )
-    sentences.append(
-        "Test sets differ: old is 982 images of 37 sessions, new 1000 images of 40 sessions, with more training data."
-    )
-    sentences.append(
-        "SSIM under the protocol of Brain-Diffuser is the mean over columns of one-dimensional SSIMs, which the "
-        "paper's program probably computed (scikit-image up to 0.19); SSIM proper, MindEye's, is some hundredths lower."
-    )
-    return sentences
 
 
 def _is_of(score: Score, column: Column) -> bool:
     return (score.metric, score.protocol) == (column.metric, column.protocol)
 
 
-def _with_interval(column: Column, score: Score) -> str:
-    ends = _pair(score.low, score.high)
-    return column.show(score.mean) + (f" ({column.show(ends[0])} to {column.show(ends[1])})" if ends else "")
-
-
-def _pipes(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table; the first row is its head."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return [lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]]
-
-
-def format_counts(counts: dict[str, int]) -> str:
-    """120, or, where subjects differ, 982 (sub01), 930 (sub03)."""
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Counts of subjects as text: 120, or, where they differ, 982 (sub01), 930 (sub03)."""
     if len(set(counts.values())) == 1:
         return str(next(iter(counts.values())))
     return ", ".join(f"{count} ({name})" for name, count in counts.items())
 
 
 def rows_of(path: str | Path, needed: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
-    """The rows of a table that has at least these columns and one row."""
+    """The rows of a table that has at least these columns and one row.
+
+    Raises FileNotFoundError: no such file. ValueError: a column is missing, or there is no row.
+    """
     with open(existing(path), newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream, delimiter=delimiter)
         rows, lacking = list(reader), [name for name in needed if name not in (reader.fieldnames or ())]
@@ -349,12 +260,16 @@ def rows_of(path: str | Path, needed: Sequence[str], delimiter: str = ",") -> li
 
 
 def existing(path: str | Path) -> Path:
+    """The path of a file that the report needs.
+
+    Raises FileNotFoundError: it is missing.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; the report needs it. {hdf5.rerun(path)}")
     return Path(path)
 
 
 def number(text: str) -> float | None:
-    """A cell's number; None if it is empty or not a number by its own account."""
+    """The number in a cell; None if the cell is empty or says nan or inf."""
     value = float(text) if text.strip() else math.nan
     return round(value, 6) if math.isfinite(value) else None

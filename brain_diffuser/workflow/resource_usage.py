@@ -23,6 +23,7 @@ STAGES = {
     "features": ("features",),
     "ridge": ("ridge",),
     "learned": ("learned",),
+    "decode": ("decode",),
     "stage1": ("stage1",),
     "recon": ("recon",),
     "variants": ("variant", "variants"),

@@ -4,8 +4,8 @@
 
 Besides the contrastive loss, each projected patch token names the object under its patch and holds a thumbnail of it,
 and a query for each place finds its token by a dot product, as the UNet's cross-attention has to; the heads for that
-are dropped afterwards. The tokens that guide Versatile Diffusion so know what is where: contrastive tokens alone forget
-the column.
+are dropped afterwards. So the tokens that condition Versatile Diffusion
+say what is where: contrastive tokens alone forget the column.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from brain_diffuser.models.preprocessing import CLIP_MEAN, CLIP_STD, normalised
 from demo import scenes
 from demo.training import corpus
 from demo.training.loop import fit
 
 OUT = Path("demo/models/versatile-diffusion")
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TOKENS, PROJECTION = 40, 128
 THUMBNAIL = 4  # pixels a side
 
@@ -100,7 +100,7 @@ class Pair(nn.Module):
 def to_input(images: np.ndarray) -> torch.Tensor:
     """uint8 (batch, 64, 64, 3) -> float (batch, 3, 64, 64), CLIP's normalisation."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    return (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    return normalised(pixels, torch.tensor(CLIP_MEAN)[:, None, None], torch.tensor(CLIP_STD)[:, None, None])
 
 
 def thumbnails_of(pixels: torch.Tensor) -> torch.Tensor:
@@ -169,8 +169,8 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": MEAN,
-        "image_std": STD,
+        "image_mean": CLIP_MEAN,
+        "image_std": CLIP_STD,
     }
     folder = OUT / "image_feature_extractor"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
-"""Train the demo's dual-context UNet on latents of the scenes, guided by the demo's own CLIP embeddings.
+"""Train the demo's dual-context UNet on latents of the scenes, conditioned by the demo's CLIP embeddings.
 
     python -m demo.training.unet --steps 12000
 
 Needs the autoencoder and the CLIP pair. Guidance is learned for both contexts mixed as Versatile Diffusion mixes
-them and for each alone; one scene in ten sees the empty caption and the grey image. Four in five are guided by
+them and for each alone; one scene in ten has the empty caption and the grey image. Four in five are conditioned by
 embeddings as a linear decoder of noisy recordings would give them, good or bad: a UNet that only ever saw exact ones
 takes decoding errors for shapes.
 
 A small term asks half of the heads to look, from each place, at the patches of that place, and one at the token of the
-whole image: decoded patches tell little each, and what the objects are is told best by all together. The noise loss
+whole image: each decoded patch says little, and all of them together say best what the objects are. The noise loss
 alone finds this out so slowly that on a small machine the embeddings go unused: a linear map does better.
 """
 
@@ -111,14 +111,14 @@ class Decoded:
         directions = (few - self.mean).T @ left / (variance * len(few)).sqrt()  # (columns, components), orthonormal
         total = many.var(0, unbiased=False)  # (columns,)
         scores = many @ directions
-        told = some(contents, 12000)
-        self.told_mean = told.mean(0)
-        self.told_scale = (self.CONTENTS * total.sum()).sqrt() / told.std(0).clamp(min=1e-6)
-        recorded = torch.cat([scores, (told - self.told_mean) * self.told_scale], 1)  # (rows, channels)
+        content = some(contents, 12000)
+        self.content_mean = content.mean(0)
+        self.content_scale = (self.CONTENTS * total.sum()).sqrt() / content.std(0).clamp(min=1e-6)
+        recorded = torch.cat([scores, (content - self.content_mean) * self.content_scale], 1)  # (rows, channels)
         variance, rotation = torch.linalg.eigh(recorded.T @ recorded / len(recorded))
         variance = variance.clamp(min=0)
         self.to_recorded = directions @ rotation[: self.COMPONENTS]  # (columns, channels)
-        self.told_to_recorded = rotation[self.COMPONENTS :]
+        self.content_to_recorded = rotation[self.COMPONENTS :]
         to_columns = rotation.T @ (recorded.T @ many / len(many))  # (channels, columns)
         candidates = variance[-1] * torch.logspace(1, -8, 2000)[:, None]
         explained = (to_columns.square().sum(1) / (variance + candidates)).sum(1) / total.sum()
@@ -133,7 +133,7 @@ class Decoded:
     ) -> torch.Tensor:
         """(batch, tokens, dim) at each row's level."""
         recorded = (embeddings.flatten(1) - self.mean) @ self.to_recorded
-        recorded = recorded + (contents - self.told_mean) * self.told_scale @ self.told_to_recorded
+        recorded = recorded + (contents - self.content_mean) * self.content_scale @ self.content_to_recorded
         recorded = recorded + self.noise[level] * torch.randn(recorded.shape, generator=generator)
         decoded = (recorded * self.shrink[level]) @ self.to_columns * self.stretch[level] + self.mean
         return decoded.view_as(embeddings)
@@ -154,7 +154,7 @@ def what_is_where(n_rows: int) -> np.ndarray:
 def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Latents (n, 4, 16, 16), text and vision (n, tokens, 128) of the training scenes, float16, cached.
 
-    The last row is what an unguided pass sees: the empty caption, the grey image (and unused latents).
+    The last row is for the unconditional pass: the empty caption and the grey image (and unused latents).
     """
     files = [corpus.FOLDER / f"unet_{name}.npy" for name in ("latents", "text", "vision")]
     if all(file.exists() for file in files):
@@ -163,17 +163,17 @@ def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images, _, captions = corpus.read("shown")
     images = np.concatenate([images[:n_rows], np.full((1, *images.shape[1:]), 127, np.uint8)])
     texts = [*captions[:n_rows], [""]]
-    read_text = ClipText.load(OUT)
-    read_vision = ClipVision.load(OUT)
+    text_tower = ClipText.load(OUT)
+    vision_tower = ClipVision.load(OUT)
     vae = AutoencoderKL.from_pretrained(OUT / "vae").eval()
     parts: tuple[list, list, list] = ([], [], [])
     for start in range(0, len(images), 100):
         batch, words = images[start : start + 100], texts[start : start + 100]
-        flat = read_text([text for caption in words for text in caption])
+        flat = text_tower([text for caption in words for text in caption])
         split = torch.split(flat, [len(caption) for caption in words])
         parts[0].append(vae.encode(autoencoder.to_input(batch)).latent_dist.mean * vae.config.scaling_factor)
         parts[1].append(torch.stack([caption.mean(0) for caption in split]))
-        parts[2].append(read_vision(batch))
+        parts[2].append(vision_tower(batch))
     arrays = [torch.cat(part).to(torch.float16).numpy() for part in parts]
     for file, array in zip(files, arrays, strict=True):
         np.save(file, array)
@@ -200,12 +200,12 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> No
         c_text, c_vision = (torch.from_numpy(c[rows]).float() for c in (text, vision))
         level = torch.randint(Decoded.LEVELS, (n,), generator=generator)
         is_decoded = torch.rand(n, 1, 1, generator=generator) < 0.8
-        told = torch.from_numpy(contents[rows])
-        c_text = torch.where(is_decoded, decode_text(c_text, told, level, generator), c_text)
-        c_vision = torch.where(is_decoded, decode_vision(c_vision, told, level, generator), c_vision)
-        unguided = torch.rand(n, 1, 1, generator=generator) < 0.1
-        c_text = torch.where(unguided, torch.from_numpy(text[-1:]).float(), c_text)
-        c_vision = torch.where(unguided, torch.from_numpy(vision[-1:]).float(), c_vision)
+        content = torch.from_numpy(contents[rows])
+        c_text = torch.where(is_decoded, decode_text(c_text, content, level, generator), c_text)
+        c_vision = torch.where(is_decoded, decode_vision(c_vision, content, level, generator), c_vision)
+        is_uncond = torch.rand(n, 1, 1, generator=generator) < 0.1
+        c_text = torch.where(is_uncond, torch.from_numpy(text[-1:]).float(), c_text)
+        c_vision = torch.where(is_uncond, torch.from_numpy(vision[-1:]).float(), c_vision)
         # nine in ten noise levels are those that img2img at strength 0.75 passes
         top = torch.where(torch.rand(n, generator=generator) < 0.9, 760, 1000)
         t = (torch.rand(n, generator=generator) * top).long()

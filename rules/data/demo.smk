@@ -19,6 +19,10 @@ DEMO_ATLASES = [
     "streams",
 ]
 DEMO_DESIGN, DEMO_STIMULUS_FILE = nsd.design_file(cfg), nsd.stimulus_file(cfg)
+DEMO_STABLE_DIFFUSION = [
+    f"{cfg.datasets['demo'].stable_diffusion}/{component}"
+    for component in backbone_registry.BACKBONES["stable_diffusion"].components
+]
 DEMO_SUBJECTS = sorted(nsd.subject_number(subject) for subject in cfg.subjects)
 DEMO_NUMBERS = [f"{number:02d}" for number in DEMO_SUBJECTS]
 MADE.update(
@@ -27,6 +31,7 @@ MADE.update(
         *(DEMO_DESIGN, DEMO_STIMULUS_FILE, cfg.datasets["demo"].captions),
         *expand(DEMO_SESSIONS, number=DEMO_NUMBERS),
         *expand(DEMO_ROI, number=DEMO_NUMBERS, atlas=DEMO_ATLASES),
+        *DEMO_STABLE_DIFFUSION,
     )
 )
 
@@ -94,10 +99,7 @@ rule demo_stable_diffusion:
             ),
         ),
     output:
-        [
-            local(directory(f"{cfg.datasets['demo'].stable_diffusion}/{component}"))
-            for component in model_files.STABLE_DIFFUSION
-        ],
+        [local(directory(path)) for path in DEMO_STABLE_DIFFUSION],
     log:
         f"{DEMO}/logs/demo_stable_diffusion.log",
     benchmark:

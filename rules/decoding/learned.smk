@@ -1,4 +1,4 @@
-"""Stage 3 in another way, learned: networks that predict a feature, for variants with `decoder: learned`.
+"""Stage 3, learned: networks that predict a feature, for variants with `decoder: learned`.
 
 In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_train.h5, those of all other subjects
 Out: results/shared/learned/{feature}/without_{subject}/*, results/{subject}/learned/{{feature}/*, {feature}_test.h5}
@@ -11,10 +11,30 @@ TRAINING = {
 }
 
 
+def other_subjects(wildcards):
+    """All subjects but one."""
+    return [subject for subject in cfg.subjects if subject != wildcards.subject]
+
+
+def of_other_subjects(path):
+    """The input function of a file of every other subject."""
+    return lambda wildcards: [
+        path.format(subject=subject, feature=wildcards.feature)
+        for subject in other_subjects(wildcards)
+    ]
+
+
+def pretrained(wildcards):
+    """The decoder that was trained on all other subjects, if there are any and learned.pretrain is true."""
+    if not cfg.learned.pretrain or not other_subjects(wildcards):
+        return []
+    return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
+
+
 rule learned_pretrain:
     input:
-        betas=of_others("<results>/{subject}/data/betas_train.h5"),
-        features=of_others("<results>/{subject}/features/{feature}_train.h5"),
+        betas=of_other_subjects("<results>/{subject}/data/betas_train.h5"),
+        features=of_other_subjects("<results>/{subject}/features/{feature}_train.h5"),
         pretrained=[],
     output:
         weights="<results>/shared/learned/{feature}/without_{subject}/weights.safetensors",
@@ -97,31 +117,3 @@ rule learned_predict:
         code=code("decoding/learned_predict.py"),
     script:
         "../../workflow_scripts/decoding/learned_predict.py"
-
-
-use rule stage1_shard as learned_stage1_shard with:
-    input:
-        latents="<results>/{subject}/learned/vdvae_test.h5",
-        model=source_of("vdvae", PATHS.vdvae),
-        sizes=local(model_files.description(PATHS.vdvae)),
-    output:
-        temp("<results>/{subject}/shards/learned_stage1/{span}.h5"),
-    log:
-        "<results>/{subject}/logs/learned_stage1_{span}.log",
-    benchmark:
-        "<results>/{subject}/benchmarks/learned_stage1_{span}.tsv"
-
-
-use rule stage1 as learned_stage1 with:
-    input:
-        shards=of_shards(
-            "stage1", "<results>/{subject}/shards/learned_stage1/{span}.h5"
-        ),
-        like=["<results>/{subject}/data/stimuli_test.h5"],
-    output:
-        images=directory("<results>/{subject}/learned/stage1"),
-        manifest="<results>/{subject}/learned/stage1_manifest.tsv",
-    log:
-        "<results>/{subject}/logs/learned_stage1.log",
-    benchmark:
-        "<results>/{subject}/benchmarks/learned_stage1.tsv"

@@ -5,6 +5,11 @@ Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}
 """
 
 
+def alpha_of(wildcards):
+    """The penalty of a feature's ridge."""
+    return SETTINGS["ridge"]["alpha"][wildcards.feature]
+
+
 rule ridge_kernel:
     input:
         train="<results>/{subject}/data/betas_train.h5",
@@ -33,7 +38,7 @@ rule ridge:
         kernel="<results>/{subject}/ridge/kernel.h5",
         train="<results>/{subject}/features/{feature}_train.h5",
     output:
-        "<results>/{subject}/ridge/{feature}_test.h5",
+        predicted="<results>/{subject}/ridge/{feature}_test.h5",
     log:
         "<results>/{subject}/logs/ridge_{feature}.log",
     benchmark:
@@ -47,7 +52,7 @@ rule ridge:
         memory_gib=str(cfg.ridge.memory_gib),
     params:
         cfg=lambda wildcards: {
-            "alpha": SETTINGS["ridge"]["alpha"][wildcards.feature],
+            "alpha": alpha_of(wildcards),
             "rescale": cfg.ridge.rescale,
         },
         code=code("decoding/ridge.py"),

@@ -1,4 +1,4 @@
-"""Stage 6, accuracy: features predicted from betas, betas predicted from features, and what noise allows.
+"""Accuracy: features predicted from betas, betas predicted from features, and the noise ceiling of the betas.
 
 In:  results/{subject}/{data/{stimuli.tsv, betas_{split}.h5, rois.h5, regions.h5}, features, ridge}
 Out: results/{subject}/{encoding/{kernel.h5, betas_test.h5}, accuracy/{decoding, encoding}.csv, accuracy/*.svg}
@@ -22,7 +22,7 @@ use rule ridge as encoding with:
         kernel="<results>/{subject}/encoding/kernel.h5",
         train="<results>/{subject}/data/betas_train.h5",
     output:
-        "<results>/{subject}/encoding/betas_test.h5",
+        predicted="<results>/{subject}/encoding/betas_test.h5",
     log:
         "<results>/{subject}/logs/encoding.log",
     benchmark:

@@ -1,6 +1,6 @@
-"""Stage 6, brain: the betas that an encoding ridge predicts for images, against those that were measured.
+"""Brain correlation: the betas that an encoding ridge predicts for images, compared with those that were measured.
 
-In:  folders of images, CLIP, results/{subject}/{features/clip_vision_train.h5, nsd, encoding, ridge/kernel.h5}
+In:  folders of images, CLIP, results/{subject}/{features/clip_vision_train.h5, data, encoding, ridge/kernel.h5}
 Out: results/{subject}/{encoding/{images}_{clip_vision, betas}.h5, brain/brain_correlation.{csv, svg}}
 """
 
@@ -11,7 +11,7 @@ rule brain_vision:
     input:
         images=lambda wildcards: folder(wildcards.images),
         manifest=lambda wildcards: f"{folder(wildcards.images)}_manifest.tsv",
-        model=lambda wildcards: files_of_model("clip_vision"),
+        model=lambda wildcards: files_of_feature("clip_vision"),
         sizes=image_size,
     output:
         maybe_temp("<results>/{subject}/encoding/{images}_clip_vision.h5"),

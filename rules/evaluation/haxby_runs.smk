@@ -1,6 +1,6 @@
-"""Haxby et al. 2001, run by run: each run's blocks decoded by the other runs' ridge, and identified among 8 categories.
+"""Haxby et al. 2001, run by run: blocks decoded by the ridge of the other runs, and identified among 8 categories.
 
-In:  results/{subject}/{data, features}, the networks of stages 4 and 5, metrics.networks
+In:  results/{subject}/{data, features}, the generative networks, metrics.networks
 Out: results/{subject}/held_out/{labels}/{{feature}.h5, stage1, recon}, results/{subject}/identification
 """
 
@@ -41,7 +41,7 @@ rule held_out:
 
 use rule stage1_shard as held_out_stage1_shard with:
     input:
-        latents=f"{HELD_OUT}vdvae.h5",
+        source=f"{HELD_OUT}vdvae.h5",
         model=source_of("vdvae", PATHS.vdvae),
         sizes=local(model_files.description(PATHS.vdvae)),
     output:
@@ -54,7 +54,7 @@ use rule stage1_shard as held_out_stage1_shard with:
         labels="|".join(LABELS),
 
 
-use rule stage1 as held_out_stage1 with:
+use rule gather_images as held_out_stage1 with:
     input:
         shards=of_shards(
             "stage1",
@@ -93,7 +93,7 @@ use rule recon_shard as held_out_recon_shard with:
         labels="|".join(LABELS),
 
 
-use rule stage1 as held_out_recon with:
+use rule gather_images as held_out_recon with:
     input:
         shards=of_shards(
             "recon",
@@ -116,37 +116,37 @@ use rule stage1 as held_out_recon with:
 
 rule identification:
     input:
+        **{
+            f"features_{feature}": [
+                f"<results>/{{subject}}/features/{feature}_{split}.h5"
+                for split in ("train", "test")
+            ]
+            for feature in FEATURES
+        },
+        **{
+            f"{labels}_{feature}": f"{HELD_OUT}{feature}.h5".replace(
+                "{labels}", labels
+            )
+            for labels in LABELS
+            for feature in FEATURES
+        },
+        # a folder of images, and its manifest
+        **{
+            f"{labels}_{stage}": [
+                f"{HELD_OUT}{stage}{ending}".replace("{labels}", labels)
+                for ending in ("", "_manifest.tsv")
+            ]
+            for labels in LABELS
+            for stage in ("stage1", "recon")
+        },
         betas=expand(
             "<results>/{{subject}}/data/betas_{split}.h5", split=["train", "test"]
         ),
         stimuli=expand(
             "<results>/{{subject}}/data/stimuli_{split}.h5", split=["train", "test"]
         ),
-        features=expand(
-            "<results>/{{subject}}/features/{feature}_{split}.h5",
-            feature=FEATURES,
-            split=["train", "test"],
-        ),
-        predicted=expand(
-            f"{HELD_OUT}{{feature}}.h5",
-            labels=LABELS,
-            feature=FEATURES,
-            allow_missing=True,
-        ),
-        images=expand(
-            f"{HELD_OUT}{{stage}}",
-            labels=LABELS,
-            stage=["stage1", "recon"],
-            allow_missing=True,
-        ),
-        manifests=expand(
-            f"{HELD_OUT}{{stage}}_manifest.tsv",
-            labels=LABELS,
-            stage=["stage1", "recon"],
-            allow_missing=True,
-        ),
         stim_files="<results>/{subject}/data/stim_files.tsv",
-        weights=lambda wildcards: network_weights(cfg.metrics.networks),
+        weights=lambda wildcards: network_weights(NETWORKS),
     output:
         directory("<results>/{subject}/identification"),
     log:
@@ -165,9 +165,10 @@ rule identification:
         alpha=cfg.ridge.alpha.clip_vision,
         features=FEATURES,
         labels=LABELS,
+        networks=NETWORKS,
         dataset_label=list(DATASET_LABEL),
         evaluation_networks=lambda wildcards: PATHS.evaluation_networks,
         clip=lambda wildcards: PATHS.clip,
-        code=code("evaluation/identification.py", networks=cfg.metrics.networks),
+        code=code("evaluation/identification.py", scorers=NETWORKS),
     script:
         "../../workflow_scripts/evaluation/identification.py"

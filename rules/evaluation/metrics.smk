@@ -1,8 +1,11 @@
-"""Stage 6, metrics: how much images resemble what was seen, by pixels and by networks that evaluation network; tables; retrieval.
+"""Metrics: how much images resemble their stimuli, by pixels and by evaluation networks; tables; retrieval.
 
-In:  results/{subject}/data/{stimuli_test.h5, captions.json}, folders of images, the evaluation networks' weights, the embeddings
-Out: results/{subject}/{perceptual_scores/{images}/{network}.csv, metrics, ablations, consistency, retrieval, contact_sheet.png}
+In:  results/{subject}/data/{stimuli_test.h5, captions.json}, folders of images, the networks' weights, the embeddings
+Out: results/{subject}/{perceptual_scores/{images}/{scorer}.csv, metrics, ablations, consistency, retrieval,
+     contact_sheet.png}
 """
+
+from importlib.util import find_spec
 
 SHOWN = ["stage1", "recon", *schema.REFERENCES]
 ABLATIONS = [*SHOWN, *ABLATED]
@@ -10,6 +13,57 @@ REPEATS = [
     "recon",
     *(f"{schema.REPEAT}{number}" for number in range(1, cfg.metrics.repeats)),
 ]
+# What scores images: pixel metrics and evaluation networks.
+SCORERS = [evaluation_registry.ALWAYS, *cfg.metrics.networks]
+NETWORKS = [name for name in SCORERS if evaluation_registry.is_network(name)]
+# What tables say of metrics, those of this run and those that others have published: {name: [label, kind]}.
+METRICS = evaluation_registry.describe(SCORERS, published_scores.published_metrics())
+
+
+def kinds_of(network):
+    """How an evaluation network's metrics are computed."""
+    metrics = evaluation_registry.SCORERS[network].metrics
+    return [metric.kind for metric in metrics.values()]
+
+
+def network_weights(networks):
+    """The files of some evaluation networks; what is missing stops their metrics before any job, and no other stage."""
+    paths = []
+    for network in networks:
+        package = evaluation_registry.SCORERS[network].requires
+        name = package.partition("==")[0]
+        if package and not CONDA and find_spec(name) is None:
+            sys.exit(
+                f"evaluation network {network} needs {name}, which is not installed; run pip install {package}, let "
+                f"Snakemake make its environments (--sdm conda), or leave {network} out of metrics.networks"
+            )
+        of_network = evaluation_registry.network_files(
+            network, cfg.metrics.protocol, PATHS.evaluation_networks, PATHS.clip
+        )
+        missing = [path for path in of_network if not Path(path).exists()]
+        if missing and "evaluation_networks" not in cfg.fetched:
+            sys.exit(
+                f"evaluation network {network} needs {missing[0]}, which does not exist; put it there, let it be "
+                f"fetched (fetch.models: true), or leave {network} out of metrics.networks (docs/real_data.md)"
+            )
+        paths += of_network
+    return local(paths)
+
+
+def perceptual_scores(sets):
+    """The scores of some sets of images, as inputs scores_recon, scores_stage1, ...: one file for each scorer."""
+    return {
+        f"scores_{images}": [
+            f"<results>/{{subject}}/perceptual_scores/{images}/{scorer}.csv"
+            for scorer in SCORERS
+        ]
+        for images in sets
+    }
+
+
+wildcard_constraints:
+    scorer="|".join(name for name in SCORERS if name not in NETWORKS),
+    network="|".join(NETWORKS) or "none",
 
 
 rule pixels:
@@ -18,11 +72,11 @@ rule pixels:
         images=lambda wildcards: folder(wildcards.images),
         manifest=lambda wildcards: f"{folder(wildcards.images)}_manifest.tsv",
     output:
-        "<results>/{subject}/perceptual_scores/{images}/pixels.csv",
+        "<results>/{subject}/perceptual_scores/{images}/{scorer}.csv",
     log:
-        "<results>/{subject}/logs/perceptual_scores_{images}_pixels.log",
+        "<results>/{subject}/logs/perceptual_scores_{images}_{scorer}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/perceptual_scores_{images}_pixels.tsv"
+        "<results>/{subject}/benchmarks/perceptual_scores_{images}_{scorer}.tsv"
     conda:
         "../../envs/evaluation.yaml"
     resources:
@@ -30,7 +84,7 @@ rule pixels:
         runtime=scaled_by_attempt(60),
     params:
         cfg=settings("metrics.protocol", "metrics.control_seed"),
-        code=code("evaluation/pixels.py"),
+        code=lambda wildcards: code("evaluation/pixels.py", scorers=wildcards.scorer),
     script:
         "../../workflow_scripts/evaluation/pixels.py"
 
@@ -61,7 +115,7 @@ rule perceptual_scores_shard:
         evaluation_networks=lambda wildcards: PATHS.evaluation_networks,
         clip=lambda wildcards: PATHS.clip if wildcards.network == "clip" else None,
         code=lambda wildcards: code(
-            "evaluation/perceptual_scores_shard.py", networks=wildcards.network
+            "evaluation/perceptual_scores_shard.py", scorers=wildcards.network
         ),
     script:
         "../../workflow_scripts/evaluation/perceptual_scores_shard.py"
@@ -89,7 +143,7 @@ rule perceptual_scores:
         cfg=settings("metrics.control_seed"),
         code=lambda wildcards: code(
             "evaluation/perceptual_scores.py",
-            networks=wildcards.network,
+            scorers=wildcards.network,
             kinds=kinds_of(wildcards.network),
         ),
     script:
@@ -98,7 +152,7 @@ rule perceptual_scores:
 
 rule metrics:
     input:
-        perceptual_scores(SHOWN),
+        **perceptual_scores(SHOWN),
     output:
         report(
             directory("<results>/{subject}/metrics"),
@@ -117,6 +171,7 @@ rule metrics:
     params:
         cfg=settings("metrics"),
         sets=SHOWN,
+        metrics=METRICS,
         dataset_label=list(DATASET_LABEL),
         code=code("evaluation/metrics.py"),
     script:
@@ -125,7 +180,7 @@ rule metrics:
 
 use rule metrics as ablations with:
     input:
-        perceptual_scores(ABLATIONS),
+        **perceptual_scores(ABLATIONS),
     output:
         report(
             directory("<results>/{subject}/ablations"),
@@ -139,6 +194,7 @@ use rule metrics as ablations with:
     params:
         cfg=settings("metrics"),
         sets=ABLATIONS,
+        metrics=METRICS,
         dataset_label=list(DATASET_LABEL),
         code=code("evaluation/metrics.py"),
 
@@ -148,7 +204,7 @@ rule consistency:
         stimuli="<results>/{subject}/data/stimuli_test.h5",
         images=[folder(images) for images in REPEATS],
         manifests=[f"{folder(images)}_manifest.tsv" for images in REPEATS],
-        weights=lambda wildcards: network_weights(cfg.metrics.networks),
+        weights=lambda wildcards: network_weights(NETWORKS),
     output:
         directory("<results>/{subject}/consistency"),
     log:
@@ -164,9 +220,10 @@ rule consistency:
         device=cfg.compute.device,
     params:
         cfg=settings("metrics"),
+        scorers=SCORERS,
         evaluation_networks=lambda wildcards: PATHS.evaluation_networks,
         clip=lambda wildcards: PATHS.clip,
-        code=code("evaluation/consistency.py", networks=cfg.metrics.networks),
+        code=code("evaluation/consistency.py", scorers=SCORERS),
     script:
         "../../workflow_scripts/evaluation/consistency.py"
 

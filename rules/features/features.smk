@@ -5,28 +5,37 @@ Out: results/{subject}/features/{feature}_{split}.h5, gathered from shards; what
      results/shared/sessions_{sessions}/features/{feature}_test.h5
 """
 
-MODELS = {
-    "vdvae": PATHS.vdvae,
-    "clip_text": PATHS.clip,
-    "clip_vision": PATHS.clip,
-    "clip_layers": PATHS.clip_layers,
-    "sd_text": PATHS.stable_diffusion,
-}
-MODEL_FILES = {
-    "vdvae": [PATHS.vdvae, *model_files.description(PATHS.vdvae)],
-    **model_files.clip(PATHS.clip, PATHS.versatile_diffusion),
-}
-FEATURE_SETTINGS = {
-    "vdvae": ["features.vdvae"],
-    "clip_layers": ["features.clip_layers"],
-}
-AT_CODECS_SIZE = (
-    "clip_vision",
-    "clip_layers",
-)  # images take the size of reconstructions first
-
-
+FEATURE_RECORDS = feature_registry.FEATURES
 SHARD_OF_FEATURES = "<results>/{subject}/shards/features/{feature}_{split}/{span}.h5"
+
+
+def files_of_feature(feature):
+    """The files that a feature's network is read from."""
+    return model_of("feature", feature, FEATURE_RECORDS[feature])
+
+
+def image_size(wildcards):
+    """The files that tell the size of Versatile Diffusion's images."""
+    paths = model_files.image_size(PATHS.versatile_diffusion)
+    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
+
+
+def to_be_hashed(paths):
+    """Paths for a cache, which cannot hash a folder that no rule writes: such a folder stands as its files."""
+    if not workflow.enable_cache or (PATHS.simulated and MADE.issuperset(paths)):
+        return local(paths)
+    files = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
+    return local(
+        [file for path, inside in zip(paths, files) for file in inside or [path]]
+    )
+
+
+def parts_of_features(wildcards):
+    """The shards of a split's features, or the one array that subjects share."""
+    folder = SHARED_FOLDERS.get(wildcards.subject)
+    if folder and wildcards.split == "test":
+        return [f"<results>/{folder}/features/{wildcards.feature}_test.h5"]
+    return of_shards("features", SHARD_OF_FEATURES)(wildcards)
 
 
 # With --cache the shards are taken from $SNAKEMAKE_OUTPUT_CACHE if they are there (docs/storage.md).
@@ -34,18 +43,14 @@ rule features_cached_shard:
     input:
         stimuli="<results>/{subject}/data/stimuli_{split}.h5",
         captions=lambda wildcards: (
-            ["<results>/{subject}/data/captions.json"]
-            if wildcards.feature in ("clip_text", "sd_text")
+            f"<results>/{wildcards.subject}/data/captions.json"
+            if FEATURE_RECORDS[wildcards.feature].reads == "captions"
             else []
         ),
-        model=lambda wildcards: (
-            files_of_model(wildcards.feature)
-            if wildcards.feature == "sd_text" and PATHS.simulated
-            else to_be_hashed(files_of_model(wildcards.feature))
-        ),
+        model=lambda wildcards: to_be_hashed(files_of_feature(wildcards.feature)),
         sizes=lambda wildcards: (
             to_be_hashed(image_size(wildcards))
-            if wildcards.feature in AT_CODECS_SIZE
+            if FEATURE_RECORDS[wildcards.feature].at_reconstruction_size
             else []
         ),
     output:
@@ -65,11 +70,17 @@ rule features_cached_shard:
         cfg=lambda wildcards: settings(
             "features.storage",
             "compute.dtype",
-            *FEATURE_SETTINGS.get(wildcards.feature, []),
+            *(
+                [f"features.{wildcards.feature}"]
+                if wildcards.feature in SETTINGS["features"]
+                else []
+            ),
         ),
-        model=lambda wildcards: MODELS[wildcards.feature],
+        model=lambda wildcards: MODEL_PATHS[FEATURE_RECORDS[wildcards.feature].key],
         diffusion=lambda wildcards: (
-            PATHS.versatile_diffusion if wildcards.feature in AT_CODECS_SIZE else None
+            PATHS.versatile_diffusion
+            if FEATURE_RECORDS[wildcards.feature].at_reconstruction_size
+            else None
         ),
         # a cache knows a shard by its parameters and what it is made from, not by its name
         name=lambda wildcards: f"{wildcards.feature}_{wildcards.split}/{wildcards.span}",

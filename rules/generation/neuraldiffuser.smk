@@ -1,6 +1,6 @@
-"""Stage 5 again, neuraldiffuser: variants that CLIP's taps guide, and their table (docs/neuraldiffuser.md).
+"""Stage 5, neuraldiffuser: variants that CLIP layer activations guide, and their table (docs/neuraldiffuser.md).
 
-In:  what recon reads, results/{subject}/{features, ridge}/clip_layers_test.h5, the tower of the taps
+In:  what recon reads, results/{subject}/{features, ridge}/clip_layers_test.h5, the CLIP tower of these activations
 Out: results/{subject}/{ridge/clip_layers_{test, reliability}.h5, variants/{variant}/{recon, consistency}, neuraldiffuser,
      guidance}
 """
@@ -21,6 +21,43 @@ DISPLAYED = [
     or (each not in IN_GRID and not cfg.variants[each].guidance.without)
 ]
 GUIDED = [*SHOWN, *(each for each in UNGUIDED if each not in ABLATED), *cfg.guided]
+
+
+def repeats(ending):
+    """The input function of a variant's repeats, the variant itself first."""
+
+    def paths(wildcards):
+        names = [
+            wildcards.variant,
+            *(
+                f"{wildcards.variant}.{schema.REPEAT}{number}"
+                for number in range(1, cfg.metrics.repeats)
+            ),
+        ]
+        return [
+            folder(name).format(subject=wildcards.subject) + ending for name in names
+        ]
+
+    return paths
+
+
+def guidance_of(wildcards):
+    """The settings of a variant's guidance."""
+    with exit_with_message():
+        return cfg.guidance_of(wildcards.variant)
+
+
+def activations(wildcards):
+    """The CLIP layer activations that are the targets of a variant's guidance."""
+    is_true = guidance_of(wildcards)["targets"] == "oracle"
+    return feature_of_variant(wildcards, "clip_layers", is_true)
+
+
+def reliability(wildcards):
+    """How well the dimensions of the activations are predicted, if guidance weighs them by that."""
+    if guidance_of(wildcards)["reliability"] == "none":
+        return []
+    return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
 
 
 ruleorder: ridge_layers > ridge
@@ -44,14 +81,14 @@ use rule ridge as ridge_layers with:
 
 rule guided_shard:
     input:
-        stage1=first_guesses(""),
-        manifest=first_guesses("_manifest.tsv"),
+        stage1=init_images(""),
+        manifest=init_images("_manifest.tsv"),
         text=embeddings("text"),
         vision=embeddings("vision"),
         activations=activations,
         reliability=reliability,
         clip=clip_files,
-        tower=lambda wildcards: files_of_model("clip_layers"),
+        tower=lambda wildcards: files_of_feature("clip_layers"),
         diffusion=diffusion_files,
     output:
         temp("<results>/{subject}/shards/variants/{variant}/{span}.h5"),
@@ -71,7 +108,7 @@ rule guided_shard:
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.recon,
     params:
-        **diffusion_params(),
+        **diffusion_params("neuraldiffuser"),
         cfg=lambda wildcards: stage_config(
             SETTINGS
             | {
@@ -84,16 +121,13 @@ rule guided_shard:
             "compute.dtype",
         ),
         tower=lambda wildcards: PATHS.clip_layers,
-        code=lambda wildcards: code(
-            "generation/guided.py", backbones=backbone_of(wildcards)
-        ),
     script:
-        "../../workflow_scripts/generation/guided.py"
+        "../../workflow_scripts/generation/recon.py"
 
 
 use rule metrics as neuraldiffuser with:
     input:
-        perceptual_scores(GUIDED),
+        **perceptual_scores(GUIDED),
     output:
         report(
             directory("<results>/{subject}/neuraldiffuser"),
@@ -107,6 +141,7 @@ use rule metrics as neuraldiffuser with:
     params:
         cfg=settings("metrics"),
         sets=GUIDED,
+        metrics=METRICS,
         dataset_label=list(DATASET_LABEL),
         code=code("evaluation/metrics.py"),
 
@@ -116,7 +151,7 @@ use rule consistency as variant_consistency with:
         stimuli="<results>/{subject}/data/stimuli_test.h5",
         images=repeats(""),
         manifests=repeats("_manifest.tsv"),
-        weights=lambda wildcards: network_weights(cfg.metrics.networks),
+        weights=lambda wildcards: network_weights(NETWORKS),
     output:
         directory("<results>/{subject}/variants/{variant}/consistency"),
     log:
@@ -127,7 +162,7 @@ use rule consistency as variant_consistency with:
 
 rule guidance_tables:
     input:
-        perceptual_scores=perceptual_scores(COMPARED),
+        **perceptual_scores(COMPARED),
         consistency=[
             f"{Path(folder(each)).parent.as_posix()}/consistency"
             for each in cfg.metrics.repeated

@@ -1,8 +1,19 @@
-"""Stage 5, recon: Versatile Diffusion img2img from the first guesses, guided by predicted text and vision.
+"""Stage 5, recon: Versatile Diffusion img2img from the stage-1 reconstructions, conditioned by predicted text and vision.
 
 In:  results/{subject}/{stage1, stage1_manifest.tsv, ridge/clip_text_test.h5, ridge/clip_vision_test.h5}, its networks
 Out: results/{subject}/{recon/*.png, recon_manifest.tsv}
 """
+
+
+def versatile_diffusion(wildcards):
+    """The UNets and the autoencoder of Versatile Diffusion."""
+    record = backbone_registry.BACKBONES["versatile_diffusion"]
+    return model_of("backbone", "versatile_diffusion", record)
+
+
+def both_clips(wildcards):
+    """CLIP's text tower and its vision tower."""
+    return [*files_of_feature("clip_text"), *files_of_feature("clip_vision")]
 
 
 rule recon_shard:
@@ -33,12 +44,14 @@ rule recon_shard:
         backbone="versatile_diffusion",
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("generation/recon.py", backbones="versatile_diffusion"),
+        guide="none",
+        tower=None,
+        code=code("generation/recon.py", backbones="versatile_diffusion", guides="none"),
     script:
         "../../workflow_scripts/generation/recon.py"
 
 
-use rule stage1 as recon with:
+use rule gather_images as recon with:
     input:
         shards=of_shards("recon", "<results>/{subject}/shards/recon/{span}.h5"),
         like=["<results>/{subject}/data/stimuli_test.h5"],

@@ -1,4 +1,4 @@
-"""Stage 6, references: images that no decoder can do worse than, or better.
+"""Stage 6, references: images that bound what any decoder can do, from below and from above.
 
 In:  results/{subject}/data/stimuli_{split}.h5, results/{subject}/features/vdvae_test.h5, the VDVAE, the autoencoder
 Out: results/{subject}/references/{mean_image, vdvae, autoencoder} and their manifests
@@ -32,7 +32,7 @@ rule mean_image:
 
 use rule stage1_shard as vdvae_reference_shard with:
     input:
-        latents="<results>/{subject}/features/vdvae_test.h5",
+        source="<results>/{subject}/features/vdvae_test.h5",
         model=source_of("vdvae", PATHS.vdvae),
         sizes=local(model_files.description(PATHS.vdvae)),
     output:
@@ -43,7 +43,7 @@ use rule stage1_shard as vdvae_reference_shard with:
         "<results>/{subject}/benchmarks/vdvae_reference_{span}.tsv"
 
 
-use rule stage1 as vdvae_reference with:
+use rule gather_images as vdvae_reference with:
     input:
         shards=of_shards(
             "stage1", "<results>/{subject}/shards/vdvae_reference/{span}.h5"
@@ -60,8 +60,8 @@ use rule stage1 as vdvae_reference with:
 
 rule autoencoder_reference_shard:
     input:
-        stimuli="<results>/{subject}/data/stimuli_test.h5",
-        diffusion=versatile_diffusion,
+        source="<results>/{subject}/data/stimuli_test.h5",
+        model=versatile_diffusion,
     output:
         temp("<results>/{subject}/shards/autoencoder_reference/{span}.h5"),
     log:
@@ -79,13 +79,15 @@ rule autoencoder_reference_shard:
         batch_size=cfg.compute.batch_size.recon,
     params:
         cfg=settings("recon.seed", "compute.dtype"),
-        diffusion=lambda wildcards: PATHS.versatile_diffusion,
-        code=code("generation/autoencoder_reference.py"),
+        source="stimuli",
+        model=lambda wildcards: PATHS.versatile_diffusion,
+        batch_key="recon",
+        code=code("generation/direct_images.py", sources="stimuli"),
     script:
-        "../../workflow_scripts/generation/autoencoder_reference.py"
+        "../../workflow_scripts/generation/direct_images.py"
 
 
-use rule stage1 as autoencoder_reference with:
+use rule gather_images as autoencoder_reference with:
     input:
         shards=of_shards(
             "recon", "<results>/{subject}/shards/autoencoder_reference/{span}.h5"

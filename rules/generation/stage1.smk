@@ -1,4 +1,4 @@
-"""Stage 4, stage1: predicted VDVAE latents -> first guesses of the images.
+"""Stage 4, stage1: predicted VDVAE latents -> stage-1 reconstructions, from which stage 5 starts.
 
 In:  results/{subject}/ridge/vdvae_test.h5, the VDVAE
 Out: results/{subject}/{stage1/*.png, stage1_manifest.tsv}
@@ -7,7 +7,7 @@ Out: results/{subject}/{stage1/*.png, stage1_manifest.tsv}
 
 rule stage1_shard:
     input:
-        latents="<results>/{subject}/ridge/vdvae_test.h5",
+        source="<results>/{subject}/ridge/vdvae_test.h5",
         model=source_of("vdvae", PATHS.vdvae),
         sizes=local(model_files.description(PATHS.vdvae)),
     output:
@@ -27,22 +27,16 @@ rule stage1_shard:
         batch_size=cfg.compute.batch_size.stage1,
     params:
         cfg=settings("stage1", "compute.dtype"),
-        code=code("generation/stage1.py"),
+        source="latents",
+        model=lambda wildcards: PATHS.vdvae,
+        batch_key="stage1",
+        code=code("generation/direct_images.py", sources="latents"),
     script:
-        "../../workflow_scripts/generation/stage1.py"
+        "../../workflow_scripts/generation/direct_images.py"
 
 
-rule stage1:
-    input:
-        shards=of_shards("stage1", "<results>/{subject}/shards/stage1/{span}.h5"),
-        like=["<results>/{subject}/data/stimuli_test.h5"],
-    output:
-        images=directory("<results>/{subject}/stage1"),
-        manifest="<results>/{subject}/stage1_manifest.tsv",
-    log:
-        "<results>/{subject}/logs/stage1.log",
-    benchmark:
-        "<results>/{subject}/benchmarks/stage1.tsv"
+# The base of every rule that gathers the shards of a set of images into a folder of PNG files.
+rule gather_images:
     conda:
         "../../envs/core.yaml"
     resources:
@@ -53,3 +47,16 @@ rule stage1:
         code=code("generation/gather_images.py"),
     script:
         "../../workflow_scripts/generation/gather_images.py"
+
+
+use rule gather_images as stage1 with:
+    input:
+        shards=of_shards("stage1", "<results>/{subject}/shards/stage1/{span}.h5"),
+        like=["<results>/{subject}/data/stimuli_test.h5"],
+    output:
+        images=directory("<results>/{subject}/stage1"),
+        manifest="<results>/{subject}/stage1_manifest.tsv",
+    log:
+        "<results>/{subject}/logs/stage1.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/stage1.tsv"

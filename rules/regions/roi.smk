@@ -1,6 +1,6 @@
-"""Stage 6, roi: what regions code and contribute: optimal images, perturbations, lesions, weights.
+"""Regions: what regions code and contribute: optimal images, perturbations, lesions, weights.
 
-In:  results/{subject}/{data, features, ridge/kernel.h5, brain, volumes}, the networks of stages 4 and 5, an evaluation network
+In:  results/{subject}/{data, features, ridge/kernel.h5, brain, volumes}, the generative networks, an evaluation network
 Out: results/{subject}/{optimal, perturbed, lesions, weights, roi}, results/average/{optimal, roi}
 """
 
@@ -37,7 +37,7 @@ rule optimal:
 
 rule optimal_average:
     input:
-        of_subjects("<results>/{subject}/optimal/{{feature}}.h5"),
+        subjects=of_subjects("<results>/{subject}/optimal/{{feature}}.h5"),
     output:
         "<results>/average/optimal/{feature}.h5",
     log:
@@ -178,7 +178,7 @@ rule category_probe:
         categories=list(cfg.roi.lesions.categories.items()),
         evaluation_networks=lambda wildcards: PATHS.evaluation_networks,
         clip=lambda wildcards: PATHS.clip,
-        code=code("regions/category_probe.py", networks=cfg.roi.network),
+        code=code("regions/category_probe.py", scorers=cfg.roi.network),
     script:
         "../../workflow_scripts/regions/category_probe.py"
 

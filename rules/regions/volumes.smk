@@ -1,4 +1,4 @@
-"""Stage 6, volumes: what is known of each voxel as NIfTI volumes in the subject's own space, and drawings of them.
+"""Volumes: values of single voxels as NIfTI volumes in the subject's own space, and drawings of them.
 
 In:  results/{subject}/{data/{stimuli.tsv, betas_test.h5, rois.h5, regions.h5}, encoding/betas_test.h5}
 Out: results/{subject}/volumes/{encoding_accuracy, noise_ceiling, region_{name}}.nii.gz, volumes/*.png

@@ -1,4 +1,4 @@
-"""Stage 7, report: one page that opens offline, with all subjects' images, scores and how they were made.
+"""Report: one page that opens offline, with all subjects' images, scores and how they were made.
 
 In:  results/{subject}/{data, stage1, recon, variants, metrics or ablations, retrieval, benchmarks}
 Out: results/{report.html, resource_usage.csv}
@@ -6,55 +6,34 @@ Out: results/{report.html, resource_usage.csv}
 
 TABLES = "ablations" if cfg.report.ablations else "metrics"
 COLUMNS = ["stage1", "recon", *(ABLATED if cfg.report.ablations else [])]
-# What feeds what, without the shortcuts; a test compares it with Snakemake's own graph.
-STAGES = [
-    ("design", "betas"),
-    ("design", "stimuli"),
-    ("design", "captions"),
-    ("betas", "ridge_kernel"),
-    ("betas", "regions"),
-    ("betas", "encoding"),
-    ("stimuli", "features"),
-    ("stimuli", "mean_image"),
-    ("stimuli", "autoencoder_reference"),
-    ("captions", "features"),
-    ("features", "ridge"),
-    ("features", "vdvae_reference"),
-    ("features", "encoding_kernel"),
-    ("ridge_kernel", "ridge"),
-    ("ridge", "stage1"),
-    ("ridge", "retrieval"),
-    ("ridge", "accuracy"),
-    ("stage1", "recon"),
-    ("recon", "pixels"),
-    ("recon", "perceptual_scores"),
-    ("mean_image", "pixels"),
-    ("mean_image", "perceptual_scores"),
-    ("vdvae_reference", "pixels"),
-    ("vdvae_reference", "perceptual_scores"),
-    ("autoencoder_reference", "pixels"),
-    ("autoencoder_reference", "perceptual_scores"),
-    ("pixels", "metrics"),
-    ("perceptual_scores", "metrics"),
-    ("metrics", "report"),
-    ("retrieval", "report"),
-    ("encoding_kernel", "encoding"),
-    ("encoding", "accuracy"),
-    ("regions", "accuracy"),
-    ("accuracy", "report"),
-]
+
+
+def of_regions():
+    """The folders of the section on regions: of every subject, and of their average."""
+    if not cfg.report.regions:
+        return []
+    average = ["<results>/average/roi"] if len(cfg.subjects) > 1 else []
+    return of_subjects("<results>/{subject}/roi") + average
+
+
+def of_guidance():
+    """The folders of the section on guidance."""
+    return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []
 
 
 rule report:
     input:
+        **{f"images_{images}": of_subjects(folder(images)) for images in COLUMNS},
+        **{
+            f"manifest_{images}": of_subjects(f"{folder(images)}_manifest.tsv")
+            for images in COLUMNS
+        },
         stimuli=of_subjects("<results>/{subject}/data/stimuli_test.h5"),
         captions=of_subjects("<results>/{subject}/data/captions.json"),
         retrieved=of_subjects("<results>/{subject}/retrieval/captions.json"),
         retrieval=of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
         accuracy=of_subjects("<results>/{subject}/accuracy"),
         tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
-        images=of_subjects(*map(folder, COLUMNS)),
-        manifests=of_subjects(*(f"{folder(each)}_manifest.tsv" for each in COLUMNS)),
         regions=of_regions(),
         guidance=of_guidance(),
     output:
@@ -73,15 +52,17 @@ rule report:
         subjects=cfg.subjects,
         columns=COLUMNS,
         dataset_label=list(DATASET_LABEL),
-        # paths of datasets as they are written, {results} in them: the same page wherever the folder lies
         settings={
-            key: config["datasets"] if key == "datasets" else value
-            for key, value in SETTINGS.items()
+            key: value
+            for key, value in WRITTEN_SETTINGS.items()
             if key not in ("results", "demo", "compute", "provenance", "fetch")
             and (key != "guidance" or cfg.report.guidance)
             and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },
-        edges=STAGES,
+        metrics=METRICS,
+        edges=lambda wildcards: stage_graph.simplified(
+            stage_graph.of_workflow(workflow, "report")
+        ),
         code=code("reporting/report.py"),
     script:
         "../../workflow_scripts/reporting/report.py"

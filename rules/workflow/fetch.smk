@@ -31,7 +31,7 @@ FETCHED = {
     ],
     "stable_diffusion": [
         f"{PATHS.stable_diffusion}/{component}"
-        for component in model_files.STABLE_DIFFUSION
+        for component in backbone_registry.BACKBONES["stable_diffusion"].components
     ],
     "evaluation_networks": [
         f"{PATHS.evaluation_networks}/{file}"

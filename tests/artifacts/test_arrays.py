@@ -102,11 +102,17 @@ def test_load_aligned_returns_both(tmp_path, values):
     [
         (
             [7, 0, 12],
-            r"^betas.h5 has 4 stimuli, vdvae.h5 has 3; nsd_id 72999 is missing from the second. Rerun features.$",
+            r"^betas.h5 has 4 stimuli, vdvae.h5 has 3; nsd_id 72999 is missing from the second. Rerun its job: .*vdvae",
         ),
-        ([7, 0, 72999, 12, 5], "vdvae.h5 has 5; nsd_id 5 is missing from the first. Rerun features."),
-        ([7, 0, 12, 72999], "in another order; row 2 is nsd_id 72999 in the first, 12 in the second. Rerun features."),
-        ([7, 0, 72999, 12, 7], "vdvae.h5 has 5; nsd_id 7 is repeated. Rerun features."),
+        (
+            [7, 0, 72999, 12, 5],
+            "vdvae.h5 has 5; nsd_id 5 is missing from the first. Rerun its job: .*features",
+        ),
+        (
+            [7, 0, 12, 72999],
+            "in another order; row 2 is nsd_id 72999 in the first, 12 in the second. Rerun its job: .*features",
+        ),
+        ([7, 0, 72999, 12, 7], "vdvae.h5 has 5; nsd_id 7 is repeated. Rerun its job: .*features"),
     ],
 )
 def test_other_stimuli_are_refused(tmp_path, ids, message):
@@ -126,11 +132,14 @@ def test_one_id_per_row(tmp_path):
 
 def test_files_that_are_no_artifacts_are_named(tmp_path, values):
     path = tmp_path / "features" / "x.h5"
-    with pytest.raises(FileNotFoundError, match=r"x.h5 is missing; expected an HDF5 file. Rerun features."):
+    with pytest.raises(FileNotFoundError, match=r"x.h5 is missing; expected an HDF5 file. Rerun its job: .*features"):
         hdf5.load(path)
     path.parent.mkdir()
     path.write_bytes(b"not hdf5")
-    with pytest.raises(ValueError, match=r"x.h5 cannot be read as HDF5 \(file signature not found\).* Rerun features."):
+    with pytest.raises(
+        ValueError,
+        match=r"x.h5 cannot be read as HDF5 \(file signature not found\).* Rerun its job: .*features",
+    ):
         hdf5.load(path)
     hdf5.save(path, np.zeros((4, 1000)), IDS)
     os.truncate(path, 20_000)
@@ -139,7 +148,8 @@ def test_files_that_are_no_artifacts_are_named(tmp_path, values):
     with h5py.File(path, "w") as file:
         file["values"] = np.zeros((4, 2))
     with pytest.raises(
-        ValueError, match=r"x.h5 lacks nsd_id; expected values and the nsd_id of each row. Rerun features."
+        ValueError,
+        match=r"x.h5 lacks nsd_id; expected values and the nsd_id of each row. Rerun its job: .*features",
     ):
         hdf5.load(path)
     with h5py.File(path, "a") as file:

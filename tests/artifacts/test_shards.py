@@ -97,10 +97,12 @@ def test_a_missing_shard_is_named(tmp_path, like):
     assert not (tmp_path / "all.h5").exists()
 
 
-def test_a_damaged_shard_is_named_with_its_mend(tmp_path, like):
+def test_a_damaged_shard_is_named_with_a_fix(tmp_path, like):
     paths = written(tmp_path / "shards", 2, like, of_features(np.zeros((5, 2, 3))))
     paths[1].write_bytes(paths[1].read_bytes()[:1000])
-    with pytest.raises(ValueError, match=rf"{paths[1]} cannot be read as HDF5 .* Delete it and run again\."):
+    with pytest.raises(
+        ValueError, match=rf"{paths[1]} cannot be read as HDF5 .* Rerun its job: snakemake --force {paths[1]}"
+    ):
         shards.gather(paths, like, tmp_path / "all.h5")
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from toy_lab import N_TEST, N_TRAIN, SIDE, write_lab
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import adapter, averages, custom_files, nifti
+from brain_diffuser.data import adapter, averages, custom, custom_files, nifti
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_ids_survive_their_table(lab):
     ids = custom_files.stimulus_ids(lab.stimuli)
     (lab.stimuli / "notes.txt").write_text("no image")
     assert custom_files.stimulus_ids(lab.stimuli) == ids
-    custom_files.write_ids(lab.root / "ids.tsv", ids)
-    assert custom_files.read_ids(lab.root / "ids.tsv") == ids
+    custom.write_ids(lab.root / "ids.tsv", ids)
+    assert custom.read_ids(lab.root / "ids.tsv") == ids
 
 
 def test_images_are_copied_and_grey_ones_become_rgb(lab):

@@ -159,7 +159,7 @@ MALFORMED = {
     "a run with a dash": (lambda lab: edit(lab, run="run-1"), "line 2: run is 'run-1'; expected letters and digits"),
     "a leak": (leak, "is in train and in test; expected one of them"),
     "an empty split": (no_test, "has 0 test stimuli; expected at least 1"),
-    "sessions mixed": (part_sessions, "the rows of session 01, 02 do not stand together; sort"),
+    "sessions mixed": (part_sessions, "the rows of session 01, 02 are not contiguous; sort"),
     "absolute path": (
         lambda lab: edit(lab, stim_file="/data/00.png"),
         "line 2: stim_file is '/data/00.png'; expected a",
@@ -200,10 +200,10 @@ MALFORMED = {
         lambda lab: unfit(lab, np.nan),
         "1 values inside the mask that are no number, the first nan in trial 3 (from 0)",
     ),
-    "infinity": (lambda lab: unfit(lab, np.inf), "the first inf in trial 3 (from 0), voxel (0, 0, 0); mend the betas"),
+    "infinity": (lambda lab: unfit(lab, np.inf), "the first inf in trial 3 (from 0), voxel (0, 0, 0); correct the"),
     "a voxel that never changes": (
         constant,
-        "voxels never change, the first is voxel (0, 0, 0); mend the mask, or set",
+        "voxels never change, the first is voxel (0, 0, 0); correct the mask, or set",
     ),
     "too few trials": (
         lambda lab: lab.write_volumes(lab.volumes()[..., :-2]),
@@ -252,7 +252,7 @@ MALFORMED = {
     ),
     "captions of another form": (
         lambda lab: lab.captions.write_text("file,text\n"),
-        "captions.tsv lacks column stim_file, caption; its first line has file,text, parted by tabs",
+        "captions.tsv lacks column stim_file, caption; its first line has file,text, tab-separated",
     ),
     "an empty caption": (
         lambda lab: lab.captions.write_text(lab.captions.read_text().replace("a pattern, set/00.png", " ")),
@@ -320,14 +320,14 @@ def test_every_problem_is_reported_at_once(lab):
         assert any(MALFORMED[name][1] in each for each in sentences)
 
 
-def test_a_sound_dataset_is_looked_through_once(lab, caplog):
+def test_a_sound_dataset_is_validated_once(lab, caplog):
     record = lab.root / "results/sound.txt"
     files = custom_files.SubjectFiles.from_names(
         "sub01", str(lab.trials), [str(lab.betas)], [str(lab.mask)], {"V1": str(lab.roi)}
     )
     for times in (1, 1):
         custom_checks.validate(record, [files], lab.stimuli, lab.captions)
-        assert caplog.text.count("looking through the dataset: 16 files") == times
+        assert caplog.text.count("validating the dataset: 16 files") == times
     MALFORMED["NaN"][0](lab)
     MALFORMED["unknown split"][0](lab)
     for _ in range(2):

@@ -25,7 +25,7 @@ def labelled(blocks):
     names = [haxby.stim_file(*each) for each in zip(blocks.category, blocks.run, strict=True)]
     ids = {name: number for number, name in enumerate(sorted(names))}
     rows = hdf5.StimulusArray(blocks.values, np.array([ids[name] for name in names], np.int32))
-    return haxby_runs.labelled(rows, ids)
+    return haxby_runs.with_labels(rows, ids)
 
 
 def test_every_run_shows_every_category_once(blocks):
@@ -96,7 +96,7 @@ def test_held_out_blocks_are_identified_far_above_permuted_labels(labelled, feat
     assert share > 0.6
     assert null.max() < 0.35
     assert abs(null.mean() - 1 / 8) < 0.04
-    assert haxby_runs.chance_of(labelled, named, draws=200) == pytest.approx(1 / 201)
+    assert haxby_runs.p_value(labelled, named, draws=200) == pytest.approx(1 / 201)
 
 
 def test_control_is_the_same_ridge(labelled, features):

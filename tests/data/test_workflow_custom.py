@@ -1,4 +1,4 @@
-"""The whole workflow on a toy lab's data in the plain layout: no stage after nsd knows."""
+"""The whole workflow on a toy lab's data in the plain layout: no stage after the data knows."""
 
 import csv
 import json
@@ -52,16 +52,17 @@ def custom_checkout(finished_custom, tmp_path):
 
 def test_artifacts_without_captions(finished_custom):
     results = finished_custom / "results_custom/sub01"
-    betas = hdf5.load(results / "nsd/betas_test.h5")
+    betas = hdf5.load(results / "data/betas_test.h5")
     ids, images = image_files.read_folder(results / "recon", results / "recon_manifest.tsv")
     assert ids.tolist() == betas.nsd_id.tolist()
     assert len(images) == N_TEST
-    captions = json.loads((results / "nsd/captions.json").read_text())
+    assert {path.name[:4] for path in (results / "recon").glob("*.png")} == {"stim"}
+    captions = json.loads((results / "data/captions.json").read_text())
     assert list(captions.values()) == [["no caption"]] * (N_TRAIN + N_TEST)
     predicted = hdf5.load(results / "ridge/clip_text_test.h5").values
     np.testing.assert_array_equal(predicted, np.repeat(predicted[:1], N_TEST, 0))
     page = (finished_custom / "results_custom/report.html").read_text()
-    assert "<dt>World</dt><dd>CUSTOM<small>own data</small>" in page
+    assert "<dt>Dataset</dt><dd>CUSTOM<small>own data</small>" in page
     assert "V1" in (results / "accuracy/encoding.csv").read_text()
 
 
@@ -92,7 +93,7 @@ def test_results_lie_in_their_own_folder(finished_custom):
     estimate = said("estimate", "--forceall")
     assert "Dataset custom, results in results_custom; speeds measured in results_custom" in estimate
     assert "measured here" in estimate
-    assert "sub01,recon," in said("costs", "results_custom")
+    assert "sub01,recon," in said("resource_usage", "results_custom")
 
 
 def test_an_edited_image_runs_what_sees_it(custom_checkout):
@@ -152,7 +153,11 @@ def test_problems_are_reported_together_before_any_other_job(custom_checkout):
         ("datasets.custom.nsd", "nsd", "datasets.custom needs one of nsd and custom"),
         ("subjects", ["demo"], "subjects has demo, which is another folder of results; rename the subject"),
         ("subjects", ["01"], 'subjects.0 is "01"; expected letters and digits, a letter first'),
-        ("datasets.custom.custom.adapter", "mine", 'datasets.custom.custom.adapter is "mine"; expected none, haxby or'),
+        (
+            "datasets.custom.adapter",
+            "mine",
+            "datasets.custom.adapter is mine; expected nsd, demo, custom, haxby or bold5000",
+        ),
     ],
 )
 def test_wrong_configuration_stops_before_any_job(custom_checkout, key, value, sentence):

@@ -52,7 +52,7 @@ def test_the_tutorial_to_the_letter(tmp_path):
             (checkout / name).write_text(text)
     results = checkout / "results_custom/sub01"
     ids, images = image_files.read_folder(results / "recon", results / "recon_manifest.tsv")
-    assert ids.tolist() == hdf5.load(results / "nsd/betas_test.h5").nsd_id.tolist()
+    assert ids.tolist() == hdf5.load(results / "data/betas_test.h5").nsd_id.tolist()
     assert len(images) == N_TEST
     assert (results / "contact_sheet.png").is_file()
-    assert len(hdf5.load(results / "nsd/betas_train.h5").values) == N_TRAIN
+    assert len(hdf5.load(results / "data/betas_train.h5").values) == N_TRAIN

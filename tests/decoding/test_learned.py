@@ -72,7 +72,9 @@ def test_kind_goes_by_axes():
     assert network.kind(("tokens", "dim")) == "embeddings"
     assert network.kind(("blocks", "tokens", "dim")) == "embeddings"
     assert network.kind(("latents",)) == "latents"
-    with pytest.raises(ValueError, match=r"whose axes are voxels; tokens, dim or blocks, tokens, dim or latents"):
+    with pytest.raises(
+        ValueError, match=r"whose axes are voxels; expected tokens, dim or blocks, tokens, dim or latents"
+    ):
         network.kind(("voxels",))
 
 
@@ -222,7 +224,13 @@ def predict(tmp_path, rng):
 
     def run(weights, subject="sub01", values=betas, **options):
         hdf5.save(tmp_path / "betas_test.h5", values, ids, axes=("voxels",))
-        network.predict(weights, subject, tmp_path / "betas_test.h5", tmp_path / "predicted.h5", **options)
+        network.predict(
+            weights,
+            subject,
+            tmp_path / "betas_test.h5",
+            tmp_path / "predicted.h5",
+            **{"rescale": "train_oof"} | options,
+        )
         return hdf5.load(tmp_path / "predicted.h5"), values
 
     return run

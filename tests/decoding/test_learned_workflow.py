@@ -27,7 +27,7 @@ def of_features(*rules):
     return {f"{rule}:{feature}" for rule in rules for feature in FEATURES}
 
 
-AFTER_PREDICTION = {"learned_stage1", "variant:by_networks"}
+AFTER_PREDICTION = {"decoder_stage1", "variant:by_networks"}
 AFTER_TRAINING = of_features("learned_train", "learned_predict") | AFTER_PREDICTION
 
 

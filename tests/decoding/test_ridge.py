@@ -298,7 +298,7 @@ def test_features_of_other_stimuli_are_refused(tmp_path, betas, targets):
     fewer = hdf5.StimulusArray(betas[0].values[1:], betas[0].nsd_id[1:])
     features = save_features(tmp_path / "features.h5", targets[1:], (fewer, betas[1]))
     with pytest.raises(ValueError, match=f"nsd_id {betas[0].nsd_id[0]}"):
-        ridge.predict(kernel, features, tmp_path / "out.h5", alpha=ALPHA)
+        ridge.predict(kernel, features, tmp_path / "out.h5", alpha=ALPHA, rescale="none")
     assert not (tmp_path / "out.h5").exists()
 
 

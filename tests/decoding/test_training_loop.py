@@ -158,14 +158,14 @@ def test_a_checkpoint_of_other_settings_is_passed_over(fit, caplog):
         fit(checkpoint_every=1, progress=stop_after(3), training_config=TRAINING._replace(rate=0.01))
     with caplog.at_level("INFO"):
         found = fit(checkpoint_every=1)
-    assert "checkpoint is of other data or settings; starting anew" in caplog.text
+    assert "checkpoint is of other data or settings; starting again" in caplog.text
     assert same(found, fit(folder="fresh"))
     with pytest.raises(KeyboardInterrupt):
         fit(folder="code", key="this code", checkpoint_every=1, progress=stop_after(3))
     caplog.clear()
     with caplog.at_level("INFO"):
         fit(folder="code", key="other code")
-    assert "starting anew" in caplog.text
+    assert "starting again" in caplog.text
 
 
 def test_a_killed_process_goes_on_to_the_same_bits(tmp_path):
@@ -356,7 +356,7 @@ def test_bad_input_is_named(fit, tmp_path):
     with pytest.raises(ValueError, match=r"the loss of epoch 1 is nan; lower learned.rate"):
         fit(training_config=TRAINING._replace(rate=1e30))
     no_feature = training_data.read_source(betas, betas, tmp_path / "c", holdout=0.2, seed=0)
-    with pytest.raises(ValueError, match=r"whose axes are voxels; tokens, dim or blocks, tokens, dim or latents"):
+    with pytest.raises(ValueError, match=r"whose axes are voxels; expected tokens, dim or blocks, tokens, dim or latents"):
         training.fit({"sub01": no_feature[0]}, no_feature[1], TRAINING, tmp_path / "c")
     with pytest.raises(ValueError, match=r"there is no subject to learn from; name another one under subjects"):
         training.train({}, TRAINING, weights="a", curve="b", plot="c", checkpoint=tmp_path / "c", holdout=0.2)

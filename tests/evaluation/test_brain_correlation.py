@@ -1,4 +1,4 @@
-"""Brain correlation where it is known: of equal betas, of betas along a circle, of regions too small to have one."""
+"""Brain correlation where it is known: of equal betas, of shifted betas, of regions too small to have one."""
 
 import csv
 import xml.etree.ElementTree
@@ -59,7 +59,7 @@ def test_equal_betas_correlate_fully(compare, measured):
     assert {region: row["voxels"] for region, row in found.items()} == {"all": 30, "V1": 9, "dot": 1}
 
 
-def test_a_prediction_of_the_next_on_the_circle_is_the_controls(compare, measured):
+def test_a_prediction_of_the_next_in_the_cycle_is_the_controls(compare, measured):
     assigned = statistics.cyclic_derangement(N_STIMULI, SEED)
     turned = np.empty_like(measured)
     turned[assigned] = measured

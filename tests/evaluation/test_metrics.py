@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 from torch.nn import functional
 
 from brain_diffuser.artifacts import image_files
-from brain_diffuser.evaluation import metrics, statistics
+from brain_diffuser.evaluation import metrics, pixels, registry, statistics
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def resized_by_pil(image, like):
     return np.asarray(Image.fromarray(image).resize((like.shape[1], like.shape[0]))) / 255
 
 
-def own(stimuli, reconstructions, metric, protocol="brain_diffuser"):
-    return metrics.pixel_metrics(stimuli, reconstructions, protocol)[metric]
+def scored(stimuli, reconstructions, metric, protocol="brain_diffuser"):
+    return registry.score_pixels("pixels", stimuli, reconstructions, protocol)[metric]
 
 
 def test_pix_corr_is_numpys_correlation(stimuli, reconstructions):
@@ -47,13 +47,13 @@ def test_pix_corr_is_numpys_correlation(stimuli, reconstructions):
         np.corrcoef((stimulus / 255).ravel(), resized_by_pil(reconstruction, stimulus).ravel())[0, 1]
         for stimulus, reconstruction in zip(stimuli, reconstructions, strict=True)
     ]
-    np.testing.assert_allclose(own(stimuli, reconstructions, "pix_corr"), expected, rtol=1e-10)
+    np.testing.assert_allclose(scored(stimuli, reconstructions, "pix_corr"), expected, rtol=1e-10)
 
 
-def test_pix_corr_of_a_image_with_itself_its_negative_and_nothing(stimuli):
-    np.testing.assert_allclose(own(stimuli, stimuli, "pix_corr"), 1)
-    np.testing.assert_allclose(own(stimuli, 255 - stimuli, "pix_corr"), -1)
-    np.testing.assert_array_equal(own(stimuli, np.full_like(stimuli, 9), "pix_corr"), 0)
+def test_pix_corr_of_an_image_with_itself_its_negative_and_nothing(stimuli):
+    np.testing.assert_allclose(scored(stimuli, stimuli, "pix_corr"), 1)
+    np.testing.assert_allclose(scored(stimuli, 255 - stimuli, "pix_corr"), -1)
+    np.testing.assert_array_equal(scored(stimuli, np.full_like(stimuli, 9), "pix_corr"), 0)
 
 
 def grey_pair(stimulus, reconstruction):
@@ -68,7 +68,7 @@ def scikit_images(a, b, channel_axis):
 def test_ssim_of_the_paper_takes_columns_for_colours(stimuli, reconstructions):
     """What became of the paper's call, which took the last axis for colour."""
     expected = [scikit_images(*grey_pair(*pair), -1) for pair in zip(stimuli, reconstructions, strict=True)]
-    np.testing.assert_allclose(own(stimuli, reconstructions, "ssim"), expected, rtol=1e-10)
+    np.testing.assert_allclose(scored(stimuli, reconstructions, "ssim"), expected, rtol=1e-10)
 
 
 def as_mindeye(image):
@@ -81,7 +81,7 @@ def as_mindeye(image):
 
 def test_mindeye_protocol_is_torchs_resize_and_ssim_proper(stimuli, reconstructions):
     pairs = [[as_mindeye(each) for each in pair] for pair in zip(stimuli, reconstructions, strict=True)]
-    found = metrics.pixel_metrics(stimuli, reconstructions, "mindeye")
+    found = registry.score_pixels("pixels", stimuli, reconstructions, "mindeye")
     np.testing.assert_allclose(
         found["pix_corr"], [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs], atol=1e-5
     )
@@ -94,15 +94,15 @@ def test_protocols_keep_their_numbers():
     """The paper's SSIM is some hundredths above SSIM proper."""
     cat = skimage.data.chelsea()[None, :, :300]
     small = image_files.resize(cat, 32, "bilinear")
-    np.testing.assert_allclose(metrics._ssim(*grey_pair(cat[0], small[0])), 0.55590, atol=1e-4)
-    np.testing.assert_allclose(own(cat, small, "ssim"), [0.62734], atol=1e-4)
-    np.testing.assert_allclose(own(cat, cat, "ssim"), 1)
-    np.testing.assert_allclose(own(cat, cat, "ssim", "mindeye"), 1)
+    np.testing.assert_allclose(pixels._ssim(*grey_pair(cat[0], small[0])), 0.55590, atol=1e-4)
+    np.testing.assert_allclose(scored(cat, small, "ssim"), [0.62734], atol=1e-4)
+    np.testing.assert_allclose(scored(cat, cat, "ssim"), 1)
+    np.testing.assert_allclose(scored(cat, cat, "ssim", "mindeye"), 1)
 
 
 def test_unknown_protocol(stimuli):
     with pytest.raises(ValueError, match=r"metrics\.protocol must be brain_diffuser or mindeye, got minds"):
-        metrics.pixel_metrics(stimuli, stimuli, "minds")
+        registry.score_pixels("pixels", stimuli, stimuli, "minds")
 
 
 def naive(true, predicted, kind, assigned):
@@ -162,7 +162,7 @@ def test_wide_features_take_bounded_memory(rng, monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK_ITEMS", 2**14)
     true = rng.normal(size=(8, 200_000)).astype(np.float32)
     tracemalloc.start()
-    statistics.correlations(true, true)
+    statistics.correlation_matrix(true, true)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < true.nbytes / 4
@@ -174,15 +174,29 @@ def test_what_cannot_be_compared(kind, message):
         metrics.compare(np.ones((1, 3)), np.ones((1, 3)), kind, np.array([0]))
 
 
+def test_correlations_are_numpys_and_nan_where_nothing_varies(rng):
+    a, b = rng.normal(5, 1, size=(2, 6, 40))
+    a[2], b[4] = 0.1, 0.0
+    varies = np.array([True, True, False, True, False, True])
+    expected = [np.corrcoef(x, y)[0, 1] for x, y in zip(a[varies], b[varies], strict=True)]
+    matrix = statistics.correlation_matrix(a, b)
+    for found in (statistics.pearson_of_rows(a, b), statistics.pearson(a.T, b.T), matrix.diagonal()):
+        np.testing.assert_allclose(found[varies], expected)
+        assert np.isnan(found[~varies]).all()
+    assert np.isnan(matrix[2]).all()
+    assert np.isnan(matrix[:, 4]).all()
+    assert np.isfinite(matrix[np.arange(6) != 2][:, np.arange(6) != 4]).all()
+
+
 @pytest.mark.parametrize("n_stimuli", [2, 3, 50])
-def test_shuffling_leaves_no_stimulus_its_own(n_stimuli):
+def test_no_stimulus_keeps_its_reconstruction_in_a_shuffled_pairing(n_stimuli):
     assigned = statistics.cyclic_derangement(n_stimuli, 3)
     assert sorted(assigned) == list(range(n_stimuli))
     assert (assigned != np.arange(n_stimuli)).all()
 
 
-def test_shuffling_needs_others():
-    with pytest.raises(ValueError, match="a shuffled control needs other stimuli; got 1"):
+def test_a_shuffled_pairing_needs_others():
+    with pytest.raises(ValueError, match="a shuffled pairing needs other stimuli; got 1"):
         statistics.cyclic_derangement(1, 0)
 
 

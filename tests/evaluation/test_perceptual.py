@@ -1,4 +1,4 @@
-"""The evaluation networks against torchvision's and transformers' own networks, fed with images that are prepared another way.
+"""The evaluation networks against torchvision's and transformers' own, fed with images prepared another way.
 
 Weights are random, in files of the published names and layouts.
 """
@@ -49,7 +49,7 @@ ALEXNET, SWAV = "alexnet-owt-7be5be79.pth", "swav_800ep_pretrain.pth.tar"
 def torchvision():
     """torchvision from its own folder, which no other test may see (Makefile); afterwards it is as if never there.
 
-    Its compiled part needs the CUDA build of torch. Without, two operators are declared that no evaluation network calls.
+    Its compiled part needs the CUDA build of torch. Without, two operators are declared that no network calls.
     """
     assert (TORCHVISION / "torchvision").is_dir(), f"{TORCHVISION} has no torchvision; run make test, which installs it"
     assert not transformers.utils.is_torchvision_available()  # remembered from here on
@@ -176,14 +176,14 @@ def published_network(torchvision, folder, network, protocol, monkeypatch):
     return model
 
 
-@pytest.mark.parametrize("protocol", perceptual.PROTOCOLS)
+@pytest.mark.parametrize("protocol", registry.PROTOCOLS)
 @pytest.mark.parametrize("network", NODES)
 def test_pixels_and_features_are_those_of_the_protocols_programs(
     torchvision, folder, images, network, protocol, monkeypatch
 ):
     *_, size = sizes = SIZES[network][protocol]
     x = prepared(images, protocol, sizes, MEAN, STD)
-    loaded = perceptual.load(network, protocol, folder, CLIP)
+    loaded = registry.load(network, protocol, folder, CLIP)
     pixels = loaded.prepare(images).numpy()
     assert pixels.shape == (3, 3, size, size)
     np.testing.assert_allclose(pixels, x, atol=2e-5)
@@ -196,7 +196,7 @@ def test_pixels_and_features_are_those_of_the_protocols_programs(
     with torch.inference_mode():
         expected = extractor(torch.from_numpy(x))
     found = loaded.features(images, batch_size=2)
-    assert found.keys() == perceptual.metrics(network).keys()
+    assert found.keys() == registry.SCORERS[network].metrics.keys()
     for metric, node in NODES[network].items():
         reference = expected[node].flatten(1).numpy()
         spread = reference.std(0).max()
@@ -206,7 +206,7 @@ def test_pixels_and_features_are_those_of_the_protocols_programs(
         np.testing.assert_allclose(found[metric], reference, rtol=0, atol=1e-3 * spread)
 
 
-@pytest.mark.parametrize("protocol", perceptual.PROTOCOLS)
+@pytest.mark.parametrize("protocol", registry.PROTOCOLS)
 @pytest.mark.parametrize("layout", ["apart", "whole"])
 def test_clip_is_the_pooled_projected_image(tmp_path, images, protocol, layout):
     torch.manual_seed(0)
@@ -222,27 +222,32 @@ def test_clip_is_the_pooled_projected_image(tmp_path, images, protocol, layout):
     x = torch.from_numpy(prepared(images, protocol, SIZES["clip"][protocol], CLIP_MEAN, CLIP_STD))
     with torch.inference_mode():
         expected = model(x).image_embeds.numpy()
-    found = perceptual.load("clip", protocol, tmp_path / "none", tmp_path).features(images)
+    found = registry.load("clip", protocol, tmp_path / "none", tmp_path).features(images)
     assert found.keys() == {"clip"}
     np.testing.assert_allclose(found["clip"], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_demos_clip_sees_at_its_own_size(images):
-    network = perceptual.load("clip", "mindeye", "none", CLIP)
+    network = registry.load("clip", "mindeye", "none", CLIP)
     assert network.prepare(images).shape == (3, 3, 64, 64)
     assert network.features(images)["clip"].shape == (3, 128)
 
 
 def test_efficientnet_lite_is_as_ever_and_computed_once(images):
-    for protocol in perceptual.PROTOCOLS:
-        found = perceptual.load("efficientnet_lite0", protocol, "none", "none").features(images, batch_size=2)
+    for protocol in registry.PROTOCOLS:
+        found = registry.load("efficientnet_lite0", protocol, "none", "none").features(images, batch_size=2)
         assert found["efficientnet_lite0"] is found["efficientnet_lite0_distance"]
         expected = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights()).embed(images)
         np.testing.assert_allclose(found["efficientnet_lite0"], expected, atol=1e-5)
 
 
-def test_every_network_has_metrics_of_a_kind():
-    assert {network: perceptual.metrics(network) for network in perceptual.NETWORKS} == {
+def test_every_scorer_has_metrics_of_a_kind():
+    kinds = {
+        name: {metric: record.kind for metric, record in scorer.metrics.items()}
+        for name, scorer in registry.SCORERS.items()
+    }
+    assert kinds == {
+        "pixels": {"pix_corr": "similarity", "ssim": "similarity"},
         "alexnet": {"alexnet_2": "two_way", "alexnet_5": "two_way"},
         "inception": {"inception": "two_way"},
         "clip": {"clip": "two_way"},
@@ -250,6 +255,7 @@ def test_every_network_has_metrics_of_a_kind():
         "swav": {"swav": "distance"},
         "efficientnet_lite0": {"efficientnet_lite0": "two_way", "efficientnet_lite0_distance": "distance"},
     }
+    assert registry.networks() == list(kinds)[1:] == registry.selectable()
 
 
 def test_published_files_are_torchvisions_own(torchvision):
@@ -270,9 +276,7 @@ def test_published_files_are_torchvisions_own(torchvision):
         assert enum.url.endswith(f"-{listed[name].sha256}.pth")
     assert listed[SWAV] == fetch.Published("facebook", SWAV)
     used = {
-        name
-        for protocol in perceptual.PROTOCOLS
-        for name in registry.network_checkpoints(perceptual.NETWORKS, protocol)
+        name for protocol in registry.PROTOCOLS for name in registry.network_checkpoints(registry.networks(), protocol)
     }
     assert used <= listed.keys()
 
@@ -280,7 +284,7 @@ def test_published_files_are_torchvisions_own(torchvision):
 def test_files_are_known_without_torch(tmp_path):
     program = (
         "import sys; from brain_diffuser.evaluation import registry as l;"
-        "print(*[path for name in l.NETWORKS for path in l.network_files(name, 'mindeye', 'networks', 'towers')]);"
+        "print(*[path for name in l.SCORERS for path in l.network_files(name, 'mindeye', 'networks', 'towers')]);"
         "assert not {'torch', 'torchvision', 'transformers'} & sys.modules.keys()"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
@@ -299,22 +303,27 @@ def test_files_are_known_without_torch(tmp_path):
 
 
 def test_an_unknown_network_or_protocol():
+    with pytest.raises(ValueError, match="pixels is no evaluation network; expected one of alexnet, inception, clip"):
+        registry.load("pixels", "mindeye", "none", "none")
     with pytest.raises(
         ValueError, match="alexnet2 is no evaluation network; expected one of alexnet, inception, clip, efficientnet_b1"
     ):
-        perceptual.load("alexnet2", "mindeye", "none", "none")
+        registry.load("alexnet2", "mindeye", "none", "none")
     with pytest.raises(ValueError, match=r"mindeye2 is no protocol; expected one of brain_diffuser, mindeye$"):
-        perceptual.load("alexnet", "mindeye2", "none", "none")
+        registry.load("alexnet", "mindeye2", "none", "none")
 
 
 @pytest.mark.parametrize("network", [*NODES, "clip"])
 def test_a_missing_file_is_named_before_any_work(network, tmp_path, monkeypatch):
-    monkeypatch.setattr(perceptual, "_build", None)
-    monkeypatch.setattr(perceptual, "_load_clip", None)
+    for loader in ("load_torchvision", "load_swav", "load_clip"):
+        monkeypatch.setattr(perceptual, loader, None)
     (path, *_) = registry.network_files(network, "mindeye", tmp_path, tmp_path / "clip")
-    expected = rf"the evaluation network {network} reads {path}, which does not exist; put it there .*, or drop {network} from metrics\.n"
+    expected = (
+        rf"the evaluation network {network} reads {path}, which does not exist; put it there .*, "
+        rf"or drop {network} from metrics\.networks"
+    )
     with pytest.raises(FileNotFoundError, match=expected):
-        perceptual.load(network, "mindeye", tmp_path, tmp_path / "clip")
+        registry.load(network, "mindeye", tmp_path, tmp_path / "clip")
 
 
 def test_no_torchvision(tmp_path, monkeypatch):
@@ -323,9 +332,9 @@ def test_no_torchvision(tmp_path, monkeypatch):
     with pytest.raises(
         FileNotFoundError,
         match=r"alexnet needs torchvision, which is not installed; run pip install torchvision==0\.28\.0 \(it belongs "
-        r"to torch 2\.13\.0\), or drop alexnet from metrics\.networks",
+        r"to torch 2\.13\.0\), or drop the networks that need it from metrics\.networks",
     ):
-        perceptual.load("alexnet", "mindeye", tmp_path, tmp_path)
+        registry.load("alexnet", "mindeye", tmp_path, tmp_path)
 
 
 def test_a_torchvision_of_another_build(tmp_path, monkeypatch):
@@ -340,12 +349,13 @@ def test_a_torchvision_of_another_build(tmp_path, monkeypatch):
         match=rf"cannot be imported beside torch {re.escape(torch.__version__)} \(operator torchvision::nms does not "
         r"exist\); install torch 2\.13\.0 and torchvision 0\.28\.0 of one build",
     ):
-        perceptual.load("alexnet", "mindeye", tmp_path, tmp_path)
+        registry.load("alexnet", "mindeye", tmp_path, tmp_path)
 
 
 def test_the_releases_that_messages_name_are_the_required_ones():
     pins = (ROOT / "requirements.txt").read_text().split() + (ROOT / "requirements-evaluation.txt").read_text().split()
-    assert {f"torch=={perceptual.TORCH}", f"torchvision=={perceptual.TORCHVISION}"} <= set(pins)
+    assert {f"torch=={perceptual.TORCH}", registry.TORCHVISION} <= set(pins)
+    assert f"torchvision=={perceptual.TORCHVISION}" == registry.TORCHVISION
 
 
 def test_a_checkpoint_of_another_network(folder, tmp_path):
@@ -355,7 +365,7 @@ def test_a_checkpoint_of_another_network(folder, tmp_path):
         match=rf"{ALEXNET} lacks features\.0\.weight, .* more; has the unknown features\.0\.0\.weight, .* "
         r"this looks like another model than torchvision's alexnet",
     ):
-        perceptual.load("alexnet", "mindeye", tmp_path, CLIP)
+        registry.load("alexnet", "mindeye", tmp_path, CLIP)
 
 
 class Code:
@@ -369,7 +379,7 @@ def test_a_checkpoint_with_code_is_refused(torchvision, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"features.0.weight": torch.zeros(1), "code": Code()}, tmp_path / ALEXNET)
     with pytest.raises(ValueError, match=f"{ALEXNET} cannot be read as a checkpoint of tensors alone"):
-        perceptual.load("alexnet", "mindeye", tmp_path, CLIP)
+        registry.load("alexnet", "mindeye", tmp_path, CLIP)
     assert not (tmp_path / "touched").exists()
 
 
@@ -378,7 +388,7 @@ def test_swavs_file_has_its_head_and_nothing_else(folder, tmp_path):
 
     def load(changed):
         torch.save(changed, tmp_path / SWAV)
-        return perceptual.load("swav", "brain_diffuser", tmp_path, CLIP)
+        return registry.load("swav", "brain_diffuser", tmp_path, CLIP)
 
     with pytest.raises(ValueError, match=r"swav.* has the unknown module\.prototypes\.bias;"):
         load(state | {"module.prototypes.bias": torch.zeros(5)})
@@ -393,5 +403,5 @@ def test_swavs_file_has_its_head_and_nothing_else(folder, tmp_path):
 def test_old_files_lack_counters_of_batches(folder, images, tmp_path):
     state = torch.load(folder / SWAV)
     torch.save({name: tensor for name, tensor in state.items() if "num_batches" not in name}, tmp_path / SWAV)
-    old, new = (perceptual.load("swav", "mindeye", where, CLIP).features(images[:1]) for where in (tmp_path, folder))
+    old, new = (registry.load("swav", "mindeye", where, CLIP).features(images[:1]) for where in (tmp_path, folder))
     np.testing.assert_array_equal(old["swav"], new["swav"])

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from brain_diffuser.evaluation import scores
-from brain_diffuser.reporting import score_tables
+from brain_diffuser.evaluation import registry, scores
+from brain_diffuser.reporting import score_markdown, score_tables
 
 IDS = np.array([7, 3, 9], np.int32)
 
@@ -17,25 +17,25 @@ def per_image(metric, kind, values, shuffled=(0.5, 0.4, 0.6)):
 
 
 @pytest.fixture
-def perceptual_scores(tmp_path):
+def files(tmp_path):
     scores.write_per_image(tmp_path / "pixels.csv", IDS, [per_image("ssim", "similarity", [0.25, 0.5, 0.75])])
     network = [per_image("alexnet_2", "two_way", [1, 1, 0.5]), per_image("swav", "distance", [0.1, 0.2, 0.3])]
     scores.write_per_image(tmp_path / "network.csv", IDS, network)
     return [tmp_path / "pixels.csv", tmp_path / "network.csv"]
 
 
-def test_what_is_written_is_read(perceptual_scores):
-    found = scores.read_per_image(perceptual_scores)
+def test_what_is_written_is_read(files):
+    found = scores.read_per_image(files)
     assert found.nsd_id.tolist() == IDS.tolist()
     assert [each.metric for each in found.metrics] == ["ssim", "alexnet_2", "swav"]
     np.testing.assert_array_equal(found.metrics[2].scores, [0.1, 0.2, 0.3])
     np.testing.assert_array_equal(found.metrics[0].shuffled, [0.5, 0.4, 0.6])
 
 
-def test_tables(perceptual_scores, tmp_path):
+def test_tables(files, tmp_path):
     found = {
-        "stage1": scores.read_per_image(perceptual_scores[:1]),
-        "recon": scores.read_per_image(perceptual_scores[:1]),
+        "stage1": scores.read_per_image(files[:1]),
+        "recon": scores.read_per_image(files[:1]),
     }
     rows = scores.summarise(found, protocol="mindeye", n_resamples=500, seed=0)
     assert [row["images"] for row in rows] == ["stage1", "recon"]
@@ -47,15 +47,14 @@ def test_tables(perceptual_scores, tmp_path):
     assert json.loads((folder / "scores.json").read_text()) == rows
     with open(folder / "per_image_recon.csv", newline="") as stream:
         assert list(csv.DictReader(stream))[1] == {"nsd_id": "3", "ssim": "0.5"}
-    table = score_tables.markdown([("sub01", folder / "scores.csv")], world=score_tables.DEMO)
+    metrics = registry.describe(["pixels"])
+    table = score_markdown.markdown({"sub01": folder / "scores.csv"}, metrics, score_tables.DEMO)
     assert "DEMO: sub01" in table
     assert "| DEMO: reconstruction, shuffled | 0.500 |" in table
 
 
-def test_kinds_have_their_chance_and_direction(perceptual_scores):
-    rows = scores.summarise(
-        {"recon": scores.read_per_image(perceptual_scores)}, protocol="mindeye", n_resamples=9, seed=0
-    )
+def test_kinds_have_their_chance_and_direction(files):
+    rows = scores.summarise({"recon": scores.read_per_image(files)}, protocol="mindeye", n_resamples=9, seed=0)
     assert [(row["metric"], row["chance"], row["better"]) for row in rows] == [
         ("ssim", "", "higher"),
         ("alexnet_2", 0.5, "higher"),
@@ -63,11 +62,11 @@ def test_kinds_have_their_chance_and_direction(perceptual_scores):
     ]
 
 
-def test_perceptual_of_other_images(perceptual_scores, tmp_path):
-    scores.write_per_image(perceptual_scores[1], IDS[::-1], [per_image("alexnet_2", "two_way", [1, 1, 1])])
+def test_scores_of_other_images(files, tmp_path):
+    scores.write_per_image(files[1], IDS[::-1], [per_image("alexnet_2", "two_way", [1, 1, 1])])
     with pytest.raises(ValueError, match="in another order; row 0 is nsd_id 7 in the first, 9 in the second"):
-        scores.read_per_image(perceptual_scores)
+        scores.read_per_image(files)
     other = tmp_path / "other.csv"
-    other.write_text("nsd_id,score\n")
+    other.write_text("nsd_id,score\n7,0.5\n")
     with pytest.raises(ValueError, match=r"other\.csv has columns \['nsd_id', 'score'\]; expected"):
         scores.read_per_image([other])

@@ -14,6 +14,8 @@ from brain_diffuser.generation import ddim, guidance, img2img
 from brain_diffuser.models.clip import ClipLayers
 
 UNCONDITIONAL = tuple(torch.from_numpy(context) for context in contexts(1, seed=9))
+DEFAULTS = {"kappa": 1.0, "kappa_is": "relative", "eta": 0.2, "x0": "standard", "through_unet": True}
+DEFAULTS |= {"grad_clip": 0.0, "sag_scale": 0.0}
 KAPPA = {"kappa": 30.0, "kappa_is": "absolute", "eta": 0.5}
 
 
@@ -40,7 +42,7 @@ def guide(tower, targets, factors=(1.5, 1.0), reliability=None, **options):
         guidance.make_targets(targets, SHAPE, factors, reliability),
         lambda latents: tower.forward(autoencoder.decode_to_float(latents), BLOCKS),
         mid_block=denoiser.unet.mid_block,
-        **options,
+        **DEFAULTS | options,
     )
 
 
@@ -52,7 +54,10 @@ def reconstruct(inputs, guidance_fn, rows=slice(None), batch_size=3):
         nsd_id=NSD_ID[rows],
         seed=5,
         steps=12,
+        strength=0.75,
         guidance_scale=3.0,
+        text_weight=0.4,
+        noise_at="paper",
         batch_size=batch_size,
         guidance_fn=guidance_fn,
     )
@@ -78,20 +83,20 @@ def step_of(n=2, seed=0, **fields):
     x = torch.randn(n, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
     read = [torch.from_numpy(each) for each in contexts(n, seed=seed)]
 
-    def noise_in(x, conditional):
-        given = read if conditional else [each.expand(len(x), -1, -1) for each in UNCONDITIONAL]
-        return denoiser(x, 501, *(each[: len(x)] for each in given), 0.4)
+    def noise_in(x, is_conditional):
+        contexts = read if is_conditional else [context.expand(len(x), -1, -1) for context in UNCONDITIONAL]
+        return denoiser(x, 501, *(context[: len(x)] for context in contexts), 0.4)
 
-    conditional, unconditional = noise_in(x, True), noise_in(x, False)
-    eps = unconditional + 3 * (conditional - unconditional)
-    step = ddim.Step(slice(0, n), 0, 9, ddim.alpha_bars()[501].item(), x, eps, conditional, unconditional, noise_in)
+    cond, uncond = noise_in(x, True), noise_in(x, False)
+    eps = uncond + 3 * (cond - uncond)
+    step = ddim.Step(slice(0, n), 0, 9, ddim.alpha_bars()[501].item(), x, eps, cond, uncond, noise_in)
     return step._replace(**fields)
 
 
-# the taps
+# activations of CLIP layers
 
 
-def test_a_tap_is_what_the_mlp_adds(tower):
+def test_an_activation_is_what_the_mlp_adds(tower):
     images = np.random.default_rng(2).integers(256, size=(2, 8, 8, 3), dtype=np.uint8)
     pixels = torch.from_numpy(images).movedim(-1, 1) / 255
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in ((0.5, 0.4, 0.3), (0.3, 0.2, 0.25)))
@@ -159,9 +164,9 @@ def test_dimensions_count_by_reliability():
 def test_distance_is_a_weighted_mean():
     features = np.ones((2, 1, 1, 2), np.float32)
     reliability = np.array([[[0.1, 0.3]]]), np.ones((1, 1, 2)), "cv_r2"  # weights 1 : 9
-    wanted = guidance.make_targets(features, (1, 1, 2), [2.0], reliability)
+    target_parts = guidance.make_targets(features, (1, 1, 2), [2.0], reliability)
     found = torch.tensor([[[[3.0, 1.0]]], [[[1.0, 2.0]]]])
-    parts = [torch.from_numpy(part) for part in wanted]
+    parts = [torch.from_numpy(part) for part in target_parts]
     torch.testing.assert_close(guidance.distance(found, *parts), torch.tensor([2 * 0.1 * 4, 2 * 0.9]))
 
 
@@ -169,7 +174,7 @@ def test_distance_is_a_weighted_mean():
 
 
 def double_precision(tower):
-    """(noise in x, see an image's taps) of the small networks in float64, and x."""
+    """(noise in x, activations of latents) of the small networks in float64, and x."""
     denoiser, autoencoder = (copy.deepcopy(model).double() for model in small_models())
     tower = ClipLayers(copy.deepcopy(tower.model).double(), (0.5, 0.4, 0.3), (0.3, 0.2, 0.25))
     read = [torch.from_numpy(each).double() for each in contexts(2)]
@@ -178,10 +183,10 @@ def double_precision(tower):
     def noise_in(x):
         return denoiser.unet(x, 501, contexts_of(read), return_dict=False)[0]
 
-    def see(latents):
+    def activations_of(latents):
         return tower.forward((autoencoder.vae.decode(latents / 0.5).sample + 1) / 2, BLOCKS)
 
-    return noise_in, see, x
+    return noise_in, activations_of, x
 
 
 def contexts_of(read):
@@ -193,20 +198,20 @@ def contexts_of(read):
 @pytest.mark.parametrize("x0", ["standard", "blend", "released"])
 @pytest.mark.parametrize("through_unet", [True, False])
 def test_gradient_equals_differences_and_is_the_same_in_one_part(tower, targets, x0, through_unet):
-    noise_in, see, x = double_precision(tower)
-    wanted = [torch.from_numpy(part).double() for part in guidance.make_targets(targets[:2], SHAPE, [1.5, 1.0])]
+    noise_in, activations_of, x = double_precision(tower)
+    target_parts = [torch.from_numpy(part).double() for part in guidance.make_targets(targets[:2], SHAPE, [1.5, 1.0])]
     alpha_bar = ddim.alpha_bars()[501].item()
     constant = noise_in(x)
 
     def distances(x):
         latents = guidance.predicted_x0(x, noise_in(x) if through_unet else constant, alpha_bar, x0)
-        return guidance.distance(see(latents), *wanted)
+        return guidance.distance(activations_of(latents), *target_parts)
 
     def pull(latents, row):
-        features, layers, dims = wanted
+        features, layers, dims = target_parts
         here = slice(row, row + 1)
         latents = latents.clone().requires_grad_()
-        found = guidance.distance(see(latents), features[here], layers[here], dims)
+        found = guidance.distance(activations_of(latents), features[here], layers[here], dims)
         return torch.autograd.grad(found, latents)[0]
 
     found = guidance.gradient(x, constant, pull, alpha_bar, x0, noise_in if through_unet else None)
@@ -261,7 +266,7 @@ def test_change_is_in_proportion_to_its_settings(tower, targets):
     absolute = guide(tower, targets, **KAPPA).change(step)
     torch.testing.assert_close(guide(tower, targets, **KAPPA | {"kappa": 60.0}).change(step), 2 * absolute)
     relative = guide(tower, targets, kappa=0.3).change(step)
-    push = guidance.rms(step.eps - step.unconditional)
+    push = guidance.rms(step.eps - step.uncond)
     torch.testing.assert_close(guidance.rms(relative), 0.3 * push)
     torch.testing.assert_close(relative / guidance.rms(relative), absolute / guidance.rms(absolute))
     clipped = guide(tower, targets, **KAPPA, grad_clip=0.5).change(step)
@@ -272,7 +277,7 @@ def test_change_is_in_proportion_to_its_settings(tower, targets):
 def test_what_is_reached_changes_nothing(tower):
     step = step_of(1)
     guidance_fn = guide(tower, np.ones((1, *SHAPE), np.float32))
-    latents = guidance.predicted_x0(step.x, step.conditional, step.alpha_bar, "standard")
+    latents = guidance.predicted_x0(step.x, step.cond, step.alpha_bar, "standard")
     reached = guidance_fn.activations_of(latents).detach().numpy()
     guidance_fn = guide(tower, reached, through_unet=False)
     torch.testing.assert_close(guidance_fn.distance(latents, 0), torch.tensor(0.0), atol=1e-12, rtol=0)
@@ -282,7 +287,7 @@ def test_what_is_reached_changes_nothing(tower):
 
 def test_without_the_unet_it_is_not_run(tower, targets):
     guidance_fn = guide(tower, targets, through_unet=False)
-    step = step_of(noise_in=lambda x, conditional: pytest.fail("the UNet ran"))
+    step = step_of(noise_in=lambda x, is_conditional: pytest.fail("the UNet ran"))
     assert guidance_fn.change(step).isfinite().all()
     assert not torch.allclose(guidance_fn.change(step_of()), guide(tower, targets).change(step_of()))
 
@@ -306,7 +311,7 @@ def final_distances(tower, targets, inputs, **options):
     guidance_fn, on_the_way = guide(tower, targets, **options), []
 
     def call(step):
-        latents = guidance.predicted_x0(step.x, step.conditional, step.alpha_bar, "standard")
+        latents = guidance.predicted_x0(step.x, step.cond, step.alpha_bar, "standard")
         on_the_way.append(sum(guidance_fn.distance(latents[row : row + 1], row).item() for row in range(3)))
         return guidance_fn(step)
 
@@ -342,7 +347,10 @@ def test_half_precision_keeps_small_gradients(tower, targets):
     small = [guide(each, targets, factors=(1e-9, 1e-9), kappa=1.0, kappa_is="absolute") for each in (tower, half)]
     expected, found = (
         guidance.Guide(
-            each.targets, lambda z, t=t: t.forward(autoencoder.decode_to_float(z), BLOCKS), 1.0, "absolute"
+            each.targets,
+            lambda z, t=t: t.forward(autoencoder.decode_to_float(z), BLOCKS),
+            **DEFAULTS | {"kappa_is": "absolute"},
+            mid_block=None,
         ).change(step_of())
         for each, t in zip(small, (tower, half), strict=True)
     )
@@ -369,7 +377,7 @@ def test_self_attention_of_a_standard_unet_and_a_dual_one():
     torch.manual_seed(2)
     unet = UNet2DConditionModel(**SMALL_UNET).eval().requires_grad_(False)
     context = torch.randn(2, 3, SMALL_UNET["cross_attention_dim"])
-    step = step_of(noise_in=lambda x, conditional: unet(x, 501, context, return_dict=False)[0])
+    step = step_of(noise_in=lambda x, is_conditional: unet(x, 501, context, return_dict=False)[0])
     (attention,) = (module for name, module in unet.mid_block.named_modules() if name.endswith("attn1"))
     kept = []
     hook = attention.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))

@@ -38,7 +38,7 @@ def write_tower(folder):
 
 @pytest.fixture(scope="module")
 def finished(finished, tmp_path_factory):
-    """A checkout with its first guesses, reconstructions and guided variants; never changed."""
+    """A checkout with its stage-1 reconstructions, reconstructions and guided variants; never changed."""
     checkout = shutil.copytree(finished, tmp_path_factory.mktemp("guided") / "checkout", copy_function=shutil.copy2)
     write_tower(checkout / "toy/tower")
     for key, value in {
@@ -132,22 +132,21 @@ def test_repeats_of_a_variant_differ_in_the_seed_alone(finished):
     assert (first != repeat).any()
 
 
-def test_nothing_else_makes_taps(checkout):
+def test_nothing_else_makes_activations(checkout):
     edit_config(checkout, "report.guidance", False)
     assert not {
-        job for job in planned(checkout) if "taps" in job or "guid" in job or "stable" in job or "sd_text" in job
+        job for job in planned(checkout) if "clip_layers" in job or "guid" in job or "stable" in job or "sd_text" in job
     }
     shutil.rmtree(checkout / "toy/tower")
     shutil.rmtree(checkout / "toy/stable-diffusion")
     planned(checkout)
     run = snakemake(checkout, "-n", "results/sub01/variants/stable_diffusion/recon", "--forceall")
     assert run.returncode != 0
-    assert "a variant needs toy/stable-diffusion/" in run.stderr
-    assert "(datasets.toy.stable_diffusion), which does not exist; put Stable Diffusion there" in run.stderr
+    assert "datasets.toy.stable_diffusion leads to toy/stable-diffusion/" in run.stderr
+    assert "which does not exist (nothing was changed)" in run.stderr
     run = snakemake(checkout, "-n", "results/sub01/variants/neuraldiffuser/recon", "--forceall")
     assert run.returncode != 0
-    assert "guidance needs toy/tower" in run.stderr
-    assert "(datasets.toy.clip_layers), which does not exist; put the CLIP there or correct the path" in run.stderr
+    assert "datasets.toy.clip_layers leads to toy/tower" in run.stderr
     assert "Traceback" not in run.stderr
 
 
@@ -187,7 +186,7 @@ def test_each_variant_has_one_rule_and_reruns_alone(checkout):
         (
             "variants.neuraldiffuser.guidance.without",
             [7],
-            "config.yaml: guidance.without of variant neuraldiffuser names block 7, features.clip_layers.blocks has 1, 2",
+            "guidance.without of variant neuraldiffuser names block 7, features.clip_layers.blocks has 1, 2",
         ),
         (
             "variants.neuraldiffuser.guidance.layer_weights",

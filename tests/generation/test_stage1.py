@@ -1,4 +1,4 @@
-"""First guesses from the small VDVAE of the golden files."""
+"""Stage-1 reconstructions from the small VDVAE of the golden files."""
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from brain_diffuser.artifacts.hdf5 import StimulusArray
 from brain_diffuser.generation import vdvae_stage
 from brain_diffuser.models.vdvae import logistic
 
+DEFAULTS = {"seed": 2, "pixel_likelihood": "sample", "temperature": None}
 IDS = np.array([12, 72999, 3], np.int32)
 
 
@@ -26,7 +27,7 @@ def latents():
 
 
 def decode(latents, model, **options):
-    images = list(vdvae_stage.decode(latents, model, **{"seed": 2, **options}))
+    images = list(vdvae_stage.decode(latents, model, **DEFAULTS | options))
     assert [number for number, _ in images] == latents.nsd_id.tolist()
     return np.stack([image for _, image in images])
 
@@ -90,4 +91,4 @@ def test_latents_of_another_model(model, latents):
     """Before anything is decoded."""
     message = r"predicted vdvae latents have 900 columns, the model's first 7 latents 964; .* Rerun features and ridge"
     with pytest.raises(ValueError, match=message):
-        vdvae_stage.decode(StimulusArray(latents.values[:, :900], IDS), model, seed=0)
+        vdvae_stage.decode(StimulusArray(latents.values[:, :900], IDS), model, **DEFAULTS)

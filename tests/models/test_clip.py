@@ -20,13 +20,14 @@ from transformers import (
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from brain_diffuser.models import checkpoints, model_files
-from brain_diffuser.models.clip import ClipText, ClipVision, Preprocessing, unconditional
+from brain_diffuser.models.clip import ClipText, ClipVision, unconditional
+from brain_diffuser.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 
 DATA = Path(__file__).parents[1] / "fixtures"
 SEED = 21
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+MEAN, STD = CLIP_MEAN, CLIP_STD
 PUBLISHED = Preprocessing(224, (224, 224), Image.Resampling.BICUBIC, MEAN, STD)
 
 

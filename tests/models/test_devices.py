@@ -28,7 +28,11 @@ def test_choice(monkeypatch, gpus, asked, expected):
     [
         ((), ("cuda", "auto"), "compute.device is cuda, but torch sees no such GPU here; set it to cpu or auto"),
         (("cuda",), ("mps", "auto"), "compute.device is mps, but torch sees no such GPU here"),
-        ((), ("cpu", "float16"), "compute.dtype is float16, which is not for cpu; choose one of float32, bfloat16"),
+        (
+            (),
+            ("cpu", "float16"),
+            "compute.dtype is float16, which has no fast kernels on cpu; choose one of float32, bfloat16",
+        ),
     ],
 )
 def test_what_cannot_be_had(monkeypatch, gpus, asked, message):

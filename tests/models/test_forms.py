@@ -61,14 +61,17 @@ def same(found, expected, dtype=torch.float32):
 # all forms
 
 
+SETTINGS = {"seed": 1, "steps": 8, "strength": 0.75, "guidance_scale": 7.5, "text_weight": 0.4, "noise_at": "paper"}
+
+
 def test_all_forms_give_the_same_image_to_the_last_bit(written):
-    guesses = np.random.default_rng(0).integers(256, size=(2, 16, 16, 3), dtype=np.uint8)
-    unguided = (torch.zeros(1, *TEXT_SHAPE), torch.zeros(1, *VISION_SHAPE))
+    init_images = np.random.default_rng(0).integers(256, size=(2, 16, 16, 3), dtype=np.uint8)
+    unconditional = (torch.zeros(1, *TEXT_SHAPE), torch.zeros(1, *VISION_SHAPE))
     nsd_id = np.array([7, 2950], np.int32)
     images = {}
     for form, path in written.items():
         models = weights.load(path)
-        found = img2img.reconstruct(guesses, *contexts(2), unguided, models, nsd_id=nsd_id, seed=1, steps=8)
+        found = img2img.reconstruct(init_images, *contexts(2), unconditional, models, nsd_id=nsd_id, **SETTINGS)
         images[form] = np.stack([image for _, image in found])
     assert images["folder"].shape == (2, 16, 16, 3)
     assert images["folder"].std() > 0

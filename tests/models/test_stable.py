@@ -17,7 +17,7 @@ from toy_workflow import TOWER, write_stable_diffusion
 from transformers import CLIPTextModel
 
 from brain_diffuser.artifacts import image_files, seeds
-from brain_diffuser.generation import backbones, ddim, guidance, img2img
+from brain_diffuser.generation import ddim, guidance, img2img, registry
 from brain_diffuser.models.clip import ClipText, HiddenText
 from brain_diffuser.models.diffusion import stable_diffusion
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
@@ -72,10 +72,11 @@ def pipeline(folder):
 
 
 def reconstruct(inputs, guidance_fn=None, unconditional=UNCONDITIONAL, models=None, **settings):
-    guesses, text = inputs
-    defaults = {"seed": 5, "steps": 8, "guidance_scale": 3.0, "text_weight": 1.0, "batch_size": 3}
+    init_images, text = inputs
+    defaults = {"seed": 5, "steps": 8, "strength": 0.75, "guidance_scale": 3.0, "text_weight": 1.0, "noise_at": "paper"}
+    defaults["batch_size"] = 3
     found = img2img.reconstruct(
-        guesses,
+        init_images,
         text,
         None,
         (unconditional,),
@@ -92,7 +93,7 @@ def reconstruct(inputs, guidance_fn=None, unconditional=UNCONDITIONAL, models=No
 
 def test_latents_are_those_of_diffusers_own_pipeline(folder, inputs, monkeypatch):
     """From the same draws, and from the noise level that the pipeline starts at, that of the first step taken."""
-    models, (unconditional,) = backbones.load("stable_diffusion", folder, folder, CPU, torch.float32)
+    models, (unconditional,) = registry.BACKBONES["stable_diffusion"].load(folder, folder, CPU, torch.float32)
     reference = pipeline(folder)
     reference.set_progress_bar_config(disable=True)
     draws = {name: seeds.normal(5, NSD_ID, f"diffusion.{name}", (4, 8, 8)) for name in ("posterior", "noise")}
@@ -131,7 +132,7 @@ def test_text_is_what_the_pipeline_makes_of_prompts(folder):
     torch.testing.assert_close(read(folder, CAPTIONS), expected)
     torch.testing.assert_close(read(folder, [""] * 3), unconditional)
     assert HiddenText.load(folder).shape == tuple(expected.shape[1:])
-    loaded = backbones.load("stable_diffusion", folder, folder, CPU, torch.float32).unconditional
+    loaded = registry.BACKBONES["stable_diffusion"].load(folder, folder, CPU, torch.float32).unconditional
     torch.testing.assert_close(loaded[0], unconditional[:1])
 
 
@@ -198,7 +199,7 @@ def test_keys_of_the_published_descriptions_are_read(folder):
     rewrite(folder, "text_encoder", lambda described: described.update(old))
     rewrite(folder, "scheduler", lambda described: described.pop("prediction_type"))
     expected = read(folder, CAPTIONS)
-    models, _ = backbones.load("stable_diffusion", folder, folder, CPU, torch.bfloat16)
+    models, _ = registry.BACKBONES["stable_diffusion"].load(folder, folder, CPU, torch.bfloat16)
     assert models[1].vae.config["scaling_factor"] == 0.18215
     assert {parameter.dtype for model in models for parameter in model.parameters()} == {torch.bfloat16}
     torch.testing.assert_close(read(folder, CAPTIONS), expected)
@@ -234,7 +235,7 @@ def test_keys_of_the_published_descriptions_are_read(folder):
 def test_other_models_are_refused(folder, component, change, message):
     rewrite(folder, component, lambda described: described.update(change))
     with pytest.raises(ValueError, match=message):
-        backbones.load("stable_diffusion", folder, folder, CPU, torch.float32)
+        registry.BACKBONES["stable_diffusion"].load(folder, folder, CPU, torch.float32)
 
 
 def test_another_text_tower_is_refused(folder):
@@ -244,14 +245,14 @@ def test_another_text_tower_is_refused(folder):
     with pytest.raises(
         ValueError, match=r"text_encoder of 32 numbers a token, a unet that reads 16; expected the same"
     ):
-        backbones.load("stable_diffusion", folder, folder, CPU, torch.float32)
+        registry.BACKBONES["stable_diffusion"].load(folder, folder, CPU, torch.float32)
 
 
 @pytest.mark.parametrize("missing", ["scheduler/scheduler_config.json", "unet/config.json", "tokenizer/tokenizer.json"])
 def test_a_missing_file_is_named(folder, missing):
     (folder / missing).unlink()
     with pytest.raises(FileNotFoundError, match=r"config\.json is missing|vocab\.json is missing"):
-        backbones.load("stable_diffusion", folder, folder, CPU, torch.float32)
+        registry.BACKBONES["stable_diffusion"].load(folder, folder, CPU, torch.float32)
 
 
 # the reconstruction
@@ -264,7 +265,7 @@ def test_text_alone_has_all_the_weight(inputs):
 
 def test_text_of_another_tower_is_refused(inputs):
     guesses, text = inputs
-    with pytest.raises(ValueError, match=r"predicted text has \(4, 10\) .*, its unguided embedding \(5, 10\)"):
+    with pytest.raises(ValueError, match=r"predicted text has \(4, 10\) .*, its unconditional embedding \(5, 10\)"):
         reconstruct((guesses, text[:, :4]))
 
 
@@ -275,6 +276,9 @@ def test_half_precision_changes_little(inputs):
 
 # guidance, the same module as Versatile Diffusion's
 
+GUIDANCE = {"kappa": 1.0, "kappa_is": "relative", "eta": 0.2, "x0": "standard", "through_unet": True}
+GUIDANCE |= {"grad_clip": 0.0, "sag_scale": 0.0}
+
 
 def guide(tower, **options):
     denoiser, autoencoder = small_stable()
@@ -283,7 +287,7 @@ def guide(tower, **options):
         guidance.make_targets(tower(images, BLOCKS).numpy(), SHAPE, (1.5, 1.0)),
         lambda latents: tower.forward(autoencoder.decode_to_float(latents), BLOCKS),
         mid_block=denoiser.unet.mid_block,
-        **options,
+        **GUIDANCE | options,
     )
 
 
@@ -319,10 +323,10 @@ def demo_models(tmp_path_factory):
 
 
 @torch.inference_mode()
-def test_the_demos_is_its_versatile_diffusion_told_text_alone(demo_models):
+def test_the_demos_is_its_versatile_diffusion_with_text_alone(demo_models):
     source, made = demo_models
-    dual = backbones.load("versatile_diffusion", source, source, CPU, torch.float32).models[0]
-    alone = backbones.load("stable_diffusion", made, source, CPU, torch.float32).models[0]
+    dual = registry.BACKBONES["versatile_diffusion"].load(source, source, CPU, torch.float32).models[0]
+    alone = registry.BACKBONES["stable_diffusion"].load(made, source, CPU, torch.float32).models[0]
     captions = ["a cat and a dog on a sandy beach", "a red car in a street with blue houses"]
     x = torch.randn(2, *dual.latent_shape, generator=torch.Generator().manual_seed(0))
     for t in (741, 101):

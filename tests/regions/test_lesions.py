@@ -1,4 +1,4 @@
-"""Contributions: ridges on some voxels are scikit-learn's, lesions are zeros, and a known code is found where it is."""
+"""Lesions: ridges on some voxels are scikit-learn's, lesions are zeros, and a known code is found where it is."""
 
 import numpy as np
 import pytest
@@ -11,30 +11,32 @@ N_TRAIN, N_TEST, N_VOXELS, N_COLUMNS, ALPHA = 200, 60, 80, 12, 20.0
 
 
 @pytest.fixture
-def world():
+def known_code():
     """Voxels 0 to 19 tell whether a face is there, 20 to 39 whether a house is, all others the rest of the features."""
     rng = np.random.default_rng(0)
     n = N_TRAIN + N_TEST
-    shown = {name: rng.random(n) < 0.3 for name in ("face", "house")}
+    has_category = {name: rng.random(n) < 0.3 for name in ("face", "house")}
     hidden = rng.normal(size=(n, N_COLUMNS - 2))
-    features = np.column_stack([3 * shown["face"], 3 * shown["house"], hidden]) @ rng.normal(size=(N_COLUMNS,) * 2)
+    features = np.column_stack([3 * has_category["face"], 3 * has_category["house"], hidden]) @ rng.normal(
+        size=(N_COLUMNS,) * 2
+    )
     betas = rng.normal(size=(n, N_VOXELS))
-    betas[:, :20] += 2 * shown["face"][:, None]
-    betas[:, 20:40] += 2 * shown["house"][:, None]
+    betas[:, :20] += 2 * has_category["face"][:, None]
+    betas[:, 20:40] += 2 * has_category["house"][:, None]
     betas[:, 40:] += hidden @ rng.normal(size=(N_COLUMNS - 2, 40))
     ids = np.arange(n, dtype=np.int32)
     splits = slice(0, N_TRAIN), slice(N_TRAIN, n)
     rows = tuple(hdf5.StimulusArray(betas[each].astype(np.float32), ids[each]) for each in splits)
     z_score = rows[0].values.mean(0, dtype=np.float64), rows[0].values.std(0, ddof=1, dtype=np.float64)
-    ridges = lesions.SharedRidge.of(rows, tuple(features[each] for each in splits), z_score, ALPHA)
+    ridges = lesions.SharedRidge.from_arrays(rows, tuple(features[each] for each in splits), z_score, ALPHA)
     place = np.arange(N_VOXELS)
     masks = {"faces": place < 20, "houses": (place >= 20) & (place < 40), "back": place >= 40}
-    categories = {name: tuple(each[split] for split in splits) for name, each in shown.items()}
+    categories = {name: tuple(each[split] for split in splits) for name, each in has_category.items()}
     return ridges, masks, categories, features, rows, z_score
 
 
-def test_ridges_on_some_voxels_are_scikit_learns(world):
-    ridges, masks, _, features, rows, (mean, std) = world
+def test_ridges_on_some_voxels_are_scikit_learns(known_code):
+    ridges, masks, _, features, rows, (mean, std) = known_code
     z = (rows[0].values - mean) / std
     for voxels in (masks["faces"], np.ones(N_VOXELS, bool)):
         expected = Ridge(ALPHA * voxels.mean()).fit(z[:, voxels], features[:N_TRAIN]).coef_.T
@@ -43,8 +45,8 @@ def test_ridges_on_some_voxels_are_scikit_learns(world):
     np.testing.assert_allclose(lesions.weight_norms(ridges), np.abs(expected).sum(1), rtol=1e-3)
 
 
-def test_accuracy_alone_and_without(world):
-    ridges, masks, _, features, rows, (mean, std) = world
+def test_accuracy_alone_and_without(known_code):
+    ridges, masks, _, features, rows, (mean, std) = known_code
     found = {row["region"]: row for row in lesions.decoding(ridges, masks, draws=3, seed=0)}
     z = (rows[1].values - mean) / std
     z[:, masks["faces"]] = 0  # a lesion: the region at its mean
@@ -60,8 +62,8 @@ def test_accuracy_alone_and_without(world):
     assert (whole["without"], whole["alone_random"]) == ("", "")
 
 
-def test_a_lesion_hurts_what_the_region_codes_and_random_voxels_do_not(world):
-    ridges, masks, categories, *_ = world
+def test_a_lesion_hurts_what_the_region_codes_and_random_voxels_do_not(known_code):
+    ridges, masks, categories, *_ = known_code
     rows = lesions.lesions(ridges, masks, categories, draws=10, seed=0)
     drops = {(row["category"], row["region"]): row for row in rows}
     assert set(map(tuple, map(dict.keys, rows))) == {lesions.COLUMNS["lesions"]}
@@ -73,13 +75,13 @@ def test_a_lesion_hurts_what_the_region_codes_and_random_voxels_do_not(world):
 
 def test_categories_by_whole_words(caplog):
     captions = {1: ["A clown"], 2: ["two clowns"], 3: ["the face.", "x"], 4: ["Santa Claus smiles"], 5: ["houses"]}
-    assert lesions.shows(captions, ["clown", "Face", "Santa"]) == {1: True, 2: False, 3: True, 4: True, 5: False}
+    assert lesions.mentions(captions, ["clown", "Face", "Santa"]) == {1: True, 2: False, 3: True, 4: True, 5: False}
     ids = np.array([1, 2, 3, 4, 5])
     words = {"face": ["clown", "face", "Santa"], "house": ["houses"]}
-    found = lesions.categories(captions, words, ids, ids[:4][::-1])
+    found = lesions.find_categories(captions, words, ids, ids[:4][::-1])
     assert not found
-    assert "category house: fewer than 2 stimuli show it, or lack it; left out" in caplog.text
-    found = lesions.categories(captions, words, ids, ids)
+    assert "category house: fewer than 2 stimuli have it, or lack it; left out" in caplog.text
+    found = lesions.find_categories(captions, words, ids, ids)
     assert found["face"][0].tolist() == [True, False, True, True, False]
 
 

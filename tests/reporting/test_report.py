@@ -14,18 +14,23 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from brain_diffuser.artifacts import hdf5, image_files
-from brain_diffuser.reporting import charts, score_tables
-from brain_diffuser.reporting.page import PUBLISHED, Subject, markdown, write
+from brain_diffuser.evaluation import registry
+from brain_diffuser.reporting import charts, published_scores, score_tables, stage_graph
+from brain_diffuser.reporting.gallery import Subject
+from brain_diffuser.reporting.page import write
+from brain_diffuser.reporting.published_scores import PUBLISHED
+from brain_diffuser.reporting.score_markdown import markdown
 from brain_diffuser.workflow import resource_usage
 
 N_STIMULI = 30
 SETS = ("stage1", "recon", "without_text")
 METRICS = {"pix_corr": "higher", "clip": "higher", "swav": "lower"}
+DESCRIBED = registry.describe(["clip", "swav"], published_scores.published_metrics())
 HOSTILE = "a dog </script><img src=x onerror=\"document.title='broken'\"> & <b>a cat</b>"
 HEADER = "images metric protocol n mean low high shuffled shuffled_low shuffled_high chance better".split()
 
 
-SPENT = [
+COSTS = [
     resource_usage.Cost("sub01", "ridge", 4, 0.001, 0.002, 0.0, 100.0, 5_000_000),
     resource_usage.Cost("sub01", "recon", 3, 0.5, 0.25, 0.5, 600.0, 900_000),
     resource_usage.Cost("sub02", "recon", 3, 2.0, 3.0, None, 500.0, 1_200_000_000),
@@ -52,10 +57,10 @@ def make_subject(folder, name, seed):
         str(each): [{"caption": f"near <i>{each}</i>", "nsd_id": 5, "similarity": 0.5}] for each in ids.tolist()
     }
     (folder / "retrieved.json").write_text(json.dumps(retrieved), encoding="utf-8")
-    made, per_image, rows = {}, {}, [HEADER]
+    images, per_image, rows = {}, {}, [HEADER]
     for place, key in enumerate(SETS):
-        made[key] = (folder / key, folder / f"{key}_manifest.tsv")
-        image_files.write_folder(*made[key], zip(ids, stimuli // (place + 2), strict=True), "nsd")
+        images[key] = (folder / key, folder / f"{key}_manifest.tsv")
+        image_files.write_folder(*images[key], zip(ids, stimuli // (place + 2), strict=True), "nsd")
         values = {metric: rng.permutation(N_STIMULI) / N_STIMULI for metric in METRICS}
         per_image[key] = folder / f"{key}.csv"
         write_csv(per_image[key], [["nsd_id", *METRICS], *zip(ids.tolist(), *values.values(), strict=True)])
@@ -72,7 +77,7 @@ def make_subject(folder, name, seed):
         name,
         folder / "nsd/stimuli_test.h5",
         folder / "nsd/captions.json",
-        made,
+        images,
         per_image,
         folder / "scores.csv",
         folder / "retrieved.json",
@@ -80,15 +85,18 @@ def make_subject(folder, name, seed):
     )
 
 
-def write_report(path, subjects, dataset_label=score_tables.DEMO, **more):
+def write_report(path, subjects, dataset_label=score_tables.DEMO, regions=None, guidance=None, **more):
     write(
         path,
+        regions=regions or {},
+        guidance=guidance or {},
         dataset_label=dataset_label,
         subjects=subjects,
         settings={"dataset": "demo", "ridge": {"alpha": {"vdvae": 3000.0}}, "subjects": ["sub01"]},
         versions={"python": "3.11", "numpy": np.__version__},
         edges=[("nsd", "features"), ("nsd", "ridge"), ("features", "ridge"), ("ridge", "recon")],
-        spent=SPENT,
+        costs=COSTS,
+        metrics=DESCRIBED,
         **more,
     )
 
@@ -312,7 +320,7 @@ def test_demo_is_marked_wherever_its_numbers_stand(open_page, written):
     ours = page.locator("table.published tr.ours")
     assert ours.count() == 7  # three sets of the mean and of subject 1, the reconstructions of subject 2
     assert all("DEMO" in row for row in ours.all_inner_texts())
-    assert "may not be compared" in page.inner_text(".disclaimer")
+    assert "are not comparable with them" in page.inner_text(".disclaimer")
 
 
 def test_tables_have_headings_and_images_have_words(open_page, written):
@@ -343,8 +351,8 @@ def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_pat
     table, sheet = tmp_path / "comparison.csv", tmp_path / "images.png"
     write_csv(table, [["images", "ssim"], ["neuraldiffuser", "0.870 (+0.001 to +0.009)"], ["<b>", "1"]])
     Image.new("RGB", (8, 8), "red").save(sheet)
-    exhibits = [("guided & unguided", sheet), ("guided sets", table)]
-    write_report(tmp_path / "report.html", subjects, guidance=[("sub01", exhibits)])
+    figures = [("guided & unguided", sheet), ("guided sets", table)]
+    write_report(tmp_path / "report.html", subjects, guidance={"sub01": figures})
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     section = page[page.index('<section id="guidance"') :].partition("</section>")[0]
     assert "<h3>DEMO: sub01</h3>" in section
@@ -414,10 +422,10 @@ def test_wrong_scores_are_named(tmp_path):
 
 
 def test_mean_over_subjects_and_markdown(subjects):
-    text = markdown([(each.name, each.scores) for each in subjects], PUBLISHED, score_tables.DEMO)
+    text = markdown({each.name: each.scores for each in subjects}, DESCRIBED, score_tables.DEMO, PUBLISHED)
     assert "**DEMO: mean of the subjects**" in text
     assert "| mean training image | 0.250 (0.250 to 0.250) |" in text.replace("DEMO: ", "")
-    published = text[text.index("**Beside") :].splitlines()
+    published = text[text.index("**Published scores") :].splitlines()
     ours = [line for line in published if "30 images" in line]
     assert len(ours) == 7
     assert all(line.startswith("| DEMO: ") for line in ours)
@@ -427,15 +435,15 @@ def test_mean_over_subjects_and_markdown(subjects):
     )
     widths = {line.count(" |") for line in text.splitlines() if line.startswith("| DEMO") and "images" not in line}
     assert widths == {len(METRICS) + 1}
-    mine = markdown([("sub01", subjects[0].scores)], PUBLISHED, score_tables.DatasetLabel("MINE", "own data"))
+    mine = markdown({"sub01": subjects[0].scores}, DESCRIBED, score_tables.DatasetLabel("MINE", "own data"), PUBLISHED)
     assert "Rows marked MINE (own data) are about another brain and other images" in mine
     assert "| MINE: reconstruction | sub01 | MINE, 30 images |" in mine
     assert "MINE: sub01" not in mine
-    assert "DEMO" not in markdown([("sub01", subjects[0].scores)])
+    assert "DEMO" not in markdown({"sub01": subjects[0].scores}, DESCRIBED, score_tables.NSD)
 
 
 def test_published_rows():
-    rows = score_tables.read_published()
+    rows = published_scores.read_published()
     assert {row["verified"] for row in rows} == {"yes", "third-party", "unverified"}
     assert {row["test_set"] for row in rows} == {"old", "new", "other", "unknown"}
     assert {row["protocol"] for row in rows} == {"brain_diffuser", "mindeye", "unknown"}
@@ -448,13 +456,20 @@ def test_published_rows():
 
 def test_layered_graph_puts_rules_below_what_they_need():
     edges = [("a", "b"), ("b", "c"), ("a", "c"), ("x", "c"), ("c", "d<"), ("a", "d<")]
-    svg = charts.layered(edges)
+    svg = stage_graph.draw(edges)
     height = {name: float(y) for y, name in re.findall(r'<text x="\d+" y="([\d.]+)">([^<]+)</text>', svg)}
     assert list(height) == ["a", "b", "c", "x", "d&lt;"]
     assert height["a"] < height["b"] == height["x"] < height["c"] < height["d&lt;"]
     assert svg.count('class="edge"') == len(edges)
-    with pytest.raises(ValueError, match="run in a circle"):
-        charts.layered([("a", "b"), ("b", "a")])
+    with pytest.raises(ValueError, match="run in a cycle"):
+        stage_graph.draw([("a", "b"), ("b", "a")])
+
+
+def test_a_stage_and_its_shards_are_one_and_no_edge_is_a_shortcut():
+    edges = [("a", "b_shard"), ("b_shard", "b"), ("shared_a", "c"), ("b", "c"), ("c", "d"), ("a", "d")]
+    assert stage_graph.simplified(edges) == [("a", "b"), ("b", "c"), ("c", "d")]
+    with pytest.raises(ValueError, match="run in a cycle"):
+        stage_graph.simplified([("a", "b"), ("b", "a")])
 
 
 def test_histogram_counts_every_image():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from brain_diffuser.data import nsd
 from brain_diffuser.workflow.config.checks import read
 from brain_diffuser.workflow.config.schema import variant_regex
 
@@ -59,7 +60,7 @@ def test_shipped_file_is_valid_and_mirrored(config, root):
     filled = SHIPPED.read_text().replace("{results}/", "results/")
     assert mirrored == yaml.safe_load(filled) | {"metrics": config["metrics"]}
     assert checked.paths == checked.datasets[config["dataset"]]
-    assert checked.subject_number("sub03") == 3
+    assert nsd.subject_number("sub03") == 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""BOLD5000: the trials table of a subject, and a look through all of its files."""
+"""BOLD5000: the trials table of a subject, and a validation of all of its files."""
 
 from brain_diffuser.artifacts import tables
 from brain_diffuser.data import bold5000, custom_checks, custom_files

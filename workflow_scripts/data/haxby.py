@@ -1,4 +1,4 @@
-"""Haxby et al. 2001: blocks of the recording as betas, images that stand in for stimuli, all looked through."""
+"""Haxby et al. 2001: blocks of the recording as betas, images in place of the stimuli, all validated."""
 
 import shutil
 

@@ -7,7 +7,8 @@ with job(snakemake):
     ridge.predict(
         ridge.load_kernel(snakemake.input.kernel),
         snakemake.input.train,
-        *snakemake.output,
+        snakemake.output.predicted,
+        snakemake.output.get("reliability"),
         **snakemake.params.cfg,
         memory_gib=float(snakemake.resources.memory_gib),
         overwrite_kernel=True,

@@ -1,4 +1,4 @@
-"""Stage 6: the betas that a folder of images predicts, by the kernel that predicts those of the stimuli."""
+"""The betas that a folder of images predicts, by the kernel that predicts those of the stimuli."""
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.decoding import ridge
@@ -7,8 +7,10 @@ from brain_diffuser.workflow.job import job
 with job(snakemake):
     inputs = snakemake.input
     kernel = ridge.load_kernel(inputs.kernel)
-    opened = [hdf5.reading(path, by_columns=True) for path in (inputs.train, inputs.images)]
-    with opened[0] as train, opened[1] as (images, nsd_id):
+    with (
+        hdf5.reading(inputs.train, by_columns=True) as train,
+        hdf5.reading(inputs.images, by_columns=True) as (images, nsd_id),
+    ):
         kernel = kernel._replace(test=ridge.cross_kernel(kernel, hdf5.StimulusArray(*train), images), test_id=nsd_id)
     ridge.predict(
         kernel,

@@ -1,7 +1,7 @@
-"""Stage 6: CLIP-vision of a folder of images, as of the stimuli."""
+"""CLIP-vision embeddings of a folder of images, computed as those of the stimuli."""
 
 from brain_diffuser.artifacts import image_files
-from brain_diffuser.features import extract
+from brain_diffuser.features import extract, registry
 from brain_diffuser.models import devices
 from brain_diffuser.models.diffusion import weights
 from brain_diffuser.workflow.job import job, progress
@@ -9,12 +9,12 @@ from brain_diffuser.workflow.job import job, progress
 with job(snakemake), devices.enough_memory("features"):
     cfg, params = snakemake.params.cfg, snakemake.params
     device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    ids, made = image_files.read_folder(snakemake.input.images, snakemake.input.manifest)
+    nsd_id, images = image_files.read_folder(snakemake.input.images, snakemake.input.manifest)
     extract.store(
         "clip_vision",
-        extract.load_clip_vision(params.model, device=device, dtype=dtype),
-        made,
-        ids,
+        registry.FEATURES["clip_vision"].load(params.model, device=device, dtype=dtype),
+        images,
+        nsd_id,
         snakemake.output[0],
         batch_size=snakemake.resources.batch_size,
         storage=cfg["features.storage"],

@@ -4,5 +4,5 @@ from brain_diffuser.artifacts import image_files, shards
 from brain_diffuser.workflow.job import job
 
 with job(snakemake):
-    made = shards.images(snakemake.input.shards, snakemake.input.like)
-    image_files.write_folder(snakemake.output.images, snakemake.output.manifest, made, snakemake.params.prefix)
+    images = shards.images(snakemake.input.shards, snakemake.input.like)
+    image_files.write_folder(snakemake.output.images, snakemake.output.manifest, images, snakemake.params.prefix)

@@ -1,29 +1,24 @@
-"""Stage 5: reconstructions of a shard of the test stimuli."""
+"""Stage 5: reconstructions of a shard of the test stimuli, with or without NeuralDiffuser's guidance."""
 
-from brain_diffuser.artifacts import shards
-from brain_diffuser.generation import backbones, img2img
+from brain_diffuser.generation import reconstructions
 from brain_diffuser.models import devices
 from brain_diffuser.workflow.job import job, progress
 
-
-def reconstruct(rows: slice) -> None:
-    cfg, inputs, params = snakemake.params.cfg, snakemake.input, snakemake.params
-    device, dtype = devices.choose(snakemake.resources.device, cfg["compute.dtype"])
-    decoded = img2img.load(inputs.text, inputs.vision, inputs.stage1, inputs.manifest, rows)
-    models, unconditional = backbones.load(params.backbone, params.diffusion, params.clip, device, dtype)
-    made = img2img.reconstruct(
-        decoded.guesses,
-        decoded.text,
-        decoded.vision,
-        unconditional,
-        models,
-        nsd_id=decoded.nsd_id,
-        batch_size=snakemake.resources.batch_size,
-        **cfg["recon"],
-    )
-    made = progress(made, len(decoded.nsd_id), "reconstructions")
-    shards.save_images(snakemake.output[0], made, decoded.nsd_id)
-
-
 with job(snakemake), devices.enough_memory("recon"):
-    shards.make(snakemake.wildcards.span, snakemake.input.text, snakemake.output[0], reconstruct)
+    params, resources = snakemake.params, snakemake.resources
+    device, dtype = devices.choose(resources.device, params.cfg["compute.dtype"])
+    reconstructions.shard(
+        snakemake.wildcards.span,
+        dict(snakemake.input.items()),
+        snakemake.output[0],
+        backbone=params.backbone,
+        folder=params.diffusion,
+        clip_folder=params.clip,
+        guide=params.guide,
+        tower=params.tower,
+        settings=params.cfg,
+        batch_size=resources.batch_size,
+        device=device,
+        dtype=dtype,
+        progress=progress,
+    )

@@ -20,7 +20,7 @@ SCHEDULE = {
     "beta_schedule": "scaled_linear",
     "prediction_type": "epsilon",
 }
-"""What `ddim` computes with; the UNet must have been trained so."""
+"""The noise schedule that `ddim` computes with, and with which the UNet must have been trained."""
 
 
 class TextDenoiser(Denoiser):
@@ -42,7 +42,21 @@ class TextDenoiser(Denoiser):
     ) -> Float[Tensor, "batch channels height width"]:
         """The noise in x at timestep t, float32 whatever the weights are.
 
-        Raises ValueError: text_weight, the text's share of what is read, is not 1.
+        Parameters
+        ----------
+        x : float (batch, channels, height, width)
+            Noisy latents.
+        t : int or tensor
+            Timestep, of all images or of each.
+        text : float (batch, tokens, dim)
+            Hidden states of the text tower.
+        text_weight : float
+            1, because text alone is read; the argument is there for the signature of `DualDenoiser`.
+
+        Raises
+        ------
+        ValueError
+            text_weight is not 1.
         """
         if text_weight != 1:
             raise ValueError(f"text_weight must be 1 where text alone is read, got {text_weight}")
@@ -53,12 +67,13 @@ class TextDenoiser(Denoiser):
 def load(
     folder: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> tuple[TextDenoiser, Autoencoder]:
-    """The denoiser and the autoencoder in `unet/` and `vae/`; `scheduler/` has to describe the schedule that `ddim` follows.
+    """The denoiser and the autoencoder of a folder in diffusers' layout, from `unet/` and `vae/`.
 
-    Networks are built without weights and filled from files that are mapped, so memory holds one copy in `dtype`.
+    `scheduler/` has to describe the noise schedule that `ddim` computes with. Networks are built without weights and
+    filled from mapped files, so memory holds one copy in `dtype`.
 
-    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model; a model that predicts
-    something else, or in other latents.
+    Raises FileNotFoundError: a file is missing. ValueError: tensors of another model; a model that does not predict
+    noise, or has other latents than the autoencoder.
     """
     folder = Path(folder)
     described = {name: checkpoints.read_config(folder / name) for name in ("unet", "vae")}
@@ -73,7 +88,7 @@ def load(
 
 
 def _check(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> None:
-    """Raises ValueError: the folder's model is none that this sampler and this autoencoder fit."""
+    """Raises ValueError: the model of the folder does not fit this sampler or its autoencoder."""
     path = folder / "scheduler" / "scheduler_config.json"
     schedule = {"prediction_type": "epsilon"} | checkpoints.read_config(path.parent, path.name)
     for key, expected in SCHEDULE.items():

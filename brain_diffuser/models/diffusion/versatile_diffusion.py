@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from brain_diffuser.models import checkpoints
 
 SHARED_SIZES = ("attention_head_dim", "block_out_channels", "layers_per_block", "norm_num_groups")
-"""What the text UNet's description must have in common with the image UNet's for its transformers to fit."""
+"""Sizes that both UNets' descriptions must share, so that the text UNet's transformers fit the image UNet."""
 
 
 class Contexts(NamedTuple):
-    """Both conditions and the share of the text; the UNet hands it to its attention slots untouched."""
+    """Both conditions and the share of the text, which the UNet passes on to its attention slots."""
 
     text: Float[Tensor, "batch text_tokens text_dim"]
     vision: Float[Tensor, "batch vision_tokens vision_dim"]
@@ -26,10 +26,10 @@ class Contexts(NamedTuple):
 
 
 class DualTransformer(nn.Module):
-    """An attention slot of the image UNet: its own transformer reads vision, the text UNet's reads text.
+    """An attention slot of the image UNet, in which its own transformer reads vision and the text UNet's reads text.
 
-    h + (1 - w) (vision(h) - h) + w (text(h) - h), that is, the weighted mean of the two. A branch of weight 0 is left
-    out.
+    The output is h + (1 - w) (vision(h) - h) + w (text(h) - h), the weighted mean of both. A branch of weight 0 is not
+    computed.
     """
 
     def __init__(self, vision: Transformer2DModel, text_dim: int):
@@ -45,13 +45,13 @@ class DualTransformer(nn.Module):
             return self.vision(hidden_states, vision, return_dict=False)
         if weight == 1:
             return self.text(hidden_states, text, return_dict=False)
-        seen = self.vision(hidden_states, vision, return_dict=False)[0]
-        told = self.text(hidden_states, text, return_dict=False)[0]
-        return (torch.lerp(seen, told, weight),)
+        vision_out = self.vision(hidden_states, vision, return_dict=False)[0]
+        text_out = self.text(hidden_states, text, return_dict=False)[0]
+        return (torch.lerp(vision_out, text_out, weight),)
 
 
 class Denoiser(nn.Module):
-    """The noise in latents, as a UNet sees it that is told what they should show."""
+    """The noise in latents by a UNet, conditioned by embeddings."""
 
     unet: UNet2DConditionModel
 
@@ -62,19 +62,18 @@ class Denoiser(nn.Module):
 
 
 class DualDenoiser(Denoiser):
-    """The noise in latents, as the image UNet sees it when its attention reads vision and text at once.
+    """The noise in latents by the image UNet, whose attention reads vision and text at once.
 
-    Only what the image flow runs is ever built: the image UNet and the text UNet's transformers, 1.127 of the
-    2.566 billion parameters of the published pair. `text_weight` 0.4 is Brain-Diffuser's mix.
+    Only what the image flow runs is built: the image UNet and the text UNet's transformers, 1.127 of the 2.566 billion
+    parameters of the published pair.
 
-    Source: Xu et al. 2023, arXiv 2211.08332. Differs from the reference: the two contexts are given apart, of any
-    number of tokens.
+    Source: Xu et al. 2023, arXiv 2211.08332. Differs from the reference: the two contexts are separate arguments, with
+    any number of tokens.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, text_dim: int, text_weight: float = 0.4):
+    def __init__(self, unet: UNet2DConditionModel, text_dim: int):
         super().__init__()
         self.text_dim = text_dim
-        self.text_weight = text_weight
         for block in [*unet.down_blocks, unet.mid_block, *unet.up_blocks]:
             if getattr(block, "has_cross_attention", False):
                 block.attentions = nn.ModuleList(DualTransformer(slot, text_dim) for slot in block.attentions)
@@ -98,7 +97,7 @@ class DualDenoiser(Denoiser):
 
     @property
     def text_config(self) -> dict[str, Any]:
-        """The text UNet's description, as far as its transformers need one."""
+        """The part of the text UNet's description that its transformers need."""
         config = self.unet.config
         flat = {
             key: [name.replace("2D", "Flat") for name in config[key]] for key in ("down_block_types", "up_block_types")
@@ -112,22 +111,35 @@ class DualDenoiser(Denoiser):
         t: Real[Tensor, "..."] | int,
         text: Float[Tensor, "batch text_tokens text_dim"],
         vision: Float[Tensor, "batch vision_tokens vision_dim"],
-        text_weight: float | None = None,
+        text_weight: float,
     ) -> Float[Tensor, "batch channels height width"]:
-        """The noise in x at timestep t, float32 whatever the weights are; `text_weight` None is the module's own.
+        """The noise in x at timestep t, float32 whatever the weights are.
 
-        Raises ValueError: text_weight is outside [0, 1].
+        Parameters
+        ----------
+        x : float (batch, channels, height, width)
+            Noisy latents.
+        t : int or tensor
+            Timestep, of all images or of each.
+        text, vision : float (batch, tokens, dim)
+            Embeddings.
+        text_weight : float
+            Share of the text in the mix, 0 (vision alone) to 1 (text alone); 0.4 in Brain-Diffuser.
+
+        Raises
+        ------
+        ValueError
+            text_weight is outside [0, 1].
         """
-        weight = self.text_weight if text_weight is None else text_weight
-        if not 0 <= weight <= 1:
-            raise ValueError(f"text_weight must be between 0 (vision alone) and 1 (text alone), got {weight}")
+        if not 0 <= text_weight <= 1:
+            raise ValueError(f"text_weight must be between 0 (vision alone) and 1 (text alone), got {text_weight}")
         dtype = self.unet.conv_in.weight.dtype
-        contexts = Contexts(text.to(dtype), vision.to(dtype), weight)
+        contexts = Contexts(text.to(dtype), vision.to(dtype), text_weight)
         return self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
 
 
 class Autoencoder(nn.Module):
-    """Images to latents and back, one after the other: at 512 pixels a batch would need more memory than the UNet."""
+    """Images to latents and back, one image at a time: at 512 pixels a batch would need more memory than the UNet."""
 
     def __init__(self, vae: AutoencoderKL):
         super().__init__()
@@ -136,7 +148,7 @@ class Autoencoder(nn.Module):
 
     @property
     def downscale(self) -> int:
-        """Pixels along one side of a latent."""
+        """How many pixels of a side make one latent."""
         return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
 
     def encode(
@@ -152,7 +164,10 @@ class Autoencoder(nn.Module):
         x: Float[Tensor, "batch 3 image_height image_width"],
         eps: Float[Tensor, "batch channels height width"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
-        """scaling_factor (mean + std eps) of the posterior, or its mean, of x in [-1, 1]; float32."""
+        """Scaled latents of images x in [-1, 1], float32: scaling_factor (mean + std eps) of the posterior.
+
+        Without `eps` they are its scaled mean.
+        """
         posterior = self.vae.encode(x.to(self.vae.dtype), return_dict=False)[0]
         latents = posterior.mean.float()
         if eps is not None:
@@ -162,13 +177,13 @@ class Autoencoder(nn.Module):
     def decode(
         self, latents: Float[Tensor, "batch channels height width"]
     ) -> UInt8[Tensor, "batch image_height image_width 3"]:
-        """Images; levels are truncated, not rounded, as the reference does."""
+        """Images of scaled latents; levels are truncated, not rounded, as in the reference."""
         return self.decode_to_float(latents).mul(255).to(torch.uint8).movedim(1, -1)
 
     def decode_to_float(
         self, latents: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch 3 image_height image_width"]:
-        """Images in [0, 1], float32; gradients pass but where a colour is at either end."""
+        """Images in [0, 1] of scaled latents, float32; gradients pass except where a colour is 0 or 1."""
         unscaled = (latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)
         x = self.vae.decode(unscaled, return_dict=False)[0]
         return ((x.float() + 1) / 2).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Versatile Diffusion's weights in every form they are published in; diffusers' folder layout is also written.
+"""Versatile Diffusion's weights, read in every published form and written in diffusers' folder layout.
 
 | form | one of its names |
 | --- | --- |
@@ -7,7 +7,7 @@
 | `vd-four-flow-v1-0.pth`, `vd-four-flow-v1-0-fp16.pth` | `diffuser.image.data_blocks.1.0.in_layers.0.weight` |
 
 The authors' files come with their autoencoder, `kl-f8.pth`. Their other parts (the text flow, Optimus, CLIP, the
-schedule) are left alone.
+schedule) are not read.
 """
 
 import json
@@ -49,7 +49,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 """Descriptions of the published networks, as far as they differ from diffusers' defaults."""
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Names in autoencoders written by diffusers before 0.18, as the published one was."""
+"""Names in autoencoders that were written by diffusers before 0.18, such as the published one."""
 RESNET = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
@@ -79,11 +79,11 @@ class Layout(NamedTuple):
     """How one of the authors' programs names the image flow."""
 
     image: str
-    """before every layer of the image UNet"""
+    """Prefix of every layer of the image UNet."""
     text: str
     time: str
     read: re.Pattern[str]
-    """what matches is part of the image flow; of the text UNet the transformers alone"""
+    """Matches the names of the image flow's tensors; of the text UNet these are the transformers alone."""
 
 
 LAYOUTS = {
@@ -109,11 +109,12 @@ LAYOUTS = {
 def load(
     path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> tuple[DualDenoiser, Autoencoder]:
-    """The denoiser and the autoencoder of a folder in diffusers' layout, or of an original `.pth` with `kl-f8.pth` beside it.
+    """Versatile Diffusion's denoiser and autoencoder.
 
-    The sizes of an original file's networks are the published ones, unless `<stem>.json` beside it describes
-    `image_unet`, `text_unet` and `vae`. Of the text UNet only the transformers are read. Networks are built without
-    weights and filled from files that are mapped, so memory holds one copy in `dtype`.
+    `path` is a folder in diffusers' layout, or an original `.pth` with `kl-f8.pth` beside it. The sizes of an original
+    file's networks are the published ones, unless `<stem>.json` beside it describes `image_unet`, `text_unet` and
+    `vae`. Of the text UNet only the transformers are read. Networks are built without weights and filled from mapped
+    files, so memory holds one copy in `dtype`.
 
     Raises FileNotFoundError: a file is missing. ValueError: tensors of another model, or more than tensors.
     """
@@ -136,30 +137,31 @@ def image_size(path: str | Path) -> int:
 
 
 def save(denoiser: DualDenoiser, folder: str | Path) -> None:
-    """Write `image_unet/` and `text_unet/`; the latter holds its transformers alone, under diffusers' names."""
+    """Write `image_unet/` and `text_unet/`, the latter with its transformers alone, under diffusers' names."""
     configs = {"image_unet": json.loads(denoiser.unet.to_json_string()), "text_unet": denoiser.text_config}
     state = denoiser.state_dict()
     for component, names in component_names(denoiser).items():
         into = Path(folder) / component
         into.mkdir(parents=True, exist_ok=True)
         (into / "config.json").write_text(json.dumps(configs[component], indent=2) + "\n")
-        save_file({name: state[ours].contiguous() for name, ours in names.items()}, into / f"{STEM}.safetensors")
+        tensors = {name: state[in_denoiser].contiguous() for name, in_denoiser in names.items()}
+        save_file(tensors, into / f"{STEM}.safetensors")
 
 
 def component_names(denoiser: DualDenoiser) -> dict[str, dict[str, str]]:
     """For both UNets, {a tensor's name in diffusers: its name in the denoiser}."""
     names: dict[str, dict[str, str]] = {"image_unet": {}, "text_unet": {}}
-    for ours in denoiser.state_dict():
-        of_text = re.search(r"\.attentions\.\d+\.text\.", ours)
-        theirs = re.sub(r"(\.attentions\.\d+)\.(text|vision)\.", r"\1.", ours.removeprefix("unet."))
-        names["text_unet" if of_text else "image_unet"][theirs] = ours
+    for name in denoiser.state_dict():
+        is_of_text = re.search(r"\.attentions\.\d+\.text\.", name)
+        in_diffusers = re.sub(r"(\.attentions\.\d+)\.(text|vision)\.", r"\1.", name.removeprefix("unet."))
+        names["text_unet" if is_of_text else "image_unet"][in_diffusers] = name
     return names
 
 
 def original_names(denoiser: DualDenoiser, layout: str) -> dict[str, str]:
     """{a tensor's name in the authors' old or new files: its name in the denoiser}.
 
-    Raises ValueError: the UNet has a part that theirs has not.
+    Raises ValueError: the UNet has a part that the authors' UNet lacks.
     """
     image, text, time, _ = LAYOUTS[layout]
     modules = {f"time_embedding.linear_{part}": f"{time}.{place}" for part, place in ((1, 0), (2, 2))}
@@ -172,36 +174,39 @@ def original_names(denoiser: DualDenoiser, layout: str) -> dict[str, str]:
             branches = {".vision": image, ".text": text} if is_context else {"": image}
             modules |= {part + branch: flow + block + place for branch, flow in branches.items()}
     names = {}
-    for ours in denoiser.state_dict():
-        inside = ours.removeprefix("unet.")
+    for name in denoiser.state_dict():
+        inside = name.removeprefix("unet.")
         around = accumulate(inside.split("."), lambda outer, inner: f"{outer}.{inner}")
-        module = next((name for name in around if name in modules), None)
+        module = next((outer for outer in around if outer in modules), None)
         if module is None:
-            raise ValueError(f"the described UNet has {inside}, which the authors' has not; describe one like theirs")
-        names[modules[module] + inside.removeprefix(module)] = ours
+            raise ValueError(f"the described UNet has {inside}, which the authors' lacks; describe one like theirs")
+        names[modules[module] + inside.removeprefix(module)] = name
     return names
 
 
 def autoencoder_names(vae: AutoencoderKL) -> dict[str, str]:
-    """{a tensor's name in `kl-f8.pth`: its name in diffusers}; the authors count the decoder's levels from the end."""
+    """Translation of names: {a tensor's name in `kl-f8.pth`: its name in diffusers}.
+
+    The authors count the decoder's levels from the end.
+    """
     last = len(vae.config["block_out_channels"]) - 1
     names = {}
-    for ours in vae.state_dict():
-        theirs = re.sub(r"(?<=\.up_blocks\.)\d+", lambda level: str(last - int(level[0])), ours)
+    for name in vae.state_dict():
+        in_file = re.sub(r"(?<=\.up_blocks\.)\d+", lambda level: str(last - int(level[0])), name)
         for pattern, place in KL_F8:
-            theirs = re.sub(pattern, place, theirs)
-        names[theirs] = ours
+            in_file = re.sub(pattern, place, in_file)
+        names[in_file] = name
     return names
 
 
 def autoencoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The autoencoder's among the tensors of `kl-f8.pth`, without the loss it was trained with or a common prefix.
+    """The tensors of `kl-f8.pth` that are the autoencoder's, without those of its training loss and a common prefix.
 
-    Its attention has 1x1 convolutions where diffusers has linear maps of the same numbers.
+    The attention of the file has 1x1 convolutions where diffusers has linear maps with the same numbers.
     """
     first = "encoder.conv_in.weight"
     prefixes = (name.removesuffix(first) for name in tensors if name.endswith(first))
-    prefix = min((found for found in prefixes if not found or found.endswith(".")), key=len, default="")
+    prefix = min((each for each in prefixes if not each or each.endswith(".")), key=len, default="")
     inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     return {
         name: tensor.squeeze((2, 3)) if ".attn_1." in name and tensor.ndim == 4 else tensor
@@ -211,25 +216,25 @@ def autoencoder_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def modern_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An autoencoder's tensors with the attention's names of today."""
+    """An autoencoder's tensors with the names that diffusers gives to attention today."""
     old = "|".join(OLD_ATTENTION)
     return {
-        re.sub(rf"(attentions\.\d+)\.({old})\.", lambda found: f"{found[1]}.{OLD_ATTENTION[found[2]]}.", name): tensor
+        re.sub(rf"(attentions\.\d+)\.({old})\.", lambda match: f"{match[1]}.{OLD_ATTENTION[match[2]]}.", name): tensor
         for name, tensor in tensors.items()
     }
 
 
 def fill_autoencoder(vae: AutoencoderKL, folder: Path, **where: Any) -> None:
-    """Give an autoencoder built on the meta device the tensors of its folder; otherwise as `checkpoints.fill`."""
+    """Fill an autoencoder that was built on the meta device from its folder; `where` as for `checkpoints.fill`."""
     path = checkpoints.find_tensors(folder, STEM)
     checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path, **where)
 
 
 def _layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, dict[str, str]]]:
-    """The layers in the order they run: (name in the old files, {its parts in diffusers: what theirs add to the name}).
+    """The layers in the order in which they run: (name in the old files, {part in diffusers: ending in the files}).
 
-    The old files count input blocks through (the first convolution, then per level its layers and a downsampler) and
-    output blocks likewise; the new ones count all layers with data and, apart, all with a context.
+    The old files number input blocks in one row (the first convolution, then the layers and the downsampler of each
+    level), and output blocks likewise. The new files number layers with data and layers with a context separately.
     """
 
     def residual(name: str) -> dict[str, str]:
@@ -267,14 +272,14 @@ def _layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, dict[str, str]]]:
 def _fill_from_folder(denoiser: DualDenoiser, vae: AutoencoderKL, folder: Path, **where: Any) -> None:
     for component, names in component_names(denoiser).items():
         path = checkpoints.find_tensors(folder / component, STEM)
-        of_text = component == "text_unet"
-        found = checkpoints.read_tensors(path, lambda name, of_text=of_text: not of_text or ".attentions." in name)
-        checkpoints.fill(denoiser, found, path, names=names, **where)
+        is_text = component == "text_unet"
+        tensors = checkpoints.read_tensors(path, lambda name, is_text=is_text: not is_text or ".attentions." in name)
+        checkpoints.fill(denoiser, tensors, path, names=names, **where)
     fill_autoencoder(vae, folder / "vae", **where)
 
 
 def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path, **where: Any) -> None:
-    """The layout is told by the names, whatever the file is called."""
+    """Fill both networks from the authors' files; the names of the tensors tell which layout it is."""
     autoencoder = path.with_name(model_files.AUTOENCODER)
     for file in (path, autoencoder):
         if not file.is_file():
@@ -284,35 +289,37 @@ def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path, 
             )
     described_by = f"{path.with_suffix('.json').name} (the published one if there is none)"
     tensors = checkpoints.read_tensors(path)
-    layout = next((key for key, each in LAYOUTS.items() if any(name.startswith(each.image) for name in tensors)), None)
+    fitting = (key for key, names in LAYOUTS.items() if any(name.startswith(names.image) for name in tensors))
+    layout = next(fitting, None)
     if layout is None:
-        starts = " or ".join(each.image for each in LAYOUTS.values())
+        starts = " or ".join(names.image for names in LAYOUTS.values())
         raise ValueError(
             f'{path} has no tensor whose name begins with {starts}; is it Versatile Diffusion? See README "Weights".'
         )
-    found = {name: tensor for name, tensor in tensors.items() if LAYOUTS[layout].read.match(name)}
-    checkpoints.fill(denoiser, found, path, described_by, names=original_names(denoiser, layout), **where)
-    found = autoencoder_tensors(checkpoints.read_tensors(autoencoder))
-    checkpoints.fill(vae, found, autoencoder, described_by, names=autoencoder_names(vae), **where)
+    of_flow = {name: tensor for name, tensor in tensors.items() if LAYOUTS[layout].read.match(name)}
+    checkpoints.fill(denoiser, of_flow, path, described_by, names=original_names(denoiser, layout), **where)
+    of_vae = autoencoder_tensors(checkpoints.read_tensors(autoencoder))
+    checkpoints.fill(vae, of_vae, autoencoder, described_by, names=autoencoder_names(vae), **where)
 
 
 def _describe(path: Path, component: str) -> dict[str, Any]:
-    """The description of one network of a folder or an original file.
+    """The description of one network of a folder or of an original file.
 
-    Raises FileNotFoundError: a folder has none. ValueError: it is not one of Versatile Diffusion.
+    Raises FileNotFoundError: a folder has none. ValueError: it does not describe Versatile Diffusion.
     """
     file = path.with_suffix(".json") if model_files.is_checkpoint(path) else path / component / "config.json"
     if model_files.is_checkpoint(path) and not file.is_file():
         return PUBLISHED[component]
-    found = checkpoints.read_config(file.parent, file.name)
+    description = checkpoints.read_config(file.parent, file.name)
     if model_files.is_checkpoint(path):
-        if set(found) != set(PUBLISHED) or not all(isinstance(each, dict) for each in found.values()):
+        if set(description) != set(PUBLISHED) or not all(isinstance(each, dict) for each in description.values()):
             raise ValueError(
-                f"{file} has {', '.join(found)}; expected {', '.join(PUBLISHED)}, each described as diffusers does"
+                f"{file} has {', '.join(description)}; expected {', '.join(PUBLISHED)}, each described as diffusers "
+                "does"
             )
-        found = found[component]
-    if component == "image_unet" and found.get("sample_size") is None:
+        description = description[component]
+    if component == "image_unet" and description.get("sample_size") is None:
         raise ValueError(
             f"{file} has no sample_size; expected the side of the latents, 64 for the published model. Add it."
         )
-    return found
+    return description

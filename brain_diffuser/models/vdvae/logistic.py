@@ -1,7 +1,8 @@
-"""Output distribution: every pixel a mixture of discretised logistics, whose green and blue lean on red (and green).
+"""VDVAE's output distribution: each pixel is a mixture of discretised logistics; green and blue depend on red.
 
 Parameters of a pixel, for M mixtures: M logits, then per channel M means, M log scales, M coefficients (before tanh).
-Levels 0-255 stand at -1 ... 1; a level's bin reaches half way to its neighbours, the outer bins to infinity.
+Levels 0 to 255 lie between -1 and 1; the bin of a level reaches half way to its neighbours, the outer bins to infinity.
+Blue depends on green too.
 Source: Salimans et al. 2017, arXiv 1701.05517, with the channel order of the VDVAE checkpoints.
 """
 
@@ -16,7 +17,7 @@ MIN_LOG_SCALE = -7.0
 def log_likelihood(
     logits: Float[Tensor, "batch height width parameters"], images: UInt8[Tensor, "batch height width 3"]
 ) -> Float[Tensor, "batch height width"]:
-    """log p(pixel), its three channels together, in nats.
+    """Log probability of every pixel, its three channels together, in nats.
 
     Differs from the reference: a bin's log mass is exact, log s(a) + log s(-b) + log(1 - exp(b - a)) for the logistic
     function s and bin edges b < a, where the reference takes density times width once the mass is below 1e-5.
@@ -25,8 +26,8 @@ def log_likelihood(
     x = (images.float() / 127.5 - 1).unsqueeze(-1)  # (batch, height, width, 3, 1)
     red, green, _ = x.unbind(-2)
     to_green, red_to_blue, green_to_blue = coefficient.unbind(-2)
-    leaning = torch.stack((torch.zeros_like(to_green), to_green * red, red_to_blue * red + green_to_blue * green), -2)
-    centred, inverse_scale = x - mean - leaning, torch.exp(-log_scale)
+    dependent = torch.stack((torch.zeros_like(to_green), to_green * red, red_to_blue * red + green_to_blue * green), -2)
+    centred, inverse_scale = x - mean - dependent, torch.exp(-log_scale)
     upper, lower = (centred + 1 / 255) * inverse_scale, (centred - 1 / 255) * inverse_scale
     first, last = (images == 0).unsqueeze(-1), (images == 255).unsqueeze(-1)
     below_upper = F.logsigmoid(upper).masked_fill(last, 0)
@@ -41,9 +42,9 @@ def sample(
     u_mixture: Float[Tensor, "batch height width mixtures"],
     u_logistic: Float[Tensor, "batch height width 3"],
 ) -> UInt8[Tensor, "batch height width 3"]:
-    """An image drawn with uniform numbers in (0, 1): one component for the three channels, then each channel.
+    """Images drawn with uniform numbers in (0, 1): one component for the three channels, then each channel.
 
-    Levels are truncated, not rounded, as in the reference: half a level darker than the distribution.
+    Levels are truncated, not rounded, as in the reference, so they are half a level darker than the distribution.
     """
     mixture, *_ = split(logits)
     component = (mixture - torch.log(-torch.log(u_mixture))).argmax(-1)
@@ -51,7 +52,7 @@ def sample(
 
 
 def mode(logits: Float[Tensor, "batch height width parameters"]) -> UInt8[Tensor, "batch height width 3"]:
-    """The deterministic mixture reading: the likeliest component, at its median; `sample` with every number 1/2.
+    """Images without noise: each pixel's most likely component at its median, as `sample` with all numbers 1/2.
 
     Differs from the reference, which only samples.
     """

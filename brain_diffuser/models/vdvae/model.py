@@ -17,9 +17,9 @@ from brain_diffuser.models.vdvae import logistic
 
 
 def parse_blocks(blocks: str, marks: str) -> list[tuple[int, int | None]]:
-    """One (resolution, number after `d` or `m`, else None) per block.
+    """The blocks of a block string, each as (resolution, number after `d` or `m`, else None).
 
-    Raises ValueError: a token is not a number, `x` or one of `marks`, and a number.
+    Raises ValueError: a token is not a number, then `x` or one of `marks`, then a number.
     """
     parsed: list[tuple[int, int | None]] = []
     for token in blocks.split(","):
@@ -33,10 +33,11 @@ def parse_blocks(blocks: str, marks: str) -> list[tuple[int, int | None]]:
 
 @dataclass(frozen=True)
 class VDVAEConfig:
-    """Sizes of the network. Block strings, comma separated, R a resolution in pixels:
+    """Sizes of the network.
 
-    `RxN` N blocks at R; `RdK` (encoder) one block at R, then average pooling by K;
-    `RmQ` (decoder) one block at R that first adds the state of resolution Q, enlarged.
+    Block strings are separated by commas; R is a resolution in pixels. `RxN` are N blocks at R; `RdK` (encoder) is one
+    block at R and then average pooling by K; `RmQ` (decoder) is one block at R that first adds the enlarged state of
+    resolution Q.
     """
 
     enc_blocks: str
@@ -48,12 +49,12 @@ class VDVAEConfig:
     image_size: int = 64
     image_channels: int = 3
     no_bias_above: int = 64
-    """Resolutions above this one have no learned bias map."""
+    """Resolutions above this one (px) have no learned bias map."""
     shift: float = 115.92961967
-    """The network sees (level - shift) / scale, for levels 0-255."""
+    """The network reads (level - shift) / scale, for levels 0 to 255."""
     scale: float = 69.37404
     n_latents: int = 31
-    """How many leading latents are features."""
+    """How many leading latents are the feature that is predicted."""
     imagenet64: ClassVar["VDVAEConfig"]
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ VDVAEConfig.imagenet64 = VDVAEConfig(
 
 
 class Block(nn.Module):
-    """Four convolutions, each after an exact GELU; 1x1, kxk, kxk, 1x1, with k = 3 above 2 px, else 1."""
+    """Four convolutions, each after an exact GELU, with kernels 1, k, k and 1; k is 3 above 2 px and 1 below."""
 
     def __init__(self, n_in: int, n_middle: int, n_out: int, resolution: int, residual: bool = False) -> None:
         super().__init__()
@@ -106,7 +107,7 @@ class Encoder(nn.Module):
         self.pools = [pool for _, pool in blocks]
 
     def forward(self, x: Float[Tensor, "batch channels height width"], resolutions: set[int]) -> dict[int, Tensor]:
-        """The last activation of each resolution asked for."""
+        """The last activation at each of the given resolutions."""
         activations = {}
         x = self.in_conv(x.to(self.in_conv.weight.dtype)).to(x.dtype)
         for block, pool in zip(self.enc_blocks, self.pools, strict=True):
@@ -119,7 +120,7 @@ class Encoder(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """One latent: its prior given the state, its posterior given the image too, and how it moves the state."""
+    """One latent: its prior given the state, its posterior given the image too, and its effect on the state."""
 
     def __init__(self, config: VDVAEConfig, resolution: int, mixin: int | None) -> None:
         super().__init__()
@@ -136,12 +137,12 @@ class DecoderBlock(nn.Module):
         return mean, log_sigma
 
     def prior_and_state(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and log sigma of z given the state, and the state that z is added to."""
+        """Mean and log sigma of z given the state, and the state to which z is added."""
         mean, log_sigma, addition = self.prior(x).tensor_split((self.zdim, 2 * self.zdim), 1)
         return mean, log_sigma, x + addition
 
     def add(self, x: Tensor, z: Tensor) -> Tensor:
-        """The state after z."""
+        """The state after z was added."""
         return self.resnet(x + self.z_proj(z.to(self.z_proj.weight.dtype)))
 
 
@@ -173,7 +174,7 @@ class Decoder(nn.Module):
         return cast(list[DecoderBlock], list(self.dec_blocks))
 
     def enter(self, block: DecoderBlock, states: dict[int, Tensor], batch: int) -> Tensor:
-        """The state a block starts from: the last one of its resolution, plus the mixed-in smaller one."""
+        """The state from which a block starts: the last one of its resolution, plus a smaller one that is mixed in."""
         resolution = block.resolution
         if resolution in states:
             x = states[resolution]
@@ -191,7 +192,7 @@ class Decoder(nn.Module):
 
 
 class VDVAE(nn.Module):
-    """The whole model. Images are uint8, channels last; latents are rows: every z in C order, block after block."""
+    """The whole VDVAE. Images are uint8, channels last; a row of latents holds the z of all blocks in C order."""
 
     def __init__(self, config: VDVAEConfig) -> None:
         super().__init__()
@@ -206,7 +207,7 @@ class VDVAE(nn.Module):
         return self.decoder.gain.device
 
     def n_columns(self, n_latents: int) -> int:
-        """Width of a row that holds the first latents."""
+        """How many numbers the first latents have together."""
         return sum(math.prod(shape) for shape in self.latent_shapes[:n_latents])
 
     def encode_latents(
@@ -215,9 +216,9 @@ class VDVAE(nn.Module):
         n_latents: int,
         eps: Iterable[Tensor] | None = None,
     ) -> Float[Tensor, "batch columns"]:
-        """The first latents of the posterior: its means, or mean + sigma * eps with one eps per latent.
+        """The first latents of images: means of the posterior, or mean + sigma * eps with one eps per latent.
 
-        Each latent is conditioned on those returned before it. Later blocks are not computed.
+        Each latent is conditioned on those before it. Later blocks are not computed.
         """
         blocks = self.decoder.blocks[:n_latents]
         activations = self._activations(images, blocks)
@@ -240,10 +241,19 @@ class VDVAE(nn.Module):
         prior_eps: Iterable[Tensor] | None = None,
         temperature: float | None = None,
     ) -> Float[Tensor, "batch height width parameters"]:
-        """Parameters of the image's distribution (see `logistic`) given the first latents, used as they are.
+        """Parameters of the image's distribution (see `logistic`) given the first latents.
 
-        The others are drawn from the prior: mean + temperature * sigma * eps, with one eps per drawn latent; without
-        eps, the prior's mean. A temperature of None is 1.
+        Parameters
+        ----------
+        latents : float (batch, columns)
+            The first latents, flattened.
+        n_latents : int
+            How many latents these are.
+        prior_eps : iterable of tensors, optional
+            Standard normal noise of the other latents, which are mean + temperature * sigma * eps of the prior; without
+            it they are the prior's mean.
+        temperature : float, optional
+            At least 0; None is 1.
         """
         shapes = self.latent_shapes[:n_latents]
         given = [
@@ -264,7 +274,7 @@ class VDVAE(nn.Module):
     def forward(
         self, images: UInt8[Tensor, "batch height width 3"], eps: Iterable[Tensor] | None = None
     ) -> dict[str, Float[Tensor, ""]]:
-        """`elbo` = `distortion` + `rate`, in nats per dimension, averaged over images; a loss, so smaller is better.
+        """The training loss `elbo` = `distortion` + `rate`, in nats per dimension, averaged over images.
 
         The posterior is sampled with torch's global generator, or with one eps per latent.
         """

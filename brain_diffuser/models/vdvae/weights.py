@@ -1,4 +1,4 @@
-"""Reading VDVAE checkpoints: the published `.th` files and safetensors, each with an optional description beside it."""
+"""VDVAE checkpoints: the published `.th` files, or safetensors, each with an optional description beside it."""
 
 import dataclasses
 import json
@@ -12,12 +12,12 @@ from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> VDVAE:
-    """The model of a checkpoint, ready to run.
+    """The VDVAE of a checkpoint, ready to run.
 
-    Sizes come from `<stem>.json` beside the file, the fields of `VDVAEConfig`; without one they are imagenet64's.
+    Its sizes are in `<stem>.json` beside the file, with the fields of `VDVAEConfig`; without it they are imagenet64's.
     `dtype` is that of the convolutions; the residual stream, latents and output stay float32.
 
-    Raises FileNotFoundError: no such file. ValueError: not a file of tensors, or tensors of another model.
+    Raises FileNotFoundError: there is no such file. ValueError: it holds no tensors, or those of another model.
     """
     path = Path(path)
     if not path.is_file():
@@ -36,7 +36,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtyp
 
 
 def read_config(path: Path) -> VDVAEConfig:
-    """The description of a model; imagenet64 if the file does not exist."""
+    """The sizes that a description holds; those of imagenet64 if the file does not exist."""
     if not path.is_file():
         return VDVAEConfig.imagenet64
     try:

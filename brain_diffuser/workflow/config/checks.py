@@ -13,7 +13,9 @@ from brain_diffuser.data import rois
 from brain_diffuser.data.adapter import NONE, matching_files
 from brain_diffuser.data.nsd import DEMO_STIMULI_PER_SESSION
 from brain_diffuser.data.registry import ADAPTERS
-from brain_diffuser.features import registry
+from brain_diffuser.decoding.registry import DECODERS
+from brain_diffuser.features.registry import FEATURES
+from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
@@ -57,7 +59,8 @@ def _with_root(config: schema.Config) -> schema.Config:
         return value.replace(schema.RESULTS, config.results) if isinstance(value, str) else value
 
     datasets = {
-        name: schema.Dataset(**filled(each.model_dump(exclude_none=True))) for name, each in config.datasets.items()
+        name: schema.DatasetOfRegistries(**filled(dataset.model_dump(exclude_none=True)))
+        for name, dataset in config.datasets.items()
     }
     return config.model_copy(update={"datasets": datasets})
 
@@ -109,12 +112,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
-    for name, variant in config.variants.items():
-        if "vision" not in registry.CONDITIONS[variant.backbone] and variant.text_weight not in (None, 1.0):
-            yield (
-                f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
-                "leave text_weight out"
-            )
+    yield from _of_variants(config)
     blocks = config.features.clip_layers.blocks
     if blocks != sorted(set(blocks)):
         yield f"features.clip_layers.blocks is {blocks}; expected each block once, lowest first"
@@ -132,7 +130,8 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_dataset(config, root)
     no_captions = ("captions",) if config.paths.captions == NONE else ()
     left_out = {
-        *("simulated", "adapter", "custom", "settings", "evaluation_networks", "clip_layers", "stable_diffusion"),
+        *("simulated", "adapter", "custom", "settings", "evaluation_networks"),
+        *_on_demand(),
         *config.adapter.written,
         *no_captions,
         *config.fetched,
@@ -152,6 +151,32 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
             f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
             f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
         )
+
+
+def _of_variants(config: schema.Config) -> Iterator[str]:
+    """What is wrong with the backbones and decoders of variants."""
+    for name, variant in config.variants.items():
+        conditions = BACKBONES[variant.backbone].conditions
+        if "vision" not in conditions and variant.text_weight not in (None, 1.0):
+            yield (
+                f"variants.{name}.text_weight is {variant.text_weight}, but {variant.backbone} reads text alone; "
+                "leave text_weight out"
+            )
+        decoded = [*conditions.values(), *(["vdvae"] if variant.start == "stage1" else [])]
+        decoder = DECODERS[variant.decoder]
+        beyond = [feature for feature in decoded if not decoder.can_decode(FEATURES[feature].axes)]
+        if beyond:
+            yield (
+                f"variants.{name}.decoder is {variant.decoder}, which cannot decode {beyond[0]}, a feature with the "
+                f"axes {', '.join(FEATURES[beyond[0]].axes)}; choose another decoder"
+            )
+
+
+def _on_demand() -> set[str]:
+    """Keys of a dataset whose models are looked for only once something asks for them."""
+    always = {feature.key for feature in FEATURES.values() if not feature.on_demand}
+    always.add(BACKBONES[schema.Variant().backbone].key)
+    return {record.key for record in (*FEATURES.values(), *BACKBONES.values())} - always
 
 
 def _of_checkpoints(config: schema.Config, root: Path) -> Iterator[str]:

@@ -23,7 +23,7 @@ def reworded(error: ValidationError, config: dict) -> list[str]:
         name, section, node = ".".join(map(str, key)), ".".join(map(str, key[:-1])), _node(schema, key)
         if key in unknown:
             similar = unknown[key]
-            known = f"known keys here are {', '.join(_node(schema, key[:-1])['properties'])}"
+            known = f"known keys here are {', '.join(_node(schema, key[:-1])['properties']) or 'none'}"
             fix = f"did you mean {'.'.join(map(str, similar))}?" if similar else known
             sentences.append(f"{name} is not a known key; {fix}")
         elif found[key] == "missing" and key not in unknown.values():
@@ -75,7 +75,7 @@ def _expected(schema: dict, node: dict) -> str:
     if "const" in node or "enum" in node:
         return either(node.get("enum") or [node["const"]])
     if "properties" in node:
-        return f"a section with the keys {', '.join(node['properties'])}"
+        return f"a section with the keys {', '.join(node['properties']) or 'none'}"
     if node.get("type") == "array":
         return f"a list{' of at least one' if node.get('minItems') else ''}, each {_expected(schema, node['items'])}"
     if "pattern" in node:

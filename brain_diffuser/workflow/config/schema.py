@@ -1,17 +1,19 @@
 """Models that mirror config.yaml."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
-from brain_diffuser.evaluation.registry import network_checkpoints
-from brain_diffuser.features.registry import CONDITIONS
+from brain_diffuser.decoding.registry import DECODERS
+from brain_diffuser.evaluation import registry as evaluation_registry
+from brain_diffuser.features.registry import FEATURES
+from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import renamed
 
@@ -45,7 +47,24 @@ Strength = Annotated[float, Field(gt=0, le=1)]
 NoiseAt = Literal["paper", "scheduler"]
 
 
-NetworkName = Literal["alexnet", "inception", "clip", "efficientnet_b1", "swav", "efficientnet_lite0"]
+def one_of(names: Sequence[str]) -> AfterValidator:
+    """A check that a text is one of some names, which a registry has."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise ValueError(f"expected one of {', '.join(names)}")
+        return name
+
+    return AfterValidator(check)
+
+
+SCORERS, NETWORKS = evaluation_registry.selectable(), evaluation_registry.networks()
+
+
+ScorerName = Annotated[str, one_of(SCORERS), Field(json_schema_extra={"enum": [*SCORERS]})]
+
+
+NetworkName = Annotated[str, one_of(NETWORKS), Field(json_schema_extra={"enum": [*NETWORKS]})]
 
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
@@ -93,6 +112,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def extended(section: type[Section], fields: Mapping[str, Any]) -> Any:
+    """A section with more keys, {name: (type, default)}; those that it has already stay as they are."""
+    added = {name: field for name, field in fields.items() if name not in section.model_fields}
+    return create_model(section.__name__, __base__=section, **added)
+
+
+def own_settings(records: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of the settings that registered features or decoders bring along, none of which has to be written."""
+    sections = {
+        name: extended(Section, {key: (type(value), value) for key, value in record.settings.items()})
+        for name, record in records.items()
+        if record.settings
+    }
+    return {name: (section, Field(default_factory=section)) for name, section in sections.items()}
+
+
 class Custom(Section):
     """A dataset in the plain layout of docs/your_data.md; {label} is 01 for sub01, {session} as in the trials table."""
 
@@ -125,6 +160,12 @@ class Dataset(Section):
     def adapter_name(self) -> str:
         """The adapter: the named one, or that of the files that are given."""
         return self.adapter or ("demo" if self.simulated else "custom" if self.custom else "nsd")
+
+
+# A registered feature or backbone may be read from a folder that no other one reads.
+DatasetOfRegistries = extended(
+    Dataset, {record.key: (Text, UNSET) for record in (*FEATURES.values(), *BACKBONES.values())}
+)
 
 
 class Demo(Section):
@@ -166,16 +207,18 @@ class Features(Section):
     keep: bool
 
 
+FeaturesOfRegistry = extended(Features, own_settings(FEATURES))
+
+
 class Alpha(Section):
-    vdvae: Positive
-    clip_text: Positive
-    clip_vision: Positive
-    clip_layers: Positive
-    sd_text: Positive
+    """The penalty of every registered feature's ridge; a feature that is left out has that of its record."""
+
+
+AlphaOfRegistry = extended(Alpha, {name: (Positive, feature.alpha) for name, feature in FEATURES.items()})
 
 
 class Ridge(Section):
-    alpha: Alpha
+    alpha: AlphaOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     rescale: Literal["train_oof", "test", "none"]
     precision: Literal["float64", "float32"]
     memory_gib: Positive
@@ -211,6 +254,15 @@ class Learned(Section):
     precision: Literal["float32", "bfloat16", "float16"]
     checkpoint_every: Count
     seed: Seed
+
+
+class Decoders(Section):
+    """Settings of registered decoders that are one function each, by name; ridge and learned have their own sections."""
+
+
+DecodersOfRegistry = extended(Decoders, own_settings(DECODERS))
+BackboneName: Any = Literal[tuple(BACKBONES)]
+DecoderName: Any = Literal[tuple(DECODERS)]
 
 
 class Stage1(Section):
@@ -259,12 +311,12 @@ class VariantGuidance(Section):
 
 
 class Variant(Section):
-    """What differs from `recon`; None is nothing, and without a section `guidance` nothing guides."""
+    """What differs from `recon`; a key that is None changes nothing, and without the section `guidance` there is none."""
 
-    backbone: Literal["versatile_diffusion", "stable_diffusion"] = "versatile_diffusion"
+    backbone: BackboneName = "versatile_diffusion"  # pyright: ignore[reportInvalidTypeForm]
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "oracle"] = "predicted"
-    decoder: Literal["ridge", "learned"] = "ridge"
+    decoder: DecoderName = "ridge"  # pyright: ignore[reportInvalidTypeForm]
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
@@ -276,7 +328,7 @@ class Variant(Section):
 
 class Metrics(Section):
     protocol: Literal["brain_diffuser", "mindeye"]
-    networks: list[NetworkName]
+    networks: list[ScorerName]
     bootstrap: Count
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
@@ -386,13 +438,17 @@ class Config(Section):
     dataset: Text
     results: Text
     subjects: Annotated[list[Subject], Field(min_length=1)]
-    datasets: Annotated[dict[str, Dataset], Field(min_length=1)]
+    datasets: Annotated[
+        dict[str, DatasetOfRegistries],  # pyright: ignore[reportInvalidTypeForm]
+        Field(min_length=1),
+    ]
     demo: Demo
     haxby: Haxby
     nsd: Nsd
-    features: Features
+    features: FeaturesOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     ridge: Ridge
     learned: Learned
+    decoders: DecodersOfRegistry = Field(default_factory=DecodersOfRegistry)  # pyright: ignore[reportInvalidTypeForm]
     stage1: Stage1
     recon: Recon
     guidance: Guidance
@@ -420,7 +476,7 @@ class Config(Section):
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
         models.append("stable_diffusion")
-        if network_checkpoints(self.metrics.networks, self.metrics.protocol):
+        if evaluation_registry.network_checkpoints(self.metrics.networks, self.metrics.protocol):
             models.append("evaluation_networks")
         return (*nsd, *(models if self.fetch.models else ()))
 
@@ -435,7 +491,7 @@ class Config(Section):
             exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
         )
         found = self.recon.model_dump() | changed
-        if "vision" not in CONDITIONS[variant.backbone]:
+        if "vision" not in BACKBONES[variant.backbone].conditions:
             found["text_weight"] = 1.0
         return variant, found | {"seed": found["seed"] + repeat}
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from brain_diffuser.artifacts import hdf5, image_files
-from brain_diffuser.regions import figures, lesions
+from brain_diffuser.regions import figures, lesions, summary
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """Optimal images (2 each) of rest, faces and random voxels, first guesses, and a strip of one stimulus."""
+    """Optimal images (2 each) of rest, faces and random voxels, stage-1 images, and a strip of one stimulus."""
     rng = np.random.default_rng(0)
 
     def write(name, files):
@@ -46,7 +46,7 @@ def test_probability_that_images_show_a_category():
         {"image": "faces_1.png", "face": "0.4", "none": "0.6"},
         {"image": "ecc_1_0.png", "face": "0.1", "none": "0.9"},
     ]
-    assert figures.mean_probabilities(rows) == [
+    assert summary.mean_probabilities(rows) == [
         {"region": "faces", "images": 2, "face": 0.65, "none": 0.35},
         {"region": "ecc_1", "images": 1, "face": 0.1, "none": 0.9},
     ]
@@ -54,18 +54,18 @@ def test_probability_that_images_show_a_category():
 
 def test_averages_and_their_standard_errors():
     tables = [[{"region": "V1", "voxels": "10", "drop": "1.0"}], [{"region": "V1", "voxels": "14", "drop": "2.0"}]]
-    (row,) = figures.average_rows(tables, ["region"])
+    (row,) = summary.average_rows(tables, ["region"])
     assert row == {
         "region": "V1", "subjects": 2, "voxels": 12.0, "voxels_sem": 2.0, "drop": 1.5, "drop_sem": 0.5,
     }  # fmt: skip
-    (row,) = figures.average_rows([[{"region": "V1", "drop": ""}]], ["region"])
+    (row,) = summary.average_rows([[{"region": "V1", "drop": ""}]], ["region"])
     assert row == {"region": "V1", "subjects": 1, "drop": "", "drop_sem": ""}
 
 
 def test_weights_by_region():
     masks = {"V1": np.array([True, True, False]), "faces": np.array([False, False, True])}
     percentiles = {"vdvae": np.array([100.0, 50, 10]), "clip_vision": np.array([20.0, 40, 90])}
-    first, second = figures.weight_rows(masks, percentiles)
+    first, second = summary.weight_rows(masks, percentiles)
     assert first == {"region": "V1", "voxels": 2, "vdvae": 75, "clip_vision": 30, "clip_vision_minus_vdvae": -45}
     assert second["clip_vision_minus_vdvae"] == 80
 

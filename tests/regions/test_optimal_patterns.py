@@ -1,4 +1,4 @@
-"""Synthetic responses: the road without weights equals the one with them, and a region's features are its own."""
+"""Synthetic responses: predictions without weights equal those with them, and a region's features are its own."""
 
 import h5py
 import numpy as np
@@ -25,7 +25,7 @@ def masks():
 
 
 @pytest.fixture
-def world(tmp_path, rng):
+def toy_ridge(tmp_path, rng):
     """Betas, a file of features, the kernel, and weights (features, voxels) by scikit-learn."""
     betas = hdf5.StimulusArray(
         rng.normal(2, 3, (N_TRAIN, N_VOXELS)).astype(np.float32), np.arange(N_TRAIN, dtype=np.int32)
@@ -41,31 +41,31 @@ def world(tmp_path, rng):
     return betas, features.reshape(N_TRAIN, -1).astype(np.float64), kernel, fit, tmp_path
 
 
-def predicted(world, patterns, rescale="none"):
-    betas, _, kernel, _, folder = world
+def predicted(toy_ridge, patterns, rescale="none"):
+    betas, _, kernel, _, folder = toy_ridge
     rows = ridge.cross_kernel(kernel, betas, patterns, standardised=True)
     kernel = kernel._replace(test=rows, test_id=np.zeros(len(rows), np.int32))
     ridge.predict(kernel, folder / "train.h5", folder / "made.h5", alpha=ALPHA, rescale=rescale)
     return hdf5.load(folder / "made.h5").values.reshape(len(rows), -1).astype(np.float64)
 
 
-def test_no_weights_are_needed(world, masks):
+def test_no_weights_are_needed(toy_ridge, masks):
     _, patterns = optimal_patterns.binary_patterns(masks, ["faces", "V1"], seed=0)
-    fit = world[3]
+    fit = toy_ridge[3]
     np.testing.assert_allclose(
-        predicted(world, patterns), patterns @ fit.coef_.T + fit.intercept_, rtol=1e-5, atol=1e-5
+        predicted(toy_ridge, patterns), patterns @ fit.coef_.T + fit.intercept_, rtol=1e-5, atol=1e-5
     )
 
 
-def test_published_programs_features(world, masks):
+def test_published_programs_features(toy_ridge, masks):
     """The formula of the released code, from weights, against ours, from the kernel; z-scores are over the regions."""
-    _, features, _, fit, _ = world
+    _, features, _, fit, _ = toy_ridge
     names, patterns = optimal_patterns.binary_patterns(masks, ["faces", "V1", "most"], seed=0, controls=False)
     assert names == ["rest", "faces", "V1", "most"]
-    mean, std = optimal_patterns.column_statistics(world[4] / "train.h5")
+    mean, std = optimal_patterns.column_statistics(toy_ridge[4] / "train.h5")
     np.testing.assert_allclose(mean, features.mean(0))
     np.testing.assert_allclose(std, features.std(0))
-    made = predicted(world, patterns)
+    made = predicted(toy_ridge, patterns)
     direction = patterns[1:].astype(np.float64) @ fit.coef_.T
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     for feature, norm in (("clip_text", 9), ("clip_vision", 15)):
@@ -81,14 +81,14 @@ def test_published_programs_features(world, masks):
     )
 
 
-def test_features_are_as_far_from_the_mean_as_stimuli_and_a_regions_own(world, masks):
-    _, features, _, _, folder = world
+def test_features_are_as_far_from_the_mean_as_stimuli_and_a_regions_own(toy_ridge, masks):
+    _, features, _, _, folder = toy_ridge
     mean, std = optimal_patterns.column_statistics(folder / "train.h5")
     typical = np.sqrt(((features - features.mean(0)) ** 2).sum(1).mean())
     found = {}
     for names in (["faces", "V1"], ["V1", "most", "faces"]):
         listed, patterns = optimal_patterns.binary_patterns(masks, names, seed=3)
-        made = optimal_patterns.training_like(predicted(world, patterns, "train_oof"), mean, std, scale=0.5)
+        made = optimal_patterns.training_like(predicted(toy_ridge, patterns, "train_oof"), mean, std, scale=0.5)
         np.testing.assert_allclose(made[0], features.mean(0), rtol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(made[1:] - mean, axis=1), 0.5 * typical, rtol=1e-6)
         found[len(names)] = dict(zip(listed, made, strict=True))
@@ -100,7 +100,7 @@ def test_features_are_as_far_from_the_mean_as_stimuli_and_a_regions_own(world, m
 
 def test_a_pattern_without_weights(masks):
     with pytest.raises(ValueError, match="pattern 2 changes no feature"):
-        optimal_patterns.training_like(np.array([[1.0, 2], [2, 2], [1, 2]]), np.zeros(2), np.ones(2))
+        optimal_patterns.training_like(np.array([[1.0, 2], [2, 2], [1, 2]]), np.zeros(2), np.ones(2), scale=1.0)
 
 
 def test_random_voxels(masks):
@@ -141,8 +141,8 @@ def test_average_is_as_far_from_rest_as_subjects_are(rng):
     np.testing.assert_allclose(optimal_patterns.average(subjects[:1]), subjects[0])
 
 
-def test_perturbed_responses(world, masks):
-    betas, _, kernel, fit, folder = world
+def test_perturbed_responses(toy_ridge, masks):
+    betas, _, kernel, fit, folder = toy_ridge
     changes = ridge.cross_kernel(kernel, betas, masks["faces"][None].astype(np.float32), standardised=True)
     names, rows, nsd_id = optimal_patterns.perturbed(kernel, ["faces"], changes, 2, [-2.0, 0.0, 1.5])
     assert names[:3] == ["faces_nsd00090_-2", "faces_nsd00090_+0", "faces_nsd00090_+1.5"]
@@ -155,10 +155,10 @@ def test_perturbed_responses(world, masks):
     np.testing.assert_allclose(made[2] - made[1], 1.5 * fit.coef_[:, masks["faces"]].sum(1), rtol=1e-3, atol=1e-4)
 
 
-def test_more_stimuli_than_there_are(world, masks):
+def test_more_stimuli_than_there_are(toy_ridge, masks):
     changes = np.zeros((1, N_TRAIN))
     with pytest.raises(ValueError, match=r"roi.perturb.stimuli is 7, there are 6 test stimuli; ask for fewer"):
-        optimal_patterns.perturbed(world[2], ["faces"], changes, 7, [0.0])
+        optimal_patterns.perturbed(toy_ridge[2], ["faces"], changes, 7, [0.0])
 
 
 def test_files_keep_names(tmp_path):

@@ -13,7 +13,7 @@ def rng():
 
 def test_equal_repeats_have_no_variance(rng):
     stimuli = rng.normal(size=(6, 40))
-    found = seed_consistency.of_features([stimuli] * 3, stimuli)
+    found = seed_consistency.feature_consistency([stimuli] * 3, stimuli)
     for measure, expected in (("between_repeats", 1), ("with_stimulus", 1), ("worst", 1)):
         np.testing.assert_allclose(found[measure], expected)
     for measure in ("spread", "bias", "variance"):
@@ -32,7 +32,7 @@ def test_bias_and_variance_add_up_to_the_error(rng):
 
 def test_correlations_are_numpys(rng):
     a, b, stimuli = rng.normal(size=(3, 4, 30))
-    found = seed_consistency.of_features([a, b], stimuli)
+    found = seed_consistency.feature_consistency([a, b], stimuli)
     np.testing.assert_allclose(found["between_repeats"], [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)])
     own = np.array([[np.corrcoef(x, y)[0, 1] for x, y in zip(each, stimuli, strict=True)] for each in (a, b)])
     np.testing.assert_allclose(found["with_stimulus"], own.mean(0))
@@ -41,7 +41,7 @@ def test_correlations_are_numpys(rng):
 
 def test_pixels(rng):
     stimuli = rng.integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
-    found = seed_consistency.of_pixels([stimuli, 255 - stimuli], stimuli, "brain_diffuser")
+    found = seed_consistency.pixel_consistency("pixels", [stimuli, 255 - stimuli], stimuli, "brain_diffuser")
     np.testing.assert_allclose(found["pix_corr"]["between_repeats"], -1)
     np.testing.assert_allclose(found["pix_corr"]["with_stimulus"], 0, atol=1e-12)
     assert (found["ssim"]["worst"] < found["ssim"]["with_stimulus"]).all()
@@ -50,4 +50,4 @@ def test_pixels(rng):
 
 def test_one_repeat_is_none(rng):
     with pytest.raises(ValueError, match="got 1, expected at least 2"):
-        seed_consistency.of_features([np.ones((2, 3))], np.ones((2, 3)))
+        seed_consistency.feature_consistency([np.ones((2, 3))], np.ones((2, 3)))

@@ -90,7 +90,7 @@ def test_the_same_volume_gives_the_same_bytes(tmp_path, grid, values):
 
 
 def test_another_number_of_voxels(grid, values):
-    sentence = rf"encoding_accuracy has {len(values) - 1} voxels, .*rois.h5 has {len(values)}; .* Rerun nsd."
+    sentence = rf"encoding_accuracy has {len(values) - 1} voxels, .*rois.h5 has {len(values)}; .* Rerun its job"
     with pytest.raises(ValueError, match=sentence):
         brain_maps.volume("encoding_accuracy", values[1:], grid, "")
 

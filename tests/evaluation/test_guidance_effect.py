@@ -1,4 +1,4 @@
-"""Tables of guided images beside unguided ones: closed forms."""
+"""Tables that compare guided images with unguided ones: closed forms."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ NSD_ID = np.arange(40, dtype=np.int32)
 UNGUIDED = np.random.default_rng(0).normal(size=40)
 
 
-def perceptual_scores(gain):
+def image_scores(gain):
     """Scores of which the second is a distance."""
     rows = [
         PerImage("ssim", "pixel", UNGUIDED + gain, UNGUIDED),
@@ -22,7 +22,7 @@ def perceptual_scores(gain):
 @pytest.fixture
 def rows():
     gain = np.where(NSD_ID < 30, 0.5, -0.5)
-    found = {"recon": perceptual_scores(0), "guided": perceptual_scores(gain), "same": perceptual_scores(0)}
+    found = {"recon": image_scores(0), "guided": image_scores(gain), "same": image_scores(0)}
     return guidance_effect.differences(found, {"guided": "recon", "same": "recon"}, n_resamples=500, seed=0)
 
 
@@ -61,3 +61,8 @@ def test_consistency_stands_side_by_side():
     found = guidance_effect.join_repeats({"recon": [row], "guided": [row | {"mean": "0.7"}]})
     cells = {"recon": "0.500 (0.400 to 0.600)", "guided": "0.700 (0.400 to 0.600)"}
     assert found == [{"features": "ssim", "measure": "worst"} | cells]
+
+
+def test_nothing_to_compare():
+    with pytest.raises(ValueError, match="no variant has a section guidance and an unguided variant"):
+        guidance_effect.differences({}, {}, n_resamples=2, seed=0)

@@ -1,4 +1,4 @@
-"""What a evaluation network sees: classifiers find what their features tell, and say how reliable they are."""
+"""Category probe: classifiers find the categories in an evaluation network's features, and say how reliably."""
 
 import h5py
 import numpy as np
@@ -8,8 +8,8 @@ from brain_diffuser.regions import category_probe
 
 def test_categories_are_found_in_new_images():
     rng = np.random.default_rng(0)
-    shown = {"face": rng.random(300) < 0.2, "place": rng.random(300) < 0.2}
-    label = category_probe.labels(shown)
+    has_category = {"face": rng.random(300) < 0.2, "place": rng.random(300) < 0.2}
+    label = category_probe.labels([*has_category.values()])
     features = rng.normal(size=(300, 8))
     features[np.arange(300), label] += 4
     train, test = (category_probe.Examples(features[rows], label[rows]) for rows in (slice(0, 200), slice(200, 300)))
@@ -46,8 +46,8 @@ def test_no_stimulus_is_scored_by_its_own_reconstruction():
 
 
 def test_the_first_category_counts():
-    shown = {"face": np.array([True, True, False, False]), "body": np.array([True, False, True, False])}
-    assert category_probe.labels(shown).tolist() == [0, 0, 1, 2]
+    has_category = {"face": np.array([True, True, False, False]), "body": np.array([True, False, True, False])}
+    assert category_probe.labels([*has_category.values()]).tolist() == [0, 0, 1, 2]
 
 
 def test_classes_without_images():
@@ -69,7 +69,7 @@ def test_batches_change_nothing(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), np.uint8)
     with h5py.File(tmp_path / "i.h5", "w") as file:
         stored = file.create_dataset("values", data=images)
-        found = category_probe.embed(
+        found = category_probe.embed_stored(
             stored, lambda batch: batch.reshape(len(batch), -1).astype(np.float32), batch_size=3
         )
     np.testing.assert_array_equal(found, images.reshape(7, -1))

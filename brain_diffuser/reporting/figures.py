@@ -1,0 +1,72 @@
+"""Figures and tables of other stages that the report shows: which files, with which captions, embedded in the page."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from brain_diffuser.artifacts import tables
+from brain_diffuser.reporting import score_tables
+
+Figures = Sequence[tuple[str, Path]]
+"""(caption, file): a PNG or an SVG, or a CSV, which is folded away."""
+
+ACCURACY = {
+    "decoding.svg": "Decoding: features of the test stimuli, predicted from betas.",
+    "encoding.svg": "Encoding: betas of the test stimuli, predicted from their CLIP-vision embeddings, by region.",
+    "noise_ceiling.svg": "Noise ceilings: the share of the betas' variance that noise leaves.",
+}
+"""Plots in results/{subject}/accuracy."""
+REGIONS = {
+    "optimal.png": "optimal images of each region (rest: no response), and of as many voxels drawn at random",
+    "category_probe.csv": "probability, for the evaluation network, that the optimal images show each category",
+    "category_probe_accuracy.csv": "share of test stimuli, and of reconstructions, that are given the right category",
+    "perturbed.png": "a stimulus' response with a region's raised or lowered, in standard deviations; same noise",
+    "decoding.svg": "accuracy from one region alone, and with it set to its mean; grey: range of as many random voxels",
+    "decoding.csv": "accuracy of one region alone, and without it",
+    "lesions.svg": "how much nearer decoded stimuli with and without a category lie with a region at its mean (d')",
+    "lesions.csv": "lesions",
+    "weights.svg": "how much higher a region's weights rank for CLIP than for VDVAE, percentiles among all voxels",
+    "weights.csv": "weights",
+    "brain_correlation.svg": "brain correlation: betas predicted from images against measured betas",
+    "brain_correlation.csv": "brain correlation",
+    "mosaic_encoding_accuracy.png": "encoding accuracy",
+    "glass_encoding_accuracy.png": "encoding accuracy, through the brain",
+    "mosaic_noise_ceiling.png": "noise ceiling",
+    "rois.png": "regions",
+}
+"""Files in results/{subject}/roi, in the order of the page; the folder of the average has some of them."""
+GUIDANCE = {
+    "images.png": "the first test stimuli, guided and unguided",
+    "comparison.csv": "guided sets: mean score, in brackets the 95 % interval of its difference from the unguided set",
+    "grid.csv": "difference from the reconstruction by guidance's strength, kappa, and share of guided steps, eta",
+    "consistency.csv": "repeats with other seeds: how much they resemble each other and their stimulus",
+}
+"""Files in results/{subject}/guidance."""
+
+
+def of_folder(folder: str | Path, captions: Mapping[str, str]) -> list[tuple[str, Path]]:
+    """(caption, file) of the files that a folder has."""
+    paths = ((caption, Path(folder) / name) for name, caption in captions.items())
+    return [(caption, path) for caption, path in paths if path.exists()]
+
+
+def embed(caption: str, path: Path) -> dict[str, Any]:
+    """A figure as a data URI, or the rows of a table."""
+    score_tables.existing(path)
+    if path.suffix == ".csv":
+        return {"caption": caption, "rows": tables.read_csv(path), "uri": None}
+    if path.suffix == ".svg":
+        return {"caption": caption, "rows": None, "uri": svg_uri(path.read_text(encoding="utf-8"))}
+    file = io.BytesIO()
+    Image.open(path).convert("RGB").save(file, format="WEBP", quality=85)
+    uri = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return {"caption": caption, "rows": None, "uri": uri}
+
+
+def svg_uri(svg: str) -> str:
+    """A drawing as an image of its own: no script in it runs, and its names cannot clash with another drawing's."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -1,0 +1,119 @@
+"""Published scores, this run's scores in the same table, and why the two may not be comparable."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from brain_diffuser.reporting import score_tables
+from brain_diffuser.reporting.score_tables import Column, DatasetLabel, Metrics, Score, label
+
+PUBLISHED = Path(__file__).with_name("published_scores.tsv")
+ABOUT = ("system", "subjects", "test_set", "protocol", "source", "verified")
+"""The columns of that table that are no metrics."""
+TEST_SETS = {982: "old", 1000: "new"}
+"""NSD's shared images: after 37 sessions, and after 40."""
+
+
+def published_metrics(path: str | Path = PUBLISHED) -> list[str]:
+    """The metrics that the table of published scores has, in its order."""
+    return [name for name in score_tables.rows_of(path, ABOUT, "\t")[0] if name not in ABOUT]
+
+
+def published_columns(metrics: Metrics, path: str | Path = PUBLISHED) -> list[Column]:
+    """A column for each published metric.
+
+    Raises ValueError: the registry, which `metrics` describes, has no such metric.
+    """
+    columns = []
+    for name in published_metrics(path):
+        if name not in metrics:
+            raise ValueError(f"{path} has a column {name}, which is no metric; expected one of {', '.join(metrics)}")
+        kind = metrics[name][1]
+        better = "lower" if kind == "distance" else "higher"
+        columns.append(Column(name, label(name, metrics), "", kind == "two_way", better))
+    return columns
+
+
+def read_published(path: str | Path = PUBLISHED) -> list[dict[str, Any]]:
+    """Published rows: system, subjects, test_set, protocol, scores {metric: fraction}, source, verified."""
+    metrics = published_metrics(path)
+    return [
+        {name: row[name] for name in ABOUT}
+        | {"is_ours": False, "scores": {name: float(row[name]) for name in metrics if row[name]}}
+        for row in score_tables.rows_of(path, ABOUT, "\t")
+    ]
+
+
+def our_rows(
+    subjects: Mapping[str, Sequence[Score]],
+    image_sets: Sequence[str],
+    dataset_label: DatasetLabel,
+    path: str | Path = PUBLISHED,
+) -> list[dict[str, Any]]:
+    """This run's decoded sets as rows of the published table.
+
+    With several subjects: their mean, subject 1, whose ablations are published, and the reconstructions of the others.
+
+    Parameters
+    ----------
+    subjects : {subject: scores}
+    image_sets : names of sets of images
+        Those to list; all but the baselines if it is empty.
+    dataset_label : DatasetLabel
+        What the numbers are about.
+    path : path
+        The table of published scores.
+    """
+    is_several = len(subjects) > 1
+    with_mean = {f"mean of {len(subjects)}": score_tables.mean_of_subjects(subjects)} if is_several else {}
+    published, rows = set(published_metrics(path)), {}
+    for name, scores in {**with_mean, **subjects}.items():
+        recon_alone = is_several and name in subjects and name != "sub01"
+        for score in scores:
+            is_listed = score.images in image_sets or not image_sets
+            if not is_listed or score.images in score_tables.BASELINES or (recon_alone and score.images != "recon"):
+                continue
+            count = f"{score.n} images"
+            row = {
+                "system": f"{dataset_label.name}: {label(score.images)}",
+                "subjects": name,
+                "test_set": count if dataset_label == score_tables.NSD else f"{dataset_label.name}, {count}",
+                "protocol": score.protocol,
+                "source": "this run",
+                "verified": "",
+                "is_ours": True,
+                "scores": {},
+            }
+            rows.setdefault((name, score.images, score.protocol), row)["scores"][score.metric] = score.mean
+    return [row for row in rows.values() if row["scores"].keys() & published]
+
+
+def comparability_notes(dataset_label: DatasetLabel, columns: Sequence[Column], counts: set[int]) -> list[str]:
+    """Why this run's scores and the published ones may not be comparable, one sentence each.
+
+    `counts` are the numbers of test images.
+    """
+    notes, protocols = [], {column.protocol for column in columns}
+    if dataset_label != score_tables.NSD:
+        notes.append(
+            f"Rows marked {dataset_label.name} ({dataset_label.about}) are about another brain and other images than "
+            "the published rows, and are not comparable with them."
+        )
+    elif counts - set(TEST_SETS):
+        notes.append(
+            f"This run has {', '.join(map(str, sorted(counts)))} test images, the published rows 982 (old) or 1000 "
+            "(new): another test."
+        )
+    notes.append(
+        f"This run is scored by the protocol of {' and '.join(map(label, sorted(protocols)))}; protocols differ in the "
+        "weights of the evaluation networks and in how images are resized, so scores are comparable only within a "
+        "protocol."
+    )
+    notes.append(
+        "Test sets differ: old is 982 images of 37 sessions, new 1000 images of 40 sessions, with more training data."
+    )
+    notes.append(
+        "SSIM under the protocol of Brain-Diffuser is the mean over columns of one-dimensional SSIMs, which the "
+        "paper's program probably computed (scikit-image up to 0.19); SSIM proper, MindEye's, is some hundredths lower."
+    )
+    return notes

@@ -1,0 +1,13 @@
+"""Stage 3 by a registered decoder that is one function: betas and a feature of the training stimuli -> predictions."""
+
+from brain_diffuser.decoding import registry
+from brain_diffuser.workflow.job import job
+
+with job(snakemake):
+    registry.DECODERS[snakemake.wildcards.decoder].fit_predict(
+        snakemake.input.betas_train,
+        snakemake.input.betas_test,
+        snakemake.input.features,
+        snakemake.output[0],
+        **snakemake.params.cfg,
+    )
