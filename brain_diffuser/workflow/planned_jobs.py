@@ -78,7 +78,7 @@ def plan(
         if not targets:
             return []
         interface.dag(DAGSettings(targets=targets)).execute_workflow(executor="dryrun")
-        return [_job(each) for each in workflow.dag.jobs]
+        return [_job(each) for each in workflow.dag.jobs]  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _rule(rule: Any) -> PlannedRule:
