@@ -37,7 +37,7 @@ def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     again = snakemake(lab, "-n", *profile, wanted)
     assert "Nothing to be done" in again.stdout + again.stderr
     renamed = snakefile.replace("* from brain_diffuser", "* from brain_diffuser as decoding_*")
-    renamed = renamed.replace("captions from brain_diffuser", "captions from brain_diffuser as decoding_nsd_captions")
+    renamed = renamed.replace("captions from brain_diffuser", "captions from brain_diffuser as decoding_captions")
     (lab / "Snakefile").write_text(renamed)
     other = snakemake(lab, "-n", *profile, "--forceall", "results/sub01/recon")
     assert other.returncode == 0, other.stderr
