@@ -430,7 +430,8 @@ def _spliced(params: Mapping[str, Any], settings: Collection[str]) -> dict[str, 
     found = {}
     for name, value in params.items():
         has_settings = name == "cfg" or (isinstance(value, Mapping) and set(map(_new_key, value)) & set(settings))
-        found |= value if has_settings and isinstance(value, Mapping) else {name: value}
+        parts = value if has_settings and isinstance(value, Mapping) else {name: value}
+        found |= {f"{key} again" if key in found else key: part for key, part in parts.items()}
     return found
 
 

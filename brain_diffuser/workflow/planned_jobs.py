@@ -14,8 +14,8 @@ class PlannedRule(NamedTuple):
 
     Parameters
     ----------
-    name
-        Its name.
+    name, room
+        Its name, and the folder of its rule file.
     outputs
         Patterns of its outputs, with wildcards as {subject}.
     is_producer
@@ -25,6 +25,7 @@ class PlannedRule(NamedTuple):
     """
 
     name: str
+    room: str
     outputs: tuple[str, ...]
     is_producer: Callable[[str], bool]
     flags: Mapping[str, frozenset[str]]
@@ -77,12 +78,13 @@ def plan(
         if not targets:
             return []
         interface.dag(DAGSettings(targets=targets)).execute_workflow(executor="dryrun")
-        return [_job(each) for each in workflow.dag.jobs]
+        return [_job(each) for each in workflow.dag.jobs]  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _rule(rule: Any) -> PlannedRule:
     flags = {str(each): frozenset(getattr(each, "flags", {})) for each in rule.output}
-    return PlannedRule(rule.name, tuple(map(str, rule.output)), rule.is_producer, flags)
+    room = Path(str(rule.snakefile)).parent.name
+    return PlannedRule(rule.name, room, tuple(map(str, rule.output)), rule.is_producer, flags)
 
 
 def _job(job: Any) -> PlannedJob:

@@ -148,7 +148,7 @@ def folders(results: Path) -> list[Path]:
 
 def _is_aside(path: Path) -> bool:
     """Whether a folder or file is about results rather than one of them."""
-    return path.name in ("benchmarks", "logs") or path.name.startswith(".")
+    return path.name in ("benchmarks", "logs", "README.md") or path.name.startswith(".")
 
 
 def _other(folder: Path, subjects: Sequence[str]) -> bool:

@@ -85,6 +85,8 @@ PATHS = {
     "sub01/perturbed/pictures_manifest.tsv": "sub01/perturbed/images_manifest.tsv",
     "sub01/optimal/seen/seen.csv": "sub01/optimal/category_probe/category_probe.csv",
     "sub01/optimal/seen/judge.csv": "sub01/optimal/category_probe/category_probe_accuracy.csv",
+    "sub01/roi/seen.csv": "sub01/roi/category_probe.csv",
+    "sub01/guidance/pictures.png": "sub01/guidance/images.png",
     "sub01/logs/nsd_stimuli_test.log": "sub01/logs/stimuli_test.log",
     "sub01/benchmarks/judged_recon_clip.tsv": "sub01/benchmarks/perceptual_scores_recon_clip.tsv",
     "sub01/logs/features_clip_taps_test_00000-03000.log": "sub01/logs/features_clip_layers_test_00000-03000.log",
