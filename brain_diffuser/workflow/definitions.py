@@ -55,7 +55,7 @@ class Import(NamedTuple):
 class Reference(NamedTuple):
     """A name of the module or an import, and the attributes that are read of it in a row.
 
-    `use`: "value"; "lookup" if no more is done than NAME[...] or ... in NAME, "lookup write" if that is NAME[...].write;
+    `use`: "value"; "lookup" if no more is done than NAME[...] or ... in NAME, "lookup write" if it is NAME[...].write;
     "run" if a module is imported and nothing read of it; "own" for the whole module that the reference stands in;
     "project" for all modules.
     """
