@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import tiny_diffusion
@@ -146,6 +147,14 @@ def graphs(checkout: Path, results: str = "results") -> tuple[set[tuple[str, str
     names = dict(re.findall(r'(\d+)\[label = "(?:shared_)?(\w+?)(?:_shard)?"', found))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", found)}
     return set(drawn), {(a, b) for a, b in edges if a != b}
+
+
+def example(page: str, heading: str, language: str) -> str:
+    """The only code block of a language under a heading of a page of docs/."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.M | re.S)
+    (code,) = re.findall(rf"^ *```{language}\n(.*?)^ *```", section, re.M | re.S)
+    return textwrap.dedent(code)
 
 
 def edit_config(checkout: Path, path: str, value: object) -> None:

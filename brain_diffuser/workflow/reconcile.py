@@ -179,7 +179,7 @@ class Results:
         return self._is_same(path, noted["files"], copied, "chosen" in noted)
 
     def _is_same(self, path: str, noted: receipts.Files, copied: bool, is_chosen: bool) -> bool:
-        """Whether an outside path holds what was noted; a missing one is Snakemake's to report."""
+        """Whether an outside path holds what was noted; receipts do not judge one that is missing."""
         if is_chosen:
             found = ((name, next(receipts.listing(f"{path}/{name}"), None)) for name in noted)
             present = {name: entry[1:] for name, entry in found if entry}

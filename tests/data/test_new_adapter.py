@@ -1,16 +1,12 @@
-"""docs/extend_dataset.md, followed to the letter: one file and one line in the registry add a dataset."""
-
-import re
-import textwrap
+"""docs/extend.md, followed to the letter: one file and one line in the registry add a dataset."""
 
 import numpy as np
 import pytest
 import yaml
-from toy_workflow import ROOT, planned, snakemake
+from toy_workflow import example, planned, snakemake
 
 from brain_diffuser.artifacts import hdf5, image_files
 
-PAGE = ROOT / "docs/extend_dataset.md"
 N_TRAIN, N_TEST, N_VOXELS, SIDE = 10, 3, 12, 64
 CONFIG = ["--configfile", "mine.yaml", "--"]
 
@@ -34,8 +30,7 @@ def write_data(path):
 
 def add_adapter(checkout):
     """The module and the line of the page."""
-    (module,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    (checkout / "brain_diffuser/data/onefile.py").write_text(textwrap.dedent(module))
+    (checkout / "brain_diffuser/data/onefile.py").write_text(example("extend.md", "A dataset", "python"))
     registry = checkout / "brain_diffuser/data/registry.py"
     text = registry.read_text()
     assert "haxby, nsd\n" in text
@@ -47,8 +42,7 @@ def add_adapter(checkout):
 
 def write_config(checkout):
     """The dataset of the page, with the toy's networks."""
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    config = yaml.safe_load(textwrap.dedent(example))
+    config = yaml.safe_load(example("extend.md", "A dataset", "yaml"))
     toy = yaml.safe_load((checkout / "config.yaml").read_text())["datasets"]["toy"]
     config["datasets"]["mine"] |= {
         key: path for key, path in toy.items() if key not in ("simulated", "nsd", "captions")

@@ -356,7 +356,9 @@ def test_bad_input_is_named(fit, tmp_path):
     with pytest.raises(ValueError, match=r"the loss of epoch 1 is nan; lower learned.rate"):
         fit(training_config=TRAINING._replace(rate=1e30))
     no_feature = training_data.read_source(betas, betas, tmp_path / "c", holdout=0.2, seed=0)
-    with pytest.raises(ValueError, match=r"whose axes are voxels; expected tokens, dim or blocks, tokens, dim or latents"):
+    with pytest.raises(
+        ValueError, match=r"whose axes are voxels; expected tokens, dim or blocks, tokens, dim or latents"
+    ):
         training.fit({"sub01": no_feature[0]}, no_feature[1], TRAINING, tmp_path / "c")
     with pytest.raises(ValueError, match=r"there is no subject to learn from; name another one under subjects"):
         training.train({}, TRAINING, weights="a", curve="b", plot="c", checkpoint=tmp_path / "c", holdout=0.2)

@@ -29,7 +29,7 @@ MEANINGLESS = {
     "one_more_feature": (
         f"{CODE}/features/registry.py",
         "FEATURES = {\n",
-        'FEATURES = {\n    "clip_again": clip_vision.FEATURE,\n',
+        'FEATURES = {\n    "clip_again": clip_layers.FEATURE,\n',
     ),
     "one_more_backbone": (
         f"{CODE}/generation/registry.py",

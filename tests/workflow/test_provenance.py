@@ -27,7 +27,8 @@ TREE = {
     "brain_diffuser/nets/model.py": (
         "from .. import arrays\nfrom . import parts\n\nclass Net:\n    width = 3\n\n"
         "    def __init__(self, file, scale=1.5):\n        self.file: int = arrays.AXES[0]\n\n"
-        "    @property\n    def late(self):\n        import demo.dataset\n        return demo.dataset.SIDE, parts.SIZE\n"
+        "    @property\n    def late(self):\n        import demo.dataset\n"
+        "        return demo.dataset.SIDE, parts.SIZE\n"
     ),
     "brain_diffuser/nets/parts.py": "SIZE = 1\nOTHER = 2\n",
     "brain_diffuser/arrays.py": "import numpy.linalg\nfrom pathlib import Path\n\nAXES = ['stimuli']\nUNUSED = 7\n",

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import yaml
 from nsd_tree import toy_ids
-from toy_workflow import ROOT, snakemake, write_checkout
+from toy_workflow import ROOT, example, snakemake, write_checkout
 
 from brain_diffuser.artifacts import hdf5
 
@@ -71,9 +71,7 @@ def test_a_stage_from_outside_takes_the_place_of_ours(tmp_path):
     lab = tmp_path / "lab"
     copy = write_checkout(lab / "brain-diffuser-dag")
     shutil.move(copy / "toy", lab / "toy")
-    page = (ROOT / "docs/extend.md").read_text(encoding="utf-8")
-    (snakefile,) = re.findall(r"^```python\n(configfile:.*?)^```", page, re.M | re.S)
-    (lab / "Snakefile").write_text(snakefile)
+    (lab / "Snakefile").write_text(example("extend.md", "A stage of your own, from outside", "python"))
     (lab / "my_decoder.py").write_text(MY_DECODER)
     profile = ("--workflow-profile", "brain-diffuser-dag/profiles/default")
     run = snakemake(lab, "--cores", "2", *profile, "results/sub01/recon")

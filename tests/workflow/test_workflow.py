@@ -371,8 +371,8 @@ def test_an_evaluation_network_without_weights_stops_its_metrics_alone_and_at_on
     run = snakemake(checkout, "--cores", "2")
     assert run.returncode != 0
     assert (
-        "evaluation network alexnet needs toy/evaluation_networks/alexnet-owt-7be5be79.pth, which does not exist; put it there"
-        in run.stderr
+        "evaluation network alexnet needs toy/evaluation_networks/alexnet-owt-7be5be79.pth, which does not exist; "
+        "put it there" in run.stderr
     )
     assert "leave alexnet out of metrics.networks" in run.stderr
     assert "Traceback" not in run.stderr

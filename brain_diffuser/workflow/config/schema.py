@@ -257,7 +257,7 @@ class Learned(Section):
 
 
 class Decoders(Section):
-    """Settings of registered decoders that are one function each, by name; ridge and learned have their own sections."""
+    """Settings of decoders that are one function each, by name; ridge and learned have sections of their own."""
 
 
 DecodersOfRegistry = extended(Decoders, own_settings(DECODERS))
@@ -311,7 +311,7 @@ class VariantGuidance(Section):
 
 
 class Variant(Section):
-    """What differs from `recon`; a key that is None changes nothing, and without the section `guidance` there is none."""
+    """What differs from `recon`; a key that is None changes nothing, and without `guidance` nothing is guided."""
 
     backbone: BackboneName = "versatile_diffusion"  # pyright: ignore[reportInvalidTypeForm]
     start: Literal["stage1", "noise"] = "stage1"
