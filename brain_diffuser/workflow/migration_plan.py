@@ -268,6 +268,11 @@ class _Migration:
             code = [key for key, value in params.items() if _is_key(value)]
         left_out = (*code, "code", *DISPLAYED)
         settings = _value(wanted.get("cfg", "{}"))
+        if not has_receipt:  # records do not say which parameters are only shown
+            shown = [_value(wanted[key]) for key in DISPLAYED if key in wanted]
+            params = {
+                key: value for key, value in params.items() if not any(_is_like(_value(value), each) for each in shown)
+            }
         old, new = (
             _spliced({key: _value(value) for key, value in some.items() if key not in left_out}, settings)
             for some in (params, wanted)
@@ -277,7 +282,7 @@ class _Migration:
             old[DTYPE] = new.get(DTYPE, "auto")
         different = _difference(old, new)
         if different:
-            return f"with another {different}"
+            return "with other parameters" if different.isdigit() else f"with another {different}"
         if set(given) != {receipts.name_of(path, self.root) for path in job.inputs}:
             return "of other inputs"
         return ""
@@ -423,6 +428,16 @@ def _value(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def _is_like(old: Any, shown: Any) -> bool:
+    """Whether a value is of the kind of one that is only shown: settings, pairs, or the label of a dataset."""
+    if isinstance(old, Mapping) and isinstance(shown, Mapping):
+        return len(set(map(_new_key, old)) & set(shown)) > len(shown) / 2
+    if isinstance(old, list | tuple) and isinstance(shown, list | tuple):
+        kinds = ({type(each) for each in some} for some in (old, shown))
+        return next(kinds) == next(kinds) != {str}
+    return False
 
 
 def _spliced(params: Mapping[str, Any], settings: Collection[str]) -> dict[str, Any]:

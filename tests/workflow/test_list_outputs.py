@@ -80,6 +80,6 @@ def test_a_folder_with_the_list_alone_is_empty_to_a_run(checkout):
     shutil.rmtree(checkout / "results")
     (checkout / "results").mkdir()
     shutil.copy(ROOT / "results/README.md", checkout / "results")
-    run = snakemake(checkout, "-n", "--config", "dataset=demo")
+    run = snakemake(checkout, "-n")
     assert run.returncode == 0, run.stderr
     assert "design" in run.stdout + run.stderr
