@@ -76,7 +76,9 @@ def stage_of(name: str, place: str = "") -> str:
         return place
     words = {word: stage for stage, words in STAGES.items() for word in words}
     fitting = [word for word in words if re.match(rf"{word}(_|\.|$)", name)]
-    return words[max(fitting, key=len)] if fitting else "other"
+    if not fitting:  # stage-1 reconstructions of decoders are named after the decoder
+        return "decode" if re.search(r"_stage1(_|$)", name) else "other"
+    return words[max(fitting, key=len)]
 
 
 def tables(folder: Path) -> list[Table]:

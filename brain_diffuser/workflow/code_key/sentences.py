@@ -1,0 +1,54 @@
+"""Texts that only people read: sentences of errors, which do not count in a key."""
+
+import ast
+from collections.abc import Collection, Iterable
+
+from brain_diffuser.workflow.code_key.syntax import bound_names
+
+
+def is_sentence(node: ast.expr) -> bool:
+    """A text or what puts one together, unless it also binds or waits."""
+    if any(isinstance(each, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) for each in ast.walk(node)):
+        return False
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod):
+        return is_sentence(node.left) or (isinstance(node.op, ast.Add) and is_sentence(node.right))
+    if isinstance(node, ast.IfExp):
+        return is_sentence(node.body) and is_sentence(node.orelse)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr in ("format", "join") and is_sentence(node.func.value)
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def sentences_of_errors(body: list[ast.stmt]) -> frozenset[str]:
+    """The variables of a function that are sentences, and of which nothing is read but by errors that are raised."""
+    assigned: dict[str, list[ast.expr]] = {}
+    skipped: set[ast.AST] = set()
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and len(node.targets) == 1:
+            if is_sentence(node.value):
+                assigned.setdefault(node.targets[0].id, []).append(node.value)
+                skipped.add(node.value)
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            arguments = [*node.exc.args, *(each.value for each in node.exc.keywords)]
+            skipped.update(each for each in arguments if is_sentence(each))
+    if not assigned:
+        return frozenset()
+    bound = bound_names(body)
+    found = {name for name, values in assigned.items() if len(bound.get(name, ())) == len(values)}
+    read = _read_names(body, skipped)
+    while lost := found & read | {name for name in assigned if name not in found and name not in read}:
+        found -= lost
+        read |= lost | {name for each in lost for value in assigned[each] for name in _read_names([value], set())}
+    return frozenset(found)
+
+
+def _read_names(nodes: Iterable[ast.AST], skipped: Collection[ast.AST]) -> set[str]:
+    """The names that are read, but for those in some expressions."""
+    found, waiting = set(), list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        waiting += [each for each in ast.iter_child_nodes(node) if each not in skipped]
+    return found
