@@ -42,7 +42,7 @@ tests: .venv/installed-dev
 	@touch $@
 
 # torchvision lies beside the other packages: without torch's CUDA build it cannot be imported, and where it can be found
-# but not imported, transformers' CLIP cannot be either. tests/test_perceptual.py alone looks into that folder.
+# but not imported, transformers' CLIP cannot be either. tests/evaluation/test_perceptual.py alone looks into that folder.
 .venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt .venv/installed
 	$(BIN)/python -m pip install -q -r requirements-dev.txt
 	$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv/evaluation -r requirements-evaluation.txt

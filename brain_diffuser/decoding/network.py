@@ -1,4 +1,4 @@
-"""Stage 3, learned: networks from betas to a feature through a space that subjects share; files and predictions."""
+"""Learned: networks from betas to a feature through a space that subjects share; files and predictions."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Stage 3, ridge: one linear map from betas to every feature, solved in stimulus space and streamed over features."""
+"""Ridge: one linear map from betas to every feature, solved in stimulus space and streamed over features."""
 
 import logging
 import threading
@@ -67,7 +67,8 @@ def kernel(
     train, test = betas_train.values, betas_test.values
     if train.shape[1] != test.shape[1]:
         raise ValueError(
-            f"betas_train has {train.shape[1]} voxels, betas_test has {test.shape[1]}; expected one mask. Rerun nsd."
+            f"betas_train has {train.shape[1]} voxels, betas_test has {test.shape[1]}; expected one mask for both. "
+            "Rerun the rule betas."
         )
     n_voxels = train.shape[1]
     of_train = np.zeros((len(train), len(train)), precision, order="F")  # its lower triangle, until the end
@@ -162,7 +163,7 @@ def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -
     if len(unfit):
         raise ValueError(
             f"betas_train: voxel column {start + unfit[0]} has std {std[unfit[0]]} over {n_train} stimuli (and "
-            f"{len(unfit) - 1} more like it); a z-score needs std > 0. Check the mask of stage nsd."
+            f"{len(unfit) - 1} more like it); a z-score needs std > 0. Check the mask (nsd.mask in config.yaml)."
         )
 
 

@@ -249,7 +249,7 @@ def _initial(
         if not std.all():
             raise ValueError(
                 f"betas_train of {subject}: voxel column {np.argmin(std)} has std 0 over {len(source.betas)} stimuli, "
-                "or a value that is not finite; a z-score needs std > 0. Check the mask of stage nsd."
+                "or a value that is not finite; a z-score needs std > 0. Check the mask (nsd.mask in config.yaml)."
             )
         std *= np.sqrt(len(source.betas) / (len(source.betas) - 1))  # ridge's, ddof 1
         encoder = decoder.encoders[subject]

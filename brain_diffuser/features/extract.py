@@ -1,4 +1,4 @@
-"""Stage 2: one feature of every stimulus, batch by batch, into one file; the features themselves are in `registry`."""
+"""One feature of every stimulus, batch by batch, into one file; the features themselves are in `registry`."""
 
 import json
 from collections.abc import Iterator, Mapping

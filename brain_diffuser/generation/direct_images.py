@@ -1,4 +1,4 @@
-"""Stages 4 and 6, one shard at a time: images that need no diffusion model, from VDVAE latents or from stimuli."""
+"""Images that need no diffusion model, one shard at a time, from VDVAE latents or from stimuli."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 Each of the first steps adds s kappa grad D to its noise: s^2 is the step's share of noise, D the distance between the
 target features and those of the image that the step predicts, grad the gradient with respect to the latents.
+
+Classifier-free guidance is in img2img.py.
 """
 
 from collections.abc import Callable, Iterator, Sequence

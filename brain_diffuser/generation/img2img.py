@@ -1,4 +1,4 @@
-"""Stage 5: stage-1 reconstructions and predicted embeddings -> reconstructions, by conditioned img2img."""
+"""Stage-1 reconstructions and predicted embeddings -> reconstructions, by conditioned img2img."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Stage 5, one shard at a time: reconstructions of some test stimuli by a diffusion model, from files into a file."""
+"""Reconstructions of some test stimuli by a diffusion model, from files into a file."""
 
 from collections.abc import Mapping
 from pathlib import Path

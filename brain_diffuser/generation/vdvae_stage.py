@@ -1,4 +1,4 @@
-"""Stage 4: predicted VDVAE latents -> stage-1 reconstructions, at the model's own size."""
+"""Predicted VDVAE latents -> stage-1 reconstructions, at the model's own size."""
 
 from collections.abc import Iterator
 from typing import Literal

@@ -40,7 +40,7 @@ PUBLISHED = {  # for a stimulus
     "vdvae": Speed(1.00, 0.49, MEASURED, BENCHMARKS),
     "clip_text": Speed(1.46, None, ESTIMATE, "docs/real_data.md: 4 hours of 2 cores for 9,841 stimuli, half of it"),
     "clip_vision": Speed(1.46, None, ESTIMATE, "the other half"),
-    "first guess": Speed(2.17, 1.72, MEASURED, BENCHMARKS),
+    "stage-1 image": Speed(2.17, 1.72, MEASURED, BENCHMARKS),
     "step": Speed(26.6, 8.3, MEASURED, BENCHMARKS + ": a guided step of Versatile Diffusion"),
     "autoencoder": Speed(34.9, 17.4, MEASURED, BENCHMARKS + ": encoding and decoding"),
     "network": Speed(
@@ -56,7 +56,7 @@ DEMO = {
     "vdvae": Speed(0.0121, None, MEASURED, DEMO_RUN),
     "clip_text": Speed(0.0044, None, MEASURED, DEMO_RUN),
     "clip_vision": Speed(0.0032, None, MEASURED, DEMO_RUN),
-    "first guess": Speed(0.0225, None, MEASURED, DEMO_RUN),
+    "stage-1 image": Speed(0.0225, None, MEASURED, DEMO_RUN),
     "step": Speed(0.0327, None, MEASURED, DEMO_RUN),
     "autoencoder": Speed(0.06, None, MEASURED, DEMO_RUN),
     "network": Speed(0.018, None, MEASURED, "the demo's tables: 9 s for 240 images, half of that to start"),
@@ -199,7 +199,7 @@ class Estimate:
         if job.span and job.stage == "features":
             parts[job.values["feature"]] = n
         elif job.span and job.stage.endswith(("stage1", "vdvae_reference")):
-            parts["first guess"] = n
+            parts["stage-1 image"] = n
         elif job.span and job.stage in ("autoencoder_reference", "perceptual_scores"):
             parts["network" if job.stage == "perceptual_scores" else "autoencoder"] = n
         elif job.span:

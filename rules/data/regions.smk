@@ -1,4 +1,4 @@
-"""Stage 1, regions: which voxels belong to which region, in any dataset.
+"""Regions: which voxels belong to which region, in any dataset.
 
 In:  results/{subject}/data/rois.h5, masks of one's own
 Out: results/{subject}/data/regions.h5

@@ -1,4 +1,4 @@
-"""Stage 1, data: the files of a dataset -> trial table, betas, stimulus images and captions of one subject.
+"""Data: the files of a dataset -> trial table, betas, stimulus images and captions of one subject.
 
 In:  what the adapter of the dataset names (brain_diffuser/data/registry.py)
 Out: results/{subject}/data/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json} and what else the

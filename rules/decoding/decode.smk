@@ -1,4 +1,4 @@
-"""Stage 3 by other decoders than ridge: those that are one function, and the stage-1 reconstructions of all of them.
+"""Decode: decoders other than ridge, those that are one function, and the stage-1 reconstructions of all of them.
 
 In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_train.h5
 Out: results/{subject}/{decoder}/{{feature}_test.h5, stage1/nsd*.png, stage1_manifest.tsv}

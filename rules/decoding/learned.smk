@@ -1,4 +1,4 @@
-"""Stage 3, learned: networks that predict a feature, for variants with `decoder: learned`.
+"""Learned: networks that predict a feature, for variants with `decoder: learned`.
 
 In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_train.h5, those of all other subjects
 Out: results/shared/learned/{feature}/without_{subject}/*, results/{subject}/learned/{{feature}/*, {feature}_test.h5}

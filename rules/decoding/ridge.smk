@@ -1,4 +1,4 @@
-"""Stage 3, ridge: one kernel of a subject's betas, then predictions of every feature from it.
+"""Ridge: one kernel of a subject's betas, then predictions of every feature from it.
 
 In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_{split}.h5
 Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}

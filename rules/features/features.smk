@@ -1,4 +1,4 @@
-"""Stage 2, features: images and captions -> what the regression predicts.
+"""Features: images and captions -> what the regression predicts.
 
 In:  results/{subject}/data/{stimuli_{split}.h5, captions.json}, the published models
 Out: results/{subject}/features/{feature}_{split}.h5, gathered from shards; what NSD's subjects share is encoded once, to

@@ -1,4 +1,4 @@
-"""Stage 5, neuraldiffuser: variants that CLIP layer activations guide, and their table (docs/neuraldiffuser.md).
+"""Neuraldiffuser: variants that CLIP layer activations guide, and their table (docs/neuraldiffuser.md).
 
 In:  what recon reads, results/{subject}/{features, ridge}/clip_layers_test.h5, the CLIP tower of these activations
 Out: results/{subject}/{ridge/clip_layers_{test, reliability}.h5, variants/{variant}/{recon, consistency}, neuraldiffuser,

@@ -1,4 +1,4 @@
-"""Stage 5, recon: Versatile Diffusion img2img from the stage-1 reconstructions, conditioned by predicted text and vision.
+"""Recon: Versatile Diffusion img2img from the stage-1 reconstructions, conditioned by predicted text and vision.
 
 In:  results/{subject}/{stage1, stage1_manifest.tsv, ridge/clip_text_test.h5, ridge/clip_vision_test.h5}, its networks
 Out: results/{subject}/{recon/*.png, recon_manifest.tsv}

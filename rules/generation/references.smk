@@ -1,4 +1,4 @@
-"""Stage 6, references: images that bound what any decoder can do, from below and from above.
+"""References: images that bound what any decoder can do, from below and from above.
 
 In:  results/{subject}/data/stimuli_{split}.h5, results/{subject}/features/vdvae_test.h5, the VDVAE, the autoencoder
 Out: results/{subject}/references/{mean_image, vdvae, autoencoder} and their manifests

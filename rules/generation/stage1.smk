@@ -1,4 +1,4 @@
-"""Stage 4, stage1: predicted VDVAE latents -> stage-1 reconstructions, from which stage 5 starts.
+"""Stage1: predicted VDVAE latents -> stage-1 reconstructions, from which diffusion starts.
 
 In:  results/{subject}/ridge/vdvae_test.h5, the VDVAE
 Out: results/{subject}/{stage1/*.png, stage1_manifest.tsv}

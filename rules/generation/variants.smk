@@ -1,4 +1,4 @@
-"""Stage 5, variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
+"""Variants: reconstructions with other settings, and repeats with other seeds (seed_1, {variant}.seed_1, ...).
 
 In:  what recon reads; of variants with `features: oracle` the features of the test stimuli themselves
 Out: results/{subject}/variants/{variant}/{recon/*.png, recon_manifest.tsv}

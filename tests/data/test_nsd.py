@@ -1,4 +1,4 @@
-"""Stage 1: closed-form means, a naive reader, the order of first presentation, and every way the files can be wrong."""
+"""Closed-form means, a naive reader, the order of first presentation, and every way the files can be wrong."""
 
 import csv
 import json

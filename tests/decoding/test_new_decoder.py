@@ -3,26 +3,9 @@
 import h5py
 import numpy as np
 import pytest
-from toy_workflow import edit_config, planned, snakemake
+from toy_workflow import edit_config, example, planned, snakemake
 
-FILE = '''"""Nearest neighbours: the mean feature of the training stimuli with the most similar betas."""
-
-import numpy as np
-
-from brain_diffuser.artifacts import hdf5
-from brain_diffuser.decoding.decoder import plain_decoder
-
-
-def fit_predict(betas_train, betas_test, features_train, out, *, neighbours):
-    train, features = hdf5.load_aligned(betas_train, features_train)
-    test = hdf5.load(betas_test)
-    similarity = np.corrcoef(test.values, train.values)[: len(test.nsd_id), len(test.nsd_id) :]
-    nearest = np.argsort(-similarity, axis=1)[:, :neighbours]
-    hdf5.save(out, features.values[nearest].mean(1).astype(np.float32), test.nsd_id)
-
-
-DECODER = plain_decoder("nearest", fit_predict, neighbours=3)
-'''
+FILE = example("extend.md", "A decoder", "python")
 REGISTRY = "brain_diffuser/decoding/registry.py"
 TARGET = "results/sub01/variants/nearest/recon"
 DECODED = {f"decode:{feature}" for feature in ("vdvae", "clip_text", "clip_vision")}

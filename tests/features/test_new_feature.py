@@ -5,38 +5,9 @@ import json
 import h5py
 import numpy as np
 import pytest
-from toy_workflow import edit_config, planned, snakemake
+from toy_workflow import edit_config, example, planned, snakemake
 
-FILE = '''"""Mean colours of the quarters of a stimulus image, mixed by a matrix in a file of its own."""
-
-import numpy as np
-
-from brain_diffuser.artifacts import image_files
-from brain_diffuser.features.feature import Feature
-
-
-def load(path, **options):
-    return np.load(path)
-
-
-def embed(images, nsd_id, model, *, gain):
-    import torch
-
-    quarters = image_files.resize(images, 32).reshape(len(images), 2, 16, 2, 16, 3).mean((2, 4))
-    return torch.from_numpy(gain * quarters.reshape(len(images), 4, 3) @ model)
-
-
-FEATURE = Feature(
-    reads="images",
-    axes=("quarters", "colours"),
-    key="palette",
-    files=lambda paths: [paths["palette"]],
-    load=load,
-    embed=embed,
-    alpha=10.0,
-    settings={"gain": 0.5},
-)
-'''
+FILE = example("extend.md", "A feature", "python")
 REGISTRY = "brain_diffuser/features/registry.py"
 TARGET = "results/sub01/ridge/palette_test.h5"
 

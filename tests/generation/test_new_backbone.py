@@ -3,27 +3,9 @@
 import shutil
 
 import pytest
-from toy_workflow import edit_config, planned, snakemake
+from toy_workflow import edit_config, example, planned, snakemake
 
-FILE = '''"""A Stable Diffusion of somebody's own, in a folder of its own."""
-
-from brain_diffuser.generation.backbone import Backbone, LoadedBackbone
-
-
-def load(folder, clip_folder, device, dtype):
-    from brain_diffuser.models.clip import HiddenText
-    from brain_diffuser.models.diffusion import stable_diffusion
-
-    return LoadedBackbone(stable_diffusion.load(folder, device, dtype), (HiddenText.load(folder, device=device)([""]),))
-
-
-BACKBONE = Backbone(
-    conditions={"text": "sd_text"},
-    key="finetuned",
-    components=("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
-    load=load,
-)
-'''
+FILE = example("extend.md", "A backbone", "python")
 REGISTRY = "brain_diffuser/generation/registry.py"
 TARGET = "results/sub01/variants/finetuned/recon"
 

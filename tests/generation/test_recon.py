@@ -1,4 +1,4 @@
-"""Stage 5 on small random networks."""
+"""Reconstruction by diffusion on small random networks."""
 
 import copy
 

@@ -1,6 +1,6 @@
 """Runs that are killed at any moment, with jobs that outlive them and settings edited between: nothing comes of it.
 
-KILLS=36 python -m pytest tests/test_kills.py is the long form.
+KILLS=36 python -m pytest tests/workflow/test_kills.py is the long form.
 """
 
 import os

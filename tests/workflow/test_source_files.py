@@ -98,17 +98,17 @@ def turn(path):
         (
             lambda root: edit_config(root, "nsd.mask", "nsdgenral"),
             f"nsd.mask leads to {ROIS}/nsdgenral.nii.gz, {NOT_THERE} did you mean nsdgeneral.nii.gz?",
-            "nsd/captions.json",
+            "data/captions.json",
         ),
         (
             rename(f"{ROIS}/streams.nii.gz", "stream.nii.gz"),
             f"nsd.rois leads to {ROIS}/streams.nii.gz, {NOT_THERE} did you mean stream.nii.gz?",
-            "nsd/stimuli_test.h5",
+            "data/stimuli_test.h5",
         ),
         (remove(DESIGN), f"datasets.toy.nsd leads to {DESIGN}, {NOT_THERE} put it there or correct the path", None),
         (remove(f"{BETAS}/betas_session01.nii.gz"), f"{BETAS} lacks betas_session01.hdf5 or", None),
         (remove(f"{BETAS}/betas_session02.nii.gz"), "nsd.sessions is all, and session 2 of sub01, which an", None),
-        (remove(STIMULI), f"datasets.toy.nsd leads to {STIMULI}, {NOT_THERE}", "nsd/regions.h5"),
+        (remove(STIMULI), f"datasets.toy.nsd leads to {STIMULI}, {NOT_THERE}", "data/regions.h5"),
         (turn(STIMULI), f"datasets.toy.nsd leads to {STIMULI}, which is a link to another, which", "ridge/kernel.h5"),
         (
             lambda root: edit_config(root, "datasets.toy.captions", "toy/nsd/annots/COCO_73k_anots_curated.json"),

@@ -49,7 +49,7 @@ ALL_SCORED = {
 
 def test_artifacts(finished):
     results = finished / "results/sub01"
-    betas = hdf5.load(results / "nsd/betas_test.h5")
+    betas = hdf5.load(results / "data/betas_test.h5")
     for folder in ("stage1", "recon"):
         ids, images = image_files.read_folder(results / folder, results / f"{folder}_manifest.tsv")
         assert ids.tolist() == betas.nsd_id.tolist()
@@ -66,6 +66,8 @@ def test_artifacts(finished):
     with open(results / "metrics/per_image_recon.csv", newline="") as stream:
         assert [int(row["nsd_id"]) for row in csv.DictReader(stream)] == betas.nsd_id.tolist()
     assert not list(finished.rglob("*.part-*"))
+    page = (finished / "results/report.html").read_text(encoding="utf-8")
+    assert page.count("VDVAE of the stimulus</th>") == 1  # the image set; the feature vdvae is another thing
 
 
 def test_drawn_graph_is_snakemakes(finished):
@@ -129,7 +131,7 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
             "    x = x * 1.0\n    for t, t_below in zip",
             {"recon"} | AFTER_RECON,
         ),
-        ("brain_diffuser/evaluation/metrics.py", "BLOCK_ITEMS = 2**24", "BLOCK_ITEMS = 2**23", ALL_SCORED),
+        ("brain_diffuser/evaluation/statistics.py", "BLOCK_ITEMS = 2**24", "BLOCK_ITEMS = 2**23", ALL_SCORED),
         (
             "brain_diffuser/generation/vdvae_stage.py",
             "U_RANGE = 1e-5",
@@ -253,7 +255,7 @@ def test_bad_input_ends_with_one_sentence_and_leaves_artifacts_alone(checkout):
     (sentence,) = {line for line in run.stderr.splitlines() if line.startswith("rule betas: ")}
     assert "betas_session02.nii.gz" in sentence
     assert {path: digest for path, digest in digests(checkout / "results").items() if path in before} == {
-        path: digest for path, digest in before.items() if "nsd/betas" not in path and "rois.h5" not in path
+        path: digest for path, digest in before.items() if "data/betas" not in path and "rois.h5" not in path
     }
 
 

@@ -1,4 +1,4 @@
-"""Stage 1: betas averaged over the repeats of each stimulus, and where their voxels lie."""
+"""Betas averaged over the repeats of each stimulus, and where their voxels lie."""
 
 from brain_diffuser.data import registry
 from brain_diffuser.workflow.job import job

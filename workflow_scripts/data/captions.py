@@ -1,4 +1,4 @@
-"""Stage 1: the captions of a subject's stimuli."""
+"""The captions of a subject's stimuli."""
 
 from brain_diffuser.data import registry
 from brain_diffuser.workflow.job import job

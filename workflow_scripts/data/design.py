@@ -1,4 +1,4 @@
-"""Stage 1: which trial showed which stimulus, and which stimuli train and test."""
+"""Which trial showed which stimulus, and which stimuli train and test."""
 
 from brain_diffuser.data import registry
 from brain_diffuser.workflow.job import job

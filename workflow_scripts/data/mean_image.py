@@ -1,4 +1,4 @@
-"""Stage 6: the mean of the training stimuli, once for every test stimulus."""
+"""The mean of the training stimuli, once for every test stimulus."""
 
 from brain_diffuser.artifacts import hdf5, image_files
 from brain_diffuser.workflow.job import job

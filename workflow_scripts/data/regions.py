@@ -1,4 +1,4 @@
-"""Stage 1: which voxels belong to which region."""
+"""Which voxels belong to which region."""
 
 from brain_diffuser.data import rois
 from brain_diffuser.workflow.job import job

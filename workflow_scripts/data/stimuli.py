@@ -1,4 +1,4 @@
-"""Stage 1: the images of one split, in the order of its betas."""
+"""The images of one split, in the order of its betas."""
 
 from brain_diffuser.data import registry
 from brain_diffuser.workflow.job import job

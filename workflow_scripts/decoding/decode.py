@@ -1,4 +1,4 @@
-"""Stage 3 by a registered decoder that is one function: betas and a feature of the training stimuli -> predictions."""
+"""A registered decoder that is one function: betas and a feature of the training stimuli -> predictions."""
 
 from brain_diffuser.decoding import registry
 from brain_diffuser.workflow.job import job

@@ -1,4 +1,4 @@
-"""Stage 3, learned: the features that a decoder predicts from the test betas."""
+"""Learned: the features that a decoder predicts from the test betas."""
 
 from brain_diffuser.decoding import network
 from brain_diffuser.models import devices

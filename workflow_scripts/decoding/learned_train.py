@@ -1,4 +1,4 @@
-"""Stage 3, learned: a decoder of some subjects together, or of one from what others share."""
+"""Learned: a decoder of some subjects together, or of one from what others share."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Stage 3: what a kernel predicts for the test stimuli: one feature from betas, or betas from a feature."""
+"""What a kernel predicts for the test stimuli: one feature from betas, or betas from a feature."""
 
 from brain_diffuser.decoding import ridge
 from brain_diffuser.workflow.job import job

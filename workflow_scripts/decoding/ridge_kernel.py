@@ -1,4 +1,4 @@
-"""Stage 3: the kernel of a subject's betas that serves every feature and alpha."""
+"""The kernel of a subject's betas that serves every feature and alpha."""
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.decoding import ridge

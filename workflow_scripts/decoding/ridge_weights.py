@@ -1,4 +1,4 @@
-"""Stage 3: the weights of chosen voxels and features, for who wants to look at them; no other stage does."""
+"""The weights of chosen voxels and features, for who wants to look at them; no other stage does."""
 
 import numpy as np
 

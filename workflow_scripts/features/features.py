@@ -1,4 +1,4 @@
-"""Stage 2: one feature of a shard of one split's stimuli."""
+"""One feature of a shard of one split's stimuli."""
 
 from brain_diffuser.features import extract
 from brain_diffuser.models import devices

@@ -1,4 +1,4 @@
-"""Stage 2: the shards of a feature -> one array."""
+"""The shards of a feature -> one array."""
 
 from brain_diffuser.artifacts import shards
 from brain_diffuser.workflow.job import job

@@ -1,4 +1,4 @@
-"""Stages 4 and 6: a shard of images without a diffusion model: stage-1 reconstructions, or autoencoded stimuli."""
+"""A shard of images made without a diffusion model: stage-1 reconstructions, or autoencoded stimuli."""
 
 from brain_diffuser.generation import direct_images
 from brain_diffuser.models import devices

@@ -1,4 +1,4 @@
-"""Stages 4 and 5: the shards of a set of images -> a folder of PNG files."""
+"""The shards of a set of images -> a folder of PNG files."""
 
 from brain_diffuser.artifacts import image_files, shards
 from brain_diffuser.workflow.job import job

@@ -1,4 +1,4 @@
-"""Stage 5: reconstructions of a shard of the test stimuli, with or without NeuralDiffuser's guidance."""
+"""Reconstructions of a shard of the test stimuli, with or without NeuralDiffuser's guidance."""
 
 from brain_diffuser.generation import reconstructions
 from brain_diffuser.models import devices

@@ -84,7 +84,7 @@ RESULTS = "{results}"  # in paths of datasets: the folder of results
 
 REFERENCES = {
     "mean_image": "the mean of the training stimuli, for every stimulus",
-    "vdvae": "first guesses from the stimuli's own latents",
+    "vdvae": "stage-1 reconstructions from the true latents of the stimuli",
     "autoencoder": "the stimuli through Versatile Diffusion's autoencoder",
 }
 """What reconstructions are compared with: images that no decoder can do worse, or better, than."""
@@ -550,9 +550,9 @@ class Config(Section):
         return tuple(name for name, each in self.variants.items() if each.guidance is not None)
 
     def unguided_of(self, name: str) -> str | None:
-        """What a guided variant is compared with: recon or a variant that differs in the taps' guidance alone, if any.
+        """The image set a guided variant is compared with: recon or a variant that differs in `kappa` alone, if any.
 
-        Self-attention guidance is no part of it: beside it stands a variant of kappa 0 with as much.
+        Self-attention guidance is not compared: the other variant has as much of it, and a kappa of 0.
         """
         sag_scale = self.guidance_of(name)["sag_scale"]
         for other in ("", *self.variants):
