@@ -9,6 +9,12 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/data/functions.smk"
+include: "rules/features/functions.smk"
+include: "rules/decoding/functions.smk"
+include: "rules/generation/functions.smk"
+include: "rules/evaluation/functions.smk"
+include: "rules/reporting/functions.smk"
 include: "rules/workflow/fetch.smk"
 
 

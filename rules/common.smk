@@ -48,7 +48,9 @@ def exit_with_message():
         sys.exit(str(error))
 
 
-MIGRATES = config.pop(renamed.MIGRATES, False)  # python -m brain_diffuser.migrate asks for a plan and runs none
+MIGRATES = config.pop(
+    renamed.MIGRATES, False
+)  # python -m brain_diffuser.migrate asks for a plan and runs none
 
 with exit_with_message():
     if not workflow.is_main_process and plan.KEY in config:

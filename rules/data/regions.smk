@@ -7,21 +7,6 @@ Out: results/{subject}/data/regions.h5
 from brain_diffuser.data import rois
 
 
-def mask_files(subject):
-    """The masks of one's own that a subject's regions are made of."""
-    paths = []
-    for name, definition in cfg.regions.items():
-        path = rois.mask_file(definition, subject)
-        if path and not path.is_file():
-            wrong = "is a folder" if path.is_dir() else "does not exist"
-            fix = source_files.hint(
-                path, otherwise="put a volume there or correct the path"
-            )
-            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {fix}")
-        paths += [str(path)] if path else []
-    return local(paths)
-
-
 rule regions:
     input:
         rois="<results>/{subject}/data/rois.h5",

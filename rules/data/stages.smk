@@ -11,24 +11,6 @@ if ADAPTER.validate:
         ADAPTER.validate(cfg, Path(RESULTS, "dataset/sound.txt"))
 
 
-def sources(stage):
-    """The input function of what a stage reads of the dataset, by name."""
-
-    def files(wildcards):
-        named = ADAPTER.inputs(cfg, stage, wildcards.subject)
-        return {
-            name: source(each.key, each.paths) if each.key else each.paths
-            for name, each in named.items()
-        }
-
-    return files
-
-
-def adapter_settings(stage):
-    """The values that a stage's artifacts depend on."""
-    return lambda wildcards: ADAPTER.job_settings(cfg, stage, wildcards.subject)
-
-
 rule design:
     input:
         unpack(sources("design")),

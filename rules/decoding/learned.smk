@@ -11,26 +11,6 @@ TRAINING = {
 }
 
 
-def other_subjects(wildcards):
-    """All subjects but one."""
-    return [subject for subject in cfg.subjects if subject != wildcards.subject]
-
-
-def of_other_subjects(path):
-    """The input function of a file of every other subject."""
-    return lambda wildcards: [
-        path.format(subject=subject, feature=wildcards.feature)
-        for subject in other_subjects(wildcards)
-    ]
-
-
-def pretrained(wildcards):
-    """The decoder that was trained on all other subjects, if there are any and learned.pretrain is true."""
-    if not cfg.learned.pretrain or not other_subjects(wildcards):
-        return []
-    return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
-
-
 rule learned_pretrain:
     input:
         betas=of_other_subjects("<results>/{subject}/data/betas_train.h5"),

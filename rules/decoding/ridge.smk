@@ -5,11 +5,6 @@ Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}
 """
 
 
-def alpha_of(wildcards):
-    """The penalty of a feature's ridge."""
-    return SETTINGS["ridge"]["alpha"][wildcards.feature]
-
-
 rule ridge_kernel:
     input:
         train="<results>/{subject}/data/betas_train.h5",

@@ -9,35 +9,6 @@ FEATURE_RECORDS = feature_registry.FEATURES
 SHARD_OF_FEATURES = "<results>/{subject}/shards/features/{feature}_{split}/{span}.h5"
 
 
-def files_of_feature(feature):
-    """The files that a feature's network is read from."""
-    return model_of("feature", feature, FEATURE_RECORDS[feature])
-
-
-def image_size(wildcards):
-    """The files that tell the size of Versatile Diffusion's images."""
-    paths = model_files.image_size(PATHS.versatile_diffusion)
-    return source(f"datasets.{cfg.dataset}.versatile_diffusion", paths)
-
-
-def to_be_hashed(paths):
-    """Paths for a cache, which cannot hash a folder that no rule writes: such a folder stands as its files."""
-    if not workflow.enable_cache or (PATHS.simulated and MADE.issuperset(paths)):
-        return local(paths)
-    files = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
-    return local(
-        [file for path, inside in zip(paths, files) for file in inside or [path]]
-    )
-
-
-def parts_of_features(wildcards):
-    """The shards of a split's features, or the one array that subjects share."""
-    folder = SHARED_FOLDERS.get(wildcards.subject)
-    if folder and wildcards.split == "test":
-        return [f"<results>/{folder}/features/{wildcards.feature}_test.h5"]
-    return of_shards("features", SHARD_OF_FEATURES)(wildcards)
-
-
 # With --cache the shards are taken from $SNAKEMAKE_OUTPUT_CACHE if they are there (docs/storage.md).
 rule features_cached_shard:
     input:

@@ -23,43 +23,6 @@ DISPLAYED = [
 GUIDED = [*SHOWN, *(each for each in UNGUIDED if each not in ABLATED), *cfg.guided]
 
 
-def repeats(ending):
-    """The input function of a variant's repeats, the variant itself first."""
-
-    def paths(wildcards):
-        names = [
-            wildcards.variant,
-            *(
-                f"{wildcards.variant}.{schema.REPEAT}{number}"
-                for number in range(1, cfg.metrics.repeats)
-            ),
-        ]
-        return [
-            folder(name).format(subject=wildcards.subject) + ending for name in names
-        ]
-
-    return paths
-
-
-def guidance_of(wildcards):
-    """The settings of a variant's guidance."""
-    with exit_with_message():
-        return cfg.guidance_of(wildcards.variant)
-
-
-def activations(wildcards):
-    """The CLIP layer activations that are the targets of a variant's guidance."""
-    is_true = guidance_of(wildcards)["targets"] == "oracle"
-    return feature_of_variant(wildcards, "clip_layers", is_true)
-
-
-def reliability(wildcards):
-    """How well the dimensions of the activations are predicted, if guidance weighs them by that."""
-    if guidance_of(wildcards)["reliability"] == "none":
-        return []
-    return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
-
-
 ruleorder: ridge_layers > ridge
 
 

@@ -5,17 +5,6 @@ Out: results/{subject}/{recon/*.png, recon_manifest.tsv}
 """
 
 
-def versatile_diffusion(wildcards):
-    """The UNets and the autoencoder of Versatile Diffusion."""
-    record = backbone_registry.BACKBONES["versatile_diffusion"]
-    return model_of("backbone", "versatile_diffusion", record)
-
-
-def both_clips(wildcards):
-    """CLIP's text tower and its vision tower."""
-    return [*files_of_feature("clip_text"), *files_of_feature("clip_vision")]
-
-
 rule recon_shard:
     input:
         stage1="<results>/{subject}/stage1",

@@ -37,6 +37,8 @@ rule stage1_shard:
 
 # The base of every rule that gathers the shards of a set of images into a folder of PNG files.
 rule gather_images:
+    log:
+        "<results>/logs/gather_images.log",
     conda:
         "../../envs/core.yaml"
     resources:

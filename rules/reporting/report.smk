@@ -8,19 +8,6 @@ TABLES = "ablations" if cfg.report.ablations else "metrics"
 COLUMNS = ["stage1", "recon", *(ABLATED if cfg.report.ablations else [])]
 
 
-def of_regions():
-    """The folders of the section on regions: of every subject, and of their average."""
-    if not cfg.report.regions:
-        return []
-    average = ["<results>/average/roi"] if len(cfg.subjects) > 1 else []
-    return of_subjects("<results>/{subject}/roi") + average
-
-
-def of_guidance():
-    """The folders of the section on guidance."""
-    return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []
-
-
 rule report:
     input:
         **{f"images_{images}": of_subjects(folder(images)) for images in COLUMNS},

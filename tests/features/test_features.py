@@ -189,7 +189,7 @@ def test_a_value_that_cannot_be_stored(extract, tmp_path, storage):
 def test_an_image_without_caption(extract, captions_path):
     captions_path.write_text(json.dumps({**CAPTIONS, "0": [" "], "12": []}))
     with pytest.raises(
-        ValueError, match=r"captions.json has no caption for nsd_id 0 \(2 of 5 stimuli\); .* Rerun its job: snakemake --force "
+        ValueError, match=r"captions.json has no caption for nsd_id 0 \(2 of 5 stimuli\); .* Rerun its job: snakemake"
     ):
         extract("clip_text", read_text)
 

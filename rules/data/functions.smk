@@ -1,0 +1,34 @@
+"""Input and parameter functions of the rules of the data."""
+
+
+def sources(stage):
+    """The input function of what a stage reads of the dataset, by name."""
+
+    def files(wildcards):
+        named = ADAPTER.inputs(cfg, stage, wildcards.subject)
+        return {
+            name: source(each.key, each.paths) if each.key else each.paths
+            for name, each in named.items()
+        }
+
+    return files
+
+
+def adapter_settings(stage):
+    """The values that a stage's artifacts depend on."""
+    return lambda wildcards: ADAPTER.job_settings(cfg, stage, wildcards.subject)
+
+
+def mask_files(subject):
+    """The masks of one's own that a subject's regions are made of."""
+    paths = []
+    for name, definition in cfg.regions.items():
+        path = rois.mask_file(definition, subject)
+        if path and not path.is_file():
+            wrong = "is a folder" if path.is_dir() else "does not exist"
+            fix = source_files.hint(
+                path, otherwise="put a volume there or correct the path"
+            )
+            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {fix}")
+        paths += [str(path)] if path else []
+    return local(paths)

@@ -1,0 +1,128 @@
+"""Input and parameter functions of the rules of images."""
+
+
+def init_images(ending):
+    """What a variant starts from: nothing, its decoder's stage-1 reconstructions, or those of the true latents."""
+
+    def of_variant(wildcards):
+        variant, _ = cfg.variant(wildcards.variant)
+        if variant.start == "noise":
+            return []
+        folder = decoder_registry.DECODERS[variant.decoder].init_images
+        if variant.features == "oracle":
+            folder = "references/vdvae"
+        return f"<results>/{wildcards.subject}/{folder}{ending}"
+
+    return of_variant
+
+
+def feature_of_variant(wildcards, feature, is_true):
+    """The file of a feature of the test stimuli: the true one, or what the variant's decoder predicts."""
+    variant, _ = cfg.variant(wildcards.variant)
+    path = decoder_registry.DECODERS[variant.decoder].predictions
+    path = "features/{feature}_test.h5" if is_true else path
+    return f"<results>/{wildcards.subject}/{path.format(feature=feature)}"
+
+
+def embeddings(kind):
+    """The embeddings, "text" or "vision", that condition a variant's backbone; nothing if it reads none of the kind."""
+
+    def of_variant(wildcards):
+        feature = backbone_of(wildcards).conditions.get(kind)
+        is_true = cfg.variant(wildcards.variant)[0].features == "oracle"
+        return feature_of_variant(wildcards, feature, is_true) if feature else []
+
+    return of_variant
+
+
+def backbone_of(wildcards):
+    """The backbone of a variant."""
+    return backbone_registry.BACKBONES[cfg.variant(wildcards.variant)[0].backbone]
+
+
+def diffusion_files(wildcards):
+    """The files that a variant's backbone is read from."""
+    name = cfg.variant(wildcards.variant)[0].backbone
+    return model_of("backbone", name, backbone_of(wildcards))
+
+
+def clip_files(wildcards):
+    """CLIP's files that a variant reads for its unconditional pass; the other features come with the backbone."""
+    features = backbone_of(wildcards).conditions.values()
+    return sum(
+        (
+            files_of_feature(feature)
+            for feature in features
+            if FEATURE_RECORDS[feature].key == "clip"
+        ),
+        [],
+    )
+
+
+def diffusion_params(guide):
+    """Parameters that say by which backbone and guide a variant is made."""
+    return {
+        "backbone": lambda wildcards: cfg.variant(wildcards.variant)[0].backbone,
+        "clip": lambda wildcards: PATHS.clip,
+        "diffusion": lambda wildcards: MODEL_PATHS[backbone_of(wildcards).key],
+        "guide": guide,
+        "code": lambda wildcards: code(
+            "generation/recon.py",
+            backbones=cfg.variant(wildcards.variant)[0].backbone,
+            guides=guide,
+        ),
+    }
+
+
+def recon_of(wildcards):
+    """The settings of a variant's reconstructions."""
+    with exit_with_message():
+        return cfg.settings_of(wildcards.variant)
+
+
+def versatile_diffusion(wildcards):
+    """The UNets and the autoencoder of Versatile Diffusion."""
+    record = backbone_registry.BACKBONES["versatile_diffusion"]
+    return model_of("backbone", "versatile_diffusion", record)
+
+
+def both_clips(wildcards):
+    """CLIP's text tower and its vision tower."""
+    return [*files_of_feature("clip_text"), *files_of_feature("clip_vision")]
+
+
+def repeats(ending):
+    """The input function of a variant's repeats, the variant itself first."""
+
+    def paths(wildcards):
+        names = [
+            wildcards.variant,
+            *(
+                f"{wildcards.variant}.{schema.REPEAT}{number}"
+                for number in range(1, cfg.metrics.repeats)
+            ),
+        ]
+        return [
+            folder(name).format(subject=wildcards.subject) + ending for name in names
+        ]
+
+    return paths
+
+
+def guidance_of(wildcards):
+    """The settings of a variant's guidance."""
+    with exit_with_message():
+        return cfg.guidance_of(wildcards.variant)
+
+
+def activations(wildcards):
+    """The CLIP layer activations that are the targets of a variant's guidance."""
+    is_true = guidance_of(wildcards)["targets"] == "oracle"
+    return feature_of_variant(wildcards, "clip_layers", is_true)
+
+
+def reliability(wildcards):
+    """How well the dimensions of the activations are predicted, if guidance weighs them by that."""
+    if guidance_of(wildcards)["reliability"] == "none":
+        return []
+    return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
