@@ -13,7 +13,7 @@ def image_size(wildcards):
 
 
 def to_be_hashed(paths):
-    """Paths for a cache, which cannot hash a folder that no rule writes: such a folder stands as its files."""
+    """Paths for a cache, which cannot hash a folder unless a job writes it, so the files of a folder stand for it."""
     if not workflow.enable_cache or (PATHS.simulated and MADE.issuperset(paths)):
         return local(paths)
     files = [sorted(filter(Path.is_file, Path(path).rglob("*"))) for path in paths]
