@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
 
 from brain_diffuser.artifacts import hdf5, image_files, shards
-from brain_diffuser.evaluation import registry
 
 
 class AlignedSets(NamedTuple):
@@ -48,7 +47,7 @@ def load_aligned(
 def save_features(
     rows: slice,
     out_path: str | Path,
-    load: Callable[[], registry.EvaluationNetwork],
+    load: Callable[[], Any],
     stimuli: str | Path,
     folder: str | Path,
     manifest: str | Path,
@@ -61,7 +60,7 @@ def save_features(
         Which stimuli, by their place in the array.
     out_path : path
         The shard.
-    load : () -> EvaluationNetwork
+    load : () -> registry.EvaluationNetwork
     stimuli, folder, manifest : paths
         As of `load_aligned`.
     """
