@@ -94,7 +94,7 @@ rule perceptual_scores:
     benchmark:
         "<results>/{subject}/benchmarks/perceptual_scores_{images}_{network}.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/evaluation.yaml"
     resources:
         mem_mb=scaled_by_attempt(6000),
         runtime=scaled_by_attempt(30),
