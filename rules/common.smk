@@ -303,6 +303,9 @@ def of_shards(stage, path, split="test"):
 
     def of(wildcards):
         splits = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
+        # In a storage Snakemake tries a rule before it looks at the constraints of wildcards; it passes over this error.
+        if wildcards.subject not in (*cfg.subjects, *SHARED):
+            raise LookupError(f"{wildcards.subject} is no subject")
         with exit_with_message():
             counts = [
                 ADAPTER.n_stimuli(cfg, wildcards.subject, name) for name in splits

@@ -10,30 +10,35 @@ PLAIN_DECODERS = [
 OTHER_DECODERS = [name for name in decoder_registry.DECODERS if name != "ridge"]
 
 
-rule decode:
-    input:
-        betas_train="<results>/{subject}/data/betas_train.h5",
-        betas_test="<results>/{subject}/data/betas_test.h5",
-        features="<results>/{subject}/features/{feature}_train.h5",
-    output:
-        "<results>/{subject}/{decoder}/{feature}_test.h5",
-    log:
-        "<results>/{subject}/logs/decode_{decoder}_{feature}.log",
-    benchmark:
-        "<results>/{subject}/benchmarks/decode_{decoder}_{feature}.tsv"
-    wildcard_constraints:
-        decoder="|".join(PLAIN_DECODERS) or "none",
-    conda:
-        "../../envs/core.yaml"
-    threads: 4
-    resources:
-        mem_mb=scaled_by_attempt(24000),
-        runtime=scaled_by_attempt(720),
-    params:
-        cfg=lambda wildcards: SETTINGS["decoders"].get(wildcards.decoder, {}),
-        code=lambda wildcards: code("decoding/decode.py", decoders=wildcards.decoder),
-    script:
-        "../../workflow_scripts/decoding/decode.py"
+# In a storage Snakemake does not apply wildcard_constraints: there the rule would also ask for features of stimuli_test.h5.
+if PLAIN_DECODERS or STORAGE is None:
+
+    rule decode:
+        input:
+            betas_train="<results>/{subject}/data/betas_train.h5",
+            betas_test="<results>/{subject}/data/betas_test.h5",
+            features="<results>/{subject}/features/{feature}_train.h5",
+        output:
+            "<results>/{subject}/{decoder}/{feature}_test.h5",
+        log:
+            "<results>/{subject}/logs/decode_{decoder}_{feature}.log",
+        benchmark:
+            "<results>/{subject}/benchmarks/decode_{decoder}_{feature}.tsv"
+        wildcard_constraints:
+            decoder="|".join(PLAIN_DECODERS) or "none",
+        conda:
+            "../../envs/core.yaml"
+        threads: 4
+        resources:
+            mem_mb=scaled_by_attempt(24000),
+            runtime=scaled_by_attempt(720),
+        params:
+            cfg=lambda wildcards: SETTINGS["decoders"].get(wildcards.decoder, {}),
+            code=lambda wildcards: code(
+                "decoding/decode.py", decoders=wildcards.decoder
+            ),
+        script:
+            "../../workflow_scripts/decoding/decode.py"
 
 
 use rule stage1_shard as decoder_stage1_shard with:
