@@ -187,7 +187,7 @@ def score_pixels(
 
 
 def load(
-    name: str, protocol: str, folder: str | Path, clip_folder: str | Path, device: Any = "cpu"
+    name: str, protocol: str, folder: str | Path, clip_folder: str | Path | None, device: Any = "cpu"
 ) -> EvaluationNetwork:
     """An evaluation network with its published weights.
 
@@ -201,8 +201,8 @@ def load(
         How images are prepared, and which weights are read.
     folder : path
         The folder of evaluation networks, with the published files.
-    clip_folder : path
-        The folder of CLIP, whose vision tower is an evaluation network as well.
+    clip_folder : path or None
+        The folder of CLIP, whose vision tower is the evaluation network clip; no other network reads it.
     device : str or torch.device
         Where the network computes.
 
@@ -226,7 +226,8 @@ def load(
     scorer = SCORERS[name]
     if scorer.load is None:
         raise ValueError(f"{name} is no evaluation network; expected one of {', '.join(networks())}")
-    return scorer.load(scorer, protocol, paths[0] if scorer.checkpoints else Path(clip_folder), device)
+    path = paths[0] if scorer.checkpoints else clip_folder and Path(clip_folder)
+    return scorer.load(scorer, protocol, path, device)
 
 
 def network_checkpoints(names: Iterable[str], protocol: str) -> list[str]:
@@ -243,7 +244,7 @@ def network_checkpoints(names: Iterable[str], protocol: str) -> list[str]:
     return [SCORERS[name].checkpoints[protocol] for name in names if SCORERS[name].checkpoints]
 
 
-def network_files(name: str, protocol: str, folder: str | Path, clip_folder: str | Path) -> list[Path]:
+def network_files(name: str, protocol: str, folder: str | Path, clip_folder: str | Path | None) -> list[Path]:
     """What a scorer reads: its file in the folder of evaluation networks, CLIP's vision tower, or nothing.
 
     Raises ValueError: no such scorer or protocol.
@@ -251,5 +252,6 @@ def network_files(name: str, protocol: str, folder: str | Path, clip_folder: str
     checkpoints = [Path(folder) / file for file in network_checkpoints([name], protocol)]
     if name != "clip":
         return checkpoints
+    assert clip_folder
     is_whole = (Path(clip_folder) / "config.json").is_file()  # else towers apart, perhaps still to be fetched
     return [Path(path) for path in model_files.clip(clip_folder, "" if is_whole else clip_folder)["clip_vision"]]

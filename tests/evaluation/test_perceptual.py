@@ -235,7 +235,7 @@ def test_the_demos_clip_sees_at_its_own_size(images):
 
 def test_efficientnet_lite_is_as_ever_and_computed_once(images):
     for protocol in registry.PROTOCOLS:
-        found = registry.load("efficientnet_lite0", protocol, "none", "none").features(images, batch_size=2)
+        found = registry.load("efficientnet_lite0", protocol, "none", None).features(images, batch_size=2)
         assert found["efficientnet_lite0"] is found["efficientnet_lite0_distance"]
         expected = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights()).embed(images)
         np.testing.assert_allclose(found["efficientnet_lite0"], expected, atol=1e-5)
