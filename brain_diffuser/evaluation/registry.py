@@ -226,7 +226,7 @@ def load(
     scorer = SCORERS[name]
     if scorer.load is None:
         raise ValueError(f"{name} is no evaluation network; expected one of {', '.join(networks())}")
-    path = paths[0] if scorer.checkpoints else clip_folder and Path(clip_folder)
+    path = paths[0] if scorer.checkpoints else Path(clip_folder or folder)
     return scorer.load(scorer, protocol, path, device)
 
 
