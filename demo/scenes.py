@@ -42,6 +42,8 @@ BACKGROUNDS = (
     "underwater",
     "table",
 )
+UNKNOWN_BACKGROUNDS = ("volcano", "stage")
+"""Backgrounds of the out-of-distribution scenes; no model and no subject is trained on them."""
 COLOURED = {"room": "a room with {} walls", "table": "a {} table", "street": "a street with {} houses"}
 PLACES = {
     "meadow": "a green meadow under a blue sky",
@@ -53,7 +55,34 @@ PLACES = {
     "forest": "a dense forest",
     "sunset": "a red sunset",
     "underwater": "the deep blue water",
+    "volcano": "a dark volcano with red lava",
+    "stage": "a stage with a red curtain",
 }
+SHARPER_KINDS = {
+    "trained": (
+        *("flamingo", "penguin", "owl", "parrot", "ninja", "runner", "surfer", "weight lifter"),
+        *("house", "office building", "circus tent", "ferris wheel", "birthday cake", "doughnut", "ice cream"),
+        *("hamburger", "pizza", "beer mug", "teapot", "Santa Claus", "astronaut", "clown", "princess"),
+        *("banana", "red apple", "watermelon", "pineapple", "strawberry", "gift box", "umbrella", "alarm clock"),
+        *("butterfly", "ladybird", "bus", "tractor", "fire engine", "bicycle", "elephant", "panda", "pig", "tiger"),
+        *("cow", "zebra", "crown", "cactus", "palm tree", "sunflower", "Christmas tree", "octopus", "tropical fish"),
+        *("crab", "airplane", "rocket", "sailboat", "newspaper", "stop sign", "guitar", "soccer ball", "carrot"),
+        "open book",
+    ),
+    "held out": (
+        *("swan", "skier", "church", "cupcake", "box of french fries", "firefighter", "lemon", "taxi", "lion"),
+        *("rose", "turtle", "helicopter"),
+    ),
+    "out of distribution": (
+        *("key", "chair", "laptop", "pair of scissors", "telephone", "saxophone", "pair of sunglasses"),
+        *("high-heeled shoe", "eggplant", "spider"),
+    ),
+}
+"""The kinds of objects of the sharper demo.
+
+Subjects are trained on the trained kinds. The generator knows the held-out kinds too, as a published model knows what no
+stimulus of a training set shows. Neither the generator nor the autoencoder knows the kinds out of distribution.
+"""
 
 
 @dataclass(frozen=True)
@@ -103,6 +132,13 @@ def shown_things() -> tuple[int, ...]:
 
 
 @cache
+def kinds(*groups: str) -> tuple[int, ...]:
+    """The things in these groups of SHARPER_KINDS, numbered as in things()."""
+    numbers = {thing.name: i for i, thing in enumerate(things())}
+    return tuple(numbers[name] for group in groups for name in SHARPER_KINDS[group])
+
+
+@cache
 def _image(index: int) -> Image.Image:
     with Image.open(IMAGES / things()[index].image) as image:
         return image.convert("RGBA")
@@ -114,7 +150,9 @@ def rng(seed: int, stream: str, index: int) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
-def sample(random: np.random.Generator, among: Sequence[int] | None = None) -> Scene:
+def sample(
+    random: np.random.Generator, among: Sequence[int] | None = None, backgrounds: Sequence[str] = BACKGROUNDS
+) -> Scene:
     """Draw a scene of one (13 in 20), two (5) or three objects (2), of the things shown or of those in among."""
     among = shown_things() if among is None else among
     count = random.choice([1, 2, 3], p=[0.65, 0.25, 0.1])
@@ -136,7 +174,7 @@ def sample(random: np.random.Generator, among: Sequence[int] | None = None) -> S
                 saturation=random.uniform(0.85, 1.15),
             )
         )
-    background = str(random.choice(BACKGROUNDS))
+    background = str(random.choice(backgrounds))
     colour = str(random.choice(list(COLOURS)))
     return Scene(background, colour, int(random.integers(2**31)), tuple(objects))
 
@@ -146,7 +184,8 @@ def captions(scene: Scene, random: np.random.Generator) -> list[str]:
     place = (
         COLOURED[scene.background].format(scene.colour) if scene.background in COLOURED else PLACES[scene.background]
     )
-    on = "on" if scene.background == "table" else "in front of" if scene.background in ("room", "sunset") else "in"
+    in_front = ("room", "sunset", "volcano")
+    on = "on" if scene.background in ("table", "stage") else "in front of" if scene.background in in_front else "in"
     names = [things()[o.thing].name for o in scene.objects]
     sides = {1: ["in the middle"], 2: ["on the left", "on the right"]}.get(
         len(names), ["on the left", "in the middle", "on the right"]
@@ -422,4 +461,31 @@ def _table(random, x, y, colour):
     return _over(wall, _blend(cloth, np.full(3, 255.0), stripes * (random.random() < 0.6)), y - edge, size)
 
 
-_PAINTERS = {name: globals()[f"_{name}"] for name in BACKGROUNDS}
+def _volcano(random, x, y, colour):
+    size, middle = len(y), random.uniform(0.35, 0.65)
+    image = _blend((58, 44, 52), (188, 84, 56), y * 1.3)
+    smoke = np.clip((_clouds(random, size, 4) - 0.45) * 3, 0, 1) * (1 - y)
+    image = _blend(image, np.full(3, 96.0), smoke)
+    slope = 0.2 + 0.9 * np.clip(np.abs(x - middle) - 0.08, 0, None) + 0.03 * np.sin(23 * x + 6 * random.random())
+    rock = _blend((38, 34, 38), (74, 66, 68), _clouds(random, size, 10))
+    image = _over(image, rock, y - slope, size)
+    for bend in random.uniform(-0.3, 0.3, 3):
+        stream = middle + bend * (y - 0.2) + 0.02 * np.sin(19 * y + 6 * random.random())
+        lava = np.minimum(0.012 + 0.02 * y - np.abs(x - stream), y - slope)
+        image = _over(image, _blend((255, 196, 70), (226, 62, 28), y * 1.2), lava, size)
+    return image
+
+
+def _stage(random, x, y, colour):
+    size, edge = len(y), random.uniform(0.66, 0.74)
+    folds = 0.5 + 0.5 * np.sin(2 * np.pi * (11 * x + 0.3 * np.sin(5 * y) + random.random()))
+    image = _blend((104, 14, 26), (192, 36, 48), folds)
+    hem = 0.1 + 0.05 * np.abs(np.sin(np.pi * (4 * x + random.random())))
+    image = _over(image, np.float32((214, 170, 72)), hem + 0.018 - y, size)
+    image = _over(image, np.float32((146, 20, 34)), hem - y, size)
+    boards = np.mod(9 * (x - 0.5) / (0.4 + y - edge), 1)
+    floor = _blend((176, 128, 84), (120, 82, 52), 0.6 * (boards < 0.08) + 0.5 * _clouds(random, size, 6))
+    return _over(image, floor, y - edge, size)
+
+
+_PAINTERS = {name: globals()[f"_{name}"] for name in (*BACKGROUNDS, *UNKNOWN_BACKGROUNDS)}

@@ -1,6 +1,6 @@
 """Train the demo's autoencoder (diffusers' AutoencoderKL): 64 px images, 16x16x4 latents.
 
-python -m demo.training.autoencoder --steps 6000
+    python -m demo.training.autoencoder --steps 6000 --start demo/models/versatile-diffusion
 """
 
 import argparse
@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL
 from demo.training import corpus
 from demo.training.loop import fit
 
-OUT = Path("demo/models/versatile-diffusion/vae")
+MODELS = Path("demo/models/versatile-diffusion")
 
 
 def build() -> AutoencoderKL:
@@ -37,10 +37,11 @@ def to_input(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def main(steps: int, batch_size: int, lr: float) -> None:
-    images, _, _ = corpus.read("training")
+def main(steps: int, batch_size: int, lr: float, folder: Path, models: Path, start: Path | None) -> None:
+    images, _, _ = corpus.read("familiar", folder)
     torch.manual_seed(0)
-    model = build()
+    model = AutoencoderKL.from_pretrained(start / "vae", torch_dtype=torch.float32) if start else build()
+    model = model.train().to(memory_format=torch.channels_last)
 
     def loss(model, rows, generator):
         x = to_input(images[rows])
@@ -57,21 +58,21 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         model,
         loss,
         name="autoencoder",
-        folder=corpus.FOLDER,
+        folder=folder,
         n_rows=len(images),
         steps=steps,
         batch_size=batch_size,
         lr=lr,
         averaging=0.998,
     )
-    held_out, _, _ = corpus.read("held-out")
+    held_out, _, _ = corpus.read("held-out", folder)
     with torch.inference_mode():
         x = to_input(held_out)
         z = torch.cat([model.encode(b).latent_dist.mean for b in x.split(50)])
         y = torch.cat([model.decode(b).sample for b in z.split(50)]).clamp(-1, 1)
     psnr = float((10 * torch.log10(4 / (y - x).square().mean((1, 2, 3)))).mean())
     model.register_to_config(scaling_factor=round(float(1 / z.std()), 5))
-    model.half().save_pretrained(OUT)
+    model.half().save_pretrained(models / "vae")
     logging.info(json.dumps({"held_out_psnr_db": round(psnr, 2), "scaling_factor": model.config.scaling_factor}))
 
 
@@ -81,4 +82,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--folder", type=Path, default=corpus.FOLDER, help="of scenes and checkpoints")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder to write into")
+    parser.add_argument("--start", type=Path, help="folder of models to start from")
     main(**vars(parser.parse_args()))

@@ -1,6 +1,8 @@
-"""One plain training loop for every demo model: AdamW, warm-up and cosine decay, averaged weights, resumable.
+"""One plain training loop for every demo model: AdamW, warm-up and a schedule, averaged weights, resumable.
 
 The rows and the noise of a step follow from (seed, step) alone, so a run that was killed goes on as if it had not been.
+With a constant rate the averaged weights are worth having at any step, and a run may be ended early, with a decay of its
+own, or prolonged.
 """
 
 import copy
@@ -35,13 +37,16 @@ def fit(
     skip: float = float("inf"),
     averaging: float = 0.999,
     warmup: int = 200,
-    checkpoint_every: int = 200,
+    decay: int | None = None,
+    checkpoint_minutes: float = 3.0,
 ) -> nn.Module:
     """The averaged weights (exponential, `averaging` a step) after `steps` steps of `batch_size` random rows.
 
-    A step whose gradient norm exceeds `skip` is left out. `{name}.pt` in folder holds the state, `{name}.jsonl` the
-    losses every 50 steps.
+    The rate falls as a cosine over all steps, or, if `decay` is given, stays constant and falls along a line over the
+    last `decay` steps. A step whose gradient norm exceeds `skip` is left out. `{name}.pt` in folder holds the state,
+    written every `checkpoint_minutes`; `{name}.jsonl` holds the losses every 50 steps.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     averaged = copy.deepcopy(model).requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, betas=(0.9, 0.98), fused=True)
     checkpoint, first = folder / f"{name}.pt", 0
@@ -53,10 +58,9 @@ def fit(
         first = state["step"]
         log.info("%s: going on from step %d", name, first)
     seen: list[dict[str, float]] = []
-    start = time.monotonic()
+    start = saved = time.monotonic()
     for step in range(first, steps):
-        cosine = 0.5 + 0.5 * math.cos(math.pi * step / steps)
-        rate = lr * min(1, (step + 1) / warmup) * (0.01 + 0.99 * cosine)
+        rate = lr * rate_at(step, steps, warmup, decay)
         for group in optimiser.param_groups:
             group["lr"] = rate
         rows = np.random.default_rng((seed, step)).integers(n_rows, size=batch_size)
@@ -75,14 +79,32 @@ def fit(
             speed = (time.monotonic() - start) / (step + 1 - first)
             with (folder / f"{name}.jsonl").open("a") as file:
                 file.write(json.dumps({"step": step + 1, "seconds_a_step": round(speed, 3), **mean}) + "\n")
-        if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
+        if time.monotonic() - saved > 60 * checkpoint_minutes or step + 1 == steps:
             state = {
                 "model": model.state_dict(),
                 "averaged": averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "step": step + 1,
             }
-            part = checkpoint.with_suffix(".part")
-            torch.save(state, part)
-            os.replace(part, checkpoint)
+            with checkpoint.with_suffix(".part").open("wb") as part:
+                torch.save(state, part)
+                os.fsync(part.fileno())
+            os.replace(part.name, checkpoint)
+            saved = time.monotonic()
     return averaged.eval()
+
+
+def rate_at(step: int, steps: int, warmup: int, decay: int | None) -> float:
+    """Share of the highest rate: a cosine down to 0.01, or 1 and at the end a line down to 0.01."""
+    if decay is None:
+        falling = 0.5 + 0.5 * math.cos(math.pi * step / steps)
+    else:
+        falling = min(1.0, (steps - step) / max(decay, 1))
+    return min(1, (step + 1) / warmup) * (0.01 + 0.99 * falling)
+
+
+def load_averaged(model: nn.Module, name: str, folder: Path) -> int:
+    """Fill the model with the averaged weights of a run's last checkpoint; its step."""
+    state = torch.load(folder / f"{name}.pt", weights_only=True)
+    model.load_state_dict(state["averaged"])
+    return state["step"]

@@ -1,6 +1,7 @@
 """Train the demo's dual-context UNet on latents of the scenes, guided by the demo's own CLIP embeddings.
 
-    python -m demo.training.unet --steps 12000
+    python -m demo.training.unet --steps 30000 --decay 2000 --start demo/models/versatile-diffusion
+    python -m demo.training.unet --export    write the averaged weights of the last checkpoint
 
 Needs the autoencoder and the CLIP pair. Guidance is learned for both contexts mixed as Versatile Diffusion mixes
 them and for each alone; one scene in ten sees the empty caption and the grey image. Four in five are guided by
@@ -16,6 +17,7 @@ import argparse
 import json
 import logging
 import math
+import os
 from functools import cache
 from pathlib import Path
 
@@ -31,9 +33,9 @@ from brain_diffuser.models.diffusion import weights
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser, DualTransformer
 from demo import scenes
 from demo.training import autoencoder, clip, corpus
-from demo.training.loop import fit
+from demo.training.loop import fit, load_averaged
 
-OUT = Path("demo/models/versatile-diffusion")
+MODELS = Path("demo/models/versatile-diffusion")
 CONFIG = {
     "sample_size": 16,
     "in_channels": 4,
@@ -139,33 +141,33 @@ class Decoded:
         return decoded.view_as(embeddings)
 
 
-def what_is_where(n_rows: int) -> np.ndarray:
+def what_is_where(n_rows: int, folder: Path) -> np.ndarray:
     """Contents of the training scenes, float32 (n, 4 * 4 * kinds + backgrounds): each kind's cover of a sixteenth."""
-    _, labels, _ = corpus.read("shown")
-    kinds = scenes.shown_things()
+    _, labels, _ = corpus.read("known", folder)
+    kinds = corpus.things_of("known")
     covered = labels[:n_rows, :, :, None] == np.array(kinds) + 1  # (n, 8, 8, kinds)
     covered = covered.reshape(n_rows, 4, 2, 4, 2, len(kinds)).mean((2, 4), dtype=np.float32)
-    shown = [scenes.sample(scenes.rng(corpus.SEED, "shown", i), kinds).background for i in range(n_rows)]
+    shown = [scenes.sample(scenes.rng(corpus.SEED, "known", i), kinds).background for i in range(n_rows)]
     background = np.array(shown)[:, None] == np.array(sorted(set(shown)))
     return np.concatenate([covered.reshape(n_rows, -1), background.astype(np.float32)], 1)
 
 
 @torch.inference_mode()
-def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def prepare(n_rows: int, folder: Path, models: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Latents (n, 4, 16, 16), text and vision (n, tokens, 128) of the training scenes, float16, cached.
 
     The last row is what an unguided pass sees: the empty caption, the grey image (and unused latents).
     """
-    files = [corpus.FOLDER / f"unet_{name}.npy" for name in ("latents", "text", "vision")]
+    files = [folder / f"unet_{name}.npy" for name in ("latents", "text", "vision")]
     if all(file.exists() for file in files):
-        latents, text, vision = (np.load(file) for file in files)
+        latents, text, vision = (np.load(file, mmap_mode="r") for file in files)
         return latents, text, vision
-    images, _, captions = corpus.read("shown")
+    images, _, captions = corpus.read("known", folder)
     images = np.concatenate([images[:n_rows], np.full((1, *images.shape[1:]), 127, np.uint8)])
     texts = [*captions[:n_rows], [""]]
-    read_text = ClipText.load(OUT)
-    read_vision = ClipVision.load(OUT)
-    vae = AutoencoderKL.from_pretrained(OUT / "vae").eval()
+    read_text = ClipText.load(models)
+    read_vision = ClipVision.load(models)
+    vae = AutoencoderKL.from_pretrained(models / "vae", torch_dtype=torch.float32).eval()
     parts: tuple[list, list, list] = ([], [], [])
     for start in range(0, len(images), 100):
         batch, words = images[start : start + 100], texts[start : start + 100]
@@ -176,17 +178,38 @@ def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         parts[2].append(read_vision(batch))
     arrays = [torch.cat(part).to(torch.float16).numpy() for part in parts]
     for file, array in zip(files, arrays, strict=True):
-        np.save(file, array)
+        part = file.with_suffix(".part.npy")
+        np.save(part, array)
+        os.replace(part, file)
     return arrays[0], arrays[1], arrays[2]
 
 
-def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> None:
-    latents, text, vision = prepare(n_rows)
-    contents = what_is_where(n_rows)
+def export(folder: Path, models: Path) -> int:
+    """Write the averaged weights of the last checkpoint; its step."""
+    model = DualDenoiser.from_configs(CONFIG, CONFIG)
+    step = load_averaged(model, "unet", folder)
+    weights.save(model.half(), models)
+    return step
+
+
+def main(
+    steps: int,
+    batch_size: int,
+    lr: float,
+    n_rows: int,
+    decay: int | None,
+    folder: Path,
+    models: Path,
+    start: Path | None,
+) -> None:
+    latents, text, vision = prepare(n_rows, folder, models)
+    contents = what_is_where(n_rows, folder)
     decode_text, decode_vision = (Decoded(embeddings[:-1], contents) for embeddings in (text, vision))
     alpha_bars = ddim.alpha_bars()
     torch.manual_seed(0)
-    model = weights.load(OUT)[0].requires_grad_(True) if go_on else DualDenoiser.from_configs(CONFIG, CONFIG)
+    model = DualDenoiser.from_configs(CONFIG, CONFIG)
+    if start:
+        model.load_state_dict(weights.load(start)[0].state_dict())
     model.unet.set_attn_processor(AttnProcessor())  # for so few tokens, faster than the fused attention
     aligned = []
     for module in model.modules():
@@ -230,24 +253,32 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> No
         model,
         loss,
         name="unet",
-        folder=corpus.FOLDER,
+        folder=folder,
         n_rows=n_rows,
         steps=steps,
         batch_size=batch_size,
         lr=lr,
-        averaging=0.999,
-        checkpoint_every=100,
+        averaging=0.9995,
+        decay=decay,
     )
-    weights.save(model.half(), OUT)
+    weights.save(model.half(), models)
     logging.info(json.dumps({"parameters": sum(p.numel() for p in model.parameters())}))
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=30000)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=9e-4)
-    parser.add_argument("--n-rows", type=int, default=40000)
-    parser.add_argument("--go-on", action="store_true", help="start from the weights that are there")
-    main(**vars(parser.parse_args()))
+    parser.add_argument("--lr", type=float, default=6e-4)
+    parser.add_argument("--decay", type=int, help="last steps, over which the rate falls; default: a cosine over all")
+    parser.add_argument("--n-rows", type=int, default=60000)
+    parser.add_argument("--folder", type=Path, default=corpus.FOLDER, help="of scenes and checkpoints")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder with the other models, to write into")
+    parser.add_argument("--start", type=Path, help="folder of models to start from")
+    parser.add_argument("--export", action="store_true", help="train nothing; write what the last checkpoint holds")
+    arguments = vars(parser.parse_args())
+    if arguments.pop("export"):
+        logging.info("step %d", export(arguments["folder"], arguments["models"]))
+    else:
+        main(**arguments)
