@@ -80,8 +80,8 @@ SHARPER_KINDS = {
 }
 """The kinds of objects of the sharper demo.
 
-Subjects are trained on the trained kinds. The generator knows the held-out kinds too, as a published model knows what no
-stimulus of a training set shows. Neither the generator nor the autoencoder knows the kinds out of distribution.
+Subjects are trained on the trained kinds. The generator knows the held-out kinds too, as a published model knows what
+no stimulus of a training set shows. Neither the generator nor the autoencoder knows the kinds out of distribution.
 """
 
 

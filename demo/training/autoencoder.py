@@ -1,6 +1,6 @@
 """Train the demo's autoencoder (diffusers' AutoencoderKL): 64 px images, 16x16x4 latents.
 
-    python -m demo.training.autoencoder --steps 6000 --start demo/models/versatile-diffusion
+python -m demo.training.autoencoder --steps 6000 --start demo/models/versatile-diffusion
 """
 
 import argparse
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 
 from demo.training import corpus
-from demo.training.loop import fit
+from demo.training.loop import fit, precision
 
 MODELS = Path("demo/models/versatile-diffusion")
 
@@ -37,7 +37,9 @@ def to_input(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def main(steps: int, batch_size: int, lr: float, folder: Path, models: Path, start: Path | None) -> None:
+def main(
+    steps: int, batch_size: int, lr: float, folder: Path, models: Path, start: Path | None, bfloat16: bool
+) -> None:
     images, _, _ = corpus.read("familiar", folder)
     torch.manual_seed(0)
     model = AutoencoderKL.from_pretrained(start / "vae", torch_dtype=torch.float32) if start else build()
@@ -45,7 +47,7 @@ def main(steps: int, batch_size: int, lr: float, folder: Path, models: Path, sta
 
     def loss(model, rows, generator):
         x = to_input(images[rows])
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision(bfloat16):
             posterior = model.encode(x).latent_dist
             z = posterior.mean + posterior.std * torch.randn(posterior.mean.shape, generator=generator)
             y = model.decode(z).sample.float()
@@ -85,4 +87,5 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, default=corpus.FOLDER, help="of scenes and checkpoints")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder to write into")
     parser.add_argument("--start", type=Path, help="folder of models to start from")
+    parser.add_argument("--bfloat16", action="store_true", help="pays on processors with AMX")
     main(**vars(parser.parse_args()))

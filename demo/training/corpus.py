@@ -4,8 +4,8 @@
 
 "training" scenes, of every object there is, train the CLIP pair and the VDVAE; "familiar" scenes, of all objects but
 those out of distribution, train the autoencoder; "known" scenes, of the trained and the held-out kinds, train the UNet;
-"held-out" scenes measure the models. The subjects' stimuli come from a stream of their own ("stimuli", demo/dataset.py):
-no scene is in two streams. A stream that is there is not rendered again.
+"held-out" scenes measure the models. The subjects' stimuli come from a stream of their own ("stimuli",
+demo/dataset.py): no scene is in two streams. A stream that is there is not rendered again.
 """
 
 import argparse

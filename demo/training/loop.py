@@ -1,10 +1,11 @@
 """One plain training loop for every demo model: AdamW, warm-up and a schedule, averaged weights, resumable.
 
 The rows and the noise of a step follow from (seed, step) alone, so a run that was killed goes on as if it had not been.
-With a constant rate the averaged weights are worth having at any step, and a run may be ended early, with a decay of its
-own, or prolonged.
+With a constant rate the averaged weights are worth having at any step, and a run may be ended early, with a decay of
+its own, or prolonged.
 """
 
+import contextlib
 import copy
 import json
 import logging
@@ -92,6 +93,14 @@ def fit(
             os.replace(part.name, checkpoint)
             saved = time.monotonic()
     return averaged.eval()
+
+
+def precision(bfloat16: bool) -> contextlib.AbstractContextManager:
+    """What a forward pass is computed in: bfloat16 where that is safe, or float32.
+
+    bfloat16 takes 1.5 times as long as float32 on a processor with AVX512-BF16 alone; it pays with AMX.
+    """
+    return torch.autocast("cpu", torch.bfloat16, enabled=bfloat16)
 
 
 def rate_at(step: int, steps: int, warmup: int, decay: int | None) -> float:

@@ -33,7 +33,7 @@ from brain_diffuser.models.diffusion import weights
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser, DualTransformer
 from demo import scenes
 from demo.training import autoencoder, clip, corpus
-from demo.training.loop import fit, load_averaged
+from demo.training.loop import fit, load_averaged, precision
 
 MODELS = Path("demo/models/versatile-diffusion")
 CONFIG = {
@@ -201,6 +201,7 @@ def main(
     folder: Path,
     models: Path,
     start: Path | None,
+    bfloat16: bool,
 ) -> None:
     latents, text, vision = prepare(n_rows, folder, models)
     contents = what_is_where(n_rows, folder)
@@ -237,7 +238,7 @@ def main(
         x = bar.sqrt() * x0 + (1 - bar).sqrt() * noise
         share = torch.rand((), generator=generator).item()
         model.text_weight = 0.4 if share < 0.7 else 1.0 if share < 0.85 else 0.0
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision(bfloat16):
             predicted = model(x, t, c_text, c_vision)
         error = (predicted.float() - noise).square().mean((1, 2, 3))
         # the loss of v-prediction (Salimans & Ho 2022), which lets the shapes drawn at high noise count as much as
@@ -276,6 +277,7 @@ if __name__ == "__main__":
     parser.add_argument("--folder", type=Path, default=corpus.FOLDER, help="of scenes and checkpoints")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with the other models, to write into")
     parser.add_argument("--start", type=Path, help="folder of models to start from")
+    parser.add_argument("--bfloat16", action="store_true", help="pays on processors with AMX")
     parser.add_argument("--export", action="store_true", help="train nothing; write what the last checkpoint holds")
     arguments = vars(parser.parse_args())
     if arguments.pop("export"):
