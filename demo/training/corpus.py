@@ -25,12 +25,17 @@ SIZE, PATCHES, SEED = 64, 8, 0
 FOLDER = Path("results/demo/training")
 
 
+def at_size(scene: scenes.Scene) -> np.ndarray:
+    """Image uint8 (64, 64, 3) of a scene, drawn at twice that size."""
+    image = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
 def one(index: int, stream: str, among: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Image uint8 (64, 64, 3), object labels int16 (8, 8), five captions of one scene."""
     random = scenes.rng(SEED, stream, index)
     scene = scenes.sample(random, among)
-    image = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(image), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
+    return at_size(scene), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
 
 
 def things_of(stream: str) -> tuple[int, ...]:
