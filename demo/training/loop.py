@@ -71,8 +71,8 @@ def fit(
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), clip))
         if norm < skip:
             optimiser.step()
-            decay = min(averaging, (1 + step) / (10 + step))
-            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+            kept = min(averaging, (1 + step) / (10 + step))
+            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - kept)
         seen.append({"loss": value.item(), "norm": norm, **parts})
         if (step + 1) % 50 == 0:
             mean = {key: round(float(np.mean([s[key] for s in seen])), 5) for key in seen[0]}

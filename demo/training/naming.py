@@ -2,7 +2,7 @@
 
     python -m demo.training.naming --steps 3000
 
-It is trained on true scenes, of all 82 kinds of the sharper demo over all 14 backgrounds, and it knows soft edges, grain
+It is trained on true scenes, of all 82 kinds of the sharper demo over all 14 backgrounds, and knows soft edges, grain
 and wrong colours: training blurs, shifts and tints the scenes at random. Otherwise it would count any trace of the
 autoencoder as a mistake, which a person would not.
 """
