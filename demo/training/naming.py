@@ -1,6 +1,6 @@
 """Train the network that names what a reconstruction shows. It shares no weights and no scenes with the demo's models.
 
-    python -m demo.training.naming --steps 3000
+    python -m demo.training.naming --steps 1600
 
 It is trained on true scenes, of all 82 kinds of the sharper demo over all 14 backgrounds, and knows soft edges, grain
 and wrong colours: training blurs, shifts and tints the scenes at random. Otherwise it would count any trace of the
@@ -171,7 +171,7 @@ def main(steps: int, batch_size: int, lr: float, n_scenes: int, folder: Path, mo
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--n-scenes", type=int, default=24000)
