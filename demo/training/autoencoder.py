@@ -42,7 +42,11 @@ def main(
 ) -> None:
     images, _, _ = corpus.read("familiar", folder)
     torch.manual_seed(0)
-    model = AutoencoderKL.from_pretrained(start / "vae", torch_dtype=torch.float32) if start else build()
+    model = (
+        AutoencoderKL.from_pretrained(start / "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False)
+        if start
+        else build()
+    )
     model = model.train().to(memory_format=torch.channels_last)
 
     def loss(model, rows, generator):

@@ -167,7 +167,7 @@ def prepare(n_rows: int, folder: Path, models: Path) -> tuple[np.ndarray, np.nda
     texts = [*captions[:n_rows], [""]]
     read_text = ClipText.load(models)
     read_vision = ClipVision.load(models)
-    vae = AutoencoderKL.from_pretrained(models / "vae", torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(models / "vae", torch_dtype=torch.float32, low_cpu_mem_usage=False).eval()
     parts: tuple[list, list, list] = ([], [], [])
     for start in range(0, len(images), 100):
         batch, words = images[start : start + 100], texts[start : start + 100]
