@@ -134,8 +134,8 @@ WRITTEN_SETTINGS["datasets"] = {
     for name, dataset in config["datasets"].items()
 }
 if workflow.is_main_process and not workflow.dryrun:
-    told = workflow.config_settings.config_args
-    workflow.config_settings.config_args = [*told, plan.hand_on(config)]
+    config_args = workflow.config_settings.config_args
+    workflow.config_settings.config_args = [*config_args, plan.hand_on(config)]
 if STORAGE is not None:
     config["copies"] = str(workflow.storage_settings.local_storage_prefix)
 ALL_FEATURES = tuple(feature_registry.FEATURES)
@@ -200,7 +200,7 @@ def code(script, **entries):
         "kinds": "evaluation.metrics.KINDS",
     }
     used = {f"brain_diffuser.{dicts[kind]}": keys for kind, keys in entries.items()}
-    return provenance.told(CODE, f"workflow_scripts/{script}", used)
+    return provenance.describe_key(CODE, f"workflow_scripts/{script}", used)
 
 
 def model_of(kind, name, record):

@@ -85,7 +85,7 @@ def histogram(
     label : str
         The name of the horizontal axis, with its unit.
     description : str
-        What a reader who cannot see the chart is told.
+        Text for readers who cannot see the chart.
     """
     axes = _Axes([*filled, *outlined, *(end for _, *ends in marks for end in ends)])
     bars, steps = (np.histogram(values, axes.edges)[0].tolist() for values in (filled, outlined))

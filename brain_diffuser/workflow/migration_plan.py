@@ -305,7 +305,7 @@ class _Table:
 
 
 def _entries(root: str, moves: list[list[str]], old: str = "", now: str = "") -> Iterator[Entry]:
-    """All that is below a folder of results; `moves` is told what gets another name. `now` is where the folder will be.
+    """All that is below a folder of results; `moves` gets the new names. `now` is where the folder will be.
 
     Raises ValueError: a file has its old and its new name both.
     """

@@ -7,7 +7,7 @@ from typing import Any
 from brain_diffuser.workflow.code_key.key import Code, Entries
 from brain_diffuser.workflow.code_key.resolving import SURROUNDINGS
 
-__all__ = ["CACHE", "SURROUNDINGS", "Code", "code_key", "imports", "renewed", "stage_config", "told"]
+__all__ = ["CACHE", "SURROUNDINGS", "Code", "code_key", "describe_key", "imports", "renewed", "stage_config"]
 
 CACHE = ".snakemake/code_keys.json"
 """Where keys are kept, of the folder in which Snakemake runs."""
@@ -18,15 +18,15 @@ def code_key(script: str | Path, root: str | Path, entries: Entries | None = Non
     return Code(root).key(script, entries)
 
 
-def told(code: "Code", script: str, entries: Entries) -> str:
+def describe_key(code: "Code", script: str, entries: Entries) -> str:
     """A key that says of which script and of which entries of dicts it is, so that the job can compute it again."""
     return json.dumps([script, dict(entries), code.key(code.root / script, entries)], sort_keys=True)
 
 
 def renewed(key: str, root: str | Path) -> str:
-    """What `told` says of the code as it is now, where it said `key` when a job was planned."""
+    """What `describe_key` gives for the code as it is now, for the job that was planned with `key`."""
     script, entries, _ = json.loads(key)
-    return told(Code(root, CACHE), script, entries)
+    return describe_key(Code(root, CACHE), script, entries)
 
 
 def imports(script: str | Path, root: str | Path) -> set[str]:

@@ -3,7 +3,7 @@
 The receipt of `results/sub01/ridge/vdvae_test.h5` is `results/sub01/ridge/.receipts/vdvae_test.h5.json`. It holds the
 rule, its parameters and code as the job itself saw them, the digest of every input, and the digest of the artifact. It
 lies outside of folders that are artifacts, outlives temporary shards, and travels with the folder of results. How
-Snakemake's own records are made to agree with receipts is told in reconcile.py, which no job imports.
+Snakemake's own records are made to agree with receipts is described in reconcile.py, which no job imports.
 """
 
 import hashlib

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     touched = sum(each.touched for each in found.values())
     there = sum(os.path.exists(receipts.path_of(name, folder)) for name in found)
     gone = f" ({len(found) - there} others are gone, as temporary ones are)" if there < len(found) else ""
-    told = f"{there} artifacts of dataset {datasets} were read{gone}, made with {'; '.join(kinds)}"
-    told += f"; {touched} declared valid by snakemake --touch" if touched else ""
-    sys.stdout.write(f"{told}. {n_different or 'No'} difference{'s' * (n_different != 1)}.\n")
+    summary = f"{there} artifacts of dataset {datasets} were read{gone}, made with {'; '.join(kinds)}"
+    summary += f"; {touched} declared valid by snakemake --touch" if touched else ""
+    sys.stdout.write(f"{summary}. {n_different or 'No'} difference{'s' * (n_different != 1)}.\n")
     return int(n_different > 0)

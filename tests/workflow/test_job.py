@@ -49,7 +49,7 @@ def test_only_a_job_that_ends_well_leaves_receipts(snakemake, error):
 
 
 def code_now():
-    return provenance.told(provenance.Code(jobs.ROOT), "workflow_scripts/generation/recon.py", {})
+    return provenance.describe_key(provenance.Code(jobs.ROOT), "workflow_scripts/generation/recon.py", {})
 
 
 @pytest.fixture

@@ -211,8 +211,8 @@ def test_results_without_receipts_are_judged_by_records(before, monkeypatch, has
     monkeypatch.chdir(before)
     results = reconcile.Results("results")
     for name, record in results.records():
-        told = re.compile(r"'\[\"(workflow_scripts/\w+\.py)\".*\]'")
-        params = [told.sub(lambda found: repr(keys[found[1]]), each) for each in record["params"]]
+        described = re.compile(r"'\[\"(workflow_scripts/\w+\.py)\".*\]'")
+        params = [described.sub(lambda found: repr(keys[found[1]]), each) for each in record["params"]]
         if not has_key and name.endswith("contact_sheet.png"):
             params = [
                 repr("0" * 16) if each == repr(keys["workflow_scripts/contact_sheet.py"]) else each for each in params
