@@ -14,12 +14,12 @@ CACHE = ".snakemake/code_keys.json"
 
 
 def code_key(script: str | Path, root: str | Path, entries: Entries | None = None) -> str:
-    """Hash of what a script does, as `Code.key` has it, for who wants no more than one."""
+    """Hash of what a script does; the same as `Code(root).key(script, entries)`."""
     return Code(root).key(script, entries)
 
 
 def describe_key(code: "Code", script: str, entries: Entries) -> str:
-    """A key that says of which script and of which entries of dicts it is, so that the job can compute it again."""
+    """JSON of a script, the registry entries that it uses and its code key, from which a job can compute the key again."""
     return json.dumps([script, dict(entries), code.key(code.root / script, entries)], sort_keys=True)
 
 
