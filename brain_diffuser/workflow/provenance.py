@@ -19,7 +19,7 @@ def code_key(script: str | Path, root: str | Path, entries: Entries | None = Non
 
 
 def describe_key(code: "Code", script: str, entries: Entries) -> str:
-    """JSON of a script, the registry entries that it uses and its code key, from which a job can compute the key again."""
+    """JSON of a script, its registry entries and its code key, from which a job can compute the key again."""
     return json.dumps([script, dict(entries), code.key(code.root / script, entries)], sort_keys=True)
 
 
