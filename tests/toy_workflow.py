@@ -110,8 +110,16 @@ def write_tokeniser(folder: Path) -> CLIPTextConfig:
 
 
 def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A call as a user types it."""
-    return subprocess.run(command(*arguments), cwd=checkout, capture_output=True, text=True, check=False)
+    """A call as a user types it, in the activated environment."""
+    programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    return subprocess.run(
+        command(*arguments),
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PATH": programs},
+    )
 
 
 def command(*arguments: str) -> list[str]:
