@@ -1,9 +1,9 @@
 """A Python for toy workflows that has its libraries imported: programs run in forks of one process.
 
-Most of the seconds of a toy's job go into importing torch, transformers and diffusers. Here one process imports them, and
-every program that Snakemake or a test starts is a fork of it: with arguments, folder, environment and streams of its own,
-as the interpreter would have started it. The package itself is never imported beforehand, so that a checkout's own code
-runs. `COLD=1 make tests` starts plain interpreters instead.
+Most of the seconds of a toy's job go into importing torch, transformers and diffusers. Here one process imports them,
+and every program that Snakemake or a test starts is a fork of it: with arguments, folder, environment and streams of
+its own, as the interpreter would have started it. The package itself is never imported beforehand, so that a checkout's
+own code runs. `COLD=1 make tests` starts plain interpreters instead.
 """
 
 import atexit
@@ -145,7 +145,7 @@ if __name__ == "__main__":
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
         if isinstance(error.code, str):
-            print(error.code, file=sys.stderr)
+            sys.stderr.write(f"{error.code}\n")
     except BaseException:
         sys.excepthook(*sys.exc_info())
         status = 1

@@ -77,6 +77,7 @@ def test_what_does_not_fit_is_named(tree, damage, sentence):
         table(root)
 
 
+@pytest.mark.workflow
 def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
     (checkout / "data/bold5000").mkdir(parents=True)

@@ -139,6 +139,7 @@ def test_tables_say_what_they_are_about(labelled, tmp_path):
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2 * 12
 
 
+@pytest.mark.workflow
 def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     checkout = copy_project(tmp_path / "checkout", "tests")
     haxby_config = ["--configfile", "config.haxby.yaml", "--"]

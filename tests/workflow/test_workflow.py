@@ -305,6 +305,7 @@ def test_hdf5_betas_give_the_same_artifacts(finished, tmp_path):
     assert first.values.tobytes() == second.values.tobytes()
 
 
+@pytest.mark.workflow
 def test_two_subjects_with_as_many_sessions_as_nsd_has(tmp_path):
     """Subject 1 has 40 sessions in mixed formats, subject 3 only 30 of its 32; features go when they are used up."""
     checkout = write_checkout(tmp_path / "checkout")
