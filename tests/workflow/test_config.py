@@ -409,6 +409,22 @@ def test_guided_variants_stand_beside_those_that_differ_in_it_alone(root):
     assert checked.grid[3.0, 0.1] == "kappa_3_eta_0.1"
 
 
+def test_a_configuration_from_before_a_key_is_read(config, root):
+    drop(config, "features.clip_vision")
+    assert read(config, root).features.clip_vision.levels == "kept"
+
+
+def test_the_released_protocol_needs_regions_to_compare(config, root):
+    put(config, "roi.released_protocol", True)
+    read(config, root)
+    for names in (["V4"], ["V1", "V1"]):
+        put(config, "roi.optimal", names)
+        assert sentence(config, root) == (
+            f"roi.optimal names {names[0]} alone, and roi.released_protocol: true z-scores latents across its regions; "
+            "name two or more, or set roi.released_protocol to false"
+        )
+
+
 def test_a_guided_variant_may_stand_alone(config, root):
     config["variants"] = {"strong": {"strength": 0.9, "guidance": {}}, "other": {"guidance": {"x0": "blend"}}}
     checked = read(config, root)
@@ -451,6 +467,12 @@ def test_models_of_variants_need_not_exist(config, root):
             "features.clip_layers.blocks",
             [2, 2],
             "features.clip_layers.blocks is [2, 2]; expected each block once, lowest",
+        ),
+        ("features.clip_vision.levels", "exact", 'features.clip_vision.levels is "exact"; expected kept or paper'),
+        (
+            "features.clip_vision.level",
+            "paper",
+            "features.clip_vision.level is not a known key; known keys here are levels",
         ),
         ("features.clip_layers.blocks", [0], "features.clip_layers.blocks.0 is 0; expected a whole number at least 1"),
         ("variants", {"a": {"guidance": {"etta": 1}}}, "variants.a.guidance.etta is not a known key; did you mean"),
