@@ -1,5 +1,6 @@
 """config.yaml: what is accepted, and the sentence for everything that is not."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -449,6 +450,42 @@ def test_released_settings_are_the_programs(root):
     expected |= {"targets": "predicted", "through_unet": True, "reliability": "none"}
     assert found == expected | {"layer_weights": [1.5, 1.2, 1.0, 1.0, 1.0, 1.0]}
     assert checked.metrics.repeats == 5
+
+
+PAPER = {
+    "nsd.sessions": 37,
+    "features.vdvae.posterior": "sample",
+    "features.clip_vision.levels": "paper",
+    "features.storage": "float32",
+    "ridge.alpha": {"vdvae": 5e4, "clip_text": 1e5, "clip_vision": 6e4},
+    "ridge.rescale": "test",
+    "stage1.pixel_likelihood": "sample",
+    "recon.guidance_scale": 7.5,
+    "recon.noise_at": "paper",
+    "metrics.networks": ["alexnet", "inception", "clip", "efficientnet_b1", "swav"],
+    "metrics.protocol": "brain_diffuser",
+    "roi.images": 1,
+    "roi.equalize_histogram": True,
+    "recon.strength": 0.75,
+}
+
+
+def test_papers_settings_are_those_of_the_table(root):
+    """The keys of the first table of docs/paper.md, in its order, and their values in the second column but one."""
+    table = SHIPPED.with_name("docs") / "paper.md"
+    keys = re.findall(r"^\| `([a-z_0-9]+\.[a-z_0-9.]+)`", table.read_text(encoding="utf-8"), re.M)
+    assert keys == list(PAPER)
+    config, papers = (yaml.safe_load(path.read_text()) for path in (SHIPPED, SHIPPED.with_name("config.paper.yaml")))
+
+    def merge(into, more):
+        for key, value in more.items():
+            into[key] = merge(into.get(key, {}), value) if isinstance(value, dict) else value
+        return into
+
+    merge(config, papers)
+    for key, expected in PAPER.items():
+        found = functools.reduce(lambda section, name: section[name], key.split("."), config)
+        assert (found if not isinstance(expected, dict) else {name: found[name] for name in expected}) == expected, key
 
 
 def test_models_of_variants_need_not_exist(config, root):
