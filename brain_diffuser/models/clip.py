@@ -32,7 +32,8 @@ NOT_OF_TOWER = {
 class ClipText:
     """Captions -> embeddings of all their tokens, projected and divided by the length of the pooled token (the end).
 
-    Source: Xu et al. 2023, arXiv 2211.08332.
+    Source: Xu et al. 2023, arXiv 2211.08332. Differs from the reference: its tokeniser first mends texts by ftfy (curly
+    quotes, HTML entities, ligatures, broken encodings); captions of plain ASCII without entities have the same tokens.
     """
 
     tower: type[PreTrainedModel] = CLIPTextModelWithProjection

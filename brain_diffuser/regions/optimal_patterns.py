@@ -22,6 +22,8 @@ BLOCK_COLUMNS = 4096
 RELEASED_LABELS = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "V4": (7,)}
 """Labels of floc-faces, which the published program reads where prf-visualrois was meant."""
 RELEASED_NORMS = {"clip_text": 9.0, "clip_vision": 15.0}
+RELEASED_EPSILON = 1e-8
+"""What the published program adds to a length that it divides by."""
 
 
 def binary_patterns(
@@ -72,7 +74,7 @@ def random_voxels(
 def released_masks(labels: str | Path, masks: Mapping[str, Bool[np.ndarray, " voxels"]]) -> dict[str, np.ndarray]:
     """The masks with V1 to V4 as the published program builds them, from floc-faces in the file of ROI labels.
 
-    Its V4 has no voxel, which would make every image NaN: such regions are left out.
+    Its V4 has no voxel. Such a mask stays: its row counts in the z-scores over regions (`as_released`).
 
     Raises ValueError: the file lacks floc-faces.
     """
@@ -84,8 +86,8 @@ def released_masks(labels: str | Path, masks: Mapping[str, Bool[np.ndarray, " vo
     released = {name: np.isin(faces, numbers) for name, numbers in RELEASED_LABELS.items() if name in masks}
     for name, mask in released.items():
         if not mask.any():
-            logger.warning("%s has no voxel in the published program; left out", name)
-    return {name: mask for name, mask in (dict(masks) | released).items() if mask.any()}
+            logger.warning("%s has no voxel in the published program; its image is that of no response", name)
+    return dict(masks) | released
 
 
 def column_statistics(
@@ -144,7 +146,8 @@ def as_released(
 ) -> Float[np.ndarray, "patterns features"]:
     """The features that the published program makes of the same predictions, which are not rescaled (rescale "none").
 
-    Norms are fixed numbers; VDVAE's latents are z-scored across the regions, so every image depends on all of them.
+    Norms are fixed numbers; VDVAE's latents are z-scored across the regions, so every image depends on all of them,
+    also on those without a voxel, which predict what rest does: the mean of the training stimuli.
 
     Parameters
     ----------
@@ -154,14 +157,16 @@ def as_released(
         Of the training stimuli.
     feature : str
         "vdvae", "clip_text" or "clip_vision".
+
+    Differs from the reference: a latent that no region changes becomes its mean; the reference has NaN.
     """
     change = predicted[1:] - predicted[0]
-    length = np.linalg.norm(change, axis=1, keepdims=True)
-    change = np.divide(change, length, out=np.zeros_like(change), where=length > 0)
+    change = change / (np.linalg.norm(change, axis=1, keepdims=True) + RELEASED_EPSILON)
     if feature in RELEASED_NORMS:
         return np.concatenate([mean[None], mean + RELEASED_NORMS[feature] * change])
     latents = mean + 50 * change
-    latents = (latents - latents.mean(0)) / latents.std(0) * std + mean
+    centred, spread = latents - latents.mean(0), latents.std(0)
+    latents = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0) * std + mean
     latents *= 80 / np.linalg.norm(latents, axis=1, keepdims=True)
     return np.concatenate([mean[None], latents])
 
@@ -276,14 +281,19 @@ def optimal_features(
     """
     if is_released:
         masks = released_masks(labels, {name: masks[name] for name in names})
-    names = [name for name in names if name in masks]
     names, patterns = binary_patterns(masks, names, seed, controls=not is_released)
+    if is_released and len(np.unique(patterns[1:], axis=0)) < 2:
+        raise ValueError(
+            f"roi.released_protocol: true z-scores latents across the regions of roi.optimal, and no two of them "
+            f"({', '.join(names[1:])}) have different voxels; name two that differ, or set it to false."
+        )
     rows = pattern_rows(kernel, betas, patterns)
     nsd_id = np.zeros(len(names), np.int32)
     with hdf5.atomic(out_path) as partial:
         options = {"alpha": alpha, "memory_gib": memory_gib, "rescale": "none" if is_released else "train_oof"}
         predicted = decode(kernel, rows, nsd_id, features, partial, **options)
         flat = predicted.reshape(len(predicted), -1).astype(np.float64)
+        flat[~patterns.any(1)] = flat[0]  # a product may differ in the last bit, and differences are made long
         mean, std = column_statistics(features)
         if is_released:
             flat = as_released(flat, mean, std, feature)

@@ -108,6 +108,12 @@ def test_second_run_does_nothing(finished):
             {"features:vdvae", "ridge:vdvae", "accuracy", "vdvae_reference", *perceptual_scores("vdvae")}
             | AFTER_VDVAE_RIDGE,
         ),
+        (
+            "features.clip_vision.levels",
+            "paper",
+            {"features:clip_vision", "ridge:clip_vision", "recon"} | AFTER_KERNEL | AFTER_RECON,
+        ),
+        ("features.clip_vision", {}, set()),  # a configuration from before there was the key
         ("metrics.control_seed", 3, ALL_SCORED),
         ("metrics.bootstrap", 30, {"metrics", "report"}),
         ("variants.without_text.text_weight", 0.1, set()),

@@ -196,12 +196,17 @@ class VdvaeFeatures(Section):
     seed: Seed
 
 
+class ClipVisionFeatures(Section):
+    levels: Literal["kept", "paper"] = "kept"
+
+
 class ClipLayersFeatures(Section):
     blocks: Annotated[list[Count], Field(min_length=1)]
 
 
 class Features(Section):
     vdvae: VdvaeFeatures
+    clip_vision: ClipVisionFeatures = Field(default_factory=ClipVisionFeatures)
     clip_layers: ClipLayersFeatures
     storage: Literal["float32", "float16"]
     keep: bool
