@@ -21,7 +21,7 @@ def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.nda
 
     Columns pass in blocks, in float64.
 
-    Raises ValueError: files of other stimuli.
+    Raises ValueError: files of other stimuli, or numbers that are not finite.
     """
     with (
         hdf5.reading(predicted, by_columns=True) as (predicted_values, predicted_id),
@@ -32,6 +32,8 @@ def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.nda
         for start in range(0, len(correlations), BLOCK_COLUMNS):
             columns = slice(start, start + BLOCK_COLUMNS)
             x, y = (values[:, columns].astype(np.float64) for values in (predicted_values, true_values))
+            for path, block in ((predicted, x), (true, y)):
+                hdf5.check_finite(path, block, true_id)
             correlations[columns] = statistics.pearson(x, y)
     return correlations
 

@@ -1,4 +1,8 @@
-"""Pearson correlations, bootstrap intervals, and the pairing of the chance control."""
+"""Pearson correlations, bootstrap intervals, and the pairing of the chance control.
+
+What does not vary has no correlation: it is NaN everywhere, "not measured", never 0. Means and intervals are those of
+what was measured, and tables count it.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -56,6 +60,28 @@ def cyclic_derangement(n_stimuli: int, seed: int) -> Int[np.ndarray, " stimuli"]
     assigned = np.empty_like(order)
     assigned[order] = np.roll(order, 1)
     return assigned
+
+
+def measured(scores: Float[np.ndarray, " stimuli"]) -> Float[np.ndarray, " measured"]:
+    """The scores that were measured, without NaN.
+
+    Raises ValueError: a score is infinite.
+    """
+    if np.isinf(scores).any():
+        raise ValueError(
+            f"score {int(np.argmax(np.isinf(scores)))} (from 0) of {len(scores)} is infinite; expected finite scores"
+        )
+    return scores[~np.isnan(scores)]
+
+
+def mean_and_ci(
+    scores: Float[np.ndarray, " stimuli"], n_resamples: int, seed: int
+) -> tuple[float, tuple[float, float], int]:
+    """The mean of the scores that were measured, its bootstrap interval, and their number; NaN where there is none."""
+    values = measured(scores)
+    if not len(values):
+        return np.nan, (np.nan, np.nan), 0
+    return float(values.mean()), bootstrap_ci(values, n_resamples, seed), len(values)
 
 
 def bootstrap_ci(scores: Float[np.ndarray, " stimuli"], n_resamples: int, seed: int) -> tuple[float, float]:

@@ -158,7 +158,7 @@ MALFORMED = {
     "no session": (lambda lab: edit(lab, session=""), "line 2: session is ''; expected letters and digits"),
     "a run with a dash": (lambda lab: edit(lab, run="run-1"), "line 2: run is 'run-1'; expected letters and digits"),
     "a leak": (leak, "is in train and in test; expected one of them"),
-    "an empty split": (no_test, "has 0 test stimuli; expected at least 1"),
+    "an empty split": (no_test, "has 0 test stimuli; expected at least 2"),
     "sessions mixed": (part_sessions, "the rows of session 01, 02 are not contiguous; sort"),
     "absolute path": (
         lambda lab: edit(lab, stim_file="/data/00.png"),
