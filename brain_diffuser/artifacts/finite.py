@@ -71,7 +71,7 @@ def rows_not_finite(values: Any) -> list[int]:
         if values.is_meta:
             return []
         finite = values.isfinite()
-        return [] if bool(finite.all()) else (~finite.flatten(1).all(1)).nonzero().flatten().tolist()
+        return [] if bool(finite.all()) else (~finite.reshape(len(finite), -1).all(1)).nonzero().flatten().tolist()
     if values.dtype.kind not in "fc":
         return []
     rows: list[int] = []
@@ -85,8 +85,9 @@ def rows_not_finite(values: Any) -> list[int]:
 
 def first_not_finite(row: Any) -> float:
     """The first number of an array or a tensor that is not finite."""
-    finite = np.isfinite(row) if isinstance(row, np.ndarray | np.generic) else row.isfinite()
-    return float(row[~finite].flatten()[0])
+    if isinstance(row, np.ndarray | np.generic):
+        return float(row[~np.isfinite(row)].flatten()[0])
+    return row.detach()[~row.isfinite()].flatten()[0].item()
 
 
 def check_network(values: Any, what: str, dtype: Any) -> None:

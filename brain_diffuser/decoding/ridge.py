@@ -78,7 +78,9 @@ def kernel(
     (add_gram,) = linalg.get_blas_funcs(("syrk",), (of_train,))
     product = np.empty_like(of_test)
     for voxels, z_train, z_test, moments in _blocks(train, test, precision, voxel_block):
-        with finite.naming(f"z-scored betas_test, voxel columns {voxels.start} to {voxels.stop - 1}", betas_test.nsd_id):
+        with finite.naming(
+            f"z-scored betas_test, voxel columns {voxels.start} to {voxels.stop - 1}", betas_test.nsd_id
+        ):
             finite.check(z_test, f"the betas ({precision})", "Check the betas, or set ridge.precision to float64.")
         betas_mean[voxels], betas_std[voxels] = moments
         of_train = add_gram(1.0, z_train.T, beta=1.0, c=of_train, trans=1, lower=1, overwrite_c=1)

@@ -155,7 +155,9 @@ def summarise(
             mean, (low, high), n = statistics.mean_and_ci(scores, n_resamples, seed)
             shuffled_mean, (shuffled_low, shuffled_high), _ = statistics.mean_and_ci(shuffled, n_resamples, seed)
             if n < len(scores):
-                logger.warning("%s, %s: %d of %d images were not measured", images, metric, len(scores) - n, len(scores))
+                logger.warning(
+                    "%s, %s: %d of %d images were not measured", images, metric, len(scores) - n, len(scores)
+                )
             rows.append(
                 {
                     "images": images,

@@ -73,10 +73,34 @@ def test_split_by_hand():
     assert [trials.tolist() for trials in splits["test"].trials] == [[1, 6], [4]]
 
 
-@pytest.mark.parametrize(("rank", "split"), [(7, "train"), (1001, "test")])
-def test_a_split_without_stimuli(rank, split):
-    with pytest.raises(ValueError, match=f"0 of 3 trials show a {split} stimulus; expected at least 1. Add sessions."):
-        nsd_design.split_stimuli(np.arange(3, dtype=np.int32), np.full(3, rank, np.int32))
+@pytest.mark.parametrize(
+    ("ranks", "found"),
+    [
+        ([7, 8, 9], "0 train stimuli"),
+        ([1001, 1002, 1003], "0 test stimuli"),
+        ([7, 1001, 1002], "1 test stimulus"),
+        ([7, 8, 1001], "1 train stimulus"),
+    ],
+)
+def test_a_split_of_too_few_stimuli(ranks, found):
+    message = f"the 3 trials of the sessions that are read show {found}; expected at least 2, .* Add sessions"
+    with pytest.raises(ValueError, match=message):
+        nsd_design.split_stimuli(np.arange(3, dtype=np.int32), np.array(ranks, np.int32))
+
+
+def test_two_stimuli_of_each_split_are_enough():
+    splits = nsd_design.split_stimuli(np.arange(4, dtype=np.int32), np.array([7, 8, 1001, 1002], np.int32))
+    assert {split: len(stimuli.nsd_id) for split, stimuli in splits.items()} == {"train": 2, "test": 2}
+
+
+def test_no_dataset_writes_a_table_with_one_test_stimulus(tmp_path):
+    """Every adapter writes this table, one that is not among ours too."""
+    of = {n: stimulus_table.Stimuli(np.arange(n, dtype=np.int32), (np.array([0]),) * n) for n in (0, 1, 2)}
+    for n, words in ((0, "0 test stimuli"), (1, "1 test stimulus")):
+        with pytest.raises(ValueError, match=rf"stimuli.tsv: the dataset has {words}; expected at least 2"):
+            stimulus_table.write(tmp_path / "stimuli.tsv", {"train": of[2], "test": of[n]})
+        assert not (tmp_path / "stimuli.tsv").exists()
+    stimulus_table.write(tmp_path / "stimuli.tsv", {"train": of[2], "test": of[2]})
 
 
 def test_stimuli_table(tmp_path, splits):
