@@ -45,9 +45,9 @@ class FiniteDataset(h5py.Dataset):
         self.path, self.nsd_id = re.sub(r"\.part-\d+$", "", str(path)), np.asarray(nsd_id)
 
     def __setitem__(self, args: Any, val: Any) -> None:
-        """Raises ValueError: numbers that are not finite in the dataset's precision, or that would be cut to whole ones.
+        """Write rows, those of the first axis of `val`.
 
-        The rows of what is written are those of its first axis.
+        Raises ValueError: numbers that are not finite in the dataset's precision, or that would be cut to whole ones.
         """
         values = np.asarray(val)
         if values.dtype.kind == "f":

@@ -59,8 +59,8 @@ def write_folder(
                 raise ValueError(f"{Path(folder).name}: {what} comes twice; expected one image per stimulus.")
             if image.dtype != np.uint8:
                 raise ValueError(
-                    f"{Path(folder).name}, nsd_id {nsd_id}: the image is {image.dtype}; expected uint8, levels 0 to 255 "
-                    "of numbers that are known to be finite"
+                    f"{Path(folder).name}, nsd_id {nsd_id}: the image is {image.dtype}; expected uint8, levels 0 to "
+                    "255 of numbers that are known to be finite"
                 )
             png = io.BytesIO()
             Image.fromarray(image).save(png, format="PNG")

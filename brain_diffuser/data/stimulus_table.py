@@ -58,7 +58,8 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
 def too_few(split: str, n_stimuli: int) -> str:
     """What is wrong with a split of too few stimuli."""
     why = "every score compares a stimulus with others" if split == "test" else "betas are z-scored over them"
-    return f"{n_stimuli} {split} {'stimulus' if n_stimuli == 1 else 'stimuli'}; expected at least {LEAST[split]}, for {why}"
+    noun = "stimulus" if n_stimuli == 1 else "stimuli"
+    return f"{n_stimuli} {split} {noun}; expected at least {LEAST[split]}, for {why}"
 
 
 def read(path: str | Path) -> dict[str, Stimuli]:

@@ -311,7 +311,7 @@ def _diverged(run: Run, finding: str) -> str:
     """The sentence for a training whose numbers are not finite any more."""
     subjects, name = ", ".join(run.sources), str(run.dtype).removeprefix("torch.")
     precision = f", or set learned.precision to {finite.WIDER[name]}" if name in finite.WIDER else ""
-    return f"learned decoder of {run.kind} for {subjects}: {finding}, in {name}; lower learned.rate{precision}"
+    return f"learned decoder of {run.kind} for {subjects}, in {name}: {finding}; lower learned.rate{precision}"
 
 
 def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

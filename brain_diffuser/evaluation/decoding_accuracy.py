@@ -45,6 +45,12 @@ def quartiles(correlations: Float[np.ndarray, " features"]) -> tuple[float, floa
     return float(first), float(middle), float(third)
 
 
+def _median(values: Float[np.ndarray, " voxels"]) -> float:
+    """The median of those that are not NaN; NaN if all are."""
+    measured = values[np.isfinite(values)]
+    return float(np.median(measured)) if len(measured) else np.nan
+
+
 def write(
     folder: Path,
     decoding: Mapping[str, Float[np.ndarray, " features"]],
@@ -70,7 +76,7 @@ def write(
     """
     of_features = [(name, len(values), *quartiles(values)) for name, values in decoding.items()]
     of_regions = [
-        (name, int(mask.sum()), *quartiles(encoding[mask]), round(float(np.median(np.sqrt(ceiling[mask]))), 4))
+        (name, int(mask.sum()), *quartiles(encoding[mask]), round(_median(np.sqrt(ceiling[mask])), 4))
         for name, mask in regions.items()
     ]
     plots = {
@@ -124,8 +130,10 @@ def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
     """SVG: the distribution of the voxels' noise ceilings."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.hist(100 * ceiling, np.linspace(0, 100, 51).tolist(), color="0.6")
-    axes.axvline(100 * float(np.median(ceiling)), color="k", linestyle=":")
+    measured = ceiling[np.isfinite(ceiling)]  # none without repeats
+    axes.hist(100 * measured, np.linspace(0, 100, 51).tolist(), color="0.6")
+    if len(measured):
+        axes.axvline(100 * float(np.median(measured)), color="k", linestyle=":")
     axes.set(
         xlabel=f"noise ceiling, % of variance, mean of {repeats:.3g} repeats (dotted: median)",
         ylabel="voxels",

@@ -68,6 +68,10 @@ class SharedRidge(NamedTuple):
 
         Memory: two arrays of (voxels, voxels), three of (voxels, columns) and those given, in float32.
         """
+        for split, columns in zip(betas, features, strict=True):
+            with finite.naming("lesions", split.nsd_id):
+                finite.check(split.values, "the betas", "Rerun betas.")
+                finite.check(columns, "the feature", "Rerun features.")
         mean = features[0].mean(0, dtype=np.float64)
         with np.errstate(over="ignore"):
             train, test = (((split.values - z_score[0]) / z_score[1]).astype(np.float32) for split in betas)

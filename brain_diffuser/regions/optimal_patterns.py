@@ -386,8 +386,8 @@ def save(
     wrong = finite.rows_not_finite(stored)
     if wrong:
         raise ValueError(
-            f"{path}: the features of pattern {names[wrong[0]]} are not finite (and of {len(wrong) - 1} more); expected "
-            "a region whose voxels have weights, and other patterns that differ from it"
+            f"{path}: the features of pattern {names[wrong[0]]} are not finite (and of {len(wrong) - 1} more); "
+            "expected a region whose voxels have weights, and other patterns that differ from it"
         )
     hdf5.save(path, stored, nsd_id, attrs={"names": list(names)})
 

@@ -340,7 +340,7 @@ def test_train_betas_whose_squares_overflow_are_named(betas):
     """Else their std is infinite, and every z-score of the voxel 0."""
     train, test = (hdf5.StimulusArray(split.values.astype(np.float64), split.nsd_id) for split in betas)
     train.values[4, 3] = 1e200
-    with pytest.raises(ValueError, match="betas_train: voxel column 3 has std inf .* needs a finite std > 0"):
+    with pytest.raises(ValueError, match=r"betas_train: voxel column 3 has std inf .* needs a finite std > 0"):
         ridge.kernel(train, test)
 
 

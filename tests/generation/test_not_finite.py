@@ -1,4 +1,4 @@
-"""Numbers that are not finite, mostly true overflows of float16, become no image; the stimulus and the cure are named."""
+"""Numbers that are not finite, mostly true overflows of float16, become no image; stimulus and cure are named."""
 
 import copy
 
@@ -203,7 +203,9 @@ def test_stable_diffusion_refuses_its_overflow():
 
 
 def test_guidance_scale_and_latents_without_end():
-    with pytest.raises(ValueError, match=r"nsd_id 2950, 7: (nan|-?inf) in the (noise that step|UNet's output at timestep) \d"):
+    with pytest.raises(
+        ValueError, match=r"nsd_id 2950, 7: (nan|-?inf) in the (noise that step|UNet's output at timestep) \d"
+    ):
         list(
             img2img.reconstruct(
                 None,
@@ -260,7 +262,9 @@ def test_a_distance_without_end_names_its_stimulus(scale):
         calls.append(None)
         return first_numbers(latents * (scale if len(calls) == 2 else 1))  # of the second image
 
-    with pytest.raises(ValueError, match="reconstruction, nsd_id 7: (nan|inf) in the distance to the guidance targets"):
+    with pytest.raises(
+        ValueError, match=r"reconstruction, nsd_id 7: (nan|inf) in the distance to the guidance targets"
+    ):
         guided(guide(activations_of))
 
 
@@ -271,7 +275,7 @@ def test_a_gradient_whose_length_overflows_is_no_missing_guidance():
         return first_numbers(latents * 1e14)
 
     with pytest.raises(
-        ValueError, match="(inf|nan) in (the length of guidance's gradient|the distance to the guidance)"
+        ValueError, match=r"(inf|nan) in (the length of guidance's gradient|the distance to the guidance)"
     ):
         guided(guide(activations_of))
 

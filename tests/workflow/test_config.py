@@ -99,6 +99,7 @@ def test_accepted_values_have_one_canonical_form(config, root, path, value, kept
         ("recon.steps", 50.0, "recon.steps is 50.0; expected a whole number at least 1"),
         ("recon.steps", True, "recon.steps is true; expected a whole number at least 1"),
         ("stage1.seed", None, "stage1.seed is null; expected a whole number at least 0"),
+        ("demo.n_test", 1, "demo.n_test is 1; expected a whole number at least 2 and at most 1000"),
         ("demo.n_test", 1120, "demo.n_test is 1120; expected a whole number at least 2 and at most 1000"),
         ("nsd.sessions", "al", 'nsd.sessions is "al"; expected ' + SESSIONS),
         ("nsd.sessions", 0, "nsd.sessions is 0; expected " + SESSIONS),
