@@ -86,7 +86,8 @@ def rows_not_finite(values: Any) -> list[int]:
 def first_not_finite(row: Any) -> float:
     """The first number of an array or a tensor that is not finite."""
     if isinstance(row, np.ndarray | np.generic):
-        return float(row[~np.isfinite(row)].flatten()[0])
+        values = np.asarray(row)
+        return float(values[~np.isfinite(values)].flatten()[0])
     return row.detach()[~row.isfinite()].flatten()[0].item()
 
 

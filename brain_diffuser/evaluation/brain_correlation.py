@@ -65,9 +65,9 @@ def compare(
         if row["voxels"] > 1:
             distances = metrics.compare(z_measured[:, mask], z_predicted[:, mask], metrics.LOWER_IS_BETTER, assigned)
             correlation, shuffled = (1 - each for each in distances)
-            mean, (low, high), _ = statistics.mean_and_ci(correlation, n_resamples, seed)
+            average, (low, high), _ = statistics.mean_and_ci(correlation, n_resamples, seed)
             control, *_ = statistics.mean_and_ci(shuffled, 1, seed)
-            row |= {"correlation": mean, "low": low, "high": high, "shuffled": control}
+            row |= {"correlation": average, "low": low, "high": high, "shuffled": control}
         row["voxelwise_median"] = decoding_accuracy.quartiles(voxelwise[mask])[1]
         rows.append(row | {key: round(float(row[key]), 4) for key in NUMBERS})
     return rows

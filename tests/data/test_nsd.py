@@ -401,3 +401,30 @@ def test_ceiling_of_the_test_stimuli(tmp_path):
 def test_ncsnr_without_repeats_is_unknown():
     sums = np.array([[1.0, 2], [3, 5]])
     assert np.isnan(averages._signal_to_noise(sums, np.square(sums).sum(0), np.array([1, 1]))).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_a_mean_that_is_not_finite_names_its_stimulus(bad):
+    """Whatever the dataset: 1e39 is finite in the float64 of a file, and not in float32."""
+    splits = {
+        split: stimulus_table.Stimuli(np.array(ids, np.int32), tuple(np.array([trial]) for trial in trials))
+        for split, ids, trials in (("train", [50, 9], (0, 1)), ("test", [3, 70], (2, 3)))
+    }
+    betas = np.random.default_rng(0).normal(size=(4, 5))
+    betas[3, 2] = bad
+    with pytest.raises(ValueError, match=r"betas, nsd_id 70: (nan|inf) in the mean over a stimulus' trials"):
+        averages.average_trials([betas], 4, 5, splits)
+
+
+def test_without_repeats_of_real_numbers_nothing_is_known_of_the_noise():
+    """Rounding residues over 0 were no ceiling of 0 %."""
+    sums = np.random.default_rng(0).normal(size=(50, 200)).astype(np.float32)
+    ncsnr = averages._signal_to_noise(sums, np.square(sums.T, dtype=np.float64).sum(1), np.ones(50, int))
+    assert np.isnan(ncsnr).all()
+    assert np.isnan(averages.noise_ceiling(ncsnr, 1.0)).all()
+
+
+def test_without_noise_all_of_the_variance_can_be_explained():
+    ceiling = averages.noise_ceiling(np.array([np.inf, 0, np.nan], np.float32), 3.0)
+    np.testing.assert_array_equal(ceiling, np.array([1, 0, np.nan], np.float32))
+    assert ceiling.dtype == np.float32
