@@ -28,6 +28,8 @@ LIBRARIES = """
 CLIENT = '''#!{python} -IS
 """Asks the warm process to run what it is asked to run, and dies with it."""
 import json, os, signal, socket, sys
+if os.environ.get("PYTHONPATH"):  # other libraries than those that are imported
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 sock = socket.socket(socket.AF_UNIX)
 sock.connect({address!r})
 request = json.dumps({{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}).encode()
@@ -118,7 +120,7 @@ def become(request: dict, program: str) -> None:
     os.environ.update(request["env"])
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     sys.executable = program
-    sys.path[0:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    del sys.path[0]
     option, *rest = request["argv"]
     if option == "-m":
         sys.argv = rest

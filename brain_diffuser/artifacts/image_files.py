@@ -46,7 +46,7 @@ def write_folder(
     Raises
     ------
     ValueError
-        A name comes twice, or there is no image.
+        A name comes twice, there is no image, or one is not uint8.
     """
     rows: dict[str, tuple[str, int, str]] = {}
     given = None if isinstance(names, str) else iter(names)
@@ -57,6 +57,11 @@ def write_folder(
             if name in rows:
                 what = f"nsd_id {nsd_id}" if given is None else f"{name} of nsd_id {nsd_id}"
                 raise ValueError(f"{Path(folder).name}: {what} comes twice; expected one image per stimulus.")
+            if image.dtype != np.uint8:
+                raise ValueError(
+                    f"{Path(folder).name}, nsd_id {nsd_id}: the image is {image.dtype}; expected uint8, levels 0 to "
+                    "255 of numbers that are known to be finite"
+                )
             png = io.BytesIO()
             Image.fromarray(image).save(png, format="PNG")
             (partial / name).write_bytes(png.getvalue())
@@ -115,10 +120,15 @@ def read_folder(
 
 
 def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndarray, "height width 3"]:
-    """The mean of images, which are read one at a time."""
+    """The mean of images, which are read one at a time.
+
+    Raises ValueError: there is no image.
+    """
     total, n_images = np.zeros(()), 0
     for image in images:
         total, n_images = total + image, n_images + 1
+    if not n_images:
+        raise ValueError("the mean of 0 images is none; expected at least 1 training stimulus")
     return np.round(total / n_images).astype(np.uint8)
 
 

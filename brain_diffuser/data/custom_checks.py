@@ -12,13 +12,13 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom_files, nifti
+from brain_diffuser.data import custom_files, nifti, stimulus_table
 
 logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 
-VERSION = 1  # of the checks; a dataset that passed an earlier version is validated again
+VERSION = 2  # of the checks; a dataset that passed an earlier version is validated again
 SHOWN = 5  # places that a sentence names at most
 MODES = ("RGB", "L")
 PNG_DEPTH = 24  # byte of a PNG file that has its bits per channel
@@ -194,9 +194,9 @@ def _of_splits(path: Path, shown: Lines) -> Iterator[str]:
             f"{path}: {_listed(leaking)} is in train and in test; expected one of them, because a stimulus that trains "
             "cannot test"
         )
-    for split, least in (("train", 2), ("test", 1)):
+    for split, least in stimulus_table.LEAST.items():
         if len(stimuli[split]) < least:
-            yield f"{path} has {len(stimuli[split])} {split} stimuli; expected at least {least}"
+            yield f"{path} has {stimulus_table.too_few(split, len(stimuli[split]))}; name more of them {split}"
 
 
 def _is_label(cell: str) -> bool:

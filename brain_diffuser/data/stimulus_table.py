@@ -10,6 +10,8 @@ from jaxtyping import Int, Int32
 
 from brain_diffuser.artifacts import tables
 
+LEAST = {"train": 2, "test": 2}
+"""Stimuli that a split needs: a z-score needs two, and so has every score of a stimulus by comparison with others."""
 HEADER = ("nsd_id", "split", "n_repeats", "trials")
 
 
@@ -37,7 +39,11 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
     """Write a TSV table of nsd_id, split, n_repeats and trials: the row order of every array, split by split.
 
     Trials are numbered from 0 through all sessions that are read.
+
+    Raises ValueError: there are too few test stimuli.
     """
+    if "test" in splits and len(splits["test"].nsd_id) < LEAST["test"]:  # whatever the dataset; all write this table
+        raise ValueError(f"{path}: the dataset has {too_few('test', len(splits['test'].nsd_id))}; add some")
     tables.write_tsv(
         path,
         HEADER,
@@ -47,6 +53,13 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
             for nsd_id, trials in zip(stimuli.nsd_id, stimuli.trials, strict=True)
         ),
     )
+
+
+def too_few(split: str, n_stimuli: int) -> str:
+    """What is wrong with a split of too few stimuli."""
+    why = "every score compares a stimulus with others" if split == "test" else "betas are z-scored over them"
+    noun = "stimulus" if n_stimuli == 1 else "stimuli"
+    return f"{n_stimuli} {split} {noun}; expected at least {LEAST[split]}, for {why}"
 
 
 def read(path: str | Path) -> dict[str, Stimuli]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import finite, hdf5
 from brain_diffuser.data.rois import RANDOM, REST
 from brain_diffuser.decoding import ridge
 
@@ -94,11 +94,12 @@ def column_statistics(
     features: str | Path,
 ) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, " features"]]:
     """Mean and standard deviation (ddof 0) of every feature over its stimuli; columns pass in blocks."""
-    with hdf5.reading(features, by_columns=True) as (values, _):
+    with hdf5.reading(features, by_columns=True) as (values, nsd_id):
         mean, std = np.empty(values.shape[1]), np.empty(values.shape[1])
         for start in range(0, len(mean), BLOCK_COLUMNS):
             columns = slice(start, start + BLOCK_COLUMNS)
             block = values[:, columns].astype(np.float64)
+            hdf5.check_finite(features, block, nsd_id)
             mean[columns], std[columns] = block.mean(0), block.std(0)
     return mean, std
 
@@ -131,6 +132,7 @@ def training_like(
     """
     change = predicted - predicted[0]
     length, distance = np.linalg.norm(change, axis=1), scale * np.sqrt((std**2).sum())
+    finite.check(length, "the length of a pattern's features", "Check the betas and the feature.")
     if distance > 0 and not (length[1:] > 0).all():
         raise ValueError(
             f"pattern {1 + int(np.argmin(length[1:]))} changes no feature; expected a region whose voxels have weights."
@@ -384,8 +386,19 @@ def decode(
 def save(
     path: str | Path, features: Float[np.ndarray, "patterns ..."], names: Sequence[str], nsd_id: np.ndarray
 ) -> None:
-    """Write features of patterns, the name of each, and the nsd_id whose random numbers its images use."""
-    hdf5.save(path, features.astype(np.float32), nsd_id, attrs={"names": list(names)})
+    """Write features of patterns, the name of each, and the nsd_id whose random numbers its images use.
+
+    Raises ValueError, which names the pattern: features are not finite in float32.
+    """
+    with np.errstate(over="ignore"):
+        stored = features.astype(np.float32)
+    wrong = finite.rows_not_finite(stored)
+    if wrong:
+        raise ValueError(
+            f"{path}: the features of pattern {names[wrong[0]]} are not finite (and of {len(wrong) - 1} more); "
+            "expected a region whose voxels have weights, and other patterns that differ from it"
+        )
+    hdf5.save(path, stored, nsd_id, attrs={"names": list(names)})
 
 
 def load(path: str | Path) -> tuple[list[str], hdf5.StimulusArray]:

@@ -62,7 +62,7 @@ def _published(
     for row in [*ours, *published_scores.read_published(path)]:
         values = (column.format(row["scores"].get(column.metric)) for column in published_columns)
         rows.append([row["system"], row["subjects"], row["test_set"], *values, row["verified"], row["source"]])
-    counts = {score.n for scores in subjects.values() for score in scores}
+    counts = {score_tables.n_images(scores) for scores in subjects.values() if scores}
     notes = published_scores.comparability_notes(dataset_label, columns, counts)
     return ["**Published scores**: " + " ".join(notes), "", *_pipes(rows), ""]
 

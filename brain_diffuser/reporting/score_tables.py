@@ -99,7 +99,7 @@ def columns_of(scores: Iterable[Score], metrics: Metrics) -> list[Column]:
 
 
 def read_scores(path: str | Path) -> list[Score]:
-    """The rows of a CSV of scores.
+    """The rows of a CSV of scores, without those of which no image was measured.
 
     Raises FileNotFoundError. ValueError: other columns, a cell that is no number, or a row twice.
     """
@@ -111,6 +111,8 @@ def read_scores(path: str | Path) -> list[Score]:
             count, mean = int(row["n"]), number(row["mean"])
         except ValueError as error:
             raise ValueError(f"{where}: {error}. {hdf5.rerun(path)}") from None
+        if count == 0 and mean is None:
+            continue  # no image was measured; tables print that there is no number
         if mean is None or row["better"] not in ("higher", "lower"):
             raise ValueError(
                 f"{where} has mean {row['mean']!r} and better {row['better']!r}; expected a number, and higher or "
@@ -145,7 +147,7 @@ def tables(
     everything = [score for scores in subjects.values() for score in scores]
     scales = {column: _scale([score for score in everything if _is_of(score, column)]) for column in columns}
     parts = [
-        (name, scores, format_counts({name: scores[0].n}) + " images; interval: 95 % bootstrap over images")
+        (name, scores, f"{n_images(scores)} images; interval: 95 % bootstrap over images{_not_measured(scores)}")
         for name, scores in subjects.items()
         if scores
     ]
@@ -166,6 +168,17 @@ def tables(
         }
         for name, scores, note in parts
     ]
+
+
+def n_images(scores: Sequence[Score]) -> int:
+    """The number of images, which is that of the scores that were measured of all."""
+    return max(score.n for score in scores)
+
+
+def _not_measured(scores: Sequence[Score]) -> str:
+    """Which scores are means over fewer images, because what does not vary has no correlation."""
+    fewer = [f"{score.images} {score.metric} of {score.n}" for score in scores if score.n < n_images(scores)]
+    return f"; measured of fewer images, as others do not vary: {', '.join(fewer)}" if fewer else ""
 
 
 def mean_of_subjects(subjects: Mapping[str, Sequence[Score]]) -> list[Score]:

@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 from toy_workflow import snakemake, write_checkout
 
-from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import bold5000, custom_files, stimulus_table
+from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.data import bold5000, custom_checks, custom_files, stimulus_table
 
 SHAPE = 4, 4, 3
 SESSIONS = {"01": 2 * bold5000.TRIALS_PER_RUN, "02": bold5000.TRIALS_PER_RUN}
@@ -100,3 +100,19 @@ def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     assert "Nothing to be done" in again.stdout + again.stderr
     whole = snakemake(checkout, "-n", *options, "results_bold5000/CSI1/recon")
     assert whole.returncode == 0, whole.stderr
+
+
+@pytest.mark.parametrize(("n_repeated", "is_sound"), [(1, False), (2, True)])
+def test_one_repeated_image_is_one_test_stimulus_too_few(tree, n_repeated, is_sound):
+    """The rule that makes the trials table validates the whole dataset with it."""
+    root, shown = tree
+    repeated = [name for name, n in Counter(shown).items() if n > 1]
+    kept = [name for name in shown if name not in repeated[n_repeated:]]
+    kept += repeated[:1] * (len(shown) - len(kept))
+    (root / "CSI1_imgnames.txt").write_text("\n".join(kept) + "\n")
+    tables.write_tsv(root / "trials.tsv", custom_files.TRIALS, table(root))
+    betas = sorted(root.glob("*_ses-*.nii.gz"))
+    files = custom_files.SubjectFiles("CSI1", root / "trials.tsv", tuple(betas), root / "CSI1_brainmask.nii.gz", {})
+    sentences = list(custom_checks.problems([files], root / STIMULI, None, "drop"))
+    assert sentences == ([] if is_sound else [each for each in sentences if "has 1 test stimulus; expected" in each])
+    assert bool(sentences) is not is_sound

@@ -158,7 +158,7 @@ MALFORMED = {
     "no session": (lambda lab: edit(lab, session=""), "line 2: session is ''; expected letters and digits"),
     "a run with a dash": (lambda lab: edit(lab, run="run-1"), "line 2: run is 'run-1'; expected letters and digits"),
     "a leak": (leak, "is in train and in test; expected one of them"),
-    "an empty split": (no_test, "has 0 test stimuli; expected at least 1"),
+    "an empty split": (no_test, "has 0 test stimuli; expected at least 2"),
     "sessions mixed": (part_sessions, "the rows of session 01, 02 are not contiguous; sort"),
     "absolute path": (
         lambda lab: edit(lab, stim_file="/data/00.png"),
@@ -341,3 +341,36 @@ def test_without_images(lab):
     for path in (lab.stimuli / "set").iterdir():
         path.unlink()
     assert found(lab)[0].startswith(f"{lab.stimuli} has no image; expected files that end in .png")
+
+
+@pytest.mark.parametrize(("kept", "words"), [(0, "0 test stimuli"), (1, "1 test stimulus")])
+def test_too_few_test_stimuli_are_refused_before_any_job(lab, kept, words):
+    """With one, every score that compares stimuli would fail, after all images were made."""
+    of_test(lab, kept)
+    expected = (
+        f"{lab.trials} has {words}; expected at least 2, for every score compares a stimulus with others; name more"
+    )
+    assert [sentence for sentence in found(lab) if sentence.startswith(expected)]
+    assert len(found(lab)) == 1
+
+
+def test_two_test_stimuli_are_enough(lab):
+    of_test(lab, 2)
+    assert found(lab) == []
+
+
+def test_a_dataset_that_passed_when_one_test_stimulus_did_is_validated_again(lab, tmp_path):
+    """The record of a sound dataset names the version of the checks."""
+    files = custom_files.SubjectFiles("sub01", lab.trials, (lab.betas,), lab.mask, {})
+    custom_checks.validate(tmp_path / "sound.txt", [files], lab.stimuli, lab.captions)
+    assert custom_checks.VERSION > 1
+    of_test(lab, 1)
+    with pytest.raises(ValueError, match="1 test stimulus; expected at least 2"):
+        custom_checks.validate(tmp_path / "sound.txt", [files], lab.stimuli, lab.captions)
+
+
+def of_test(lab, kept):
+    """Leave so many test stimuli; the trials of the others are left out."""
+    names = sorted({row["stim_file"] for row in lab.rows() if row["split"] == "test"})
+    left_out = names[kept:]
+    lab.write_rows([row | ({"split": "n/a"} if row["stim_file"] in left_out else {}) for row in lab.rows()])

@@ -159,3 +159,9 @@ def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     for target in ("results_haxby/haxby01/identification", "results_haxby/report.html"):
         planned = snakemake(checkout, "-n", *haxby_config, target)
         assert planned.returncode == 0, planned.stderr
+
+
+def test_a_block_without_features_of_its_own_has_no_name(labelled, features):
+    """0 by 0 is no hit of the first category."""
+    same = np.ones_like(features.values)
+    assert set(haxby_runs.identify(labelled, features.values, same)) == {""}

@@ -73,10 +73,34 @@ def test_split_by_hand():
     assert [trials.tolist() for trials in splits["test"].trials] == [[1, 6], [4]]
 
 
-@pytest.mark.parametrize(("rank", "split"), [(7, "train"), (1001, "test")])
-def test_a_split_without_stimuli(rank, split):
-    with pytest.raises(ValueError, match=f"0 of 3 trials show a {split} stimulus; expected at least 1. Add sessions."):
-        nsd_design.split_stimuli(np.arange(3, dtype=np.int32), np.full(3, rank, np.int32))
+@pytest.mark.parametrize(
+    ("ranks", "found"),
+    [
+        ([7, 8, 9], "0 train stimuli"),
+        ([1001, 1002, 1003], "0 test stimuli"),
+        ([7, 1001, 1002], "1 test stimulus"),
+        ([7, 8, 1001], "1 train stimulus"),
+    ],
+)
+def test_a_split_of_too_few_stimuli(ranks, found):
+    message = f"the 3 trials of the sessions that are read show {found}; expected at least 2, .* Add sessions"
+    with pytest.raises(ValueError, match=message):
+        nsd_design.split_stimuli(np.arange(3, dtype=np.int32), np.array(ranks, np.int32))
+
+
+def test_two_stimuli_of_each_split_are_enough():
+    splits = nsd_design.split_stimuli(np.arange(4, dtype=np.int32), np.array([7, 8, 1001, 1002], np.int32))
+    assert {split: len(stimuli.nsd_id) for split, stimuli in splits.items()} == {"train": 2, "test": 2}
+
+
+def test_no_dataset_writes_a_table_with_one_test_stimulus(tmp_path):
+    """Every adapter writes this table, one that is not among ours too."""
+    of = {n: stimulus_table.Stimuli(np.arange(n, dtype=np.int32), (np.array([0]),) * n) for n in (0, 1, 2)}
+    for n, words in ((0, "0 test stimuli"), (1, "1 test stimulus")):
+        with pytest.raises(ValueError, match=rf"stimuli.tsv: the dataset has {words}; expected at least 2"):
+            stimulus_table.write(tmp_path / "stimuli.tsv", {"train": of[2], "test": of[n]})
+        assert not (tmp_path / "stimuli.tsv").exists()
+    stimulus_table.write(tmp_path / "stimuli.tsv", {"train": of[2], "test": of[2]})
 
 
 def test_stimuli_table(tmp_path, splits):
@@ -377,3 +401,30 @@ def test_ceiling_of_the_test_stimuli(tmp_path):
 def test_ncsnr_without_repeats_is_unknown():
     sums = np.array([[1.0, 2], [3, 5]])
     assert np.isnan(averages._signal_to_noise(sums, np.square(sums).sum(0), np.array([1, 1]))).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_a_mean_that_is_not_finite_names_its_stimulus(bad):
+    """Whatever the dataset: 1e39 is finite in the float64 of a file, and not in float32."""
+    splits = {
+        split: stimulus_table.Stimuli(np.array(ids, np.int32), tuple(np.array([trial]) for trial in trials))
+        for split, ids, trials in (("train", [50, 9], (0, 1)), ("test", [3, 70], (2, 3)))
+    }
+    betas = np.random.default_rng(0).normal(size=(4, 5))
+    betas[3, 2] = bad
+    with pytest.raises(ValueError, match=r"betas, nsd_id 70: (nan|inf) in the mean over a stimulus' trials"):
+        averages.average_trials([betas], 4, 5, splits)
+
+
+def test_without_repeats_of_real_numbers_nothing_is_known_of_the_noise():
+    """Rounding residues over 0 were no ceiling of 0 %."""
+    sums = np.random.default_rng(0).normal(size=(50, 200)).astype(np.float32)
+    ncsnr = averages._signal_to_noise(sums, np.square(sums.T, dtype=np.float64).sum(1), np.ones(50, int))
+    assert np.isnan(ncsnr).all()
+    assert np.isnan(averages.noise_ceiling(ncsnr, 1.0)).all()
+
+
+def test_without_noise_all_of_the_variance_can_be_explained():
+    ceiling = averages.noise_ceiling(np.array([np.inf, 0, np.nan], np.float32), 3.0)
+    np.testing.assert_array_equal(ceiling, np.array([1, 0, np.nan], np.float32))
+    assert ceiling.dtype == np.float32

@@ -169,8 +169,8 @@ DatasetOfRegistries = extended(
 
 
 class Demo(Section):
-    n_train: Annotated[int, Field(ge=1, le=9000)]
-    n_test: Annotated[int, Field(ge=1, le=1000)]
+    n_train: Annotated[int, Field(ge=2, le=9000)]
+    n_test: Annotated[int, Field(ge=2, le=1000)]  # scores compare test stimuli with each other
     seed: Seed
     format: Literal["nifti", "hdf5"]
 
