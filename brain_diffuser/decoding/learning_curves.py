@@ -19,7 +19,7 @@ def best_epoch(curve: Sequence[Mapping[str, float]]) -> int:
 
 def write(curve: Sequence[Mapping[str, float]], table: str | Path, plot: str | Path) -> None:
     """Write the losses of all epochs as CSV and as SVG."""
-    with hdf5.atomic(table) as partial, open(partial, "w", newline="") as stream:
+    with hdf5.atomic(table) as partial, open(partial, "w", newline="", encoding="utf-8") as stream:
         rows = ([f"{row[name]:.6g}" for name in COLUMNS] for row in curve)
         csv.writer(stream, lineterminator="\n").writerows((COLUMNS, *rows))
     with hdf5.atomic(plot) as partial:

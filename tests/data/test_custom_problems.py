@@ -136,7 +136,7 @@ def copy_between_splits(lab):
 
 
 MALFORMED = {
-    "a leak under another name": (copy_between_splits, "is in the test of sub01 and the same file as set/00.png"),
+    "a leak under another name": (copy_between_splits, "is in the test of sub01 and has the same pixels as set/00.png"),
     "missing columns": (lambda lab: drop_column(lab, "repeat", "split"), "trials.tsv lacks column repeat, split; its"),
     "an empty table": (
         lambda lab: lab.trials.write_text(""),
