@@ -84,10 +84,8 @@ def parse(path: str | Path, delimiter: str) -> tuple[list[str], list[tuple[int, 
     try:
         numbered.extend((reader.line_num, row) for row in reader)
     except csv.Error as error:
-        raise ValueError(
-            f"{path} line {reader.line_num} cannot be read as a table ({error}); is it {_separated(delimiter)}, and is "
-            "every quote closed?"
-        ) from None
+        hint = f"is it {_separated(delimiter)}{', and is every quote closed' * (delimiter == ',')}?"
+        raise ValueError(f"{path} line {reader.line_num} cannot be read as a table ({error}); {hint}") from None
     while numbered and not numbered[-1][1]:
         numbered.pop()
     header, rows = (numbered[0][1], numbered[1:]) if numbered else ([], [])

@@ -27,14 +27,12 @@ def read(path: str | Path) -> str:
     if wrong:
         raise ValueError(f"{path} {wrong}")
     if content[:2] in WIDE_MARKS:
-        raise ValueError(f"{path} line 1 begins with byte 0x{content[0]:02x}, so it is UTF-16; save it as UTF-8")
+        raise ValueError(f"{path} line 1 begins with byte 0x{content[0]:02x}, so it is UTF-16 or 32; save it as UTF-8")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise ValueError(f"{path} line {line} has byte 0x00, so it is UTF-16, or no text; save it as UTF-8")
     try:
-        text = content.decode("utf-8-sig")
-        at = text.find("\0")
-        if at < 0:
-            return text
-        line = text.count("\n", 0, at) + 1
-        raise ValueError(f"{path} line {line} has byte 0x00, which no text in UTF-8 has; save it as UTF-8")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(

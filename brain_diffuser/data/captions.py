@@ -1,6 +1,7 @@
 """Captions of stimuli: the published forms of NSD's captions, and the artifact."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,10 +49,11 @@ def write_captions(path: str | Path, captions: Mapping[int, list[str]]) -> None:
 
 def _texts(path: Path, known: Mapping[int, list[str]] | np.ndarray, number: int) -> list[str]:
     """The captions of a stimulus, each of which is a text."""
-    try:
-        texts = [str(text) for text in known[number]]
-    except ValueError:  # NumPy's, of a code point that Unicode does not have
-        raise ValueError(f"{path}: a caption of nsd_id {number} is no text. Download the file again.") from None
+    if isinstance(known, np.ndarray):
+        codes = np.ascontiguousarray(known[number]).view(np.dtype(np.uint32).newbyteorder(known.dtype.byteorder))
+        if (codes > sys.maxunicode).any():
+            raise ValueError(f"{path}: a caption of nsd_id {number} is no text. Download the file again.")
+    texts = [str(text) for text in known[number]]
     for caption, text in enumerate(texts, 1):
         wrong = artifact.problem(text)
         if wrong:

@@ -59,7 +59,7 @@ def problems(
         trials, found = _attempt(lambda files=files: custom_files.read_trials(files.trials))
         yield from found
         if trials is not None:
-            yield from _of_trials(files.trials, trials, images)
+            yield from _of_trials(files.trials, trials, Path(stimuli), images)
             used |= dict.fromkeys(trial.stim_file for trial in trials if trial.split in custom_files.SPLITS)
             for trial in trials:
                 splits.setdefault((files.subject, trial.split), set()).add(trial.stim_file)
@@ -148,14 +148,28 @@ Lines = Sequence[tuple[int, custom_files.Trial]]
 """Rows of a trials table with their line numbers."""
 
 
-def _of_trials(path: Path, trials: Sequence[custom_files.Trial], images: Mapping[str, str]) -> Iterator[str]:
-    """Problems of a trials table: cells, stimuli, repeats, sessions and splits."""
+def _of_trials(
+    path: Path, trials: Sequence[custom_files.Trial], folder: Path, images: Mapping[str, str]
+) -> Iterator[str]:
+    """Problems of a trials table: cells, stimuli, repeats, sessions and splits.
+
+    Parameters
+    ----------
+    path
+        The table.
+    trials
+        Its rows.
+    folder
+        The folder of images.
+    images : {stim_file: path below the folder}
+        All images there.
+    """
     if not trials:
         yield f"{path} has no trial below its first line; expected one for each row of the betas"
         return
     shown = [(line, trial) for line, trial in enumerate(trials, 2) if trial.split != custom_files.UNUSED]
     yield from _of_cells(path, shown)
-    yield from _of_stimuli(path, shown, images)
+    yield from _of_stimuli(path, shown, folder, images)
     yield from _of_repeats(path, shown)
     sessions = Counter(session for session, _ in custom_files.sessions(trials))
     scattered = [session for session, n in sessions.items() if n > 1]
@@ -176,7 +190,7 @@ def _of_cells(path: Path, shown: Lines) -> Iterator[str]:
             yield f"{path} line {_listed([*wrong])}: {name} is {next(iter(wrong.values()))!r}; expected {expected}"
 
 
-def _of_stimuli(path: Path, shown: Lines, images: Mapping[str, str]) -> Iterator[str]:
+def _of_stimuli(path: Path, shown: Lines, folder: Path, images: Mapping[str, str]) -> Iterator[str]:
     names = {line: trial.stim_file for line, trial in shown}
     outside = [line for line, name in names.items() if _is_outside(name)]
     if outside:
@@ -187,11 +201,16 @@ def _of_stimuli(path: Path, shown: Lines, images: Mapping[str, str]) -> Iterator
     unknown = [line for line, name in names.items() if not _is_outside(name) and name not in images]
     if unknown and images:
         name, lines = names[unknown[0]], _listed(unknown)
-        yield f"{path} line {lines}: stim_file {name!r} is not in the folder of images; {_hint(name, images)}"
+        yield f"{path} line {lines}: stim_file {name!r} is not in the folder of images; {_hint(folder, name, images)}"
 
 
-def _hint(name: str, images: Mapping[str, str]) -> str:
+def _hint(folder: Path, name: str, images: Mapping[str, str]) -> str:
     """What to do about the name of an image that is not there."""
+    if (folder / name).is_dir():
+        return "it is a folder; expected an image"
+    linked = [parent for parent in PurePosixPath(name).parents if (folder / parent).is_symlink()]
+    if linked and str(linked[-1]) != ".":
+        return f"{linked[-1]} is a link to a folder, which is not followed; put the folder itself there"
     if PurePosixPath(name).suffix.lower() not in custom_files.IMAGES:
         return f"images end in {', '.join(custom_files.IMAGES)}, so save it as one of them"
     if not custom_files.is_stimulus(name):

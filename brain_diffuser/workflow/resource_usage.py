@@ -102,9 +102,7 @@ def tables(folder: Path) -> list[Table]:
 def _read(path: Path, name: str, span: str) -> Table:
     row = read_benchmark(path)
     if row is None:
-        raise ValueError(
-            f"{path} is no table of Snakemake's benchmarks, or has no row; delete it, the cost of that job is lost."
-        )
+        raise ValueError(f"{path} is no table of Snakemake's benchmarks; delete it, the cost of that job is lost.")
     gpus = re.search(r"'gpu': (\d+)", row.get("resources", ""))
 
     def number(key: str) -> float:
