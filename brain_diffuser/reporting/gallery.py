@@ -151,7 +151,10 @@ def of_subject(subject: Subject, store: ImageStore) -> dict[str, Any]:
         )
         for row, image in zip(numbers, images, strict=True):
             row.append(store.add(image))
-        scores[name] = {key: [score_tables.number(row[key]) for row in rows] for key in rows[0] if key != "nsd_id"}
+        try:
+            scores[name] = {key: [score_tables.number(row[key]) for row in rows] for key in rows[0] if key != "nsd_id"}
+        except ValueError as error:
+            raise ValueError(f"{subject.per_image[name]}: {error}. {hdf5.rerun(subject.per_image[name])}") from None
     items = [
         {
             "id": stimulus,

@@ -300,10 +300,10 @@ MALFORMED = {
     ),
     "a name that is not UTF-8": (
         lambda lab: (
-            os.rename(lab.stimuli / FIRST, os.fsencode(lab.stimuli) + b"/set/caf\xe9.png"),
-            lab.trials.write_text(lab.trials.read_text().replace(FIRST, "set/café.png")),
+            os.rename(lab.stimuli / FIRST, os.fsencode(lab.stimuli) + b"/set/b\xe4r.png"),
+            lab.trials.write_text(lab.trials.read_text().replace(FIRST, "set/bär.png")),
         ),
-        "'set/café.png' is not in the folder of images; did you mean set/caf\\udce9.png?",
+        "'set/bär.png' is not in the folder of images; did you mean set/b\\udce4r.png?",
     ),
     "trials in UTF-16": (
         lambda lab: lab.trials.write_bytes(lab.trials.read_text().encode("utf-16")),
