@@ -78,7 +78,9 @@ def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
     header, rows = tables.read_tsv(manifest)
     if tuple(header) != MANIFEST_COLUMNS:
         raise ValueError(f"{manifest} has columns {header}; expected {list(MANIFEST_COLUMNS)}. Is this a manifest?")
-    return [(name, int(nsd_id), sha256) for name, nsd_id, sha256 in rows]
+    named = [dict(zip(header, row, strict=True)) for row in rows]
+    ids = tables.numbers(manifest, named, "nsd_id", np.int64).tolist()
+    return [(row["file"], nsd_id, row["sha256"]) for row, nsd_id in zip(named, ids, strict=True)]
 
 
 def read_folder(

@@ -1,6 +1,5 @@
 """The table of stimuli: which stimuli train and test, in which order all arrays have them, and their trials."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -63,13 +62,23 @@ def too_few(split: str, n_stimuli: int) -> str:
 
 
 def read(path: str | Path) -> dict[str, Stimuli]:
-    """The table that `write` wrote."""
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    """The table that `write` wrote.
+
+    Raises FileNotFoundError, ValueError: see `tables.read_rows`; an id or a trial is no whole number.
+    """
+    rows = tables.read_rows(path, HEADER)
+    ids = tables.numbers(path, rows, "nsd_id", np.int32)
+    split = np.array([row["split"] for row in rows])
+    trials = [_trials(path, line, row["trials"]) for line, row in enumerate(rows, 2)]
     return {
-        split: Stimuli(
-            np.array([row["nsd_id"] for row in rows if row["split"] == split], np.int32),
-            tuple(np.array(row["trials"].split(","), np.int64) for row in rows if row["split"] == split),
-        )
-        for split in dict.fromkeys(row["split"] for row in rows)
+        name: Stimuli(ids[split == name], tuple(trials[row] for row in np.flatnonzero(split == name)))
+        for name in dict.fromkeys(row["split"] for row in rows)
     }
+
+
+def _trials(path: str | Path, line: int, cell: str) -> Int[np.ndarray, " repeats"]:
+    """The trials in a cell such as 0,17,203."""
+    try:
+        return np.array(cell.split(","), np.int64)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{path} line {line}: trials is {cell!r}; expected whole numbers such as 0,17,203") from None

@@ -104,7 +104,7 @@ def retrieve_images(predicted: str | Path, true: str | Path, *, pool: int, draws
 
 
 def nearest_captions(
-    predicted: str | Path, train: str | Path, captions: Mapping[str, list[str]], n_captions: int
+    predicted: str | Path, train: str | Path, captions: Mapping[int, list[str]], n_captions: int
 ) -> dict[int, list[dict[str, Any]]]:
     """For each test stimulus the training captions nearest to its predicted text embedding, nearest first.
 
@@ -112,7 +112,7 @@ def nearest_captions(
     ----------
     predicted, train : paths
         Text embeddings: of the test stimuli from betas, of the training stimuli from their captions.
-    captions : {nsd_id as text: captions}
+    captions : {nsd_id: captions}
     n_captions : int
         How many to keep for each test stimulus.
     """
@@ -121,7 +121,7 @@ def nearest_captions(
     return {
         int(test_id[row]): [
             {
-                "caption": captions[str(train_id[column])][0],
+                "caption": captions[int(train_id[column])][0],
                 "nsd_id": int(train_id[column]),
                 "similarity": round(float(similarity[row, column]), 4),
             }

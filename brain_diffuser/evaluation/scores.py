@@ -116,15 +116,14 @@ def read_per_image(paths: Sequence[str | Path]) -> ImageScores:
         rows = tables.read_csv(path)
         if rows and tuple(rows[0]) != COLUMNS:
             raise ValueError(f"{path} has columns {list(rows[0])}; expected {list(COLUMNS)}. {hdf5.rerun(path)}")
+        all_ids = tables.numbers(path, rows, "nsd_id", np.int32)
+        values, shuffled = (tables.numbers(path, rows, column, np.float64) for column in ("score", "shuffled"))
         for metric in dict.fromkeys(row["metric"] for row in rows):
-            of_metric = [row for row in rows if row["metric"] == metric]
-            ids = np.array([row["nsd_id"] for row in of_metric], np.int32)
-            nsd_id = ids if nsd_id is None else nsd_id
-            hdf5.check_aligned(paths[0], nsd_id, path, ids)
-            values, shuffled = (
-                np.array([row[column] or np.nan for row in of_metric], np.float64) for column in ("score", "shuffled")
-            )
-            scores.append(PerImage(metric, of_metric[0]["kind"], values, shuffled))
+            of_metric = np.flatnonzero([row["metric"] == metric for row in rows])
+            nsd_id = all_ids[of_metric] if nsd_id is None else nsd_id
+            hdf5.check_aligned(paths[0], nsd_id, path, all_ids[of_metric])
+            kind = rows[of_metric[0]]["kind"]
+            scores.append(PerImage(metric, kind, values[of_metric], shuffled[of_metric]))
     if nsd_id is None:
         raise ValueError(
             f"{', '.join(map(str, paths))}: no score at all; expected one for each image. Rerun perceptual_scores."
@@ -185,7 +184,7 @@ def _rounded(number: float) -> float | str:
 def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], scores_of_sets: Mapping[str, ImageScores]) -> None:
     """Write scores.csv and scores.json, tidy, and per_image_{images}.csv, which have a column per metric."""
     tables.write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
-    (folder / "scores.json").write_text(json.dumps(list(rows), indent=1))
+    (folder / "scores.json").write_text(json.dumps(list(rows), indent=1), encoding="utf-8")
     for images, image_scores in scores_of_sets.items():
         columns = [image_scores.nsd_id.tolist(), *(each.scores.round(6).tolist() for each in image_scores.metrics)]
         header = ("nsd_id", *(each.metric for each in image_scores.metrics))

@@ -1,6 +1,5 @@
 """One feature of every stimulus, batch by batch, into one file; the features themselves are in `registry`."""
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
 
+from brain_diffuser.artifacts import captions as caption_files
 from brain_diffuser.artifacts import finite, hdf5, shards
 from brain_diffuser.features import registry
 from brain_diffuser.models.progress import Progress, no_progress
@@ -167,10 +167,10 @@ def store(
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> list[list[str]]:
     """The captions of each stimulus that are not empty.
 
-    Raises ValueError: a stimulus has none.
+    Raises FileNotFoundError, ValueError: see `artifacts.captions.read`; a stimulus has none.
     """
-    by_id = json.loads(Path(path).read_text())
-    captions = [[caption for caption in by_id.get(str(number), ()) if caption.strip()] for number in nsd_id]
+    by_id = caption_files.read(path)
+    captions = [[caption for caption in by_id.get(number, ()) if caption.strip()] for number in nsd_id.tolist()]
     without = [number for number, of_stimulus in zip(nsd_id, captions, strict=True) if not of_stimulus]
     if without:
         raise ValueError(

@@ -3,7 +3,6 @@
 One covariance of the betas and one of betas with features serve every region: a ridge on some voxels is their block.
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import linalg
 
+from brain_diffuser.artifacts import captions as caption_files
 from brain_diffuser.artifacts import finite, hdf5, tables
 from brain_diffuser.data import rois
 from brain_diffuser.evaluation import statistics
@@ -273,8 +273,7 @@ def analyse(
         z_score = np.asarray(file["betas_mean"]), np.asarray(file["betas_std"])
     chosen = read_columns(features[0], columns), read_columns(features[1], columns)
     ridges = SharedRidge.from_arrays(splits, chosen, z_score, alpha)
-    texts = {int(nsd_id): each for nsd_id, each in json.loads(Path(captions).read_text(encoding="utf-8")).items()}
-    has_category = find_categories(texts, categories, *(array.nsd_id for array in splits))
+    has_category = find_categories(caption_files.read(captions), categories, *(array.nsd_id for array in splits))
     whole_brain = {rois.ALL: np.ones(len(z_score[0]), bool)}
     by_name = {
         "decoding": decoding(ridges, whole_brain | dict(masks), draws, seed),

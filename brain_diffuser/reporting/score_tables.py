@@ -1,6 +1,5 @@
 """Tables of scores: read, averaged over subjects, and arranged for the report and for Markdown."""
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import tables as table_files
 from brain_diffuser.reporting import charts
 
 LABELS = {
@@ -260,13 +260,12 @@ def format_counts(counts: Mapping[str, int]) -> str:
 def rows_of(path: str | Path, needed: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a table that has at least these columns and one row.
 
-    Raises FileNotFoundError: no such file. ValueError: a column is missing, or there is no row.
+    Raises FileNotFoundError: no such file. ValueError: see `artifacts.tables.read_rows`, or there is no row.
     """
-    with open(existing(path), newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter)
-        rows, lacking = list(reader), [name for name in needed if name not in (reader.fieldnames or ())]
-    if lacking:
-        raise ValueError(f"{path} lacks column {lacking[0]}; expected {', '.join(needed)}. {hdf5.rerun(path)}")
+    try:
+        rows = table_files.read_rows(existing(path), needed, delimiter)
+    except ValueError as error:
+        raise ValueError(f"{error}. {hdf5.rerun(path)}") from None
     if not rows:
         raise ValueError(f"{path} has no row; expected at least one. {hdf5.rerun(path)}")
     return rows

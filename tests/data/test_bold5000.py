@@ -1,5 +1,6 @@
 """BOLD5000's layout, from its documentation, on a synthetic tree, up to the nsd stage's artifacts."""
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def tree(tmp_path):
 def table(root):
     betas = [str(path) for path in sorted(root.glob("*_ses-*.nii.gz"))]
     return bold5000.trials(root / "CSI1_imgnames.txt", betas, custom_files.stimulus_ids(root / STIMULI))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_names_with_accents_and_odd_letters(tree, encoding):
+    root, shown = tree
+    names, plain = root / "CSI1_imgnames.txt", next(name for name in shown if shown.count(name) == 1)
+    odd = plain.replace(".jpg", "_é\u2028.jpg")
+    (path,) = (root / STIMULI).rglob(plain)
+    path.rename(path.with_name(unicodedata.normalize("NFD", odd)))
+    names.write_text(names.read_text().replace(plain, odd), encoding=encoding)
+    assert len(table(root)) == len(shown)
+    names.write_bytes(odd.encode("utf-16"))
+    with pytest.raises(ValueError, match=r"CSI1_imgnames\.txt line 1 begins with byte 0xff, so it is UTF-16 or 32"):
+        table(root)
 
 
 def test_trials_follow_the_list_of_names(tree):

@@ -1,5 +1,7 @@
 """The real brain in the box: what is made of the recording, and that decoding it run by run beats permuted labels."""
 
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -26,6 +28,22 @@ def labelled(blocks):
     ids = {name: number for number, name in enumerate(sorted(names))}
     rows = hdf5.StimulusArray(blocks.values, np.array([ids[name] for name in names], np.int32))
     return haxby_runs.with_labels(rows, ids)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"rest 0\ncat\n", "line 2 is 'cat'; expected a label and the number of a run"),
+        (b"rest 0\n\ncat 0\n", "line 2 is ''; expected a label and the number of a run"),
+        (b"rest 0 1\n", "line 1 is 'rest 0 1'; expected a label"),
+        (b"rest zero\n", "line 1 is 'rest zero'; expected a label"),
+        (b"rest 0\nh\xe9 0\n", "line 2 has byte 0xe9, which is not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_labels_that_cannot_be_read(tmp_path, content, sentence):
+    (tmp_path / "labels.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"labels\.txt {re.escape(sentence)}"):
+        haxby.read_labels(tmp_path / "labels.txt")
 
 
 def test_every_run_shows_every_category_once(blocks):

@@ -310,6 +310,15 @@ def test_captions_of_each_format(tmp_path, captions_format):
     assert json.loads((tmp_path / "captions.json").read_text("utf-8")) == {str(each): captions[each] for each in ids}
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("breaks", ["\u2028", "\x85", "\x0b"])
+def test_captions_in_utf_8_with_a_mark_and_odd_letters(tmp_path, mark, breaks):
+    (tmp_path / "c.csv").write_bytes(mark + f'nsd_id,caption\r\n3,"a dog,{breaks}a cat"\r\n'.encode())
+    (tmp_path / "c.json").write_bytes(mark + json.dumps({"3": [f"a dog,{breaks}a cat"]}, ensure_ascii=False).encode())
+    for name in ("c.csv", "c.json"):
+        assert read_captions(tmp_path / name, np.array([3], np.int32)) == {3: [f"a dog,{breaks}a cat"]}
+
+
 def test_captions_that_cannot_be_used(tmp_path):
     def refused(name, content, message, error=ValueError):
         path = tmp_path / name
@@ -323,20 +332,36 @@ def test_captions_that_cannot_be_used(tmp_path):
     refused("c.json", None, r"c.json is missing; expected the captions", FileNotFoundError)
     refused("c.txt", b"", r"c.txt ends in '.txt'; expected captions in .npy, .json, .csv.")
     refused(
-        "c.json", b'{"3": ["a"]', r"c.json cannot be read as captions \(.*\); expected {\"nsd_id\": \[\"caption\"\]}"
+        "c.json", b'{"3": ["a"]', r"c.json is no JSON from line 1 column 12 on \(Expecting ',' delimiter\); it may be"
     )
-    refused("c.json", b'{"3": "a"}', r"c.json cannot be read as captions \(a value is not a list\)")
-    refused("c.json", b'[["a"]]', r"c.json cannot be read as captions")
-    refused("c.json", b'{"a": ["b"]}', r"c.json cannot be read as captions")
+    refused("c.json", b'{"3": "a"}', r"c.json: captions of nsd_id 3 are a text \('a'\); expected a list of texts")
+    refused("c.json", b'[["a"]]', r"c.json has a list .*; expected captions as {\"nsd_id\": \[\"caption\"\]}")
+    refused("c.json", b'{"a": ["b"]}', r"c.json has key 'a'; expected a nsd_id, a whole number from 0")
+    refused(
+        "c.json", b'{"3": ["a", {"image_id": 5}]}', r"c.json: caption 2 of nsd_id 3 is an object \({'image_id': 5}\)"
+    )
+    refused("c.json", b'{"3": ["a"], "5": [null]}', r"c.json: caption 1 of nsd_id 5 is null; expected a text")
+    refused("c.json", b'{"3": ["B\xe4r"]}', r"c.json line 1 has byte 0xe4, which is not UTF-8; save it as UTF-8")
     refused("c.json", b'{"4": ["a"]}', r"c.json has captions of 1 images and lacks nsd_id 3. Add it.")
     refused("c.json", b'{"3": ["", " "]}', r"c.json: all captions of nsd_id 3 are empty; expected at least 1.")
     refused("c.csv", b"id,text\n3,a\n", r"c.csv has columns \['id', 'text'\]; expected \['nsd_id', 'caption'\]")
-    refused("c.csv", b"nsd_id,caption\n3,a,b\n", r"c.csv line 2 is \['3', 'a', 'b'\]; expected a nsd_id and a caption")
+    refused("c.csv", b"nsd_id,caption\n3,a,b\n", r"c.csv line 2 has 3 cells, its first line 2; expected as many")
+    refused("c.csv", b"nsd_id,caption\nx,a\n", r"c.csv line 2 has nsd_id 'x'; expected a whole number from 0")
+    refused("c.csv", b"nsd_id,caption\n" + b"9" * 5000 + b",a\n", r"c.csv line 2 has nsd_id '9+'; expected a whole")
+    refused("c.csv", b"nsd_id,caption\n3,a B\xe4r\n", r"c.csv line 2 has byte 0xe4, which is not UTF-8; save it")
+    refused("c.csv", b'nsd_id,caption\n3,"a dog\n4,a cat\n', r"c.csv line 3 cannot be read as a table \(unexpected end")
+    refused("c.csv", b"nsd_id,caption\n3,None\n", r"c.csv: caption 1 of nsd_id 3 is 'None', which programs write")
     refused("c.csv", b"nsd_id,caption\n5,a\n", r"c.csv has captions of 1 images and lacks nsd_id 3")
     refused("c.npy", b"x", r"c.npy cannot be read as an array of texts")
     refused("c.npy", np.full((100, 5), "a"), r"c.npy is <U1 \(100, 5\); expected texts, 73000 rows by captions")
     refused("c.npy", np.zeros((73000, 5), np.uint8), r"c.npy is uint8 \(73000, 5\); expected texts")
     refused("c.npy", np.full((73000, 1), ""), r"c.npy: all captions of nsd_id 3 are empty")
+    refused("c.npy", np.full((73000, 1), "nan"), r"c.npy: caption 1 of nsd_id 3 is 'nan', which programs write")
+    refused("c.npy", np.full((73000, 1), 2**21, np.uint32).view("<U1"), r"c.npy: a caption of nsd_id 3 is no text")
+    refused(
+        "c.npy", b"/annex/objects/MD5E-s1--a.npy", r"c.npy is a pointer of git-annex, not the file itself; fetch it"
+    )
+    refused("c.npy", b"<html>Sign in</html>", r"c.npy is a web page, such as that of a login")
     whole = (tmp_path / "c.npy").read_bytes()
     refused("c.npy", whole[:5000], r"c.npy cannot be read as an array of texts")
     np.save(tmp_path / "o.npy", np.array([["a", None]]), allow_pickle=True)
