@@ -101,7 +101,9 @@ def validate(config: Config, record: Path) -> None:
         for subject in config.subjects
     ]
     captions = None if config.paths.captions == NONE else config.paths.captions
-    custom_checks.validate(record, subjects, config.paths.custom.stimuli, captions, config.nsd.constant_voxels)
+    custom = config.paths.custom
+    checks = custom_checks.Checks(config.nsd.constant_voxels, custom.zscore, custom.check_affine)
+    custom_checks.validate(record, subjects, custom.stimuli, captions, checks)
 
 
 def regions(config: Config) -> dict[str, Any]:
