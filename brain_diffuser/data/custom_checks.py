@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom_files, nifti, placeholders, units
+from brain_diffuser.data import custom_files, hdf5_storage, nifti, placeholders, units
 from brain_diffuser.data.adapter import NONE
 
 logger = logging.getLogger(__name__)
@@ -420,7 +420,7 @@ def _of_file(
                 sessions[number].add(block, used[first : first + len(block)], first)
                 first += len(block)
     except nifti.UNREADABLE as error:
-        known = str(error).startswith(str(path))
+        known = str(error).startswith(str(path)) or isinstance(error, hdf5_storage.IncompleteError)
         return [str(error) if known else f"{path} cannot be read ({nifti.reason(error)}); write it again"], []
     of_values = list(_of_values(path, sessions, mask))
     return [*sentences, *of_values], [] if of_values else sessions

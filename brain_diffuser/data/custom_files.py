@@ -220,7 +220,7 @@ def opening(path: Path) -> Iterator[Betas]:
     except nifti.UNREADABLE as error:
         if file is not None:
             file.close()
-        if str(error).startswith(str(path)):
+        if str(error).startswith(str(path)) or isinstance(error, hdf5_storage.IncompleteError):
             raise
         raise ValueError(f"{path} cannot be read as betas ({nifti.reason(error)}); write it again") from error
     try:

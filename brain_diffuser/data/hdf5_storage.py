@@ -13,28 +13,32 @@ import h5py
 Place = tuple[int, ...]
 
 
+class IncompleteError(ValueError):
+    """Numbers of a dataset, or a file that has some of them, are missing; its words are a whole sentence."""
+
+
 def find(file: h5py.File, name: str) -> h5py.Dataset | None:
     """The dataset of that name; None if there is none.
 
-    Raises ValueError: the name is a link whose target is missing.
+    Raises IncompleteError: the name is a link whose target is missing.
     """
     try:
         item = file[name]
     except (KeyError, RuntimeError, OSError) as error:
         link = _link(file, name)
         if isinstance(link, h5py.ExternalLink):
-            raise ValueError(
+            raise IncompleteError(
                 f"{file.filename}: {name} is a link to {link.path} in {link.filename}, which cannot be read; put that "
                 "file back, or write the numbers into one file"
             ) from error
         if isinstance(link, h5py.SoftLink):
             why = "leads back to itself" if "too many" in str(error) else "is not in the file"
-            raise ValueError(
+            raise IncompleteError(
                 f"{file.filename}: {name} is a link to {link.path}, which {why}; write it again"
             ) from error
         if link is None:
             return None
-        raise ValueError(f"{file.filename}: {name} cannot be opened ({error}); write it again") from error
+        raise IncompleteError(f"{file.filename}: {name} cannot be opened ({error}); write it again") from error
     return item if isinstance(item, h5py.Dataset) else None
 
 
@@ -43,7 +47,7 @@ def check_sources(dataset: h5py.Dataset, seen: frozenset[tuple[str, str]] = froz
 
     Sources are themselves looked through for parts that were never written. No numbers are read.
 
-    Raises ValueError: a source is missing, lacks its dataset or a part of it.
+    Raises IncompleteError: a source is missing, lacks its dataset or a part of it.
     """
     path, name = dataset.file.filename, str(dataset.name)
     where = f"{path}: {name.lstrip('/')}"
@@ -52,7 +56,7 @@ def check_sources(dataset: h5py.Dataset, seen: frozenset[tuple[str, str]] = froz
         needed = offset + min(n_bytes, math.prod(dataset.shape) * dataset.dtype.itemsize)
         if there is None or there < needed:
             has = "is missing" if there is None else f"has {there} bytes instead of {needed}"
-            raise ValueError(f"{where} has its numbers in {raw}, which {has}; put the whole file back")
+            raise IncompleteError(f"{where} has its numbers in {raw}, which {has}; put the whole file back")
     if not dataset.is_virtual:
         return
     seen |= {(os.path.realpath(path), name)}
@@ -66,13 +70,13 @@ def check_sources(dataset: h5py.Dataset, seen: frozenset[tuple[str, str]] = froz
             found = find(file, source.dset_name)
             if found is None or (os.path.realpath(file.filename), str(found.name)) in seen:
                 what = "the file lacks" if found is None else "is made of the dataset itself"
-                raise ValueError(
+                raise IncompleteError(
                     f"{where} takes numbers from {source.dset_name} in {file.filename}, which {what}; write it again"
                 )
             check_sources(found, seen)
-            _check_part(found, source.src_space, where)
+            _check_part(found, source, where)
     if n_covered < size:
-        raise ValueError(
+        raise IncompleteError(
             f"{where} takes {n_covered} of its {size} numbers from other files, the others from none; write "
             "it again"
         )
@@ -118,7 +122,7 @@ def _link(file: h5py.File, name: str) -> Any:
 
 
 def _source_file(file: h5py.File, name: str, where: str) -> AbstractContextManager[h5py.File]:
-    """The open file of a source, searched where HDF5 does. Raises ValueError: it cannot be opened."""
+    """The open file of a source, searched where HDF5 does. Raises IncompleteError: it cannot be opened."""
     for path in _candidates(Path(file.filename).parent, Path(name)):
         if name == "." or os.path.realpath(path) == os.path.realpath(file.filename):
             return nullcontext(file)  # closing it a second time would close the dataset
@@ -126,8 +130,8 @@ def _source_file(file: h5py.File, name: str, where: str) -> AbstractContextManag
             try:
                 return h5py.File(path)
             except OSError as error:
-                raise ValueError(f"{where} takes numbers from {path}, which cannot be opened ({error})") from error
-    raise ValueError(
+                raise IncompleteError(f"{where} takes numbers from {path}, which cannot be opened ({error})") from error
+    raise IncompleteError(
         f"{where} takes numbers from {name}, which is missing; put that file back, or write all into one file"
     )
 
@@ -139,16 +143,17 @@ def _candidates(folder: Path, name: Path) -> Iterator[Path]:
     yield from (folder / name, name, folder / name.name)
 
 
-def _check_part(source: h5py.Dataset, space: h5py.h5s.SpaceID, where: str) -> None:
+def _check_part(source: h5py.Dataset, taken: Any, where: str) -> None:
     """Raise if the part of a source that is taken was never written, or lies outside of it."""
     try:
-        first, last = space.get_select_bounds()
+        first, last = taken.src_space.get_select_bounds()
         part = [slice(start, stop + 1) for start, stop in zip(first, last, strict=True)]
     except (RuntimeError, ValueError):  # a selection without end
         part = [slice(0, size) for size in source.shape]
     given = f"{where} takes numbers from {str(source.name).lstrip('/')} in {source.file.filename}"
-    if len(part) != source.ndim or any(each.stop > size for each, size in zip(part, source.shape, strict=True)):
-        raise ValueError(f"{given}, which has shape {source.shape} and lacks a part of them; write it again")
+    fits = len(part) == source.ndim and all(each.stop <= size for each, size in zip(part, source.shape, strict=True))
+    if not fits or math.prod(source.shape) < taken.vspace.get_select_npoints():
+        raise IncompleteError(f"{given}, which has shape {source.shape} and lacks a part of them; write it again")
     hole = first_unwritten(source, part)
     if hole is not None:
-        raise ValueError(f"{given}, which was never written at {list(hole)}; write it again")
+        raise IncompleteError(f"{given}, which was never written at {list(hole)}; write it again")

@@ -37,6 +37,8 @@ def read_design(
         shape = design[name].shape if name in design else "no such variable"
         if shape != expected:
             raise ValueError(f"{path}: {name} has shape {shape}; expected {expected}. Is this nsd_expdesign.mat?")
+        if not (design[name] == np.clip(np.rint(design[name]), 0, 2**31 - 1)).all():
+            raise ValueError(f"{path}: {name} has values that are not whole numbers from 0. Download it again.")
     ordering, images = design["masterordering"][0].astype(np.int32), design["subjectim"].astype(np.int32)
     trials = np.concatenate(
         [np.arange(nsd_sessions.N_TRIALS) + (n - 1) * nsd_sessions.N_TRIALS for n in session_numbers]
