@@ -108,7 +108,9 @@ def validate(config: Config, record: Path) -> None:
 
 def regions(config: Config) -> dict[str, Any]:
     """The regions of `custom.rois`, each of which is a mask."""
-    return {name: {"mask": path} for name, path in config.paths.custom.rois.items()}
+    custom = config.paths.custom
+    checks = {} if custom.check_affine else {"check_affine": False}
+    return {name: {"mask": path, **checks} for name, path in custom.rois.items()}
 
 
 def write_design(inputs: Any, outputs: Any, settings: Any) -> None:

@@ -116,9 +116,7 @@ def validate(
     files += [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)] + (
         [Path(captions)] if captions else []
     )
-    for path in files:
-        placeholders.refuse(path, "a file of the dataset", "Put it there.")
-    states = [(path, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    states = [_state(path) for path in files]
     key = hashlib.sha256(repr((VERSION, checks, states)).encode()).hexdigest()
     if record.is_file() and record.read_text(encoding="utf-8") == key:
         return
@@ -126,6 +124,16 @@ def validate(
     raise_if_any(list(problems(subjects, stimuli, captions, checks)))
     with hdf5.atomic(record) as partial:
         partial.write_text(key, encoding="utf-8")
+
+
+def _state(path: Path) -> tuple[Path, int, int]:
+    """A file with its size and date. Raises FileNotFoundError: it is missing, or a link that leads nowhere."""
+    try:
+        stat = path.stat()
+    except OSError:
+        placeholders.refuse(path, "a file of the dataset", "Put it there.")
+        raise
+    return path, stat.st_size, stat.st_mtime_ns
 
 
 def raise_if_any(sentences: Sequence[str]) -> None:

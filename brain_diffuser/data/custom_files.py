@@ -238,7 +238,7 @@ def _check_table(path: Path, values: Any) -> None:
     if not 1 <= values.shape[1] <= nifti.MAX_VOXELS:
         raise ValueError(f"{path} has shape {tuple(values.shape)}; expected 1 to {nifti.MAX_VOXELS} voxels")
     _check_kind(path, values.dtype)
-    hole = hdf5_storage.first_unwritten(values) if isinstance(values, h5py.Dataset) else None
+    hole = hdf5_storage.Written(values).first_hole() if isinstance(values, h5py.Dataset) else None
     if hole is not None:
         raise ValueError(
             f"{path}: betas was never written from trial {hole[0]} (from 0), voxel {hole[1]} on, and reads as "

@@ -1,6 +1,5 @@
 """Where the numbers of an HDF5 dataset lie: those that were never written or have lost their file read as zeros."""
 
-import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -9,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
-Place = tuple[int, ...]
+MAX_CHUNKS = 2**28
+"""A session of NSD in chunks of a voxel has 700,000."""
 
 
 class IncompleteError(ValueError):
@@ -51,9 +52,11 @@ def check_sources(dataset: h5py.Dataset, seen: frozenset[tuple[str, str]] = froz
     """
     path, name = dataset.file.filename, str(dataset.name)
     where = f"{path}: {name.lstrip('/')}"
+    left = math.prod(dataset.shape) * dataset.dtype.itemsize
     for raw, offset, n_bytes in dataset.external or ():
         there = Path(raw).stat().st_size if Path(raw).is_file() else None
-        needed = offset + min(n_bytes, math.prod(dataset.shape) * dataset.dtype.itemsize)
+        needed = offset + min(n_bytes, left)
+        left -= min(n_bytes, left)
         if there is None or there < needed:
             has = "is missing" if there is None else f"has {there} bytes instead of {needed}"
             raise IncompleteError(f"{where} has its numbers in {raw}, which {has}; put the whole file back")
@@ -77,40 +80,54 @@ def check_sources(dataset: h5py.Dataset, seen: frozenset[tuple[str, str]] = froz
             _check_part(found, source, where)
     if n_covered < size:
         raise IncompleteError(
-            f"{where} takes {n_covered} of its {size} numbers from other files, the others from none; write "
-            "it again"
+            f"{where} takes {n_covered} of its {size} numbers from other files, the others from none; write it again"
         )
 
 
-def first_unwritten(dataset: h5py.Dataset, part: Sequence[slice] = ()) -> Place | None:
-    """The place of a number in a part of a dataset that was never written; None if all were.
+class Written:
+    """Which numbers of a dataset were ever written, from one pass over the index of its chunks.
 
     What a virtual dataset takes from other files is left to `check_sources`. A dataset in one piece is written as a
     whole or not at all, as far as its file says.
     """
-    layout = dataset.id.get_create_plist().get_layout()
-    if not math.prod(dataset.shape) or dataset.external:
-        return None
-    ranges = [range(*(part[axis].indices(n) if axis < len(part) else (n,))) for axis, n in enumerate(dataset.shape)]
-    start = tuple(indices.start for indices in ranges)
-    if layout == h5py.h5d.CONTIGUOUS:
-        return start if dataset.id.get_offset() is None else None
-    if layout != h5py.h5d.CHUNKED or is_complete(dataset):
-        return None
-    corners = (
-        range(indices.start // step * step, indices.stop, step)
-        for indices, step in zip(ranges, dataset.chunks or (), strict=True)
-    )
-    for corner in itertools.product(*corners):
-        if dataset.id.get_chunk_info_by_coord(corner).byte_offset is None:
-            return tuple(map(max, corner, start))
-    return None
 
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        layout = dataset.id.get_create_plist().get_layout()
+        self.shape = dataset.shape
+        self.chunk = dataset.chunks or self.shape
+        self.chunks: np.ndarray | None = None  # None: all are there
+        if not math.prod(self.shape) or dataset.external or layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
+            return
+        counts = [-(-size // step) for size, step in zip(self.shape, self.chunk, strict=True)]
+        if layout == h5py.h5d.CONTIGUOUS:
+            if dataset.id.get_offset() is None:
+                self.chunks = np.zeros(counts, bool)
+        elif dataset.id.get_num_chunks() < math.prod(counts):
+            if math.prod(counts) > MAX_CHUNKS:
+                raise IncompleteError(
+                    f"{dataset.file.filename}: {str(dataset.name).lstrip('/')} lacks chunks, of which it has "
+                    f"{dataset.id.get_num_chunks()} of {math.prod(counts)}; write it again"
+                )
+            self.chunks = np.zeros(counts, bool)
+            dataset.id.chunk_iter(self._note)
 
-def is_complete(dataset: h5py.Dataset) -> bool:
-    """Whether every chunk of a dataset in chunks was written."""
-    n_chunks = math.prod(-(-size // step) for size, step in zip(dataset.shape, dataset.chunks or (), strict=True))
-    return dataset.id.get_num_chunks() == n_chunks
+    def _note(self, chunk: Any) -> None:
+        assert self.chunks is not None
+        self.chunks[tuple(start // step for start, step in zip(chunk.chunk_offset, self.chunk, strict=True))] = True
+
+    def first_hole(self, part: Sequence[slice] = ()) -> tuple[int, ...] | None:
+        """The place of the first number in a part of the dataset that was never written; None if all were."""
+        if self.chunks is None:
+            return None
+        ranges = [range(*(part[axis].indices(n) if axis < len(part) else (n,))) for axis, n in enumerate(self.shape)]
+        first = [indices.start // step for indices, step in zip(ranges, self.chunk, strict=True)]
+        end = [-(-indices.stop // step) for indices, step in zip(ranges, self.chunk, strict=True)]
+        chunks = self.chunks[tuple(map(slice, first, end))]
+        if chunks.all():
+            return None
+        hole = np.unravel_index(np.argmin(chunks), chunks.shape)
+        places = zip(map(int, hole), first, self.chunk, ranges, strict=True)
+        return tuple(max((hole + start) * step, indices.start) for hole, start, step, indices in places)
 
 
 def _link(file: h5py.File, name: str) -> Any:
@@ -154,6 +171,6 @@ def _check_part(source: h5py.Dataset, taken: Any, where: str) -> None:
     fits = len(part) == source.ndim and all(each.stop <= size for each, size in zip(part, source.shape, strict=True))
     if not fits or math.prod(source.shape) < taken.vspace.get_select_npoints():
         raise IncompleteError(f"{given}, which has shape {source.shape} and lacks a part of them; write it again")
-    hole = first_unwritten(source, part)
+    hole = Written(source).first_hole(part)
     if hole is not None:
         raise IncompleteError(f"{given}, which was never written at {list(hole)}; write it again")

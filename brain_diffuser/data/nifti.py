@@ -347,7 +347,7 @@ def write_rois(
 
 
 def read_region(
-    path: Path, shape: np.ndarray, affine: Float[np.ndarray, "4 4"], betas: str | Path
+    path: Path, shape: np.ndarray, affine: Float[np.ndarray, "4 4"] | None, betas: str | Path
 ) -> Bool[np.ndarray, "x y z"]:
     """A region's mask, on the grid of the betas.
 
@@ -358,7 +358,7 @@ def read_region(
     shape : (3,)
         The shape of the volumes of betas.
     affine : (4, 4)
-        Their affine.
+        Their affine; None if shapes alone are compared.
     betas
         The file that says so.
 
@@ -367,7 +367,10 @@ def read_region(
     ValueError
         The mask has no voxel, or lies on another grid.
     """
-    mask = read_mask(path)
+    volume, of_mask = read_volume(path)
+    mask = Mask(path, volume > 0, of_mask)
+    if not mask.selected.any():
+        raise ValueError(f"{path} selects 0 voxels; expected at least 1 above 0. Correct it, or leave the region out.")
     problem = grid_problem(betas, shape.tolist(), mask, affine)
     if problem:
         raise ValueError(f"{problem}. Resample the mask to the grid of the betas, or correct its header.")

@@ -119,6 +119,7 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
         if stored is None or stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] != 3:
             raise ValueError(f"{stimulus_file}: imgBrick is {description}; expected uint8 (73000, 425, 425, 3). {fix}")
         hdf5_storage.check_sources(stored)
+        written = hdf5_storage.Written(stored)
         with hdf5.create(
             path,
             (len(nsd_id), *stored.shape[1:]),
@@ -129,8 +130,8 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
         ) as images:
             for row in np.argsort(nsd_id):  # the file is read front to back
                 source = int(nsd_id[row])
-                row_of_file = (slice(source, source + 1),)
-                if not 0 <= source < len(stored) or hdf5_storage.first_unwritten(stored, row_of_file) is not None:
+                here = (slice(source, source + 1),)
+                if not 0 <= source < len(stored) or written.first_hole(here) is not None:
                     raise ValueError(
                         f"{stimulus_file}: imgBrick is {description} and lacks the image of nsd_id {source}. {fix}"
                     )

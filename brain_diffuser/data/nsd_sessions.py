@@ -205,10 +205,10 @@ def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
         betas = np.empty((n_trials, np.count_nonzero(selected)), stored.dtype.newbyteorder("="))
         depth, *cell = stored.chunks or (1, *shape)
         step = depth * max(1, BLOCK_BYTES // (depth * math.prod(cell) * stored.dtype.itemsize))  # trials per read
-        may_have_holes = stored.chunks is None or not hdf5_storage.is_complete(stored)
+        written = hdf5_storage.Written(stored)
         try:
             for columns, z_y_x, inside in _cells(selected, cell):
-                hole = hdf5_storage.first_unwritten(stored, (slice(None), *z_y_x)) if may_have_holes else None
+                hole = written.first_hole((slice(None), *z_y_x))
                 if hole is not None:
                     raise ValueError(
                         f"{path}: the chunk of betas at trial {hole[0]} (from 0), voxel {hole[:0:-1]} has masked "

@@ -407,4 +407,4 @@ def test_the_toys_own_images_are_sound(tmp_path):
     tree = write_tree(tmp_path, n_train=3, n_test=2, image_size=8)
     nsd_design.copy_stimuli(tree.stimulus_file, tmp_path / "s.h5", np.array(toy_ids(n_train=3, n_test=2), np.int32))
     with h5py.File(tree.stimulus_file) as file:
-        assert hdf5_storage.first_unwritten(file["imgBrick"]) is not None
+        assert hdf5_storage.Written(file["imgBrick"]).first_hole() is not None

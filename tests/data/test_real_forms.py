@@ -1,12 +1,14 @@
 """Forms that real data come in: NaN voxels of GLMsingle, masks of four dimensions, headers that disagree."""
 
+from types import SimpleNamespace
+
 import nibabel as nib
 import numpy as np
 import pytest
 from toy_lab import AFFINE, SHAPE, write_lab
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import averages, custom, custom_checks, custom_files, nifti
+from brain_diffuser.data import averages, custom, custom_checks, custom_files, nifti, rois
 
 TURNED = np.diag([-2.0, 2, 2, 1])
 TURNED[0, 3] = 2 * (SHAPE[0] - 1)
@@ -164,3 +166,20 @@ def test_axes_that_run_the_other_way_are_to_be_turned(lab):
 def test_shapes_are_compared_whatever_the_headers_say(lab):
     lab.write_volumes(lab.volumes()[:3])
     assert any("has volumes of (3, 3, 2)" in each for each in problems(lab, check_affine=False))
+
+
+def test_a_region_may_lie_elsewhere_if_headers_are_not_compared(lab):
+    write_betas(lab)
+    volume = np.asarray(nib.load(lab.roi).dataobj)
+    nib.Nifti1Image(volume, np.eye(4)).to_filename(lab.roi)
+    written = lab.root / "out/rois.h5"
+    config = SimpleNamespace(
+        paths=SimpleNamespace(custom=SimpleNamespace(check_affine=True, rois={"V1": str(lab.roi)}))
+    )
+    with pytest.raises(ValueError, match="have different affines"):
+        rois.masks(custom.regions(config), written, "sub01")
+    config.paths.custom.check_affine = False
+    assert rois.masks(custom.regions(config), written, "sub01")["V1"].sum() == 1
+    nib.Nifti1Image(volume * 0, AFFINE).to_filename(lab.roi)
+    with pytest.raises(ValueError, match=r"V1.nii.gz selects 0 voxels; expected at least 1 above 0. Correct it"):
+        rois.masks(custom.regions(config), written, "sub01")
