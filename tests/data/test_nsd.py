@@ -334,12 +334,12 @@ def test_captions_that_cannot_be_used(tmp_path):
     refused("c.npy", np.full((73000, 1), ""), r"c.npy: all captions of nsd_id 3 are empty")
     refused("c.npy", np.full((73000, 1), "nan"), r"c.npy: caption 1 of nsd_id 3 is 'nan', which programs write")
     refused("c.npy", np.full((73000, 1), 2**21, np.uint32).view("<U1"), r"c.npy: a caption of nsd_id 3 is no text")
+    whole = (tmp_path / "c.npy").read_bytes()
+    refused("c.npy", whole[:5000], r"c.npy cannot be read as an array of texts")
     refused(
         "c.npy", b"/annex/objects/MD5E-s1--a.npy", r"c.npy is a pointer of git-annex, not the file itself; fetch it"
     )
     refused("c.npy", b"<html>Sign in</html>", r"c.npy is a web page, such as that of a login")
-    whole = (tmp_path / "c.npy").read_bytes()
-    refused("c.npy", whole[:5000], r"c.npy cannot be read as an array of texts")
     np.save(tmp_path / "o.npy", np.array([["a", None]]), allow_pickle=True)
     refused("o.npy", None, r"o.npy cannot be read as an array of texts")
 
