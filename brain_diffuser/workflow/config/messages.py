@@ -7,9 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from brain_diffuser.workflow.config.schema import Config
+from brain_diffuser.workflow.config.sources import ARGUMENTS, Sources
 
 
-def reworded(error: ValidationError, config: dict) -> list[str]:
+def reworded(error: ValidationError, config: dict, sources: Sources) -> list[str]:
     """One sentence for each key that pydantic reports, unknown keys first: a misspelt key is also a missing one."""
     schema = Config.model_json_schema()
     found: dict[tuple, str] = {}
@@ -34,7 +35,8 @@ def reworded(error: ValidationError, config: dict) -> list[str]:
             )
         elif found[key] != "missing":
             value = _value(config, key)
-            sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{_fix(value, node)}")
+            fix = _fix(value, node, is_in_file=sources.is_in_file([str(part) for part in key]))
+            sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{fix}")
     return sentences
 
 
@@ -96,8 +98,8 @@ def _expected(schema: dict, node: dict) -> str:
     return " ".join(filter(None, (kinds.get(node["type"]), bounds)))
 
 
-def _fix(value: Any, node: dict) -> str:
-    """YAML reads 5e4 as text, and Snakemake every number in a section given by --config."""
+def _fix(value: Any, node: dict, *, is_in_file: bool) -> str:
+    """A number that is text: in quotes in a file, or in a section given by --config, where Snakemake reads all as text."""
     if node.get("type") not in ("number", "integer") or not isinstance(value, str):
         return ""
     try:
@@ -107,7 +109,7 @@ def _fix(value: Any, node: dict) -> str:
     low, high = node.get("minimum", node.get("exclusiveMinimum", number)), node.get("maximum", number)
     if not low <= number <= high or number == node.get("exclusiveMinimum"):
         return ""
-    return f"; write {number}, in a file rather than after --config"
+    return f"; write {number}, {'without quotes' if is_in_file else f'in a file rather than after {ARGUMENTS}'}"
 
 
 def _value(config: Any, key: tuple) -> Any:
