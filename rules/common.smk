@@ -35,7 +35,6 @@ from brain_diffuser.workflow import (
 from brain_diffuser.workflow.config import checks, file_paths, schema
 from brain_diffuser.workflow.provenance import stage_config
 
-
 MIGRATES = config.pop(
     renamed.MIGRATES, False
 )  # python -m brain_diffuser.migrate asks for a plan and runs none

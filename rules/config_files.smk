@@ -23,10 +23,14 @@ def exit_with_message():
     """Stop before any job with an error's own words, without where in the program it came from."""
     try:
         yield
+    except sources.LocatedError as error:
+        sys.exit(str(error))
     except (ValueError, OSError) as error:
         stop(error)
 
 
 SOURCES = sources.Sources()
 with exit_with_message():
-    SOURCES = command_line.of_run(workflow, sys.argv, [] if IS_MODULE else ["config.yaml"])
+    SOURCES = command_line.of_run(
+        workflow, sys.argv, [] if IS_MODULE else ["config.yaml"]
+    )

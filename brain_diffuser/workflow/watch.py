@@ -155,7 +155,7 @@ def planned(arguments: Sequence[str] = ()) -> list[Job]:
 
     Raises FileNotFoundError or ValueError: it would not run.
     """
-    command_line.check_files(command_line.config_files(arguments))  # what Snakemake cannot read, it shows a traceback of
+    command_line.check_files(command_line.config_files(arguments))  # where Snakemake shows a traceback
     command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode:

@@ -19,7 +19,7 @@ from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
-from brain_diffuser.workflow.config.sources import UNKNOWN, Sources
+from brain_diffuser.workflow.config.sources import UNKNOWN, LocatedError, Sources
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 
@@ -50,7 +50,7 @@ def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
             if not problems:
                 return checked
     others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    raise ValueError(sources.located(f"config.yaml: {problems[0]}") + others)
+    raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}") + others)
 
 
 def _with_root(config: schema.Config) -> schema.Config:

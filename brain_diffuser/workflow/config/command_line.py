@@ -103,7 +103,7 @@ def of_profiles(paths: Sequence[Path]) -> sources.Source | None:
         name = sources.shown(path)
         config = yaml_file.read(path, name, takes_words=True).inside.get("config", Place(0))
         if config.kind == "section":
-            found = sources.Source(name, config)
+            found = sources.Source(name, config, "in a profile")
     return found
 
 
@@ -134,7 +134,7 @@ def _values(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
 def _each_value(arguments: Sequence[str], option: str) -> list[str]:
     """The values of an option that takes one, however often it is given."""
     found = []
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         if argument == "--":
             break
         if argument == option:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from brain_diffuser.workflow.config import schema
+from brain_diffuser.workflow.config import messages, schema
 
-VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 
 
-def expand(config: MutableMapping[str, Any]) -> None:
+def expand(config: MutableMapping[Any, Any]) -> None:
     """Write out ~ and variables in all paths, in place; paths without them stay as they are.
 
     In datasets that are not chosen, a path with a variable that is not set stays as it is.
@@ -25,7 +25,8 @@ def expand(config: MutableMapping[str, Any]) -> None:
             section[key[-1]] = expanded(section[key[-1]])
         except ValueError as error:
             if key[0] != "datasets" or key[1] == config.get("dataset"):
-                raise ValueError(f"config.yaml: {'.'.join(key)} is {section[key[-1]]}, {error}") from None
+                written = messages.printable(section[key[-1]])
+                raise ValueError(f"config.yaml: {'.'.join(key)} is {written}, {error}") from None
 
 
 def expanded(path: str) -> str:
@@ -35,6 +36,8 @@ def expanded(path: str) -> str:
 
     Raises ValueError: a variable is not set, or is empty, or ~ names a user that is not known.
     """
+    if "\0" in path:
+        raise ValueError("and no path has the sign \\0; correct it")
     unset = next((name for name in _variables(path) if not os.environ.get(name)), None)
     if unset and os.path.lexists(path):
         return path
@@ -54,7 +57,7 @@ def _variables(path: str) -> list[str]:
 
 def _paths(config: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     """The keys of a configuration that hold paths, each with the section or list that it is in."""
-    described = schema.Config.model_json_schema()
+    described = schema.described()
 
     def branches(node: Any) -> list[dict]:
         """What a value may be, without references and unions; nothing where the schema leaves it open."""

@@ -1,5 +1,6 @@
 """Models that mirror config.yaml."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -504,7 +505,7 @@ class Config(Section):
         return self._all_variants.guided
 
     def unguided_of(self, name: str) -> str | None:
-        """The image set a guided variant is compared with, as `Variants.unguided_of` finds it; None if there is none."""
+        """The image set a guided variant is compared with, as `Variants.unguided_of` finds it, if there is one."""
         return self._all_variants.unguided_of(name)
 
     @property
@@ -530,3 +531,9 @@ class Config(Section):
     def check_target(self, target: str) -> None:
         """Raises ValueError: a file that is asked for belongs to no folder of results, subject or variant of these."""
         targets.check(target, self.results, self.subjects, self.variants)
+
+
+@functools.cache
+def described() -> dict[str, Any]:
+    """The JSON schema of the configuration."""
+    return Config.model_json_schema()

@@ -1,7 +1,7 @@
 """Where a configuration comes from: its files and arguments, and the file and line that a message is about.
 
-Snakemake merges config.yaml, the files of --configfile and the values of --config before the workflow begins. These are
-read once more, so that nothing in them is lost or misread and a message can name the file in which a wrong value stands.
+Snakemake merges config.yaml, the files of --configfile and the values of --config before the workflow begins. These
+are read once more, so that nothing in them is lost or misread, and that a message can name the file and the line.
 """
 
 import os
@@ -17,13 +17,22 @@ STANDARD = "config.yaml"
 """The name that messages give the configuration until `located` knows better."""
 
 ARGUMENTS = "--config"
+AFTER_CONFIG = f"after {ARGUMENTS}"
+
+
+class LocatedError(ValueError):
+    """What is wrong with a configuration, in words that name the file and the line."""
 
 
 class Source(NamedTuple):
-    """A file or the arguments, by the name that messages use, and the keys in it."""
+    """A file or the arguments, by the name that messages use, the keys in it, and where numbers are text, if anywhere.
+
+    `untyped` is "after --config" where Snakemake reads all that is in a section as text; it is empty in files.
+    """
 
     name: str
     top: Place
+    untyped: str = ""
 
 
 class Sources:
@@ -40,10 +49,11 @@ class Sources:
                 return source, place.line
         return None
 
-    def is_in_file(self, key: Sequence[str]) -> bool:
-        """Whether a key stands in a file, and in no argument that overrules it."""
+    def fix_for_number(self, key: Sequence[str]) -> str:
+        """How to write a number that was read as text."""
         found = self.find(key)
-        return bool(found and found[1])
+        untyped = found[0].untyped if found else AFTER_CONFIG
+        return f"in a file rather than {untyped}" if untyped else "without quotes"
 
     def located(self, message: str) -> str:
         """A message about keys of the configuration, with the files and lines in which these stand.
@@ -70,7 +80,7 @@ class Sources:
 
     def _places(self, about: str) -> list[tuple[Source, int]]:
         """Where the keys stand that a sentence names before its fix."""
-        problem = about.partition(";")[0]
+        problem = about.partition(";")[0].partition(" is now ")[0]
         beginning = self._longest(problem)
         if re.match(r"\S+ is missing$", problem):
             return self._lowest(beginning)
@@ -83,7 +93,7 @@ class Sources:
             variant = re.match(r"variant ([\w.]+?)(?:\.seed_\d+)?\b", rest)
             if variant:
                 keys.append(("variants", variant[1]))
-        return list(dict.fromkeys(filter(None, map(self.find, keys))))
+        return [place for place in map(self.find, dict.fromkeys(keys)) if place]
 
     def _longest(self, text: str) -> tuple[str, ...]:
         """The longest key that a text begins with; names may have dots in them."""
@@ -108,7 +118,7 @@ class Sources:
             return key
         for source in reversed(self.sources):
             place = _inside(source.top, key)
-            for name, each in place.inside.items() if place else ():
+            for name, each in reversed(place.inside.items()) if place else ():
                 if named[1] in (name, each.text):
                     return (*key, name)
         return key
@@ -136,8 +146,8 @@ def of_arguments(arguments: Sequence[str]) -> Source:
     top = Place(0, "section")
     for argument in arguments:
         key, _, value = argument.partition("=")
-        top = _merged(top, Place(0, "section", {key: yaml_file.argument(value, ARGUMENTS)}), ())
-    return Source(ARGUMENTS, top)
+        top = _merged(top, Place(0, "section", {key: yaml_file.argument(key, value, ARGUMENTS)}), ())
+    return Source(ARGUMENTS, top, AFTER_CONFIG)
 
 
 def shown(path: str | Path) -> str:
@@ -152,12 +162,8 @@ def _merged(first: Place, second: Place, key: tuple[str, ...]) -> Place:
         raise ValueError(f"{ARGUMENTS}: {'.'.join(key)} is there twice, and the first would be lost; delete one")
     inside = dict(first.inside)
     for name, place in second.inside.items():
-        inside[name] = _merged(inside[name], place, (*key, name)) if name in inside else _without_lines(place)
+        inside[name] = _merged(inside[name], place, (*key, name)) if name in inside else place
     return Place(0, "section", inside)
-
-
-def _without_lines(place: Place) -> Place:
-    return place._replace(line=0, inside={name: _without_lines(each) for name, each in place.inside.items()})
 
 
 def _inside(place: Place, key: Sequence[str]) -> Place | None:

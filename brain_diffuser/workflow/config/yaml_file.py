@@ -28,7 +28,7 @@ POINTERS = {
     "/annex/objects/": ("git-annex", "git annex get"),
     "version https://git-lfs.github.com/": ("Git LFS", "git lfs pull --include"),
 }
-"""How a text file begins that git keeps in place of the content -> the program, and its command that gets the content."""
+"""Beginning of a text that git keeps in place of a file -> the program, and its command that gets the file."""
 
 
 class Place(NamedTuple):
@@ -60,7 +60,7 @@ class Unreadable:
 
 
 def read(path: str | Path, name: str = "", *, takes_words: bool = False) -> Place:
-    """The keys of a file of settings; messages call the file `name`. With `takes_words`, yes and off are as good as true.
+    """The keys of a file of settings; messages call the file `name`. With `takes_words`, yes and off are truth values.
 
     Raises FileNotFoundError: there is no such file. ValueError: it cannot be read, or not without doubt.
     """
@@ -81,10 +81,10 @@ def places(text: str, name: str, *, takes_words: bool = False) -> Place:
     return _Reader(text, name, is_typed=not is_json, takes_words=takes_words).settings()
 
 
-def argument(text: str, name: str) -> Place:
-    """The value of an argument KEY=VALUE, which has no types. Raises ValueError: of two equal keys one would be lost."""
+def argument(key: str, text: str, name: str) -> Place:
+    """The value of an argument KEY=VALUE, which has no types. Raises ValueError: a key in it is there twice."""
     try:
-        return _Reader(text, name, is_typed=False).value_alone()
+        return _Reader(text, name, is_typed=False, above=(key,)).only_value()
     except yaml.YAMLError:
         return Place(0, text=text)  # as Snakemake reads what is no YAML
 
@@ -153,8 +153,11 @@ def _too_deep(name: str, *lines: int) -> str:
 class _Reader:
     """The events of a YAML text, made into places. A recursive descent whose depth is limited."""
 
-    def __init__(self, text: str, name: str, *, is_typed: bool, takes_words: bool = False) -> None:
-        self.name, self.is_typed, self.takes_words = name, is_typed, takes_words
+    def __init__(
+        self, text: str, name: str, *, is_typed: bool, takes_words: bool = False, above: tuple[str, ...] = ()
+    ) -> None:
+        """Read a text called `name`; what is below the key `above` stands in no file, and so in no line."""
+        self.name, self.is_typed, self.takes_words, self.above = name, is_typed, takes_words, above
         self.ends = [found.start() for found in re.finditer("\n", text)]
         self.events: Iterator[Any] = yaml.parse(text, Loader=yaml.SafeLoader)
         self.anchors: dict[str, Place] = {}
@@ -163,7 +166,7 @@ class _Reader:
     def settings(self) -> Place:
         """The only document, a section. Raises ValueError: it is something else, or no YAML."""
         try:
-            place = self.value_alone()
+            place = self.only_value()
         except yaml.YAMLError as error:
             raise ValueError(self._no_yaml(error)) from None
         if place.kind != "section":
@@ -172,7 +175,7 @@ class _Reader:
             raise ValueError(f"{self.name}: {found}; expected sections of keys, as in the shipped config.yaml")
         return place
 
-    def value_alone(self) -> Place:
+    def only_value(self) -> Place:
         """The value of the only document."""
         place = Place(0)
         n_documents = 0
@@ -182,7 +185,7 @@ class _Reader:
                 if n_documents > 1:
                     self._refuse("a second document begins at ---, which would be lost; keep one", event)
             elif isinstance(event, yaml.AliasEvent | yaml.NodeEvent):
-                place = self._value(event, ())
+                place = self._value(event, self.above)
         return place
 
     def _value(self, event: Any, key: tuple[str, ...]) -> Place:
@@ -313,7 +316,7 @@ class _Reader:
 
     def _line_at(self, index: int) -> int:
         """The line as editors count; YAML also breaks lines at rarer characters."""
-        return bisect.bisect_left(self.ends, index) + 1
+        return 0 if self.above else bisect.bisect_left(self.ends, index) + 1
 
     def _refuse(self, problem: str, event: Any) -> NoReturn:
         raise ValueError(sentence(self.name, problem, self._line(event)))
