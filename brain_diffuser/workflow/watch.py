@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from brain_diffuser.artifacts import tables, text_files
 from brain_diffuser.workflow import resource_usage
+from brain_diffuser.workflow.config import command_line
 
 SUMMARY = (__doc__ or "").partition("\n")[0]
 OTHERS = "All other arguments are those of the run, as for snakemake."
@@ -152,8 +153,9 @@ def _job(found: re.Match[str]) -> Job:
 def planned(arguments: Sequence[str] = ()) -> list[Job]:
     """The jobs that Snakemake would run with these arguments.
 
-    Raises ValueError: it would not run.
+    Raises FileNotFoundError or ValueError: it would not run.
     """
+    command_line.check_files(command_line.config_files(arguments))  # where Snakemake shows a traceback
     command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
     found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if found.returncode:
@@ -392,7 +394,7 @@ def main() -> None:
             if not options.every or all(row.state == "done" for row in found):
                 return
             time.sleep(options.every)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         return
