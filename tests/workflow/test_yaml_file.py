@@ -189,7 +189,7 @@ def test_words_for_true_and_false_pass_in_profiles(tmp_path):
         (b"a: 1\nb: caf\xe9\n", r"byte 0xe9 is not UTF-8; save the file as UTF-8 \(line 2\)"),
         (b"a: \x93x\x94\n", r"byte 0x93 is not UTF-8; save the file as UTF-8 \(line 1\)"),
         ("a: 1\n".encode("utf-16"), "this text is UTF-16; save it as UTF-8"),
-        (b"/annex/objects/SHA256E-s12--abc.yaml\n", "this is a pointer of git-annex, .* with git annex get mine.yaml"),
+        (b"/annex/objects/SHA256E-s12--abc.yaml\n", "this is a pointer of git-annex, .*git annex get"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "this is a pointer of Git LFS, .*lfs pull"),
         (b"#" * (yaml_file.MAX_BYTES + 1), "this file has 4,194,305 bytes; expected settings of at most 4,194,304"),
     ],

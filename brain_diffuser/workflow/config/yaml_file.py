@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
+from brain_diffuser.artifacts import text_files
+
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 40
 MAX_SHOWN = 80
@@ -24,11 +26,6 @@ MAX_VALUES = 200_000
 """Values with all aliases written out; the coordinates of 15,000 voxels are 60,000."""
 
 TEXT_TAG = "tag:yaml.org,2002:str"
-POINTERS = {
-    "/annex/objects/": ("git-annex", "git annex get"),
-    "version https://git-lfs.github.com/": ("Git LFS", "git lfs pull --include"),
-}
-"""Beginning of a text that git keeps in place of a file -> the program, and its command that gets the file."""
 
 
 class Place(NamedTuple):
@@ -66,11 +63,9 @@ def read(path: str | Path, name: str = "", *, takes_words: bool = False) -> Plac
     """
     name = name or str(path)
     text = _text(Path(path), name)
-    for beginning, (program, command) in POINTERS.items():
-        if text.startswith(beginning):
-            raise ValueError(
-                f"{name}: this is a pointer of {program}, whose content is not here; get it with {command} {name}"
-            )
+    wrong = text_files.placeholder(text[: text_files.HEAD_BYTES].encode())
+    if wrong:
+        raise ValueError(f"{name}: this {wrong}")
     return places(text, name, takes_words=takes_words)
 
 
