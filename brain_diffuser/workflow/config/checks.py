@@ -19,6 +19,7 @@ from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
+from brain_diffuser.workflow.fetch import public
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 
@@ -98,7 +99,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
         )
     for key, url in config.fetch.servers:
         if not url.startswith(("https://", "http://")):
-            yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
+            yield f"fetch.servers.{key} is {public(url)}; expected an address that begins with https:// or http://"
     for name in config.variants:
         if (
             not re.fullmatch(r"[a-z][a-z0-9_.]*", name)
