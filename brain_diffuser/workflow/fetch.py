@@ -76,9 +76,21 @@ def published_sums(model: str, component: str) -> dict[str, str]:
 
 
 def public(url: str) -> str:
-    """An address as messages may show it: without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    """An address as messages may show it: without user, password, query and fragment, also if it is misspelt."""
+    scheme, separator, rest = re.split(r"[?#]", url)[0].rpartition("://")
+    host, slash, path = rest.partition("/")
+    if "@" in path and (":" in host or not scheme):  # after a password with a slash, or after https:/
+        host, slash, path = path.rpartition("@")[2].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def is_address(url: str) -> bool:
+    """Whether a server can be asked there, as far as the spelling tells."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return False
 
 
 def missing(paths: Mapping[str, str]) -> dict[str, Published]:

@@ -721,6 +721,23 @@ def test_a_path_goes_before_the_query_of_a_server():
     assert fetching.public(located["url"]) == "https://x/base/a/b"
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://us@er:s3cret@x/y?token=t0ken",
+        "ftp://us%40er:s3cret@x:21/y#t0ken",
+        "us@er:s3cret@x/y",
+        "https:/us@er:s3cret@x/y",
+        "https://us@er:s3cret/t0ken@x/y",
+        "http://us@er:s3cret@[x/y?t0ken",
+        "//us@er:s3cret@x?y=t0ken",
+    ],
+)
+def test_misspelt_addresses_show_no_secrets_either(url):
+    assert "x" in fetching.public(url)
+    assert not [secret for secret in SECRETS if secret in fetching.public(url)]
+
+
 def test_the_manifest_names_servers_of_the_configuration():
     servers = yaml.safe_load((ROOT / "config.yaml").read_text())["fetch"]["servers"]
     listed = published()

@@ -17,9 +17,8 @@ from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
-from brain_diffuser.workflow import renamed, source_files
+from brain_diffuser.workflow import fetch, renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
-from brain_diffuser.workflow.fetch import public
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 
@@ -98,8 +97,9 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
             f"form at {NSD_FORM}, then set fetch.accept_nsd_terms to true"
         )
     for key, url in config.fetch.servers:
-        if not url.startswith(("https://", "http://")):
-            yield f"fetch.servers.{key} is {public(url)}; expected an address that begins with https:// or http://"
+        if not fetch.is_address(url):
+            shown = fetch.public(url)
+            yield f"fetch.servers.{key} is {shown}; expected an address that begins with https:// or http://"
     for name in config.variants:
         if (
             not re.fullmatch(r"[a-z][a-z0-9_.]*", name)
