@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -80,12 +81,14 @@ class DualDenoiser(Denoiser):
         self.unet = unet
 
     @classmethod
-    def from_configs(cls, image_unet: Mapping[str, Any], text_unet: Mapping[str, Any]) -> "DualDenoiser":
-        """Fresh weights, from the two descriptions in diffusers' form.
+    def from_configs(
+        cls, image_unet: Mapping[str, Any], text_unet: Mapping[str, Any], path: str | Path = ""
+    ) -> "DualDenoiser":
+        """Fresh weights, from the two descriptions in diffusers' form; `path` is the first one's file, for messages.
 
         Raises ValueError: the text UNet's transformers would not fit the image UNet's slots.
         """
-        unet = checkpoints.build(UNet2DConditionModel, image_unet)
+        unet = checkpoints.build(UNet2DConditionModel, image_unet, path)
         for key in SHARED_SIZES:
             image, text = (json.dumps(config.get(key, unet.config[key])) for config in (image_unet, text_unet))
             if text != image:

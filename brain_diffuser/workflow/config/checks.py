@@ -26,6 +26,10 @@ NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 NSD_FORM = "https://naturalscenesdataset.org"
 
 
+MODELS = {record.key for record in (*FEATURES.values(), *BACKBONES.values())}
+"""Keys of a dataset that lead to models."""
+
+
 PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
 """The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
 
@@ -137,6 +141,10 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
         *no_captions,
         *config.fetched,
     }
+    for key in sorted(MODELS):
+        hint = model_files.cache_hint(root / getattr(config.paths, key)) if getattr(config.paths, key, None) else ""
+        if hint:
+            yield f"datasets.{config.dataset}.{key} is {getattr(config.paths, key)}; {hint}"
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
             fix = source_files.hint(root / path, otherwise="put it there or correct the path")
