@@ -179,7 +179,8 @@ def _build(architecture: Architecture) -> nn.Module:
         raise OSError(
             f"the evaluation network {name} needs torchvision, which cannot be imported beside torch "
             f"{torch.__version__} ({error}); install torch {torch_builds.TORCH} and torchvision "
-            f"{torch_builds.TORCHVISION} of one build, both for CPU or both for CUDA: run {torch_builds.command()}, {drop}"
+            f"{torch_builds.TORCHVISION} of one build, both for CPU or both for CUDA: run {torch_builds.command()}, "
+            f"{drop}"
         ) from error
     with torch.device("meta"):
         return getattr(models, name)(weights=None, **architecture.options)
