@@ -39,7 +39,7 @@ def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]
     """
     path = Path(folder) / name
     if not path.is_file():
-        hint = _missing(path) or model_files.cache_hint(folder) or "expected the model folder as published"
+        hint = broken_link(path) or model_files.cache_hint(folder) or "expected the model folder as published"
         raise FileNotFoundError(f'{path} is missing; {hint}, see README "Weights"')
     try:
         description = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -113,7 +113,7 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
     for name in names:
         if (Path(folder) / name).is_file():
             return Path(folder) / name
-    broken = (_missing(Path(folder) / name) for name in names)
+    broken = (broken_link(Path(folder) / name) for name in names)
     hint = next(filter(None, broken), "") or model_files.cache_hint(folder)
     if hint:
         raise FileNotFoundError(f"{folder} has no file of tensors: {hint}")
@@ -181,7 +181,7 @@ def _read_shards(index: Path, is_needed: Callable[[str], bool]) -> dict[str, Ten
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        hint = _missing(index.parent / missing[0]) or "download it again, or copy all shards"
+        hint = broken_link(index.parent / missing[0]) or "download it again, or copy all shards"
         raise FileNotFoundError(f"{index.parent} lacks {missing[0]}{more} of the {len(shards)} shards: {hint}")
     tensors: dict[str, Tensor] = {}
     for shard in shards:
@@ -196,8 +196,8 @@ def _read_shards(index: Path, is_needed: Callable[[str], bool]) -> dict[str, Ten
     return tensors
 
 
-def _missing(path: Path) -> str:
-    """Why a file that should be there is not, if a link says so."""
+def broken_link(path: Path) -> str:
+    """What a link without its file leads to, and the way out; nothing if the path is no link."""
     if not path.is_symlink():
         return ""
     return (

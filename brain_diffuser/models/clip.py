@@ -59,9 +59,9 @@ class ClipText:
         if not (folder / "tokenizer.json").is_file():
             for name in ("vocab.json", "merges.txt"):
                 if not (folder / name).is_file():
-                    raise FileNotFoundError(
-                        f'{folder / name} is missing; expected CLIP\'s tokeniser, see README "Weights"'
-                    )
+                    links = map(checkpoints.broken_link, (folder / "tokenizer.json", folder / name))
+                    hint = next(filter(None, links), "expected CLIP's tokeniser")
+                    raise FileNotFoundError(f'{folder / name} is missing; {hint}, see README "Weights"')
         model = _load_tower(cls.tower, "text", text_encoder, device, dtype)
         tokeniser = _load_tokeniser(folder)
         if len(tokeniser) != model.config.vocab_size:
@@ -226,7 +226,7 @@ def _parts(clip: str | Path, *names: str) -> list[Path]:
     Raises FileNotFoundError: it is neither.
     """
     folder = Path(clip)
-    if (folder / "config.json").is_file():
+    if (folder / "config.json").is_file() or (folder / "config.json").is_symlink():
         return [folder for _ in names]
     if not (folder / names[0]).is_dir():
         hint = model_files.cache_hint(folder) or "expected CLIP's towers apart or together"
@@ -246,9 +246,7 @@ def _load_tower(
     if is_whole := f"{kind}_config" in described:
         part = described[f"{kind}_config"]
         if not isinstance(part, dict):
-            raise ValueError(
-                f"{path} has {kind}_config of type {type(part).__name__}; expected that tower's description"
-            )
+            raise ValueError(f"{path} has {kind}_config of type {type(part).__name__}; expected an object")
         described = {**part, "projection_dim": described.get("projection_dim", 512)}
     described = {key: value for key, value in described.items() if key in known}
     with checkpoints.describing(f"{path} describes no {kind} tower of CLIP (", described, ")"), torch.device("meta"):

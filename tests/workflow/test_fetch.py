@@ -865,6 +865,11 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         edit_config(checkout, "fetch", {**switches, "servers": mirrors})
         fetched = {f"fetch_{key}" for key in ("nsd", "captions", "vdvae", "versatile_diffusion", "evaluation_networks")}
         assert fetched <= planned(checkout, *targets)
+        assert "Before the run: evaluation network swav needs torchvision" in snakemake(checkout, "-n", "fetch").stderr
+        edit_config(checkout, "metrics.networks", ["clip"])  # whose files come with another model
+        scores = "results/sub01/perceptual_scores/recon/clip.csv"
+        assert {"fetch_versatile_diffusion", "perceptual_scores:recon"} <= planned(checkout, scores)
+        edit_config(checkout, "metrics.networks", ["swav", "clip", "efficientnet_lite0"])
 
         server.faults = [("cut", 20 * MIB), ("status", 403)]
         run = snakemake(checkout, "--cores", "2", paths["captions"])

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from brain_diffuser.models import checkpoints
+from brain_diffuser.models import checkpoints, torch_builds
 from brain_diffuser.models.diffusion import weights
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser
+
+with torch_builds.importing("diffusers"):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 SCHEDULE = {
     "num_train_timesteps": 1000,

@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from brain_diffuser.models import checkpoints, model_files
+from brain_diffuser.models import checkpoints, model_files, torch_builds
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
+
+with torch_builds.importing("diffusers"):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 STEM = "diffusion_pytorch_model"
 LARGEST_LATENTS = 1024  # their side; images of 8192 pixels
