@@ -173,13 +173,13 @@ def _build(architecture: Architecture) -> nn.Module:
         drop = "or drop the networks that need it from metrics.networks in config.yaml"
         if isinstance(error, ModuleNotFoundError) and error.name == "torchvision":
             raise FileNotFoundError(
-                f"the evaluation network {name} needs torchvision, which is not installed; run "
-                f"{torch_builds.command()} (it belongs to torch {torch_builds.TORCH}), {drop}"
+                f"the evaluation network {name} needs torchvision, which is not installed; "
+                f"{torch_builds.advice()} (it belongs to torch {torch_builds.TORCH}), {drop}"
             ) from error
         raise OSError(
             f"the evaluation network {name} needs torchvision, which cannot be imported beside torch "
             f"{torch.__version__} ({error}); install torch {torch_builds.TORCH} and torchvision "
-            f"{torch_builds.TORCHVISION} of one build, both for CPU or both for CUDA: run {torch_builds.command()}, "
+            f"{torch_builds.TORCHVISION} of one build, both for CPU or both for CUDA: {torch_builds.advice()}, "
             f"{drop}"
         ) from error
     with torch.device("meta"):

@@ -242,8 +242,8 @@ def package_problem(name: str) -> str:
     ways_out = f"let Snakemake make its environments (--sdm conda), or leave {name} out of metrics.networks"
     if find_spec(package.partition("==")[0]) is None:
         return (
-            f"evaluation network {name} needs {package.partition('==')[0]}, which is not installed; run "
-            f"{torch_builds.command()}, {ways_out}"
+            f"evaluation network {name} needs {package.partition('==')[0]}, which is not installed; "
+            f"{torch_builds.advice()}, {ways_out}"
         )
     wrong = torch_builds.problem()
     return f"evaluation network {name}: {wrong}; or {ways_out}" if wrong else ""

@@ -5,6 +5,7 @@ cannot be imported either. Rules read this module, so it imports neither.
 """
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,18 +25,19 @@ def _version(package: str) -> str:
         return ""
 
 
-def command() -> str:
-    """The line that installs the torchvision of the torch that is here.
+def advice() -> str:
+    """How to install the torchvision of the torch that is here, beginning with a verb.
 
     torch of the usual index has no build in its version. PyTorch's own index has a folder for each other build, and
     there torchvision's version names the build too, so that one of another build is replaced.
     """
     build = _version("torch").partition("+")[2]
     if not build:
-        return f"pip install torchvision=={TORCHVISION}"
-    return (
-        f"pip install torchvision=={TORCHVISION}+{build} --no-deps --index-url https://download.pytorch.org/whl/{build}"
-    )
+        return f"run pip install torchvision=={TORCHVISION}"
+    if not re.fullmatch(r"cpu|xpu|cu\d+|rocm[\d.]+", build):
+        return f"install the torchvision that belongs to torch {_version('torch')}, from where that came from"
+    index = f"https://download.pytorch.org/whl/{build}"
+    return f"run pip install torchvision=={TORCHVISION}+{build} --no-deps --index-url {index}"
 
 
 def problem() -> str:
@@ -60,7 +62,7 @@ def broken(reason: object) -> str:
     torch, torchvision = _version("torch"), _version("torchvision")
     return (
         f"torchvision {torchvision} cannot be imported beside torch {torch} ({reason}), and then CLIP cannot either; "
-        f"run {command()}, or, if no network in metrics.networks needs it, pip uninstall torchvision"
+        f"{advice()}, or, if no network in metrics.networks needs it, pip uninstall torchvision"
     )
 
 

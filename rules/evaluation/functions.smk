@@ -23,6 +23,14 @@ def network_weights(networks):
     return local(paths)
 
 
+def say_missing_packages():
+    """Say which evaluation networks could not be loaded here, before hours of fetching; the run may be elsewhere."""
+    for network in [] if CONDA else cfg.metrics.networks:
+        wrong = evaluation_registry.package_problem(network)
+        if wrong and workflow.is_main_process:
+            print(f"Before the run: {wrong}", file=sys.stderr)
+
+
 def perceptual_scores(sets):
     """The scores of some sets of images, as inputs scores_recon, scores_stage1, ...: one file for each scorer."""
     return {

@@ -58,21 +58,20 @@ NOTHING_TO_FETCH = (
 )
 
 
-def fetched_files(wildcards):
-    """All that is fetched but Stable Diffusion; what the run will lack besides is said before hours of fetching."""
-    for network in [] if CONDA else cfg.metrics.networks:
-        wrong = evaluation_registry.package_problem(network)
-        if wrong and workflow.is_main_process:
-            print(f"Before the run: {wrong}", file=sys.stderr)
-    paths = (paths for key, paths in FETCHED.items() if key != "stable_diffusion")
-    return local(sum(paths, [])) or sys.exit(NOTHING_TO_FETCH)
-
-
 # What the other stages would fetch by themselves, for a machine that has internet but shall not compute. Stable Diffusion
 # comes when a variant needs it, or by its own name.
 rule fetch:
     input:
-        fetched_files,
+        lambda wildcards: say_missing_packages()
+        or sum(
+            (
+                local(paths)
+                for key, paths in FETCHED.items()
+                if key != "stable_diffusion"
+            ),
+            [],
+        )
+        or sys.exit(NOTHING_TO_FETCH),
     localrule: True
 
 

@@ -331,10 +331,10 @@ def test_no_torchvision(tmp_path, monkeypatch, build):
     (tmp_path / ALEXNET).touch()
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setattr(torch_builds, "_version", {"torch": f"2.13.0{build}", "torchvision": ""}.get)
-    command = re.escape(torch_builds.command())
+    command = re.escape(torch_builds.advice())
     with pytest.raises(
         FileNotFoundError,
-        match=rf"alexnet needs torchvision, which is not installed; run {command} \(it belongs to torch "
+        match=rf"alexnet needs torchvision, which is not installed; {command} \(it belongs to torch "
         r"2\.13\.0\), or drop the networks that need it from metrics\.networks",
     ):
         registry.load("alexnet", "mindeye", tmp_path, tmp_path)

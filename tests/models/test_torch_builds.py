@@ -34,21 +34,25 @@ def asked(folder, program):
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ("2.13.0", "pip install torchvision==0.28.0"),
-        ("", "pip install torchvision==0.28.0"),
+        ("2.13.0", "run pip install torchvision==0.28.0"),
+        ("", "run pip install torchvision==0.28.0"),
         (
             "2.13.0+cpu",
-            "pip install torchvision==0.28.0+cpu --no-deps --index-url https://download.pytorch.org/whl/cpu",
+            "run pip install torchvision==0.28.0+cpu --no-deps --index-url https://download.pytorch.org/whl/cpu",
         ),
         (
             "2.13.0+cu130",
-            "pip install torchvision==0.28.0+cu130 --no-deps --index-url https://download.pytorch.org/whl/cu130",
+            "run pip install torchvision==0.28.0+cu130 --no-deps --index-url https://download.pytorch.org/whl/cu130",
+        ),
+        (
+            "2.9.0a0+145a3a7.nv25",
+            "install the torchvision that belongs to torch 2.9.0a0+145a3a7.nv25, from where that came from",
         ),
     ],
 )
 def test_the_command_of_each_build(monkeypatch, version, expected):
     monkeypatch.setattr(torch_builds, "_version", lambda name: version)
-    assert torch_builds.command() == expected
+    assert torch_builds.advice() == expected
 
 
 REQUIRES = ["numpy", "torch==2.13.0"]
