@@ -19,7 +19,7 @@ from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
 from brain_diffuser.generation import registry as backbone_registry
-from brain_diffuser.models import model_files
+from brain_diffuser.models import model_files, torch_builds
 from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
     dataset_record,
@@ -199,8 +199,18 @@ def model_of(kind, name, record):
             f"config.yaml: {kind} {name} is read from datasets.{cfg.dataset}.{record.key}, which is missing; add that "
             "key with the path of its model"
         )
+    if record.key in torch_builds.NEEDED_BY:
+        check_torchvision()
     files = record.files if kind == "feature" else record.model_files
     return source(f"datasets.{cfg.dataset}.{record.key}", files(MODEL_PATHS))
+
+
+@functools.cache
+def check_torchvision():
+    """Stop with one sentence if CLIP could not be imported for a torchvision that does not fit torch."""
+    wrong = "" if CONDA or not workflow.is_main_process else torch_builds.problem()
+    if wrong:
+        sys.exit(wrong)
 
 
 def image_locations():

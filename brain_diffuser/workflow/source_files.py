@@ -6,6 +6,8 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
+from brain_diffuser.models import model_files
+
 
 def problem(key: str, path: str, made: Collection[str] = ()) -> str | None:
     """What is wrong with a file or folder of somebody else's, as one sentence; None if it is there.
@@ -29,6 +31,9 @@ def problem(key: str, path: str, made: Collection[str] = ()) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         is_link = os.path.islink(path)
         wrong = f"is a link to {os.readlink(path)}, which does not exist" if is_link else "does not exist"
+        if is_link:  # of a hub's cache that was copied without its blobs, for one
+            fix = "put it there or copy the folder again with what its links lead to (cp -rL)"
+            return f"config.yaml: {key} leads to {path}, which {wrong} (nothing was changed); {fix}"
     except OSError as error:
         wrong = f"cannot be read ({error.strerror})"
     return f"config.yaml: {key} leads to {path}, which {wrong} (nothing was changed); {hint(path, made)}"
@@ -37,6 +42,9 @@ def problem(key: str, path: str, made: Collection[str] = ()) -> str | None:
 def hint(path: str | Path, made: Collection[str] = (), otherwise: str = "put it there or correct the path") -> str:
     """A question that names what is spelt like a missing path, among what lies in its folder and what rules write."""
     missing = Path(path)
+    in_cache = model_files.cache_hint(missing.parent)
+    if in_cache:
+        return f"of {missing.parent}: {in_cache}"
     beside = [Path(other).name for other in made if Path(other).parent == missing.parent]
     while not beside and not missing.parent.is_dir():
         missing = missing.parent

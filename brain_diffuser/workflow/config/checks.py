@@ -17,7 +17,7 @@ from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
-from brain_diffuser.workflow import renamed, source_files
+from brain_diffuser.workflow import fetch, renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
 from brain_diffuser.workflow.config.sources import UNKNOWN, LocatedError, Sources
 
@@ -25,6 +25,10 @@ NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 
 
 NSD_FORM = "https://naturalscenesdataset.org"
+
+
+MODELS = {record.key for record in (*FEATURES.values(), *BACKBONES.values())}
+"""Keys of a dataset that lead to models."""
 
 
 PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
@@ -133,8 +137,9 @@ def _of_fetching(config: schema.Config) -> Iterator[str]:
             f"form at {NSD_FORM}, then set fetch.accept_nsd_terms to true"
         )
     for key, url in config.fetch.servers:
-        if not url.startswith(("https://", "http://")):
-            yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
+        if not fetch.is_address(url):
+            shown = fetch.public(url)
+            yield f"fetch.servers.{key} is {shown}; expected an address that begins with https:// or http://"
 
 
 def _of_variant_names(config: schema.Config) -> Iterator[str]:
@@ -171,6 +176,10 @@ def _of_paths(config: schema.Config, root: Path) -> Iterator[str]:
         *no_captions,
         *config.fetched,
     }
+    for key in sorted(MODELS):
+        hint = model_files.cache_hint(root / getattr(config.paths, key)) if getattr(config.paths, key, None) else ""
+        if hint:
+            yield f"datasets.{config.dataset}.{key} is {getattr(config.paths, key)}; {hint}"
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
             fix = source_files.hint(root / path, otherwise="put it there or correct the path")
