@@ -1,12 +1,13 @@
 """HDF5 arrays with one row per stimulus and the nsd_id of each row; files are written whole or not at all."""
 
+import errno
 import json
 import math
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,13 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
+from brain_diffuser.artifacts import system_faults
+from brain_diffuser.artifacts.new_file import NewFile
+
 CHUNK_BYTES = 2**20
+IN_PAGES = {"fs_strategy": "page", "fs_page_size": 512}  # the structure of a file lies together, not between chunks
+NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
+"""What file systems answer that cannot store a folder's names at once; EACCES, where it may be written but not read."""
 CACHE_BYTES = 8 * CHUNK_BYTES  # of chunks, for access by whole columns; access by rows needs no cache
 
 
@@ -95,7 +102,7 @@ def create(
         stored_shape = (n_rows, math.prod(row_shape))
         default_chunk = feature_chunks(*stored_shape, np.dtype(dtype).itemsize)
     chunks = (chunk or default_chunk) if n_rows else None
-    with writing(path, rdcc_nbytes=CACHE_BYTES * by_columns) as file:
+    with _new(path, rdcc_nbytes=CACHE_BYTES * by_columns) as (file, new_file):
         in_order = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         in_order.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # chunks lie in order, whichever was written first
         checked = {"chunks": chunks, "fletcher32": chunks is not None}
@@ -106,7 +113,7 @@ def create(
         for name, content in record.items():
             describe(values, name, json.dumps(content, default=str))
         describe(values, "unit", unit)
-        yield values
+        yield _Written(values, new_file)
 
 
 def about(values: h5py.Dataset) -> dict[str, Any]:
@@ -122,14 +129,59 @@ def describe(values: h5py.Dataset | h5py.Group, name: str, text: str) -> None:
     values.attrs.create(name, np.array(content, h5py.string_dtype("utf-8", max(1, len(content)))))
 
 
+class _Written(h5py.Dataset):
+    """A dataset of a new file, of which every write says at once if it failed."""
+
+    def __init__(self, values: h5py.Dataset, new_file: NewFile):
+        super().__init__(values.id)
+        self._new_file = new_file
+
+    def __setitem__(self, args: Any, val: Any) -> None:
+        super().__setitem__(args, val)
+        self._new_file.check()
+
+
 @contextmanager
 def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
     """Open a new HDF5 file, whose structure has checksums; it takes its name when the block ends without an error.
 
     `options` are those of `h5py.File`.
+
+    Raises SystemFault: the disk is full, or the system has something else against the file.
     """
-    with atomic(path) as partial, h5py.File(partial, "w", libver="latest", **options) as file:
+    with _new(path, **options) as (file, _):
         yield file
+
+
+@contextmanager
+def adding(path: str | Path) -> Iterator[h5py.File]:
+    """Open a copy of a finished file to add to it; it takes the file's place when the block ends without an error.
+
+    Raises SystemFault: as `writing`.
+    """
+    with atomic(path) as partial:
+        shutil.copyfile(path, partial)
+        with _opened(NewFile(partial, keep=True), "r+") as file:
+            yield file
+
+
+@contextmanager
+def _new(path: str | Path, **options: Any) -> Iterator[tuple[h5py.File, NewFile]]:
+    """A new HDF5 file, and what its bytes go through."""
+    with atomic(path) as partial:
+        new_file = NewFile(partial)
+        with _opened(new_file, "w", libver="latest", **IN_PAGES, **options) as file:
+            yield file, new_file
+
+
+@contextmanager
+def _opened(new_file: NewFile, mode: Any, **options: Any) -> Iterator[h5py.File]:
+    """An HDF5 file to write; that a write failed is said instead of all that follows from it."""
+    try:
+        with new_file, h5py.File(new_file, mode, **options) as file:
+            yield file
+    finally:
+        new_file.check()
 
 
 def store(group: h5py.Group, name: str, values: Any) -> None:
@@ -164,13 +216,15 @@ def reading(
 def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
     """Open an HDF5 file to read. An error is one sentence: what is wrong with the file, and `fix` or how to remake it.
 
-    Raises FileNotFoundError: no such file. ValueError: not HDF5, cut short or damaged.
+    Raises FileNotFoundError: no such file. SystemFault: the file may be sound, and the system, or another program,
+    keeps it from being read. ValueError: not HDF5, cut short or damaged.
     """
-    if not Path(path).is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {fix or rerun(path)}")
     try:
         file = h5py.File(path, rdcc_nbytes=CACHE_BYTES * by_columns)
     except OSError as error:
+        system_faults.raise_if_any(error, path)
         reason = str(error).strip().rpartition("(")[2].rstrip(")")
         raise ValueError(
             f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {fix or rerun(path)}"
@@ -179,6 +233,9 @@ def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Ite
         try:
             yield file
         except (OSError, KeyError, RuntimeError) as error:
+            said = system_faults.sentence(error, path)
+            if said:
+                raise system_faults.SystemFault(system_faults.number(error) or 0, said, str(path)) from error
             if not _is_damaged(file):
                 raise
             raise ValueError(
@@ -200,7 +257,8 @@ def _is_damaged(file: h5py.File) -> bool:
 
     try:
         file.visititems(read)
-    except (OSError, KeyError, RuntimeError):
+    except (OSError, KeyError, RuntimeError) as error:
+        system_faults.raise_if_any(error, file.filename)
         return True
     return False
 
@@ -261,12 +319,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or a folder to, which takes the name `path` at the end of the block.
 
     On an error, what was written is removed, and an earlier `path` stays as it was. A folder replaces a folder.
+
+    Raises SystemFault: the disk is full, or the system has something else against the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial, earlier = (path.with_name(f"{path.name}.{word}-{os.getpid()}") for word in ("part", "earlier"))
-    _remove(partial)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
         yield partial
         for written in (partial, *partial.rglob("*")) if partial.is_dir() else (partial,):
             _sync(written)
@@ -275,11 +335,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
         _sync(path.parent)
         _remove(earlier)
-    except BaseException:
-        _remove(partial)
+    except BaseException as error:
+        said = system_faults.sentence(error, path)  # while the disk is still full
+        with suppress(OSError):  # what cannot be removed now is removed by the next job (workflow/job.py)
+            _remove(partial)
         if earlier.exists() and not path.exists():
             earlier.rename(path)
-        raise
+        if said is None or isinstance(error, FileNotFoundError | system_faults.SystemFault):
+            raise
+        raise system_faults.SystemFault(system_faults.number(error) or 0, said, str(path)) from error
 
 
 def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int]:
@@ -299,10 +363,17 @@ def rerun(path: str | Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk store a file's bytes or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    """Have the disk store a file's bytes, or a folder's names where the file system can (CIFS and some VMs cannot)."""
+    is_folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not (is_folder and error.errno in NO_SYNC_OF_FOLDERS):
+            raise
 
 
 def _remove(path: Path) -> None:
