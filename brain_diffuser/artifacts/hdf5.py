@@ -119,8 +119,12 @@ def create(
 def about(values: h5py.Dataset) -> dict[str, Any]:
     """What is stored beside the numbers of an array: shape of a row, axes, unit, made_by (see `create`), versions."""
     attrs = {name: bytes(value) if isinstance(value, np.bytes_) else value for name, value in values.attrs.items()}
-    texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in attrs.items()}
-    return {name: text if name == "unit" else json.loads(text) for name, text in texts.items()}
+    try:
+        texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in attrs.items()}
+        return {name: text if name == "unit" else json.loads(text) for name, text in texts.items()}
+    except (ValueError, RecursionError) as error:
+        path = values.file.filename
+        raise ValueError(f"{path} has attributes that are no JSON ({error}). {rerun(path)}") from error
 
 
 def describe(values: h5py.Dataset | h5py.Group, name: str, text: str) -> None:
@@ -207,6 +211,11 @@ def reading(
         if values is None or nsd_id is None:
             lacking = "values" if values is None else "nsd_id"
             raise ValueError(f"{path} lacks {lacking}; expected values and the nsd_id of each row. {rerun(path)}")
+        if not values.ndim or nsd_id.ndim != 1 or nsd_id.dtype.kind not in "iu" or values.dtype.kind not in "iufb":
+            raise ValueError(
+                f"{path} has values {values.dtype} {values.shape} and nsd_id {nsd_id.dtype} {nsd_id.shape}; expected "
+                f"numbers, and one whole number for each row. {rerun(path)}"
+            )
         if len(values) != len(nsd_id):
             raise ValueError(f"{path} has {len(values)} rows and {len(nsd_id)} nsd_id; expected as many. {rerun(path)}")
         yield values, nsd_id[...]
@@ -275,7 +284,13 @@ ALL = slice(None)
 def load(path: str | Path, rows: slice = ALL) -> StimulusArray:
     """The array, or some rows of it, with the axes it was saved with."""
     with reading(path) as (values, nsd_id):
-        row_shape = about(values).get("shape", [-1])
+        row_shape = about(values).get("shape", values.shape[1:])
+        is_shape = isinstance(row_shape, Sequence) and all(type(length) is int for length in row_shape)
+        if not is_shape or math.prod(row_shape) != math.prod(values.shape[1:]):
+            raise ValueError(
+                f"{path} has rows of {values.shape[1:]}, which its attribute shape calls {row_shape}; expected as many "
+                f"numbers. {rerun(path)}"
+            )
         return StimulusArray(values[rows].reshape(len(nsd_id[rows]), *row_shape), nsd_id[rows])
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
-from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.artifacts import hdf5, system_faults, tables
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -53,7 +54,9 @@ def write_folder(
     with hdf5.atomic(folder) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         for nsd_id, image in images:
-            name = file_name(str(names), nsd_id) if given is None else next(given)
+            name = file_name(str(names), nsd_id) if given is None else next(given, None)
+            if name is None:
+                raise ValueError(f"{Path(folder).name}: nsd_id {nsd_id} has no name; expected as many names as images.")
             if name in rows:
                 what = f"nsd_id {nsd_id}" if given is None else f"{name} of nsd_id {nsd_id}"
                 raise ValueError(f"{Path(folder).name}: {what} comes twice; expected one image per stimulus.")
@@ -73,6 +76,9 @@ def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
     header, rows = tables.read_tsv(manifest)
     if tuple(header) != MANIFEST_COLUMNS:
         raise ValueError(f"{manifest} has columns {header}; expected {list(MANIFEST_COLUMNS)}. Is this a manifest?")
+    for line, row in enumerate(rows, 2):
+        if len(row) != len(MANIFEST_COLUMNS) or not re.fullmatch(r"-?\d{1,9}", row[1], re.ASCII):
+            raise ValueError(f"{manifest} line {line} is {row}; expected a file, its nsd_id and its sha256.")
     return [(name, int(nsd_id), sha256) for name, nsd_id, sha256 in rows]
 
 
@@ -89,7 +95,7 @@ def read_folder(
     images = None
     for row, (name, _, sha256) in enumerate(listed):
         path = Path(folder) / name
-        if not path.is_file():
+        if not system_faults.is_file(path):
             raise FileNotFoundError(
                 f"{path} is missing; {Path(manifest).name} lists it among {len(listed)} images. {fix}"
             )
@@ -100,7 +106,10 @@ def read_folder(
                 f"{path} has sha256 {actual[:12]}..., {Path(manifest).name} says {sha256[:12]}...; the image changed. "
                 f"{fix}"
             )
-        image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        try:
+            image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path} is no image that can be read ({error}). {fix}") from error
         if images is None:
             images = np.empty((len(listed), *image.shape), np.uint8)
         if image.shape != images.shape[1:]:
@@ -115,10 +124,12 @@ def read_folder(
 
 
 def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndarray, "height width 3"]:
-    """The mean of images, which are read one at a time."""
+    """The mean of images, which are read one at a time. Raises ValueError: there is none."""
     total, n_images = np.zeros(()), 0
     for image in images:
         total, n_images = total + image, n_images + 1
+    if not n_images:
+        raise ValueError("got 0 images; a mean needs at least one")
     return np.round(total / n_images).astype(np.uint8)
 
 

@@ -23,7 +23,8 @@ class NewFile:
     """
 
     def __init__(self, path: str | Path, *, keep: bool = False):
-        self.path, self.failure = Path(path), None
+        self.path = Path(path)
+        self.failure: BaseException | None = None
         self._kept: dict[int, bytes] = {}
         self._place = 0
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o666)

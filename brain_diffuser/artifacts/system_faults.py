@@ -8,7 +8,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 IN_TEXT = (re.compile(r"\berrno = (\d+)"), re.compile(r"\(os error (\d+)\)"), re.compile(r"\bError code (\d+) \("))
@@ -32,7 +33,7 @@ class SystemFault(OSError):
 
 
 def number(error: BaseException) -> int | None:
-    """The system's number of an error, be it in its text or in that of the error that it comes from; None if none is."""
+    """The system's number of an error, be it in its text or in that of the error that it comes from; or None."""
     return _cause(error)[1]
 
 
@@ -76,19 +77,43 @@ def raise_if_any(error: BaseException, path: str | Path) -> None:
         raise SystemFault(number(error) or 0, said, str(path)) from error
 
 
+@contextmanager
+def named(path: str | Path) -> Iterator[None]:
+    """What the system has against a file in a block is said with the file's name, as SystemFault."""
+    try:
+        yield
+    except SystemFault:
+        raise
+    except OSError as error:
+        said = sentence(error, path)
+        if said is None:
+            raise
+        raise SystemFault(number(error) or 0, said, str(path)) from error
+
+
+def content(path: str | Path) -> bytes | None:
+    """The content of a small file; None where there is none. Raises SystemFault: it is there and cannot be read."""
+    try:
+        with named(path), open(path, "rb") as file:
+            return file.read()
+    except SystemFault as fault:
+        if fault.errno in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise
+
+
 def is_file(path: str | Path) -> bool:
     """Whether there is a file; False only if there is nothing of that name.
 
     Raises SystemFault: it may not be looked at, is a folder, or a link that leads to nothing or to itself.
     """
     try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if os.path.islink(path):
-            raise SystemFault(errno.ENOENT, _missing(str(path)), str(path)) from error
-        return False
-    except OSError as error:
-        raise SystemFault(error.errno or 0, message(error, path), str(path)) from error
+        with named(path):
+            mode = os.stat(path).st_mode
+    except SystemFault as fault:
+        if fault.errno in (errno.ENOENT, errno.ENOTDIR) and not os.path.islink(path):
+            return False
+        raise
     if stat.S_ISDIR(mode):
         raise SystemFault(errno.EISDIR, _is_folder(str(path)), str(path))
     return True
@@ -116,10 +141,9 @@ def _cause(error: BaseException) -> tuple[BaseException, int | None]:
         found = pattern.search(str(error))
         if found:
             return error, int(found[1])
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if isinstance(error, OSError) or before is None:
+    if isinstance(error, OSError) or error.__cause__ is None:
         return error, None
-    cause, number = _cause(before)
+    cause, number = _cause(error.__cause__)
     is_kept = isinstance(cause, SystemFault) or number not in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
     return (cause, number) if is_kept else (error, None)
 

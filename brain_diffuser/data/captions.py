@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import nifti
 
 N_IMAGES = 73_000  # rows of the stimulus file and of the curated captions
@@ -27,7 +27,7 @@ def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> di
     readers = {".npy": _captions_npy, ".json": _captions_json, ".csv": _captions_csv}
     if path.suffix not in readers:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected captions in {', '.join(readers)}.")
-    if not path.is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f"{path} is missing; expected the captions of the images.")
     known = readers[path.suffix](path)
     captions = {}
@@ -51,6 +51,7 @@ def _captions_npy(path: Path) -> np.ndarray:
     try:
         captions = np.load(path, mmap_mode="r", allow_pickle=False)
     except nifti.UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as an array of texts ({error}). Download it again.") from error
     if captions.dtype.kind != "U" or captions.ndim != 2 or len(captions) != N_IMAGES:
         raise ValueError(f"{path} is {captions.dtype} {captions.shape}; expected texts, {N_IMAGES} rows by captions.")

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import custom_files, nifti
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def _attempt(read: Callable[[], Found]) -> tuple[Found | None, list[str]]:
     try:
         return read(), []
     except (ValueError, OSError) as error:
-        return None, [str(error)]
+        return None, [system_faults.message(error)]
 
 
 def _listed(places: Sequence[object]) -> str:
@@ -302,7 +302,10 @@ def _of_file(
                 return sentences, None, None
             return sentences, lowest, highest
     except nifti.UNREADABLE as error:
-        reason = str(error) if str(error).startswith(str(path)) else f"{path} cannot be read ({error}); write it again"
+        of_content = (
+            str(error) if str(error).startswith(str(path)) else f"{path} cannot be read ({error}); write it again"
+        )
+        reason = system_faults.sentence(error, path) or of_content
         return [*sentences, reason], None, None
 
 
@@ -337,7 +340,8 @@ def _of_images(folder: Path, names: Sequence[str]) -> Iterator[str]:
         except UnidentifiedImageError:
             sentence = f"{folder / name} is no image that can be read; expected 8-bit RGB or grey, so save it again"
         except (OSError, SyntaxError, ValueError) as error:
-            sentence = f"{folder / name} cannot be read to its end ({error}); copy or save it again"
+            of_content = f"{folder / name} cannot be read to its end ({error}); copy or save it again"
+            sentence = system_faults.sentence(error, folder / name) or of_content
         if sentence:
             yield sentence
     if not sizes:

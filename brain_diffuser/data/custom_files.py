@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float32
 from nibabel.spatialimages import SpatialImage
 from PIL import Image
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import nifti, stimulus_table
 from brain_diffuser.data.adapter import NONE
 
@@ -197,6 +197,7 @@ def opening(path: Path) -> Iterator[Betas]:
     except (*nifti.UNREADABLE, EOFError) as error:
         if str(error).startswith(str(path)):
             raise
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as betas ({error}); write it again") from error
     try:
         expected = "(trials, voxels)" if betas.affine is None else "(x, y, z, trials)"

@@ -12,7 +12,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from scipy.io.matlab import MatReadError
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 
 UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, NotImplementedError),
@@ -37,13 +37,14 @@ def read_volume(path: str | Path, fix: str = "Write it again.") -> tuple[np.ndar
 
     Raises FileNotFoundError: no such file. ValueError: not NIfTI, or not three-dimensional; `fix` says what to do.
     """
-    if not Path(path).is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f"{path} is missing; expected a NIfTI volume. {fix}")
     try:
         image = nib.load(path)
         assert isinstance(image, SpatialImage)
         volume = np.asarray(image.dataobj)
     except UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as NIfTI ({error}). {fix}") from error
     if volume.ndim != 3:
         raise ValueError(f"{path} has shape {volume.shape}; expected a volume of (x, y, z). {fix}")

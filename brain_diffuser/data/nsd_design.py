@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int32
 from scipy.io import loadmat
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import nifti, nsd_sessions
 from brain_diffuser.data.stimulus_table import Stimuli, group_trials
 
@@ -27,11 +27,12 @@ def read_design(
     Raises FileNotFoundError, ValueError: not a MAT file, a variable is missing or misshapen, too few trials.
     """
     path = Path(path)
-    if not path.is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f"{path} is missing; expected NSD's experimental design. Download it.")
     try:
         design = loadmat(path, variable_names=("masterordering", "subjectim"))
     except nifti.UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as a MAT file ({error}). Download it again.") from error
     for name, expected in (("masterordering", (1, 30000)), ("subjectim", (8, 10000))):
         shape = design[name].shape if name in design else "no such variable"
@@ -106,11 +107,13 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
                         f"{stimulus_file}: imgBrick is {description} and lacks the image of nsd_id {source}. {fix}"
                     )
                 try:
-                    images[row] = stored[source]
+                    image = stored[source]
                 except OSError as error:
+                    system_faults.raise_if_any(error, stimulus_file)
                     raise ValueError(
                         f"{stimulus_file}: imgBrick row {source} cannot be read ({error}). {fix}"
                     ) from error
+                images[row] = image
 
 
 def _is_stored(dataset: h5py.Dataset, row: int) -> bool:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, Shaped
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import SpatialImage
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import averages, nifti, stimulus_table
 
 N_TRIALS = 750  # per session
@@ -136,6 +136,7 @@ def _read_nifti(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray
     try:
         image = nib.load(path)
     except nifti.UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as NIfTI ({error}). Download it again.") from error
     assert isinstance(image, SpatialImage)
     stored = image.dataobj
@@ -159,6 +160,7 @@ def _read_nifti(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray
             if stream.read(1):  # at the end gzip compares its checksum
                 raise ValueError(f"it goes on after {n_trials} trials")
     except nifti.UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read ({error}). Download it again.") from error
     return betas * stored.slope + stored.inter if scaled else betas
 
@@ -181,6 +183,7 @@ def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
                     trials = slice(first, first + step)
                     betas[trials, columns] = stored[(trials, *z_y_x)][(slice(None), *inside)]
         except OSError as error:
+            system_faults.raise_if_any(error, path)
             raise ValueError(f"{path} cannot be read ({error}). {fix}") from error
     return betas
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.decoding.registry import LEARNED_KINDS as KINDS
 
 RESCALES = ("train_oof", "none")
@@ -162,6 +162,10 @@ class Scale(NamedTuple):
     held_out_std: Float32[np.ndarray, " features"]
 
 
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+"""What descriptions and tensors of another network, or of none, make of a decoder."""
+
+
 class Weights(NamedTuple):
     """The content of a decoder's file; `axes` and `unit` are those of the feature."""
 
@@ -188,18 +192,19 @@ def load(path: str | Path) -> Weights:
 
     Raises FileNotFoundError: there is no such file. ValueError: it is not a decoder's file.
     """
-    if not Path(path).is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f"{path} is missing; expected a learned decoder. {hdf5.rerun(path)}")
     try:
         with safe_open(path, "pt") as file:
             record = json.loads((file.metadata() or {})["decoder"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, KeyError) as error:
+        decoder = Decoder(record["voxels"], record["shape"], **record["options"])
+        decoder.load_state_dict({k.removeprefix(NETWORK): v for k, v in tensors.items() if k.startswith(NETWORK)})
+        moments = {k.removeprefix(MOMENTS): v.numpy() for k, v in tensors.items() if k.startswith(MOMENTS)}
+        return Weights(decoder.eval(), tuple(record["axes"]), record["unit"], Scale(**moments) if moments else None)
+    except (SafetensorError, OSError, *DAMAGED) as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} is no learned decoder ({error}); it may be cut short. {hdf5.rerun(path)}") from error
-    decoder = Decoder(record["voxels"], record["shape"], **record["options"])
-    decoder.load_state_dict({k.removeprefix(NETWORK): v for k, v in tensors.items() if k.startswith(NETWORK)})
-    moments = {k.removeprefix(MOMENTS): v.numpy() for k, v in tensors.items() if k.startswith(MOMENTS)}
-    return Weights(decoder.eval(), tuple(record["axes"]), record["unit"], Scale(**moments) if moments else None)
 
 
 def load_pretrained(decoder: Decoder, pretrained: Decoder) -> None:

@@ -10,6 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from brain_diffuser.artifacts import system_faults
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -19,11 +21,13 @@ def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]
     Raises FileNotFoundError: there is none. ValueError: it is not a JSON object.
     """
     path = Path(folder) / name
-    if not path.is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f'{path} is missing; expected the model folder as published, see README "Weights"')
     try:
-        description = json.loads(path.read_text())
-    except ValueError as error:
+        with system_faults.named(path):
+            text = path.read_text(encoding="utf-8")
+        description = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
     if not isinstance(description, dict):
         raise ValueError(f"{path} is a JSON {type(description).__name__}; expected an object that describes a model")
@@ -52,7 +56,7 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
     torchs = "pytorch_model" if stem == "model" else stem
     names = f"{stem}.safetensors", f"{torchs}.bin", f"{stem}.fp16.safetensors", f"{torchs}.fp16.bin"
     for name in names:
-        if (Path(folder) / name).is_file():
+        if system_faults.is_file(Path(folder) / name):
             return Path(folder) / name
     raise FileNotFoundError(
         f'{folder} has neither {names[0]} nor {names[1]}; expected one, or its .fp16 form, see README "Weights"'
@@ -75,6 +79,7 @@ def read_tensors(path: Path, is_needed: Callable[[str], bool] = lambda name: Tru
     except MemoryError:
         raise
     except Exception as error:  # a damaged pickle makes torch's reader stumble in as many ways as there are bytes
+        system_faults.raise_if_any(error, path)
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors alone; is the download complete?"
         ) from error

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import yaml
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import dataset_record, resource_usage, watch
 from brain_diffuser.workflow.config import checks as configuration
@@ -387,4 +388,4 @@ def main() -> None:
         table = lines(found, n_cores, fetches, estimate.guessed)
         sys.stdout.write("\n".join([estimate.about(), "", *table]) + "\n")
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(system_faults.message(error))

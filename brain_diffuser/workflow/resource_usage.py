@@ -8,15 +8,16 @@ of results, `results` if nothing is said.
 
 import argparse
 import csv
+import math
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
-from brain_diffuser.artifacts import shards
+from brain_diffuser.artifacts import shards, system_faults
 
 STAGES = {
     "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000"),
@@ -99,19 +100,46 @@ def tables(folder: Path) -> list[Table]:
 
 
 def _read(path: Path, name: str, span: str) -> Table:
-    with open(path, newline="", encoding="utf-8") as stream:
-        row = next(csv.DictReader(stream, delimiter="\t"), None)
-    if row is None or "s" not in row:
-        raise ValueError(f"{path} is no table of Snakemake's benchmarks; delete it, the cost of that job is lost.")
+    row = _measured(path)
     gpus = re.search(r"'gpu': (\d+)", row.get("resources") or "")
-
-    def number(key: str) -> float:
-        return float(row[key]) if row.get(key) not in (None, "", "-", "NA") else 0.0
-
     known = int(gpus[1]) if gpus else 0
-    return Table(
-        name, span, number("s"), number("cpu_time"), known if "resources" in row else None, number("max_rss")
-    )  # fmt: skip
+    seconds, cpu, peak = (_number(path, row, key) for key in ("s", "cpu_time", "max_rss"))
+    return Table(name, span, seconds, cpu, known if "resources" in row else None, peak)
+
+
+def seconds_of(path: str | Path) -> float:
+    """How long a job took, by its table. Raises ValueError: the table is empty, cut short or damaged."""
+    return _number(path, _measured(path), "s")
+
+
+def _measured(path: str | Path) -> dict[str, str]:
+    """The first row of a table, by the names of its columns."""
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            row = next(csv.DictReader(stream, delimiter="\t"), None)
+    except (UnicodeDecodeError, csv.Error):
+        row = None
+    if row is None or row.get("s") is None:
+        raise ValueError(_no_table(path))
+    return row
+
+
+def _number(path: str | Path, row: Mapping[str, str], key: str) -> float:
+    """A number of a table; 0 if Snakemake could not measure it."""
+    cell = row.get(key)
+    if cell in (None, "", "-", "NA"):
+        return 0.0
+    try:
+        found = float(cell)
+    except (ValueError, TypeError):
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ValueError(_no_table(path))
+    return found
+
+
+def _no_table(path: str | Path) -> str:
+    return f"{path} is no table of Snakemake's benchmarks; delete it, the cost of that job is lost."
 
 
 def costs(results: str | Path, subjects: Sequence[str] | None = None) -> list[Cost]:
@@ -240,4 +268,7 @@ def main() -> None:
             f"{results} is not here; run this in the folder that holds it, after a job has finished, or name "
             "another folder of results"
         )
-    write_csv(sys.stdout, costs(results))
+    try:
+        write_csv(sys.stdout, costs(results))
+    except (ValueError, OSError) as error:
+        sys.exit(system_faults.message(error))

@@ -14,11 +14,13 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.workflow import resource_usage
 
 SUMMARY = (__doc__ or "").partition("\n")[0]
@@ -188,7 +190,8 @@ def read_log(path: Path | None) -> Log:
     at = 0.0
     for found in EVENT.finditer(text):
         if found["at"]:
-            at = time.mktime(time.strptime(found["at"]))
+            with suppress(ValueError, OverflowError):  # other brackets that look like a date
+                at = time.mktime(time.strptime(found["at"]))
             continue
         fields = dict(FIELD.findall(found["fields"] or ""))
         number = found["finished"] or fields.get("jobid", "")
@@ -272,8 +275,7 @@ def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[
             continue
         table = Path(job.benchmark)
         if states[name] == "done" and table.is_file():
-            with open(table, newline="", encoding="utf-8") as stream:
-                taken = float(next(csv.DictReader(stream, delimiter="\t"))["s"])
+            taken = resource_usage.seconds_of(table)
             sums[job.kind] = [sums[job.kind][0] + taken, sums[job.kind][1] + n]
         elif seconds and done < n:
             guesses[job.kind] = seconds / (n - done)
@@ -307,8 +309,13 @@ def _row(key: tuple[str, str], jobs: list[Job], states: dict, found: dict, pace:
 
 @lru_cache(maxsize=64)
 def _read_splits(table: Path, _: int) -> list[str]:
-    with open(table, newline="", encoding="utf-8") as stream:
-        return [row["split"] for row in csv.DictReader(stream, delimiter="\t")]
+    try:
+        with open(table, newline="", encoding="utf-8") as stream:
+            return [row["split"] for row in csv.DictReader(stream, delimiter="\t")]
+    except (UnicodeDecodeError, csv.Error, KeyError):
+        raise ValueError(
+            f"{table} is no table of stimuli: it is not text in UTF-8 with a column split. {hdf5.rerun(table)}"
+        ) from None
 
 
 def splits(table: Path) -> list[str]:
@@ -384,7 +391,7 @@ def main() -> None:
             if not options.every or all(row.state == "done" for row in found):
                 return
             time.sleep(options.every)
-    except ValueError as error:
-        sys.exit(str(error))
+    except (ValueError, OSError) as error:
+        sys.exit(system_faults.message(error))
     except KeyboardInterrupt:
         return
