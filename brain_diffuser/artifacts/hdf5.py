@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,9 +20,9 @@ from brain_diffuser.artifacts import system_faults
 from brain_diffuser.artifacts.new_file import NewFile
 
 CHUNK_BYTES = 2**20
-IN_PAGES = {"fs_strategy": "page", "fs_page_size": 512}  # the structure of a file lies together, not between chunks
 NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
 """What file systems answer that cannot store a folder's names at once; EACCES, where it may be written but not read."""
+OF_FOLDERS = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
 CACHE_BYTES = 8 * CHUNK_BYTES  # of chunks, for access by whole columns; access by rows needs no cache
 
 
@@ -174,7 +175,7 @@ def _new(path: str | Path, **options: Any) -> Iterator[tuple[h5py.File, NewFile]
     """A new HDF5 file, and what its bytes go through."""
     with atomic(path) as partial:
         new_file = NewFile(partial)
-        with _opened(new_file, "w", libver="latest", **IN_PAGES, **options) as file:
+        with _opened(new_file, "w", libver="latest", **options) as file:
             yield file, new_file
 
 
@@ -373,8 +374,12 @@ def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int
 
 
 def rerun(path: str | Path) -> str:
-    """The sentence that says how to make an artifact again."""
-    return f"Rerun its job: snakemake --force {path}"
+    """The sentence that says how to make an artifact, or the folder that is the artifact of a file, again."""
+    path = Path(path)
+    if len(path.parts) == 1 and not path.suffix:  # a word for an artifact
+        return f"Rerun the job that writes {path}."
+    made = next((folder for folder in path.parents if (folder / OF_FOLDERS).is_file()), path)
+    return f"Rerun its job: snakemake --force {shlex.quote(str(made))} --cores all"
 
 
 def _sync(path: Path) -> None:

@@ -204,7 +204,8 @@ def load(path: str | Path) -> Weights:
         return Weights(decoder.eval(), tuple(record["axes"]), record["unit"], Scale(**moments) if moments else None)
     except (SafetensorError, OSError, *DAMAGED) as error:
         system_faults.raise_if_any(error, path)
-        raise ValueError(f"{path} is no learned decoder ({error}); it may be cut short. {hdf5.rerun(path)}") from error
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is no learned decoder ({why}); it may be cut short. {hdf5.rerun(path)}") from error
 
 
 def load_pretrained(decoder: Decoder, pretrained: Decoder) -> None:

@@ -114,7 +114,7 @@ def read_per_image(paths: Sequence[str | Path]) -> ImageScores:
             scores.append(PerImage(metric, of_metric[0]["kind"], values, shuffled))
     if nsd_id is None:
         raise ValueError(
-            f"{', '.join(map(str, paths))}: no score at all; expected one for each image. Rerun perceptual_scores."
+            f"{', '.join(map(str, paths))}: no score at all; expected one for each image. {hdf5.rerun(paths[0])}"
         )
     return ImageScores(nsd_id, scores)
 

@@ -24,7 +24,7 @@ from brain_diffuser.artifacts import hdf5, system_faults
 FOLDER = ".receipts"
 OUTSIDE = "outside"  # below it, receipts of artifacts that do not lie in the folder of results
 ROOT = "<results>/"  # stands for that folder, so that receipts hold in a copy of another name
-TIMESTAMP = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
+TIMESTAMP = hdf5.OF_FOLDERS
 NO_CONTENT = ("Thumbs.db", "desktop.ini")  # and hidden files: what systems leave in folders that are looked at
 EMBEDDED = "receipt"  # attribute of an HDF5 file that Snakemake's cache may hand on without its neighbours
 LARGE = 64 * 2**20  # bytes; an input above is known by size, date and samples, not by all of its content

@@ -27,6 +27,7 @@ from brain_diffuser.workflow import receipts
 from brain_diffuser.workflow.receipts import Receipt
 
 METADATA = ".snakemake/metadata"  # of the folder in which Snakemake runs
+LAST_DATE = 2.0**40  # seconds; a file cannot be given a date far beyond
 RECORD_FORMAT = 6  # of Snakemake 9; it compares parameters of no other
 
 Record = dict[str, Any]
@@ -120,8 +121,12 @@ class Results:
             found = json.loads(content or b"")
         except (ValueError, RecursionError):
             return None
-        is_whole = isinstance(found, dict) and isinstance(found.get("params"), list)
-        return found if is_whole and isinstance(found.get("endtime"), int | float) else None
+        if not (isinstance(found, dict) and isinstance(found.get("params"), list)):
+            return None
+        ended = found.get("endtime")
+        if not isinstance(ended, int | float) or not 0 <= ended < LAST_DATE:
+            return None
+        return found | {"endtime": float(ended)}
 
     def records(self) -> Iterator[tuple[str, Record]]:
         """(path, record) of every artifact that Snakemake has a record of."""

@@ -57,7 +57,7 @@ class Job(NamedTuple):
     @property
     def values(self) -> dict[str, str]:
         """Its wildcards."""
-        return dict(each.split("=", 1) for each in self.wildcards.split(", ") if each)
+        return dict(each.split("=", 1) for each in self.wildcards.split(", ") if "=" in each)
 
     @property
     def stage(self) -> str:

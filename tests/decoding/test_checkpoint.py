@@ -184,7 +184,7 @@ def other_record(path, change):
         lambda path: other_record(path, lambda record: {"decoder": "{"}),
         lambda path: other_record(path, lambda record: {"decoder": "[]"}),
         lambda path: other_record(path, lambda record: {"decoder": "{}"}),
-        lambda path: other_record(path, lambda record: {"decoder": record["decoder"].replace("hidden", "hiden")}),
+        lambda path: other_record(path, lambda record: {"decoder": record["decoder"].replace("hidden", "width")}),
         lambda path: other_record(path, lambda record: {"decoder": record["decoder"].replace("[5]", "[6]")}),
         lambda path: other_record(path, lambda record: {"decoder": record["decoder"].replace("[5]", '"five"')}),
         lambda path: other_tensors(path, lambda old: {name: torch.zeros(1) for name in old}),
