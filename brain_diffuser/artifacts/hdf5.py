@@ -159,6 +159,13 @@ def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
 
 
 @contextmanager
+def writing_at(partial: str | Path, **options: Any) -> Iterator[h5py.File]:
+    """Open a new HDF5 file under a name that `atomic` gave, in no other format than `options` of `h5py.File` say."""
+    with _opened(NewFile(partial), "w", **options) as file:
+        yield file
+
+
+@contextmanager
 def adding(path: str | Path) -> Iterator[h5py.File]:
     """Open a copy of a finished file to add to it; it takes the file's place when the block ends without an error.
 

@@ -186,17 +186,14 @@ def _too_large(path: str) -> str:
 
 
 def _many_files(path: str) -> str:
-    limit = ""
-    try:
-        import resource
+    import resource
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        limit = f", {soft:,}; up to {hard:,} can be set" if hard > 0 else f", {soft:,}"
-    except (ImportError, OSError):
-        pass
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    more = max(4096, 4 * soft) if hard == resource.RLIM_INFINITY else min(max(4096, 4 * soft), hard)
+    fix = f"raise the limit with ulimit -n {more}" if more > soft else "have the limit raised by who runs the machine"
     return (
-        f"{_file(path)} cannot be opened: this process has as many files open as it may (ulimit -n{limit}). The file "
-        "is not at fault; raise the limit, as with ulimit -n 4096, or use fewer cores, and run again."
+        f"{_file(path)} cannot be opened: this process has as many files open as it may (ulimit -n, {soft:,}). The "
+        f"file is not at fault; {fix}, or set larger shards in config.yaml, and run again."
     )
 
 

@@ -184,7 +184,10 @@ def save(path: str | Path, weights: Weights) -> None:
     described = {"voxels": decoder.voxels, "shape": decoder.shape, "options": decoder.options}
     record = {"decoder": json.dumps(described | {"axes": weights.axes, "unit": weights.unit})}
     with hdf5.atomic(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(tensors, partial, record)
+        partial.chmod(mode)  # safetensors would let nobody else read it
 
 
 def load(path: str | Path) -> Weights:

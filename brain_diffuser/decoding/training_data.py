@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, Shaped
 
-from brain_diffuser.artifacts import hdf5, seeds
+from brain_diffuser.artifacts import hdf5, seeds, system_faults
 
 BAND = 64  # rows of features that are read at a time
 ROUNDING = 1e-12  # a variance below this share of the mean square counts as 0
@@ -61,10 +61,11 @@ def read_source(
     with hdf5.reading(features_path) as (values, nsd_id):
         hdf5.check_aligned(betas_path, betas.nsd_id, features_path, nsd_id)
         Path(scratch).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            features = np.memmap(file, values.dtype, "w+", shape=values.shape)
-        for start in range(0, len(nsd_id), BAND):
-            features[start : start + BAND] = values[start : start + BAND]
+        with system_faults.named(scratch), tempfile.TemporaryFile(dir=scratch) as file:
+            for start in range(0, len(nsd_id), BAND):  # not through the map: there, a full disk would end the process
+                file.write(values[start : start + BAND].tobytes())
+            file.flush()
+            features = np.memmap(file, values.dtype, "r+", shape=values.shape)
         about = hdf5.about(values)
         target = Target(tuple(about["shape"]), tuple(about["axes"]), about["unit"])
     held_out = hold_out(nsd_id, holdout, seed)

@@ -185,7 +185,7 @@ def test_too_many_open_files(files):
         except OSError:
             return said_of(files)
 
-    check(limited(work, 100), "as many files open as it may (ulimit -n, 100", "raise the limit, as with ulimit -n 4096")
+    check(limited(work, 100), "as many files open as it may (ulimit -n, 100", "raise the limit with ulimit -n 4096, or")
 
 
 def test_more_shards_than_files_may_be_open(tmp_path):

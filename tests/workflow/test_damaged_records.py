@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from brain_diffuser.artifacts import hdf5, system_faults
+from brain_diffuser.decoding import network
 from brain_diffuser.workflow import dataset_record, receipts, reconcile, resource_usage, verify, watch
 
 NOTE = {"digest": "0" * 32}
@@ -249,4 +250,7 @@ def test_new_artifacts_can_be_read_by_others(results):
     os.umask(mask)
     with hdf5.adding(results) as file:
         hdf5.describe(file, "receipt", "a")
-    assert stat.S_IMODE(results.stat().st_mode) == 0o666 & ~mask
+    decoder = network.Decoder({"sub01": 3}, (4,), hidden=2, blocks=0)
+    network.save("decoder.safetensors", network.Weights(decoder, ("features",), "", None))
+    for path in (results, Path("decoder.safetensors")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
