@@ -70,7 +70,8 @@ onstart:
 
 onsuccess:
     if workflow.touch:
-        ARTIFACTS.take_over()
+        with exit_with_message():
+            ARTIFACTS.take_over()
     for line in image_locations():
         print(line, file=sys.stderr)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.workflow.config import command_line, sources
 
 IS_MODULE = Path(workflow.main_snakefile).resolve() != ROOT / "Snakefile"
@@ -26,7 +27,7 @@ def exit_with_message():
     except sources.LocatedError as error:
         sys.exit(str(error))
     except (ValueError, OSError) as error:
-        stop(error)
+        stop(system_faults.message(error))
 
 
 SOURCES = sources.Sources()

@@ -4,7 +4,6 @@ Nothing of them is trusted: no code is run or asked for, sizes are compared befo
 is refused in one sentence.
 """
 
-import errno
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import model_files
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -27,8 +27,6 @@ ATTENTION = (None, "eager", "sdpa")
 MOST_LAYERS = 1024
 LARGEST_NUMBER = 2**26
 """Larger ones in a description are mistakes: building such a network would take hours or all memory."""
-OF_SYSTEM = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.EIO, errno.ESTALE)
-"""Errors that say why a file cannot be read, whatever is in it; torch has others for damaged files."""
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -38,11 +36,13 @@ def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]
     Raises FileNotFoundError: there is none. ValueError: it is not a JSON object, or asks for code.
     """
     path = Path(folder) / name
-    if not path.is_file():
+    if broken_link(path) or not system_faults.is_file(path):
         hint = broken_link(path) or model_files.cache_hint(folder) or "expected the model folder as published"
         raise FileNotFoundError(f'{path} is missing; {hint}, see README "Weights"')
     try:
-        description = json.loads(path.read_text(encoding="utf-8-sig"))
+        with system_faults.named(path):
+            text = path.read_text(encoding="utf-8-sig")
+        description = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
     if not isinstance(description, dict):
@@ -111,7 +111,7 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
     """
     names = model_files.tensor_names(stem)
     for name in names:
-        if (Path(folder) / name).is_file():
+        if system_faults.is_file(Path(folder) / name):
             return Path(folder) / name
     broken = (broken_link(Path(folder) / name) for name in names)
     hint = next(filter(None, broken), "") or model_files.cache_hint(folder)
@@ -142,11 +142,8 @@ def read_tensors(path: Path, is_needed: Callable[[str], bool] = lambda name: Tru
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except MemoryError:
         raise
-    except OSError as error:
-        if error.errno in OF_SYSTEM:
-            raise
-        raise _unreadable(path, error) from error
     except Exception as error:  # a damaged pickle makes torch's reader stumble in as many ways as there are bytes
+        system_faults.raise_if_any(error, path)
         raise _unreadable(path, error) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]

@@ -19,6 +19,7 @@ from snakemake.cli import parse_config
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import dataset_record, resource_usage, watch
 from brain_diffuser.workflow.config import checks as configuration
@@ -384,4 +385,4 @@ def main() -> None:
         table = lines(found, n_cores, fetches, estimate.guessed)
         sys.stdout.write("\n".join([estimate.about(), "", *table]) + "\n")
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(system_faults.message(error))

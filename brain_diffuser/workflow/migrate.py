@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.workflow import migration_journal, migration_plan, renamed
 from brain_diffuser.workflow.config import command_line
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in _migrate(folder, options.configfile, is_dry=options.dry_run, accept=options.accept):
             sys.stdout.write(f"{line}\n")
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{system_faults.message(error)}\n")
         return 1
     return 0
 

@@ -1,11 +1,13 @@
 """Files that a run reads and does not make: one sentence, before any job, if one of them is missing."""
 
+import errno
 import os
 import stat
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import model_files
 
 
@@ -26,7 +28,9 @@ def problem(key: str, path: str, made: Collection[str] = ()) -> str | None:
     try:
         status = os.stat(path)
         if not stat.S_ISDIR(status.st_mode) or os.listdir(path):
-            return None
+            if os.access(path, os.R_OK):
+                return None
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         wrong = "is an empty folder"
     except (FileNotFoundError, NotADirectoryError):
         is_link = os.path.islink(path)
@@ -35,7 +39,10 @@ def problem(key: str, path: str, made: Collection[str] = ()) -> str | None:
             fix = "put it there or copy the folder again with what its links lead to (cp -rL)"
             return f"config.yaml: {key} leads to {path}, which {wrong} (nothing was changed); {fix}"
     except OSError as error:
-        wrong = f"cannot be read ({error.strerror})"
+        return (
+            f"config.yaml: {key} leads to {path}, which cannot be read ({error.strerror}) (nothing was changed); "
+            f"{system_faults.message(error, path)}"
+        )
     return f"config.yaml: {key} leads to {path}, which {wrong} (nothing was changed); {hint(path, made)}"
 
 

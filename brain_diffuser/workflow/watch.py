@@ -13,12 +13,13 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from brain_diffuser.artifacts import tables, text_files
+from brain_diffuser.artifacts import system_faults, tables, text_files
 from brain_diffuser.workflow import resource_usage
 from brain_diffuser.workflow.config import command_line
 
@@ -56,7 +57,7 @@ class Job(NamedTuple):
     @property
     def values(self) -> dict[str, str]:
         """Its wildcards."""
-        return dict(each.split("=", 1) for each in self.wildcards.split(", ") if each)
+        return dict(each.split("=", 1) for each in self.wildcards.split(", ") if "=" in each)
 
     @property
     def stage(self) -> str:
@@ -190,7 +191,8 @@ def read_log(path: Path | None) -> Log:
     at = 0.0
     for found in EVENT.finditer(text):
         if found["at"]:
-            at = time.mktime(time.strptime(found["at"]))
+            with suppress(ValueError, OverflowError):  # other brackets that look like a date
+                at = time.mktime(time.strptime(found["at"]))
             continue
         fields = dict(FIELD.findall(found["fields"] or ""))
         number = found["finished"] or fields.get("jobid", "")
@@ -395,6 +397,6 @@ def main() -> None:
                 return
             time.sleep(options.every)
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(system_faults.message(error))
     except KeyboardInterrupt:
         return
