@@ -303,10 +303,13 @@ def _no_folder(path: str) -> str:
 
 def _missing(path: str) -> str:
     if path and os.path.islink(path):
-        return (
-            f"{path} is a link to {os.readlink(path)}, which does not exist. Put the file there (of a datalad or "
-            "git-annex data set: datalad get), or correct the link."
-        )
+        target = os.readlink(path)
+        fix = "put the file there, or correct the link"
+        if "annex/objects/" in target.replace("\\", "/"):
+            fix = "git-annex has not fetched it, so run datalad get or git annex get"
+        elif "/blobs/" in target:  # of a hub's cache
+            fix = "copy the folder again with what its links lead to (cp -rL), or download it again"
+        return f"{path} is a link to {target}, which does not exist; {fix}."
     return f"{_file(path)} does not exist. Put it there, or correct the path."
 
 

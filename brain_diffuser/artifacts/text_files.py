@@ -1,6 +1,5 @@
 """Text files in UTF-8, read whole; where a path has something else, one sentence says what."""
 
-import errno
 import io
 import json
 import os
@@ -8,6 +7,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from brain_diffuser.artifacts import system_faults
 
 HEAD_BYTES = 512
 """Bytes at the beginning of a file that tell what it is."""
@@ -22,7 +23,8 @@ def read(path: str | Path) -> str:
     Raises FileNotFoundError, ValueError: see `check_is_file`; the file is empty of text, or is in another encoding.
     """
     check_is_file(path)
-    content = Path(path).read_bytes()
+    with system_faults.named(path):
+        content = Path(path).read_bytes()
     wrong = placeholder(content[:HEAD_BYTES])
     if wrong:
         raise ValueError(f"{path} {wrong}")
@@ -67,24 +69,11 @@ def check_is_file(path: str | Path, expected: str = "a file", fix: str = "") -> 
 
     `fix` ends the sentence about a path where nothing is.
 
-    Raises FileNotFoundError, IsADirectoryError, ValueError: it does not.
+    Raises FileNotFoundError, SystemFault, ValueError: it does not.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        if not os.path.islink(path):
-            raise FileNotFoundError(f"{path} is missing; expected {expected}{fix and f'. {fix}'}") from None
-        target = os.readlink(path)
-        annexed = "annex/objects" in target.replace("\\", "/")
-        remedy = "git-annex has not fetched it, so run datalad get or git annex get" if annexed else "correct the link"
-        raise FileNotFoundError(f"{path} is a link to {target}, which does not exist; {remedy}") from None
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise ValueError(f"{path} is a link that leads back to itself; put the file itself there") from None
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(f"{path} is a folder; expected {expected}")
-    if not stat.S_ISREG(mode):
+    if not system_faults.is_file(path):
+        raise FileNotFoundError(f"{path} is missing; expected {expected}{fix and f'. {fix}'}")
+    if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError(f"{path} is a pipe or a device; expected {expected}")
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Int32
 
 from brain_diffuser.artifacts import captions as artifact
 from brain_diffuser.artifacts import hdf5, system_faults, tables, text_files
-from brain_diffuser.data import nifti
+from brain_diffuser.data import nifti, placeholders
 
 HEADER = ["nsd_id", "caption"]  # of a .csv file
 N_IMAGES = 73_000  # rows of the stimulus file and of the curated captions
@@ -63,10 +63,7 @@ def _texts(path: Path, known: Mapping[int, list[str]] | np.ndarray, number: int)
 
 def _captions_npy(path: Path) -> np.ndarray:
     """The curated captions, a row of fixed-width texts per image; left on disk."""
-    with open(path, "rb") as stream:
-        wrong = text_files.placeholder(stream.read(text_files.HEAD_BYTES))
-    if wrong:
-        raise ValueError(f"{path} {wrong}.")
+    placeholders.refuse(path, "the captions of the images", "Download it again.")
     try:
         captions = np.load(path, mmap_mode="r", allow_pickle=False)
     except nifti.UNREADABLE as error:

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from brain_diffuser.artifacts import text_files
+from brain_diffuser.artifacts import system_faults, text_files
 
 
 def refuse(path: str | Path, expected: str, fix: str) -> None:
     """Raise, with one sentence, if a path has no content that could be read; `fix` says how to get a missing file.
 
-    Raises FileNotFoundError: no such file, or a link to none. IsADirectoryError: a folder. ValueError: no regular file,
-    an empty one, or a text that stands in place of a file.
+    Raises FileNotFoundError: no such file. SystemFault: a folder, a link to nothing, or what may not be read.
+    ValueError: no regular file, an empty one, or a text that stands in place of a file.
     """
     text_files.check_is_file(path, expected, fix)
-    with open(path, "rb") as stream:
+    with system_faults.named(path), open(path, "rb") as stream:
         head = stream.read(text_files.HEAD_BYTES)
     if not head:
         raise ValueError(f"{path} is empty (0 bytes); expected {expected}. {fix}")

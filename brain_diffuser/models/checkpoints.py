@@ -5,7 +5,6 @@ is refused in one sentence.
 """
 
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -36,8 +35,8 @@ def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]
     Raises FileNotFoundError: there is none. ValueError: it is not a JSON object, or asks for code.
     """
     path = Path(folder) / name
-    if broken_link(path) or not system_faults.is_file(path):
-        hint = broken_link(path) or model_files.cache_hint(folder) or "expected the model folder as published"
+    if not system_faults.is_file(path):
+        hint = model_files.cache_hint(folder) or "expected the model folder as published"
         raise FileNotFoundError(f'{path} is missing; {hint}, see README "Weights"')
     try:
         with system_faults.named(path):
@@ -113,8 +112,7 @@ def find_tensors(folder: str | Path, stem: str) -> Path:
     for name in names:
         if system_faults.is_file(Path(folder) / name):
             return Path(folder) / name
-    broken = (broken_link(Path(folder) / name) for name in names)
-    hint = next(filter(None, broken), "") or model_files.cache_hint(folder)
+    hint = model_files.cache_hint(folder)
     if hint:
         raise FileNotFoundError(f"{folder} has no file of tensors: {hint}")
     raise FileNotFoundError(
@@ -175,11 +173,13 @@ def _read_shards(index: Path, is_needed: Callable[[str], bool]) -> dict[str, Ten
                 f"{index} says that {name} lies in {json.dumps(shard)}; expected the name of a file in the same folder"
             )
     shards = dict.fromkeys(places.values())
-    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    missing = [shard for shard in shards if not system_faults.is_file(index.parent / shard)]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        hint = broken_link(index.parent / missing[0]) or "download it again, or copy all shards"
-        raise FileNotFoundError(f"{index.parent} lacks {missing[0]}{more} of the {len(shards)} shards: {hint}")
+        raise FileNotFoundError(
+            f"{index.parent} lacks {missing[0]}{more} of the {len(shards)} shards: download it again, or copy all "
+            "shards"
+        )
     tensors: dict[str, Tensor] = {}
     for shard in shards:
         of_shard = read_tensors(index.parent / shard, is_needed)
@@ -191,16 +191,6 @@ def _read_shards(index: Path, is_needed: Callable[[str], bool]) -> dict[str, Ten
             )
         tensors |= of_shard
     return tensors
-
-
-def broken_link(path: Path) -> str:
-    """What a link without its file leads to, and the way out; nothing if the path is no link."""
-    if not path.is_symlink():
-        return ""
-    return (
-        f"{path.name} is a link to {os.readlink(path)}, which does not exist; copy the folder again with what its "
-        "links lead to (cp -rL), or download it again"
-    )
 
 
 def _check_zip(path: Path) -> None:

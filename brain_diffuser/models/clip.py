@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
 
-from brain_diffuser.artifacts import finite
+from brain_diffuser.artifacts import finite, system_faults
 from brain_diffuser.models import checkpoints, hooks, model_files, torch_builds
 from brain_diffuser.models.preprocessing import Preprocessing, normalised
 
@@ -58,12 +58,12 @@ class ClipText:
         Raises FileNotFoundError: a file is missing. ValueError: tensors or tokeniser of another model.
         """
         text_encoder, folder = _parts(clip, "text_encoder", "tokenizer")
-        if not (folder / "tokenizer.json").is_file():
+        if not system_faults.is_file(folder / "tokenizer.json"):
             for name in ("vocab.json", "merges.txt"):
-                if not (folder / name).is_file():
-                    links = map(checkpoints.broken_link, (folder / "tokenizer.json", folder / name))
-                    hint = next(filter(None, links), "expected CLIP's tokeniser")
-                    raise FileNotFoundError(f'{folder / name} is missing; {hint}, see README "Weights"')
+                if not system_faults.is_file(folder / name):
+                    raise FileNotFoundError(
+                        f'{folder / name} is missing; expected CLIP\'s tokeniser, see README "Weights"'
+                    )
         model = _load_tower(cls.tower, "text", text_encoder, device, dtype)
         tokeniser = _load_tokeniser(folder)
         if len(tokeniser) != model.config.vocab_size:

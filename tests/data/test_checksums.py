@@ -285,9 +285,9 @@ ABSENT = {
     annex_text: "is a pointer of git-annex, not the file itself; fetch it with datalad get",
     annex_link: "does not exist; git-annex has not fetched it, so run datalad get",
     lfs_text: "is a pointer of Git LFS, not the file itself; fetch it with git lfs pull",
-    loop: "is a link that leads back to itself; put the file itself there",
-    longer_loop: "is a link that leads back to itself; put the file itself there",
-    dangling: "is a link to elsewhere, which does not exist; correct the link",
+    loop: "is, or lies below, a link that leads back to itself",
+    longer_loop: "is, or lies below, a link that leads back to itself",
+    dangling: "is a link to elsewhere, which does not exist; put the file there, or correct the link",
     os.mkdir: "is a folder; expected",
     os.mkfifo: "is a pipe or a device; expected",
     lambda path: None: "is missing; expected",
@@ -330,5 +330,5 @@ def test_a_dataset_with_a_loop_is_refused_before_it_is_read(lab):
     lab.betas.unlink()
     loop(lab.betas)
     files = custom_files.SubjectFiles("sub01", lab.trials, (lab.betas,), lab.mask, {})
-    with pytest.raises(ValueError, match=r"betas.nii.gz is a link that leads back to itself"):
+    with pytest.raises(ValueError, match=r"betas.nii.gz is, or lies below, a link that leads back to itself"):
         custom_checks.validate(lab.root / "sound.txt", [files], lab.stimuli, lab.captions)

@@ -236,7 +236,7 @@ MALFORMED = {
         lambda lab: (lab.stimuli / FIRST).write_bytes(b""),
         "set/00.png is empty; copy or save it again",
     ),
-    "a link loop": (lambda lab: link(lab, "00.png"), "set/00.png is a link that leads back to itself; put the file"),
+    "a link loop": (lambda lab: link(lab, "00.png"), "set/00.png is, or lies below, a link that leads back to itself"),
     "a link to nowhere": (lambda lab: link(lab, "gone.png"), "set/00.png is a link to gone.png, which does not exist"),
     "annexed": (
         lambda lab: link(lab, "../.git/annex/objects/1/2/MD5E-s3--4.png/MD5E-s3--4.png"),

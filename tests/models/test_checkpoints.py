@@ -209,14 +209,16 @@ def test_code_in_a_checkpoint_of_torch_says_what_it_asks_for(tmp_path):
         checkpoints.read_tensors(tmp_path / "net.pth")
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
-def test_what_keeps_a_sound_file_from_being_read_is_not_called_damage(tmp_path, monkeypatch, number):
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EACCES, "permission"), (errno.EMFILE, "as many files open"), (errno.EIO, "disk")]
+)
+def test_what_keeps_a_sound_file_from_being_read_is_not_called_damage(tmp_path, monkeypatch, number, words):
     def refused(*arguments, **options):
         raise OSError(number, os.strerror(number), str(tmp_path / "net.bin"))
 
     torch.save({"a": torch.ones(3)}, tmp_path / "net.bin")
     monkeypatch.setattr(torch, "load", refused)
-    with pytest.raises(OSError, match=os.strerror(number)):
+    with pytest.raises(OSError, match=words):
         checkpoints.read_tensors(tmp_path / "net.bin")
 
 
@@ -464,7 +466,7 @@ def test_shards_that_are_missing_or_of_another_model(tmp_path):
         checkpoints.read_tensors(path)
     shard.symlink_to("../../blobs/0a1b")
     with pytest.raises(
-        FileNotFoundError, match=rf"lacks .*: {shard.name} is a link to \.\./\.\./blobs/0a1b, which does not"
+        OSError, match=rf"{shard.name} is a link to \.\./\.\./blobs/0a1b, which does not exist; copy the folder"
     ):
         checkpoints.read_tensors(path)
     shard.unlink()
@@ -518,9 +520,9 @@ def test_links_of_a_cache_that_was_copied_without_its_files(tmp_path):
     expected = (
         r"is a link to \.\./\.\./blobs/0a1b, which does not exist; copy the folder again with what its links lead to"
     )
-    with pytest.raises(FileNotFoundError, match=rf"config\.json is missing; config\.json {expected}"):
+    with pytest.raises(OSError, match=rf"config\.json {expected}"):
         checkpoints.read_config(tmp_path)
-    with pytest.raises(FileNotFoundError, match=rf"has no file of tensors: model\.safetensors {expected}"):
+    with pytest.raises(OSError, match=rf"model\.safetensors {expected}"):
         checkpoints.find_tensors(tmp_path, "model")
 
 

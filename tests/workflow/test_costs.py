@@ -117,7 +117,7 @@ def test_tables_that_are_no_tables_and_texts_of_other_machines(results):
     (results / "sub01/benchmarks/x.tsv").write_bytes(b"s\twildcards\n3600.0\tB\xe4r\n")
     assert resource_usage.total(resource_usage.costs(results)).jobs == resource_usage.total(before).jobs + 1
     (results / "sub01/benchmarks/y.tsv").mkdir()
-    with pytest.raises(IsADirectoryError, match=r"y\.tsv is a folder; expected a table of Snakemake's benchmarks"):
+    with pytest.raises(OSError, match=r"y\.tsv is a folder; expected a file"):
         resource_usage.costs(results)
 
 
