@@ -186,7 +186,7 @@ def test_words_for_true_and_false_pass_in_profiles(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"a: 1\nb: caf\xe9\n", r"byte 0xe9 is not UTF-8; save the file as UTF-8 \(line 2\)"),
+        (b"a: 1\nb: sch\xf6n\n", r"byte 0xf6 is not UTF-8; save the file as UTF-8 \(line 2\)"),
         (b"a: \x93x\x94\n", r"byte 0x93 is not UTF-8; save the file as UTF-8 \(line 1\)"),
         ("a: 1\n".encode("utf-16"), "this text is UTF-16; save it as UTF-8"),
         (b"/annex/objects/SHA256E-s12--abc.yaml\n", "this is a pointer of git-annex, .* with git annex get mine.yaml"),

@@ -119,8 +119,9 @@ def _fix(value: Any, node: dict, how: str) -> str:
 def _value(config: Any, key: tuple) -> Any:
     """The value of a key, whose parts may be texts that stand for a number, a truth value or null."""
     for part in key:
-        is_there = isinstance(config, list) or part in config
-        config = config[part] if is_there else {str(name): value for name, value in config.items()}[part]
+        if isinstance(config, dict) and part not in config:
+            config = {str(name): value for name, value in config.items()}
+        config = config[part]
     return config
 
 
