@@ -201,6 +201,13 @@ def test_what_is_no_text_of_settings(tmp_path, content, expected):
         yaml_file.read(path, "mine.yaml")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_all_systems_are_counted(tmp_path, end):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(f"a: 1{end}b: 2{end}{end}c: 3{end}".encode())
+    assert [place.line for place in yaml_file.read(path).inside.values()] == [1, 2, 4]
+
+
 def test_what_is_no_file(tmp_path):
     path, other = tmp_path / "mine.yaml", tmp_path / "other.yaml"
     with pytest.raises(FileNotFoundError, match=r"^mine\.yaml: there is no such file; correct the name$"):
