@@ -45,7 +45,13 @@ with exit_with_message():
         config.clear()
         config.update(planned)
     else:
+        written = config.get("results")
         file_paths.expand(config)
+        if IS_MODULE and config.get("results") != written:
+            raise ValueError(
+                f"config.yaml: results is {written}; write {config['results']}, for the Snakefile that imports this "
+                "workflow names the folder as it is written"
+            )
     cfg = checks.read(config, Path.cwd(), SOURCES)
 
 RESULTS = cfg.results

@@ -51,6 +51,9 @@ def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     assert elsewhere.returncode == 0, elsewhere.stderr
     assert "results_lab/my_captions.json" in elsewhere.stdout
     assert "results/" not in elsewhere.stdout
+    home = snakemake(lab, "-n", *profile, "results_lab/sub01/recon", "--config", "results=~/results_lab")
+    assert home.returncode == 1
+    assert "--config: results is ~/results_lab; write /" in home.stderr
     config = "    config: config\n"
     (lab / "Snakefile").write_text(snakefile.replace(config, f'{config}    pathvars: results="mine"\n'))
     refused = snakemake(lab, "-n", *profile)

@@ -186,7 +186,7 @@ def test_words_for_true_and_false_pass_in_profiles(tmp_path):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"a: 1\nb: caf\xe9\n", r"byte 0xe9 is not UTF-8; save the file as UTF-8 \(line 2\)"),
+        (b"a: 1\nb: sch\xf6n\n", r"byte 0xf6 is not UTF-8; save the file as UTF-8 \(line 2\)"),
         (b"a: \x93x\x94\n", r"byte 0x93 is not UTF-8; save the file as UTF-8 \(line 1\)"),
         ("a: 1\n".encode("utf-16"), "this text is UTF-16; save it as UTF-8"),
         (b"/annex/objects/SHA256E-s12--abc.yaml\n", "this is a pointer of git-annex, .*git annex get"),
@@ -199,6 +199,13 @@ def test_what_is_no_text_of_settings(tmp_path, content, expected):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"^mine\.yaml: {expected}"):
         yaml_file.read(path, "mine.yaml")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_all_systems_are_counted(tmp_path, end):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(f"a: 1{end}b: 2{end}{end}c: 3{end}".encode())
+    assert [place.line for place in yaml_file.read(path).inside.values()] == [1, 2, 4]
 
 
 def test_what_is_no_file(tmp_path):

@@ -120,7 +120,7 @@ def _value(config: Any, key: tuple) -> Any:
     """The value of a key, whose parts may be texts that stand for a number, a truth value or null."""
     for part in key:
         if isinstance(config, dict) and part not in config:
-            part = next(name for name in config if str(name) == part)
+            config = {str(name): value for name, value in config.items()}
         config = config[part]
     return config
 

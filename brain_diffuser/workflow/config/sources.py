@@ -118,7 +118,7 @@ class Sources:
             return key
         for source in reversed(self.sources):
             place = _inside(source.top, key)
-            for name, each in reversed([*place.inside.items()] if place else []):
+            for name, each in reversed([*place.inside.items()]) if place else ():
                 if named[1] in (name, each.text):
                     return (*key, name)
         return key

@@ -5,9 +5,7 @@ keeps the last. A file that passes here has one meaning, whoever reads it.
 """
 
 import bisect
-import datetime
 import json
-import math
 import os
 import re
 import stat
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from brain_diffuser.artifacts import text_files
+from brain_diffuser.workflow.config import yaml_values
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 40
@@ -50,10 +49,6 @@ class Place(NamedTuple):
     inside: Mapping[str, "Place"] = {}
     text: str = ""
     size: int = 1
-
-
-class Unreadable:
-    """What one version of YAML cannot make a value of."""
 
 
 def read(path: str | Path, name: str = "", *, takes_words: bool = False) -> Place:
@@ -114,7 +109,7 @@ def _text(path: Path, name: str) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{name}: this text is UTF-16; save it as UTF-8")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         problem = f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
@@ -268,17 +263,17 @@ class _Reader:
         is_merge = is_key and event.value == "<<"
         if not self.is_typed or not event.implicit[0] or is_merge:
             return event.value
-        old, new = _in_yaml_1_1(event.value), _in_yaml_1_2(event.value)
-        if _is_same(old, new) or (isinstance(old, bool) and self.takes_words):
+        old, new = yaml_values.in_yaml_1_1(event.value), yaml_values.in_yaml_1_2(event.value)
+        if yaml_values.is_same(old, new) or (isinstance(old, bool) and self.takes_words):
             return old
         quoted = json.dumps(event.value, ensure_ascii=False)
-        if Unreadable in (old, new) and len(event.value) > MAX_SHOWN:
+        if yaml_values.Unreadable in (old, new) and len(event.value) > MAX_SHOWN:
             self._refuse(f"{_dotted(key)} has {len(event.value):,} digits; expected a number, so correct it", event)
-        numbers = [_described(each) for each in (old, new) if isinstance(each, bool | int | float)]
+        numbers = [yaml_values.described(each) for each in (old, new) if isinstance(each, bool | int | float)]
         fix = f"{' or '.join(numbers)}, or {quoted} if it is text" if numbers else f"{quoted}, in quotes"
         self._refuse(
-            f"{'the key ' * is_key}{_dotted(key)} is {event.value}, which is {_described(old)} in YAML 1.1 and "
-            f"{_described(new)} in YAML 1.2; write {fix}",
+            f"{'the key ' * is_key}{_dotted(key)} is {event.value}, which is {yaml_values.described(old)} in YAML 1.1 "
+            f"and {yaml_values.described(new)} in YAML 1.2; write {fix}",
             event,
         )
 
@@ -323,49 +318,3 @@ def _dotted(key: tuple[str, ...]) -> str:
 
 def _under(key: tuple[str, ...]) -> str:
     return f" under {_dotted(key)}" if key else ""
-
-
-def _in_yaml_1_1(text: str) -> Any:
-    """What Snakemake makes of a plain text."""
-    loader = yaml.FullLoader("")
-    tag = loader.resolve(yaml.ScalarNode, text, (True, False))
-    try:
-        return loader.construct_object(yaml.ScalarNode(tag, text))  # pyright: ignore[reportArgumentType]
-    except (ValueError, OverflowError, yaml.YAMLError):
-        return Unreadable
-
-
-def _in_yaml_1_2(text: str) -> Any:
-    """What the core schema of YAML 1.2 makes of a plain text: https://yaml.org/spec/1.2.2/#103-core-schema."""
-    words = {"": None, "~": None, "null": None, "true": True, "false": False}
-    if text in words or (text in (text.capitalize(), text.upper()) and text.lower() in words):
-        return words[text.lower()]
-    if re.fullmatch(r"[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN", text):
-        return float(text.replace(".", ""))
-    try:
-        if re.fullmatch(r"[-+]?[0-9]+", text):
-            return int(text)
-        if re.fullmatch(r"0o[0-7]+|0x[0-9a-fA-F]+", text):
-            return int(text, 0)
-    except ValueError:  # more digits than Python reads
-        return Unreadable
-    if re.fullmatch(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", text):
-        return float(text)
-    return text
-
-
-def _is_same(old: Any, new: Any) -> bool:
-    if Unreadable in (old, new) or type(old) is not type(new):
-        return False
-    return old == new or (isinstance(old, float) and math.isnan(old) and math.isnan(new))
-
-
-def _described(value: Any) -> str:
-    """A value as messages name it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, datetime.date):
-        return "a date"
-    if isinstance(value, str):
-        return "text"
-    return "unreadable" if value is Unreadable else repr(value)
