@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
-from brain_diffuser.artifacts import shards
+from brain_diffuser.artifacts import messages, shards
 from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
@@ -45,7 +45,7 @@ def exit_with_message():
     try:
         yield
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(messages.readable(error))
 
 
 MIGRATES = config.pop(

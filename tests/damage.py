@@ -1,4 +1,4 @@
-"""Damaged copies of a sound file, the same ones for the same name: what disks, networks, editors and people do to files.
+"""Damaged copies of a sound file, the same for the same name: what disks, networks, editors and people do to files.
 
 `copies` draws from the faults of a kind of file. Faults of bytes fit every file; faults of text, of JSON, of a gzip
 stream and of a header fit files that have one.
@@ -319,7 +319,7 @@ def key_changed(content: bytes, draw: random.Random) -> bytes:
 
 
 def json_mangled(content: bytes, draw: random.Random) -> bytes:
-    """JSON within a list or a name, twice, nested ten thousand deep, with a remark, a comma too many or single quotes."""
+    """JSON within a list or a name, twice, ten thousand deep, with a remark, a comma too many or single quotes."""
     return draw.choice(
         [
             b"[" + content + b"]",
@@ -373,9 +373,52 @@ def line_of_yaml_changed(content: bytes, draw: random.Random) -> bytes:
 
 
 TRAPS = (
-    *("010", "1:30", "0x1F", "1_000", "yes", "off", "~", "null", ".inf", "-.inf", ".nan", "1e3", "5e4", "2024-01-01", "''"),
-    *("[]", "{}", "!!python/object/apply:os.system ['true']", "!!binary aGk=", "!!set {a}", "*none", "&x y", "'", '"', "|"),
-    *("- a", "[1, 2", "{a: 1", "%", "@x", "`x", "\u2028", "1e400", "0o17", "+1", "-1", "0", "1.", "99999999999", "[[[]]]"),
+    *(
+        "010",
+        "1:30",
+        "0x1F",
+        "1_000",
+        "yes",
+        "off",
+        "~",
+        "null",
+        ".inf",
+        "-.inf",
+        ".nan",
+        "1e3",
+        "5e4",
+        "2024-01-01",
+        "''",
+    ),
+    *(
+        "[]",
+        "{}",
+        "!!python/object/apply:os.system ['true']",
+        "!!binary aGk=",
+        "!!set {a}",
+        "*none",
+        "&x y",
+        "'",
+        '"',
+        "|",
+    ),
+    *(
+        "- a",
+        "[1, 2",
+        "{a: 1",
+        "%",
+        "@x",
+        "`x",
+        "\u2028",
+        "1e400",
+        "0o17",
+        "+1",
+        "-1",
+        "0",
+        "1.",
+        "99999999999",
+        "[[[]]]",
+    ),
 )
 """Values of YAML that are not what they seem, or none."""
 

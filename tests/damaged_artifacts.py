@@ -1,6 +1,5 @@
 """The files that stages hand on, each with what reads it."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,16 +7,20 @@ from typing import Any
 import damage
 import numpy as np
 import torch
-from reliability import Reader, alike
+from PIL import Image
+from reliability import Reader
 
-from brain_diffuser.artifacts import hdf5, image_files, shards, tables
-from brain_diffuser.data import captions, nifti, rois
-from brain_diffuser.decoding import checkpoint, network, training_data
-from brain_diffuser.evaluation import registry, scores
+from brain_diffuser.artifacts import hdf5, image_files, shards
+from brain_diffuser.data import captions, custom, nifti, rois, stimulus_table
+from brain_diffuser.decoding import checkpoint, network
+from brain_diffuser.evaluation import scores
 from brain_diffuser.features import extract
-from brain_diffuser.reporting import score_tables
+from brain_diffuser.regions import lesions
+from brain_diffuser.reporting import figures
+from brain_diffuser.workflow import receipts
 
 NSD_ID = np.array([40, 7, 3, 99, 12], np.int32)
+DESCRIPTION = (*damage.JSON, *damage.TEXT, *damage.BYTES)
 TABLES = (*damage.TEXT, *damage.TEXT, *damage.BYTES)
 
 
@@ -80,6 +83,27 @@ def read_images(path: Path) -> Any:
     return image_files.read_folder(root / "recon", root / "recon.tsv")
 
 
+def write_stimulus_table(folder: Path) -> Path:
+    rng = np.random.default_rng(6)
+    shown = rng.permutation(np.repeat(rng.choice(73_000, 20, replace=False), 3)).astype(np.int32)
+    is_test = np.isin(shown, np.unique(shown)[:6])
+    splits = {
+        "train": stimulus_table.group_trials(shown, np.flatnonzero(~is_test)),
+        "test": stimulus_table.group_trials(shown, np.flatnonzero(is_test)),
+    }
+    stimulus_table.write(folder / "stimuli.tsv", splits)
+    return folder / "stimuli.tsv"
+
+
+def read_stimulus_table(path: Path) -> dict[str, Any]:
+    return {split: tuple(stimuli) for split, stimuli in stimulus_table.read(path).items()}
+
+
+def write_stim_files(folder: Path) -> Path:
+    custom.write_ids(folder / custom.STIM_FILES, {f"set/{number:02d}.png": 3 * number for number in range(12)})
+    return folder / custom.STIM_FILES
+
+
 def write_scores(folder: Path) -> Path:
     rng = np.random.default_rng(5)
     found = [scores.PerImage("pixcorr", "distance", rng.random(5), rng.random(5)) for _ in range(1)]
@@ -93,16 +117,14 @@ def read_scores(path: Path) -> Any:
 
 
 def write_captions(folder: Path) -> Path:
-    captions.write_captions(folder / "captions.json", {int(number): [f"picture {number}", "a cat"] for number in NSD_ID})
+    captions.write_captions(
+        folder / "captions.json", {int(number): [f"picture {number}", "a cat"] for number in NSD_ID}
+    )
     return folder / "captions.json"
 
 
 def read_captions(path: Path) -> Any:
     return extract.read_captions(path, NSD_ID)
-
-
-def are_captions(values: Any, sound: Any) -> bool:
-    return len(values) == len(sound) and all(texts and all(type(text) is str for text in texts) for texts in values)
 
 
 def write_decoder(folder: Path) -> Path:
@@ -147,19 +169,74 @@ def read_checkpoint(path: Path) -> Any:
     return dict(decoder.state_dict()), optimiser.state_dict(), curve, best
 
 
-HDF5 = {"plausible": None, "has_checksum": True}
+def write_norms(folder: Path) -> Path:
+    (folder / "lesions").mkdir()
+    lesions.write(folder / "lesions", np.random.default_rng(7).random(40), {})
+    return folder / "lesions/weight_norms.npy"
+
+
+def write_figure(folder: Path) -> Path:
+    noise = np.random.default_rng(8).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "contact_sheet.png")
+    return folder / "contact_sheet.png"
+
+
+def read_figure(path: Path) -> Any:
+    return figures.embed("images", path)
+
+
+def with_receipt(reader: Reader) -> Reader:
+    """A reader within a job, which compares the file, or the folder that it lies in, with its receipt."""
+
+    def artifact_of(path: Path) -> Path:
+        return path.parent if path.parent.name in ("lesions", "recon") else path
+
+    def write(folder: Path) -> Path:
+        path = reader.write(folder)
+        artifact = artifact_of(path)
+        name = receipts.name_of(artifact, artifact.parent)
+        made = receipts.Receipt(name, "any", "toy", "a.log", [], [], {}, receipts.contents(artifact, whole=True))
+        receipts.write(made, artifact.parent)
+        return path
+
+    def read(path: Path) -> Any:
+        values = reader.read(path)
+        artifact = artifact_of(path)
+        receipts.check_unaltered(str(artifact), receipts.name_of(artifact, artifact.parent), artifact.parent)
+        return values
+
+    return reader._replace(write=write, read=read, has_checksum=True)
+
+
+IN_JOBS = (
+    Reader("features and betas", ".h5", write_array, read_array, damage.BYTES),
+    Reader("shards", ".h5", write_shard, read_shards, damage.BYTES),
+    Reader("where voxels lie", ".h5", write_rois, read_rois, damage.BYTES),
+    Reader("regions", ".h5", write_regions, rois.load, damage.BYTES),
+    Reader("reconstructions", ".png", write_images("recon/nsd00003.png"), read_images, damage.BYTES),
+    Reader("manifest of reconstructions", ".tsv", write_images("recon.tsv"), read_images, TABLES),
+    Reader("table of stimuli", ".tsv", write_stimulus_table, read_stimulus_table, TABLES),
+    Reader("names of your images", ".tsv", write_stim_files, custom.read_ids, TABLES),
+    Reader("captions of a subject", ".json", write_captions, read_captions, DESCRIPTION),
+    Reader("scores of images", ".csv", write_scores, read_scores, TABLES),
+    Reader("norms of weights", ".npy", write_norms, lesions.read_norms, (*damage.BYTES, damage.npy_header_changed)),
+    Reader("figure", ".png", write_figure, read_figure, damage.BYTES),
+    Reader("learned decoder", ".safetensors", write_decoder, read_decoder, damage.BYTES),
+)
 READERS = (
-    Reader("features and betas", ".h5", write_array, read_array, damage.BYTES, has_checksum=True),
-    Reader("shards", ".h5", write_shard, read_shards, damage.BYTES, has_checksum=True),
-    Reader("where voxels lie", ".h5", write_rois, read_rois, damage.BYTES, has_checksum=True),
-    Reader("regions", ".h5", write_regions, rois.load, damage.BYTES, has_checksum=True),
-    Reader("reconstructions", ".png", write_images("recon/nsd00003.png"), read_images, damage.BYTES, has_checksum=True),
-    Reader("manifest of reconstructions", ".tsv", write_images("recon.tsv"), read_images, TABLES, alike),
-    Reader("scores of images", ".csv", write_scores, read_scores, TABLES, alike),
-    Reader("captions of a subject", ".json", write_captions, read_captions, (*damage.JSON, *damage.TEXT, *damage.BYTES), are_captions),
-    Reader("a learned decoder", ".safetensors", write_decoder, read_decoder, damage.BYTES, alike),
-    Reader("a training, its network", ".safetensors", write_checkpoint("network.safetensors"), read_checkpoint, damage.BYTES, alike),
-    Reader("a training, its best network", ".safetensors", write_checkpoint("best.safetensors"), read_checkpoint, damage.BYTES, alike),
-    Reader("a training, its optimiser", ".pt", write_checkpoint("optimiser.pt"), read_checkpoint, damage.BYTES, alike),
-    Reader("a training, its curve", ".json", write_checkpoint("curve.json"), read_checkpoint, (*damage.JSON, *damage.TEXT, *damage.BYTES), alike),
+    *map(with_receipt, IN_JOBS),
+    Reader("array read by itself", ".h5", write_array, read_array, damage.BYTES, has_checksum=True),
+    Reader("regions read by themselves", ".h5", write_regions, rois.load, damage.BYTES, has_checksum=True),
+    Reader(
+        "training, its network", ".safetensors", write_checkpoint("network.safetensors"), read_checkpoint, damage.BYTES
+    ),
+    Reader(
+        "training, its best network",
+        ".safetensors",
+        write_checkpoint("best.safetensors"),
+        read_checkpoint,
+        damage.BYTES,
+    ),
+    Reader("training, its optimiser", ".pt", write_checkpoint("optimiser.pt"), read_checkpoint, damage.BYTES),
+    Reader("training, its curve", ".json", write_checkpoint("curve.json"), read_checkpoint, DESCRIPTION),
 )

@@ -10,7 +10,7 @@ import h5py
 import nibabel as nib
 import numpy as np
 import toy_lab
-from nsd_tree import AFFINE, write_tree
+from nsd_tree import AFFINE
 from PIL import Image
 from reliability import Reader, alike
 from scipy.io import savemat
@@ -19,13 +19,11 @@ from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import (
     bold5000,
     captions,
-    custom,
     custom_checks,
     custom_files,
     nifti,
     nsd_design,
     nsd_sessions,
-    stimulus_table,
 )
 
 GRID = (3, 2, 2)
@@ -78,8 +76,9 @@ def read_region(path: Path) -> np.ndarray:
 
 def write_design(folder: Path) -> Path:
     rng = np.random.default_rng(3)
-    ids = np.stack([rng.permutation(73_000)[:10_000] for _ in range(8)]).astype(np.int32) + 1
-    design = {"masterordering": rng.integers(1, 10_001, (1, 30_000)).astype(np.int32), "subjectim": ids}
+    ids = rng.permutation(73_000).astype(np.int32) + 1
+    ids = np.concatenate([np.tile(ids[:1000], (8, 1)), ids[1000:].reshape(8, 9000)], axis=1)
+    design = {"masterordering": rng.permutation(np.arange(30_000, dtype=np.int32) % 10_000 + 1)[None], "subjectim": ids}
     savemat(folder / "nsd_expdesign.mat", design, do_compression=True)
     return folder / "nsd_expdesign.mat"
 
@@ -230,42 +229,6 @@ def is_lab(values: Any, sound: Any) -> bool:
     return are_trials and is_rest_alike and are_images and are_captions(values["captions"], sound["captions"])
 
 
-def write_stimulus_table(folder: Path) -> Path:
-    rng = np.random.default_rng(6)
-    shown = rng.permutation(np.repeat(rng.choice(73_000, 20, replace=False), 3)).astype(np.int32)
-    is_test = np.isin(shown, np.unique(shown)[:6])
-    splits = {
-        "train": stimulus_table.group_trials(shown, np.flatnonzero(~is_test)),
-        "test": stimulus_table.group_trials(shown, np.flatnonzero(is_test)),
-    }
-    stimulus_table.write(folder / "stimuli.tsv", splits)
-    return folder / "stimuli.tsv"
-
-
-def read_stimulus_table(path: Path) -> dict[str, Any]:
-    return {split: tuple(stimuli) for split, stimuli in stimulus_table.read(path).items()}
-
-
-def is_stimulus_table(values: Any, sound: Any) -> bool:
-    """Both splits, ids and trials that nothing has twice."""
-    if list(values) != list(sound):
-        return False
-    ids = np.concatenate([nsd_id for nsd_id, _ in values.values()])
-    trials = np.concatenate([each for _, repeats in values.values() for each in repeats])
-    is_whole = len(ids) == sum(len(nsd_id) for nsd_id, _ in sound.values())
-    return is_whole and all(len(np.unique(each)) == len(each) and each.min() >= 0 for each in (ids, trials))
-
-
-def write_stim_files(folder: Path) -> Path:
-    custom.write_ids(folder / custom.STIM_FILES, {f"set/{number:02d}.png": 3 * number for number in range(12)})
-    return folder / custom.STIM_FILES
-
-
-def are_stim_files(values: Any, sound: Any) -> bool:
-    """As many names with ids that nothing has twice."""
-    return len(values) == len(sound) and len(set(values.values())) == len(values) and min(values.values()) >= 0
-
-
 def write_image_names(folder: Path) -> Path:
     names = [f"{number:02d}.jpg" for number in range(37)]
     (folder / "CSI1_imgnames.txt").write_text("\n".join([*names, *names[:3]]) + "\n")
@@ -279,27 +242,94 @@ def read_image_names(path: Path) -> list[tuple[str, ...]]:
 
 
 READERS = (
-    Reader("betas of a session of NSD", ".nii.gz", sessions_file("nii.gz"), read_session, (*damage.BYTES, *damage.GZIP, damage.NIFTI), alike, has_checksum=True),
+    Reader(
+        "betas of a session of NSD",
+        ".nii.gz",
+        sessions_file("nii.gz"),
+        read_session,
+        (*damage.BYTES, *damage.GZIP, damage.NIFTI),
+        alike,
+        has_checksum=True,
+    ),
     Reader("betas of a session of NSD", ".hdf5", sessions_file("hdf5"), read_session, damage.BYTES, alike),
-    Reader("mask of NSD", ".nii.gz", write_volume, read_mask, (*damage.BYTES, *damage.GZIP, damage.NIFTI), alike, has_checksum=True),
-    Reader("labels of an atlas", ".nii.gz", write_volume, read_labels, (*damage.BYTES, *damage.GZIP, damage.NIFTI), alike, has_checksum=True),
-    Reader("mask of a region", ".nii.gz", write_volume, read_region, (*damage.BYTES, *damage.GZIP, damage.NIFTI), alike, has_checksum=True),
+    Reader(
+        "mask of NSD",
+        ".nii.gz",
+        write_volume,
+        read_mask,
+        (*damage.BYTES, *damage.GZIP, damage.NIFTI),
+        alike,
+        has_checksum=True,
+    ),
+    Reader(
+        "labels of an atlas",
+        ".nii.gz",
+        write_volume,
+        read_labels,
+        (*damage.BYTES, *damage.GZIP, damage.NIFTI),
+        alike,
+        has_checksum=True,
+    ),
+    Reader(
+        "mask of a region",
+        ".nii.gz",
+        write_volume,
+        read_region,
+        (*damage.BYTES, *damage.GZIP, damage.NIFTI),
+        alike,
+        has_checksum=True,
+    ),
     Reader("design of NSD, compressed", ".mat", write_design, read_design, damage.BYTES, is_design, has_checksum=True),
     Reader("design of NSD, plain", ".mat", write_plain_design, read_design, damage.BYTES, is_design),
     Reader("stimulus file of NSD", ".hdf5", write_stimuli, read_stimuli, damage.BYTES, alike),
-    Reader("captions of NSD", ".npy", captions_file("npy"), read_captions, (*damage.BYTES, damage.npy_header_changed), are_captions),
-    Reader("captions of NSD", ".json", captions_file("json"), read_captions, (*damage.JSON, *damage.TEXT, *damage.BYTES), are_captions),
+    Reader(
+        "captions of NSD",
+        ".npy",
+        captions_file("npy"),
+        read_captions,
+        (*damage.BYTES, damage.npy_header_changed),
+        are_captions,
+    ),
+    Reader(
+        "captions of NSD",
+        ".json",
+        captions_file("json"),
+        read_captions,
+        (*damage.JSON, *damage.TEXT, *damage.BYTES),
+        are_captions,
+    ),
     Reader("captions of NSD", ".csv", captions_file("csv"), read_captions, FAULTS_OF_TABLES, are_captions),
-    Reader("your betas, volumes", ".nii.gz", lab_file("betas"), read_lab, (*damage.BYTES, *damage.GZIP, damage.NIFTI), is_lab, has_checksum=True),
+    Reader(
+        "your betas, volumes",
+        ".nii.gz",
+        lab_file("betas"),
+        read_lab,
+        (*damage.BYTES, *damage.GZIP, damage.NIFTI),
+        is_lab,
+        has_checksum=True,
+    ),
     Reader("your betas, volumes", ".nii", lab_file("betas", "nii"), read_lab, (*damage.BYTES, damage.NIFTI), is_lab),
-    Reader("your betas, a table", ".npy", lab_file("betas", "npy"), read_lab, (*damage.BYTES, damage.npy_header_changed), is_lab),
+    Reader(
+        "your betas, a table",
+        ".npy",
+        lab_file("betas", "npy"),
+        read_lab,
+        (*damage.BYTES, damage.npy_header_changed),
+        is_lab,
+    ),
     Reader("your betas, a table", ".h5", lab_file("betas", "h5"), read_lab, damage.BYTES, is_lab),
-    Reader("your mask", ".nii.gz", lab_file("mask"), read_lab, (*damage.BYTES, *damage.GZIP, damage.NIFTI), is_lab, has_checksum=True),
+    Reader(
+        "your mask",
+        ".nii.gz",
+        lab_file("mask"),
+        read_lab,
+        (*damage.BYTES, *damage.GZIP, damage.NIFTI),
+        is_lab,
+        has_checksum=True,
+    ),
     Reader("your trials", ".tsv", lab_file("trials"), read_lab, FAULTS_OF_TABLES, is_lab),
     Reader("your captions", ".tsv", lab_file("captions"), read_lab, FAULTS_OF_TABLES, is_lab),
     Reader("your images", ".png", lab_file("image"), read_lab, damage.BYTES, is_lab, has_checksum=True),
     Reader("your images", ".jpg", jpeg, read_lab, damage.BYTES, is_lab),
     Reader("image names of BOLD5000", ".txt", write_image_names, read_image_names, FAULTS_OF_TABLES, alike),
-    Reader("table of stimuli", ".tsv", write_stimulus_table, read_stimulus_table, FAULTS_OF_TABLES, is_stimulus_table),
-    Reader("names of your images", ".tsv", write_stim_files, custom.read_ids, FAULTS_OF_TABLES, are_stim_files),
 )

@@ -43,9 +43,14 @@ def write_receipt(folder: Path) -> Path:
     artifact.parent.mkdir(parents=True)
     shutil.copy(__file__, artifact)
     name = receipts.name_of(artifact, folder / "results")
-    inputs = {"data/mask.nii.gz": {"files": receipts.contents(artifact)}, "<results>/sub01/betas.h5": {"digest": "ab12"}}
+    inputs = {
+        "data/mask.nii.gz": {"files": receipts.contents(artifact)},
+        "<results>/sub01/betas.h5": {"digest": "ab12"},
+    }
     files = receipts.contents(artifact, whole=True)
-    receipt = Receipt(name, "ridge", "nsd", "logs/a.log", [["alpha", "60000"]], list(inputs), inputs, files, {"numpy": "2"})
+    receipt = Receipt(
+        name, "ridge", "nsd", "logs/a.log", [["alpha", "60000"]], list(inputs), inputs, files, {"numpy": "2"}
+    )
     receipts.write(receipt, folder / "results")
     return receipts.place(name, folder / "results")
 

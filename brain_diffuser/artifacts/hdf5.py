@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
 CHUNK_BYTES = 2**20
+CHECKSUM = 4  # bytes of Fletcher's, at the end of a chunk
+PLAIN = "plain_chunks"  # the attribute of a file that says which of its chunks are zeros
 CACHE_BYTES = 8 * CHUNK_BYTES  # of chunks, for access by whole columns; access by rows needs no cache
 
 
@@ -130,6 +133,33 @@ def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
     """
     with atomic(path) as partial, h5py.File(partial, "w", libver="latest", **options) as file:
         yield file
+        file.flush()
+        describe(file, PLAIN, json.dumps(_plain_chunks(file, partial)))
+
+
+def _plain_chunks(file: h5py.File, path: str | Path) -> dict[str, list[int]]:
+    """How many chunks of each dataset are nothing but zeros or ones with a checksum of such, and a key of their places.
+
+    Fletcher's checksum of zeros is zero, and of ones it is ones: what a disk has lost would pass as what was written.
+    Of each chunk only the checksum is read.
+    """
+    found: dict[str, list[int]] = {}
+
+    def look(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.chunks and item.fletcher32:
+            plain: list[tuple[int, ...]] = []
+
+            def note(chunk: Any) -> None:
+                checksum = os.pread(stream.fileno(), CHECKSUM, chunk.byte_offset + chunk.size - CHECKSUM)
+                if checksum in (bytes(CHECKSUM), b"\xff" * CHECKSUM):
+                    plain.append(chunk.chunk_offset)
+
+            item.id.chunk_iter(note)
+            found[name] = [len(plain), zlib.crc32(repr(sorted(plain)).encode())]
+
+    with open(path, "rb") as stream:
+        file.visititems(look)
+    return found
 
 
 def store(group: h5py.Group, name: str, values: Any) -> None:
@@ -177,6 +207,9 @@ def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Ite
         ) from error
     with file:
         try:
+            written = file.attrs.get(PLAIN)
+            if written is not None and json.loads(written) != _plain_chunks(file, path):
+                raise ValueError(f"{path} is damaged: parts of it were zeroed. {fix or rerun(path)}")
             yield file
         except (OSError, KeyError, RuntimeError) as error:
             if not _is_damaged(file):

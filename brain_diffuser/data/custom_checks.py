@@ -331,6 +331,8 @@ def _of_images(folder: Path, names: Sequence[str]) -> Iterator[str]:
         sentence = None
         try:
             with Image.open(folder / name) as image:
+                image.verify()  # compares the checksums of PNG, which reading the pixels does not
+            with Image.open(folder / name) as image:
                 sentence = _of_image(folder / name, image)
                 sizes[name] = image.size
                 image.load()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from brain_diffuser.artifacts import messages
 from brain_diffuser.workflow import provenance, receipts
 
 Item = TypeVar("Item")
@@ -52,7 +53,7 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
         log.exception("failed")
         if not isinstance(error, ValueError | OSError):
             raise
-        sys.stderr.write(f"rule {snakemake.rule}: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"rule {snakemake.rule}: {' '.join(messages.readable(error).split())}\n")
         raise SystemExit(1) from None
     finally:
         for handler in (terminal, file):
