@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from brain_diffuser.artifacts import messages
+from brain_diffuser.workflow import receipts
 
 N_COPIES = 300
 CPU_SECONDS, MEMORY = 20, 4 << 30
@@ -71,16 +72,25 @@ class Outcome(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """How many copies came out how, and the copies that nobody may have to look at in a table."""
+    """How many copies came out how, and the copies that should have come out otherwise."""
 
     counts: Counter[str]
     failures: list[tuple[damage.Copy, Outcome]]
 
+    def __str__(self) -> str:
+        """The first failures, one in each line, to be drawn again by their numbers."""
+        shown = [f"{copy.number} ({copy.fault}): {about}" for copy, (_, about) in self.failures[:20]]
+        return f"{dict(self.counts)}\n" + "\n".join(each[:400] for each in shown)
+
 
 def campaign(reader: Reader, folder: Path, n_copies: int = N_COPIES) -> Tally:
-    """Drive a reader with damaged copies of its file, which lies below a folder."""
+    """Drive a reader with damaged copies of its file, which lies below a folder.
+
+    What could be another sound file has to have another digest than the receipts of a first run have noted.
+    """
     path = reader.write(folder)
     content, date = path.read_bytes(), path.stat().st_mtime_ns
+    noted = receipts.digest(receipts.contents(path))
     sound = reader.read(path)
     assert same(sound, reader.read(path)), f"{reader.name} reads other values the second time"
     tally = Tally(Counter(), [])
@@ -91,6 +101,8 @@ def campaign(reader: Reader, folder: Path, n_copies: int = N_COPIES) -> Tally:
         tally.counts[outcome.word] += 1
         if outcome.word in (SILENT, NO_SENTENCE):
             tally.failures.append((copy, outcome))
+        elif outcome.word == PLAUSIBLE:
+            assert receipts.digest(receipts.contents(path)) != noted
     return tally
 
 
