@@ -59,7 +59,7 @@ def report(paths: dict[str, Path], dtypes: list[str]) -> None:
         digests = set()
         for form, path in paths.items():
             call = [sys.executable, "-m", "benchmarks.checkpoint_forms", "--load", str(path), "--dtypes", dtype]
-            found = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+            found = json.loads(subprocess.run(call, check=True, capture_output=True, encoding="utf-8").stdout)
             digests.add(found["digest"])
             figures = " | ".join(
                 f"{found[key]:.2f}" for key in ("weights", "s", "own", "file", "own_used", "file_used")
@@ -90,11 +90,11 @@ def write(folder: Path, channels: int) -> dict[str, Path]:
     for component, tensors in shapes.items():
         into = folder / "folder" / component
         into.mkdir(parents=True)
-        (into / "config.json").write_text(json.dumps(configs[component]))
+        (into / "config.json").write_text(json.dumps(configs[component]), encoding="utf-8")
         save_file({name: random_like(tensor) for name, tensor in tensors.items()}, into / f"{weights.STEM}.safetensors")
     for form in FORMS[1:]:
         (folder / form).mkdir()
-        (folder / form / "vd.json").write_text(json.dumps(configs))
+        (folder / form / "vd.json").write_text(json.dumps(configs), encoding="utf-8")
         save_original(folder, form, denoiser, vae)
     return {form: folder / form / ("vd.pth" if form in weights.LAYOUTS else "") for form in FORMS}
 
@@ -156,7 +156,9 @@ def measure(path: Path, dtype: torch.dtype) -> dict[str, float | str]:
 
 def memory() -> tuple[float, float]:
     """GiB of this process: its own, and pages of files."""
-    found = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    found = dict(
+        line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").split("\n") if line
+    )
     own, file = (int(found[key].split()[0]) * 1024 / GIB for key in ("RssAnon", "RssFile"))
     return own, file
 

@@ -81,7 +81,7 @@ def measure(way: str, folder: Path) -> None:
     else:
         means = [rows.values for rows in nsd_sessions.average_betas(paths, mask, splits)[0].values()]
     seconds = time.perf_counter() - start
-    peak_kib = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]
+    peak_kib = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))[1]
     digest = hashlib.sha256(b"".join(each.tobytes() for each in means)).hexdigest()
     sys.stdout.write(json.dumps({"seconds": seconds, "peak_mib": int(peak_kib) / 1024, "sha256": digest}))
 
@@ -109,7 +109,7 @@ def main() -> None:
         found = {}
         for way in arguments.ways:
             command = [sys.executable, __file__, "--measure", way, folder]
-            found[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found[way] = json.loads(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
             ratio = found[way]["seconds"] / found.get("decompress", found[way])["seconds"]
             logger.info(
                 "%-10s %7.2f s  %5.2f x decompress  peak %6.0f MiB",

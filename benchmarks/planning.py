@@ -21,8 +21,8 @@ from brain_diffuser.data import nsd_sessions
 from brain_diffuser.workflow import receipts, reconcile
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
-RESULTS = yaml.safe_load((ROOT / "config.paper.yaml").read_text())["results"]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+RESULTS = yaml.safe_load((ROOT / "config.paper.yaml").read_text(encoding="utf-8"))["results"]
 
 
 def main() -> None:
@@ -39,7 +39,9 @@ def main() -> None:
         command = [sys.executable, "-m", "snakemake", "-n", *profile, "--configfile", "config.paper.yaml", "all.yaml"]
         for _ in range(options.times):
             before = cpu_seconds()
-            run = subprocess.run([*command, "--", *targets], cwd=checkout, capture_output=True, text=True, check=False)
+            run = subprocess.run(
+                [*command, "--", *targets], cwd=checkout, capture_output=True, encoding="utf-8", check=False
+            )
             seconds = cpu_seconds() - before
             if run.returncode:
                 sys.exit(run.stderr + run.stdout)
@@ -116,7 +118,7 @@ def write(folder: Path, subjects: list[str]) -> Path:
         path.touch()
     write_design(root / "nsddata/experiments/nsd/nsd_expdesign.mat")
     own = {"subjects": subjects, "nsd": {"sessions": "all"}, "metrics": {"networks": ["clip"]}}
-    (folder / "all.yaml").write_text(yaml.safe_dump(own))
+    (folder / "all.yaml").write_text(yaml.safe_dump(own), encoding="utf-8")
     return folder
 
 

@@ -57,7 +57,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
     plain = alone(plain_products, n_train, n_test, n_voxels, sum(sizes.values()), options)[2]
     ours = sum(seconds[name] for name in ("kernel", *sizes))
     return {
-        "commit": subprocess.run(["git", "describe", "--always"], capture_output=True, text=True).stdout.strip(),
+        "commit": subprocess.run(["git", "describe", "--always"], capture_output=True, encoding="utf-8").stdout.strip(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS={os.getenv('OMP_NUM_THREADS')}",
         "numpy": np.__version__,
         **{key: value for key, value in vars(options).items() if key != "folder"},

@@ -29,10 +29,10 @@ def n_sessions(n_train: int, n_test: int) -> int:
     Raises ValueError: the stimuli do not fill whole sessions, or NSD's design has no room for them.
     """
     per_session = TRIALS_PER_SESSION // REPEATS
-    if (n_train + n_test) % per_session or n_train < 1 or n_test < 1:
+    if (n_train + n_test) % per_session or n_train < 2 or n_test < 2:
         raise ValueError(
             f"demo.n_train + demo.n_test = {n_train + n_test} does not fill sessions of {per_session} stimuli; "
-            f"make the sum a multiple of {per_session}, both at least 1"
+            f"make the sum a multiple of {per_session}, both at least 2"
         )
     if n_test > N_SHARED or n_train > N_OWN:
         raise ValueError(

@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, UInt8
 from nilearn import signal
 from PIL import Image, ImageDraw
 
-from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.artifacts import hdf5, tables, text_files
 from brain_diffuser.data import custom_files
 from demo import scenes
 
@@ -50,8 +50,14 @@ class Blocks(NamedTuple):
 
 
 def read_labels(path: str | Path) -> tuple[list[str], list[int]]:
-    """The label of each volume, and its run, from 0."""
-    rows = [line.split() for line in Path(path).read_text().splitlines()]
+    """The label of each volume, and its run, from 0.
+
+    Raises FileNotFoundError, ValueError: no text in UTF-8, or a line that is no label and run.
+    """
+    rows = [line.split() for line in text_files.lines(text_files.read(path))]
+    for line, row in enumerate(rows, 1):
+        if len(row) != 2 or not (row[1].isascii() and row[1].isdecimal()):
+            raise ValueError(f"{path} line {line} is {' '.join(row)!r}; expected a label and the number of a run")
     return [label for label, _ in rows], [int(run) for _, run in rows]
 
 

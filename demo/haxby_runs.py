@@ -105,7 +105,7 @@ def identify(
 
     The mean of a category is that of the true features in the other runs. From true and from decoded features their own
     mean over the other runs is subtracted first: decoded features have much in common that true features have not, such
-    as blur. No label of the run itself is used.
+    as blur. No label of the run itself is used. A block whose features do not differ from that mean has no name, "".
     """
     named = np.empty_like(blocks.category)
     categories = np.unique(blocks.category)
@@ -115,7 +115,9 @@ def identify(
         means = np.stack([true[kept & (blocks.category == name)].mean(0) for name in categories]) - mean
         centred = decoded[left] - decoded[kept].mean(0)
         lengths = np.outer(np.linalg.norm(centred, axis=1), np.linalg.norm(means, axis=1))
-        named[left] = categories[np.argmax(centred @ means.T / lengths, axis=1)]
+        products = centred @ means.T
+        cosines = np.divide(products, lengths, out=np.full_like(products, -np.inf), where=lengths > 0)
+        named[left] = np.where((lengths > 0).any(1), categories[np.argmax(cosines, axis=1)], "")
     return named
 
 

@@ -49,7 +49,7 @@ def derive(versatile_diffusion: str | Path, folder: str | Path) -> None:
     _write(folder / "unet", checkpoints.read_config(source / "image_unet") | width, unet, weights.STEM)
     _write(folder / "text_encoder", described, tower, "model")
     (folder / "scheduler").mkdir(exist_ok=True)
-    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n")
+    (folder / "scheduler/scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n", encoding="utf-8")
 
 
 def read_hidden(name: str, tensor: Tensor, projection: Tensor) -> Tensor:
@@ -70,6 +70,6 @@ def length(clip: Path) -> float:
 
 def _write(folder: Path, config: dict, tensors: dict[str, Tensor], stem: str) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     halves = {name: tensor.to(torch.float16, copy=True).contiguous() for name, tensor in tensors.items()}
     save_file(halves, folder / f"{stem}.safetensors", metadata={"format": "pt"})

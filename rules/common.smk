@@ -118,13 +118,15 @@ if cfg.compute.dtype == "auto":
     begun = dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
     SETTLED = begun or {"compute.dtype": plan.dtype(DEVICE)}
     config["compute"]["dtype"] = SETTLED["compute.dtype"]
-SETTINGS = cfg.model_dump()
+SETTINGS = provenance.without_added(cfg.model_dump())
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
 # What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
 # backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
 WRITTEN_SETTINGS = {key: SETTINGS[key] for key in SETTINGS if key != "decoders"}
 for key, section in (("features", cfg.features), ("ridge", cfg.ridge)):
-    WRITTEN_SETTINGS[key] = section.model_dump(exclude_unset=True)
+    WRITTEN_SETTINGS[key] = provenance.without_added(
+        section.model_dump(exclude_unset=True), key
+    )
 WRITTEN_SETTINGS["datasets"] = {
     name: {
         key: value

@@ -1,5 +1,8 @@
 """A checkout of the workflow with a toy subject and tiny random networks in the published layouts."""
 
+import atexit
+import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -7,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -23,6 +27,7 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
 )
+from warm_python import warm_python
 
 ROOT = Path(__file__).resolve().parents[1]
 N_TRAIN, N_TEST = 16, 8
@@ -110,10 +115,10 @@ def write_tokeniser(folder: Path) -> CLIPTextConfig:
 
 
 def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A call as a user types it, in the activated environment."""
+    """A call as a user types it in the activated environment, of an interpreter that has its libraries imported."""
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     return subprocess.run(
-        command(*arguments),
+        [interpreter(), *command(*arguments)[1:]],
         cwd=checkout,
         capture_output=True,
         text=True,
@@ -126,6 +131,17 @@ def command(*arguments: str) -> list[str]:
     """The words of a call, for tests that are marked `workflow`; `make quick` starts no Snakemake and says so here."""
     assert "WITHOUT_SNAKEMAKE" not in os.environ, "this test starts Snakemake; mark it with pytest.mark.workflow"
     return [sys.executable, "-m", "snakemake", *arguments]
+
+
+@functools.cache
+def interpreter() -> str:
+    """A program that takes Python's arguments and starts at once, until this process ends; COLD=1: plain Python."""
+    if "COLD" in os.environ:
+        return sys.executable
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    return str(stack.enter_context(warm_python(Path(folder) / "warm")))
 
 
 def planned(checkout: Path, *targets: str) -> set[str]:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import zlib
@@ -15,6 +16,8 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
+from brain_diffuser.artifacts import finite
+
 CHUNK_BYTES = 2**20
 CHECKSUM = 4  # bytes of Fletcher's, at the end of a chunk
 PLAIN = "plain_chunks"  # the attribute of a file that says which of its chunks are zeros
@@ -26,6 +29,54 @@ class StimulusArray(NamedTuple):
 
     values: Shaped[np.ndarray, "stimuli ..."]
     nsd_id: Int32[np.ndarray, " stimuli"]
+
+
+class FiniteDataset(h5py.Dataset):
+    """A dataset with one row per stimulus that takes no number which is not finite, and no real number for a whole one.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    path : path
+        The artifact, for the message.
+    nsd_id : (stimuli,)
+        The id of each row.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, path: str | Path, nsd_id: Int[np.ndarray, " stimuli"]):
+        super().__init__(dataset.id)
+        self.path, self.nsd_id = re.sub(r"\.part-\d+$", "", str(path)), np.asarray(nsd_id)
+
+    def __setitem__(self, args: Any, val: Any) -> None:
+        """Write rows, those of the first axis of `val`.
+
+        Raises ValueError: numbers that are not finite in the dataset's precision, or that would be cut to whole ones.
+        """
+        values = np.asarray(val)
+        if values.dtype.kind == "f":
+            first = args[0] if isinstance(args, tuple) else args
+            nsd_id = np.atleast_1d(self.nsd_id[first])
+            values = values if values.ndim and len(values) == len(nsd_id) else values[None]
+            self._check(values, nsd_id[: len(values)])
+        super().__setitem__(args, val)
+
+    def _check(self, values: np.ndarray, nsd_id: np.ndarray) -> None:
+        if self.dtype.kind in "iu":
+            raise ValueError(
+                f"{self.path}, nsd_id {nsd_id[0]}: got {values.dtype}, and the file holds {self.dtype}; round what is "
+                "known to be finite, and convert it"
+            )
+        with np.errstate(over="ignore"):
+            stored = values.astype(self.dtype, copy=False)
+        rows = finite.rows_not_finite(stored)
+        if not rows:
+            return
+        value = float(values[rows[0]][~np.isfinite(stored[rows[0]])][0])
+        fix = "Check what it was computed from."
+        if np.isfinite(value):
+            fix = f"It was {value:g}, and {self.dtype} ends at {np.finfo(self.dtype).max:g}."
+        first = finite.first_not_finite(stored[rows[0]])
+        raise finite.NotFinite(f"what was computed ({self.dtype})", rows, first, fix).of(self.path, nsd_id)
 
 
 def save(
@@ -57,7 +108,7 @@ def create(
     flatten: bool = True,
     by_columns: bool = False,
 ) -> Iterator[h5py.Dataset]:
-    """Open a new file and yield its dataset `values`, to be filled by blocks of rows or of columns.
+    """Open a new file and yield its dataset `values`, to be filled by blocks of rows or of columns of finite numbers.
 
     The file takes its name when the block ends without an error.
 
@@ -88,7 +139,7 @@ def create(
     Raises
     ------
     ValueError
-        There are not as many ids as rows.
+        There are not as many ids as rows, or a number that is not finite; see `FiniteDataset`.
     """
     n_rows, *row_shape = map(int, shape)
     if len(nsd_id) != n_rows:
@@ -109,7 +160,7 @@ def create(
         for name, content in record.items():
             describe(values, name, json.dumps(content, default=str))
         describe(values, "unit", unit)
-        yield values
+        yield FiniteDataset(values, path, nsd_id)
 
 
 def about(values: h5py.Dataset) -> dict[str, Any]:
@@ -248,10 +299,27 @@ ALL = slice(None)
 
 
 def load(path: str | Path, rows: slice = ALL) -> StimulusArray:
-    """The array, or some rows of it, with the axes it was saved with."""
+    """The array, or some rows of it, with the axes it was saved with.
+
+    Raises ValueError: a number is not finite, or what `reading` raises.
+    """
     with reading(path) as (values, nsd_id):
-        row_shape = about(values).get("shape", [-1])
-        return StimulusArray(values[rows].reshape(len(nsd_id[rows]), *row_shape), nsd_id[rows])
+        row_shape, chosen = about(values).get("shape", [-1]), values[rows]
+        check_finite(path, chosen, nsd_id[rows])
+        return StimulusArray(chosen.reshape(len(chosen), *row_shape), nsd_id[rows])
+
+
+def check_finite(
+    path: str | Path, values: Shaped[np.ndarray, "stimuli ..."], nsd_id: Int[np.ndarray, " stimuli"]
+) -> None:
+    """Refuse what was read from a file if a number is not finite; half a second a gigabyte.
+
+    Raises ValueError, which names the file and the stimuli.
+    """
+    rows = finite.rows_not_finite(values)
+    if rows:
+        value = finite.first_not_finite(values[rows[0]])
+        raise finite.NotFinite("the file", rows, value, rerun(path)).of(str(path), nsd_id)
 
 
 def load_aligned(path_a: str | Path, path_b: str | Path, rows: slice = ALL) -> tuple[StimulusArray, StimulusArray]:

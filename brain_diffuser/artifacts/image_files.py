@@ -46,7 +46,7 @@ def write_folder(
     Raises
     ------
     ValueError
-        A name comes twice, or there is no image.
+        A name comes twice, there is no image, or one is not uint8.
     """
     rows: dict[str, tuple[str, int, str]] = {}
     given = None if isinstance(names, str) else iter(names)
@@ -57,6 +57,11 @@ def write_folder(
             if name in rows:
                 what = f"nsd_id {nsd_id}" if given is None else f"{name} of nsd_id {nsd_id}"
                 raise ValueError(f"{Path(folder).name}: {what} comes twice; expected one image per stimulus.")
+            if image.dtype != np.uint8:
+                raise ValueError(
+                    f"{Path(folder).name}, nsd_id {nsd_id}: the image is {image.dtype}; expected uint8, levels 0 to "
+                    "255 of numbers that are known to be finite"
+                )
             png = io.BytesIO()
             Image.fromarray(image).save(png, format="PNG")
             (partial / name).write_bytes(png.getvalue())
@@ -73,7 +78,9 @@ def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
     header, rows = tables.read_tsv(manifest)
     if tuple(header) != MANIFEST_COLUMNS:
         raise ValueError(f"{manifest} has columns {header}; expected {list(MANIFEST_COLUMNS)}. Is this a manifest?")
-    return [(name, int(nsd_id), sha256) for name, nsd_id, sha256 in rows]
+    named = [dict(zip(header, row, strict=True)) for row in rows]
+    ids = tables.numbers(manifest, named, "nsd_id", np.int64).tolist()
+    return [(row["file"], nsd_id, row["sha256"]) for row, nsd_id in zip(named, ids, strict=True)]
 
 
 def read_folder(
@@ -115,10 +122,15 @@ def read_folder(
 
 
 def mean(images: Iterable[UInt8[np.ndarray, "height width 3"]]) -> UInt8[np.ndarray, "height width 3"]:
-    """The mean of images, which are read one at a time."""
+    """The mean of images, which are read one at a time.
+
+    Raises ValueError: there is no image.
+    """
     total, n_images = np.zeros(()), 0
     for image in images:
         total, n_images = total + image, n_images + 1
+    if not n_images:
+        raise ValueError("the mean of 0 images is none; expected at least 1 training stimulus")
     return np.round(total / n_images).astype(np.uint8)
 
 

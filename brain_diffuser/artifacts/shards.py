@@ -76,6 +76,7 @@ def load_parts(
         with hdf5.reading(path) as (values, ids):
             if len(ids):
                 rows.append(values[...])
+                hdf5.check_finite(path, rows[-1], ids)
                 widths = hdf5.about(values).get("made_by", {})
     columns, ends = np.concatenate(rows), np.cumsum([*widths.values()])
     sets = np.split(columns, columns.shape[1] // ends[-1], axis=1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import finite, hdf5
 from brain_diffuser.data import nifti, stimulus_table
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,11 @@ def average_trials(
         The signal-to-noise ratio of each voxel: the standard deviation of what the repeats of a stimulus share, over
         that of what they do not share. 0 if they share nothing, NaN if nothing was repeated.
 
+    Raises
+    ------
+    ValueError
+        The mean of a stimulus is not finite in float32.
+
     Memory
     ------
     A block, and 4 bytes (8 for stored floats) per stimulus and voxel; these sums become the means in place.
@@ -69,8 +74,12 @@ def average_trials(
     assert done == n_trials
     ncsnr = _signal_to_noise(sums, squares, np.array([len(repeats) for repeats in trials]))
     means = sums.view(np.float32)[:, :n_voxels]  # the same memory: a row of means overwrites its own sums only
-    for row, repeats in enumerate(trials):
-        means[row] = sums[row] / (stored_per_unit * len(repeats))
+    with np.errstate(over="ignore"):
+        for row, repeats in enumerate(trials):
+            means[row] = sums[row] / (stored_per_unit * len(repeats))
+    with finite.naming("betas", stimulus_table.all_ids(splits)):
+        fix = "Check the betas of the stimulus' trials: float32 ends at 3.4e38."
+        finite.check(means, "the mean over a stimulus' trials", fix)
     ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
     betas_of = {
         split: hdf5.StimulusArray(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)
@@ -82,9 +91,12 @@ def average_trials(
 def noise_ceiling(ncsnr: Float32[np.ndarray, " voxels"], repeats: float) -> Float32[np.ndarray, " voxels"]:
     """The share of the variance of betas, averaged over `repeats`, that a perfect model would explain.
 
+    1 without any noise (ncsnr is infinite), NaN where nothing was repeated.
+
     Source: Allen et al. 2022, Nature Neuroscience 25, 116-126, methods.
     """
-    return ncsnr**2 / (ncsnr**2 + np.float32(1 / repeats))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(ncsnr), np.float32(1), ncsnr**2 / (ncsnr**2 + np.float32(1 / repeats)))
 
 
 def ceiling_of_test(rois: str | Path, stimuli: str | Path) -> tuple[Float32[np.ndarray, " voxels"], float]:
@@ -103,6 +115,8 @@ def _signal_to_noise(
     fewer than three repeats count too.
     """
     n_trials, n_stimuli = int(n_repeats.sum()), len(n_repeats)
+    if n_trials == n_stimuli:  # nothing was repeated: sums of floats would leave rounding residues over 0
+        return np.full(len(squares), np.nan, np.float32)
     between, total = np.zeros(len(squares)), np.zeros(len(squares))
     for row, n in zip(sums, n_repeats, strict=True):
         between += np.square(row, dtype=np.float64) / n

@@ -27,16 +27,17 @@ def trials(names: str | Path, betas: Sequence[str], ids: Mapping[str, int]) -> l
 
     Names are matched with image files by their last part, without folder.
 
-    Raises ValueError: there are not as many names as trials in the betas, a name fits no image or two, or a file of
-    betas has no session in its name.
+    Raises ValueError: the list is no text in UTF-8, there are not as many names as trials in the betas, a name fits no
+    image or two, or a file of betas has no session in its name.
     """
-    from brain_diffuser.data.custom_files import Trial
+    from brain_diffuser.artifacts import text_files
+    from brain_diffuser.data.custom_files import Trial, composed
 
-    lines = Path(names).read_text(encoding="utf-8").splitlines()
-    shown = [PurePosixPath(line.strip()).name for line in lines if line.strip()]
+    lines = text_files.lines(text_files.read(names))
+    shown = [composed(PurePosixPath(line.strip()).name) for line in lines if line.strip()]
     by_name: dict[str, list[str]] = {}
     for stim_file in ids:
-        by_name.setdefault(PurePosixPath(stim_file).name, []).append(stim_file)
+        by_name.setdefault(composed(PurePosixPath(stim_file).name), []).append(stim_file)
     unknown = [name for name in dict.fromkeys(shown) if len(by_name.get(name, ())) != 1]
     if unknown:
         raise ValueError(

@@ -1,16 +1,18 @@
 """Captions of stimuli: the published forms of NSD's captions, and the artifact."""
 
-import csv
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import captions as artifact
+from brain_diffuser.artifacts import hdf5, tables, text_files
 from brain_diffuser.data import nifti
 
+HEADER = ["nsd_id", "caption"]  # of a .csv file
 N_IMAGES = 73_000  # rows of the stimulus file and of the curated captions
 
 
@@ -20,21 +22,20 @@ def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> di
     The file is `COCO_73k_annots_curated.npy` (a row per image), a .json file ({"nsd_id": [captions]}), or a .csv file
     (a row per caption, below the header nsd_id,caption).
 
-    Raises FileNotFoundError, ValueError: the file is unreadable or of the wrong length, or a stimulus is missing or has
-    no caption.
+    Raises FileNotFoundError, ValueError: the file is unreadable or of the wrong length, a caption is no text, or a
+    stimulus is missing or has no caption.
     """
     path = Path(path)
-    readers = {".npy": _captions_npy, ".json": _captions_json, ".csv": _captions_csv}
+    readers = {".npy": _captions_npy, ".json": artifact.of_json, ".csv": _captions_csv}
     if path.suffix not in readers:
         raise ValueError(f"{path} ends in {path.suffix!r}; expected captions in {', '.join(readers)}.")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; expected the captions of the images.")
+    text_files.check_is_file(path, "the captions of the images")
     known = readers[path.suffix](path)
     captions = {}
     for number in nsd_id.tolist():
         if isinstance(known, dict) and number not in known:
             raise ValueError(f"{path} has captions of {len(known)} images and lacks nsd_id {number}. Add it.")
-        captions[number] = [text for text in (str(text).strip() for text in known[number]) if text]
+        captions[number] = [text for text in map(str.strip, _texts(path, known, number)) if text]
         if not captions[number]:
             raise ValueError(f"{path}: all captions of nsd_id {number} are empty; expected at least 1. Add one.")
     return captions
@@ -46,8 +47,26 @@ def write_captions(path: str | Path, captions: Mapping[int, list[str]]) -> None:
         partial.write_text(json.dumps(captions, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
+def _texts(path: Path, known: Mapping[int, list[str]] | np.ndarray, number: int) -> list[str]:
+    """The captions of a stimulus, each of which is a text."""
+    if isinstance(known, np.ndarray):
+        codes = np.ascontiguousarray(known[number]).view(np.dtype(np.uint32).newbyteorder(known.dtype.byteorder))
+        if (codes > sys.maxunicode).any():
+            raise ValueError(f"{path}: a caption of nsd_id {number} is no text. Download the file again.")
+    texts = [str(text) for text in known[number]]
+    for caption, text in enumerate(texts, 1):
+        wrong = artifact.problem(text)
+        if wrong:
+            raise ValueError(f"{path}: caption {caption} of nsd_id {number} is {wrong}.")
+    return texts
+
+
 def _captions_npy(path: Path) -> np.ndarray:
     """The curated captions, a row of fixed-width texts per image; left on disk."""
+    with open(path, "rb") as stream:
+        wrong = text_files.placeholder(stream.read(text_files.HEAD_BYTES))
+    if wrong:
+        raise ValueError(f"{path} {wrong}.")
     try:
         captions = np.load(path, mmap_mode="r", allow_pickle=False)
     except nifti.UNREADABLE as error:
@@ -57,27 +76,14 @@ def _captions_npy(path: Path) -> np.ndarray:
     return captions
 
 
-def _captions_json(path: Path) -> dict[int, list[str]]:
-    """Captions of {"nsd_id": [captions]}."""
-    try:
-        captions = json.loads(path.read_text(encoding="utf-8"))
-        if not all(isinstance(texts, list) for texts in captions.values()):
-            raise TypeError("a value is not a list")
-        return {int(nsd_id): texts for nsd_id, texts in captions.items()}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path} cannot be read as captions ({error}); expected {{"nsd_id": ["caption"]}}.') from error
-
-
 def _captions_csv(path: Path) -> dict[int, list[str]]:
     """Captions of rows nsd_id,caption."""
     captions: dict[int, list[str]] = {}
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        header = next(rows, [])
-        if header != ["nsd_id", "caption"]:
-            raise ValueError(f"{path} has columns {header}; expected ['nsd_id', 'caption'].")
-        for row in rows:
-            if len(row) != 2 or not row[0].isdecimal():
-                raise ValueError(f"{path} line {rows.line_num} is {row}; expected a nsd_id and a caption.")
-            captions.setdefault(int(row[0]), []).append(row[1])
+    header, rows = tables.parse(path, ",")
+    if header != HEADER:
+        raise ValueError(f"{path} has columns {header}; expected {HEADER}.")
+    for line, (nsd_id, caption) in rows:
+        if not artifact.is_id(nsd_id):
+            raise ValueError(f"{path} line {line} has nsd_id {nsd_id!r}; expected a whole number from 0.")
+        captions.setdefault(int(nsd_id), []).append(caption)
     return captions

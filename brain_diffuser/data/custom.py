@@ -152,7 +152,9 @@ def write_captions(inputs: Any, outputs: Any, settings: Any) -> None:
     names = {number: name for name, number in read_ids(only_file(inputs.stim_files)).items()}
     known = custom_files.read_captions(only_file(inputs.captions)) if inputs.captions else {}
     ids = stimulus_table.all_ids(stimulus_table.read(inputs.stimuli)).tolist()
-    texts = {number: known[names[number]] if known else [custom_files.NO_CAPTION] for number in ids}
+    texts = {
+        number: known[custom_files.composed(names[number])] if known else [custom_files.NO_CAPTION] for number in ids
+    }
     captions.write_captions(outputs.captions, texts)
 
 
@@ -165,9 +167,13 @@ def write_ids(path: str | Path, ids: Mapping[str, int]) -> None:
 
 def read_ids(path: str | Path) -> dict[str, int]:
     """The nsd_id of every stim_file, from the table that `write_ids` wrote."""
-    from brain_diffuser.data import custom_files
+    import numpy as np
 
-    return {row["stim_file"]: int(row["nsd_id"]) for row in custom_files.read_table(path, STIM_FILES_HEADER)}
+    from brain_diffuser.artifacts import tables
+
+    rows = tables.read_rows(path, STIM_FILES_HEADER)
+    ids = tables.numbers(path, rows, "nsd_id", np.int32).tolist()
+    return {row["stim_file"]: nsd_id for row, nsd_id in zip(rows, ids, strict=True)}
 
 
 def _images_are_written(config: Config) -> bool:

@@ -4,7 +4,11 @@ Rows of betas are trials, in the order of the trials table. A stimulus is named 
 folder of images (BIDS: stim_file); its nsd_id is the rank of that name among all images there.
 """
 
-import csv
+import os
+import struct
+import unicodedata
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -16,9 +20,10 @@ import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float32
 from nibabel.spatialimages import SpatialImage
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import captions as caption_files
+from brain_diffuser.artifacts import hdf5, tables, text_files
 from brain_diffuser.data import nifti, stimulus_table
 from brain_diffuser.data.adapter import NONE
 
@@ -29,6 +34,15 @@ UNUSED = "n/a"  # BIDS for a missing value: a trial of neither split, such as a 
 NO_CAPTION = "no caption"  # of all stimuli, so it says nothing about any
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""What PIL may take an image for, whatever its name; it runs programs of others for some of its formats."""
+ADDED_FOLDERS = ("__macosx", "@eadir", "$recycle.bin", "#recycle", "lost+found", "system volume information")
+"""Folders that file systems and archives add, in small letters; what they hold may look like an image."""
+UNREADABLE_IMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(MemoryError, RuntimeError, struct.error, zlib.error),
+)
+"""What PIL raises for images that are damaged; each of its formats has its own."""
 VOLUMES = (".nii", ".nii.gz")
 TABLES = (".npy", ".h5", ".hdf5")
 VOLUMES_AT_A_TIME = 32
@@ -99,38 +113,10 @@ class Betas(NamedTuple):
                 yield np.asarray(self.values[..., here], np.float32)[selected].T
 
 
-def read_table(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a tab-separated table in UTF-8 that has at least these columns.
-
-    Raises ValueError: the table is not UTF-8, a column is missing or doubled, or a row has more or fewer cells.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise ValueError(
-            f"{path} line {line} has byte 0x{error.object[error.start]:02x}, which is not UTF-8; save it as UTF-8"
-        ) from None
-    header, *rows = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE) if text else [[]]
-    lacking = [name for name in columns if name not in header]
-    if lacking:
-        names = ", ".join(header) if any(header) else "nothing"
-        raise ValueError(f"{path} lacks column {', '.join(lacking)}; its first line has {names}, tab-separated; add it")
-    doubled = [name for name in columns if header.count(name) > 1]
-    if doubled:
-        raise ValueError(f"{path} has column {doubled[0]} {header.count(doubled[0])} times; expected once, delete one")
-    uneven = [number for number, row in enumerate(rows, 2) if row and len(row) != len(header)]
-    if uneven:
-        raise ValueError(
-            f"{path} line {uneven[0]} has {len(rows[uneven[0] - 2])} cells, its first line {len(header)}; expected as "
-            "many, tab-separated"
-        )
-    return [dict(zip(header, row, strict=True)) for row in rows if row]
-
-
 def read_trials(path: str | Path) -> list[Trial]:
-    """The rows of the trials table. Raises ValueError: see `read_table`."""
-    return [Trial(*(row[name] for name in TRIALS)) for row in read_table(path, TRIALS)]
+    """The rows of the trials table. Raises FileNotFoundError, ValueError: see `tables.read_rows`."""
+    rows = ({**row, "stim_file": composed(row["stim_file"])} for row in tables.read_rows(path, TRIALS))
+    return [Trial(*(row[name] for name in TRIALS)) for row in rows]
 
 
 def count_stimuli(path: str | Path) -> dict[str, int]:
@@ -149,14 +135,53 @@ def sessions(trials: Sequence[Trial]) -> list[tuple[str, range]]:
 
 
 def stimulus_ids(folder: str | Path) -> dict[str, int]:
-    """The nsd_id of every image below a folder, by its stim_file."""
-    paths = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
-    return {name: number for number, name in enumerate(sorted(path.relative_to(folder).as_posix() for path in paths))}
+    """The nsd_id of every image below a folder, by its path there as the disk has it.
+
+    The id is the rank of the name in composed letters, so that it does not depend on the file system. Names alone
+    decide: an image that cannot be read has an id too, and what systems and programs add (see `is_stimulus`) has none.
+
+    Raises OSError: a folder cannot be listed.
+    """
+    names = sorted(filter(is_stimulus, _file_names(folder)), key=lambda name: (composed(name), name))
+    return {name: number for number, name in enumerate(names)}
+
+
+def other_files(folder: str | Path) -> list[str]:
+    """The paths of all files below a folder that are no stimuli. Raises OSError: a folder cannot be listed."""
+    return sorted(name for name in _file_names(folder) if not is_stimulus(name))
+
+
+def _file_names(folder: str | Path) -> Iterator[str]:
+    """The paths of all files below a folder; links to folders are not followed."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=fail if os.path.isdir(folder) else None):
+        below = Path(place).relative_to(folder)
+        yield from ((below / name).as_posix() for name in names)
+
+
+def is_stimulus(name: str) -> bool:
+    """Whether a path below the folder of images is that of a stimulus: it ends like an image, and nobody has added it.
+
+    macOS adds ._1001.png, archives __MACOSX, editors and notebooks .#1001.png and .ipynb_checkpoints: nothing is a
+    stimulus that is hidden, in a hidden folder, or in one of `ADDED_FOLDERS`, or that Office has locked (~$1001.png).
+    """
+    parts = name.split("/")
+    added = any(part.startswith((".", "~$")) or part.lower() in ADDED_FOLDERS for part in parts)
+    return not added and os.path.splitext(name)[1].lower() in IMAGES
+
+
+def composed(name: str) -> str:
+    """A name with each letter and its accents as one character (NFC), as tables have it; macOS stores them apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def split_stimuli(trials: Sequence[Trial], ids: Mapping[str, int]) -> dict[str, stimulus_table.Stimuli]:
     """The train and test stimuli in the order of first presentation, with their trials."""
-    nsd_id = np.array([ids.get(trial.stim_file, -1) for trial in trials], np.int32)
+    by_name = {composed(name): number for name, number in ids.items()}
+    nsd_id = np.array([by_name.get(trial.stim_file, -1) for trial in trials], np.int32)
     split = np.array([trial.split for trial in trials])
     return {name: stimulus_table.group_trials(nsd_id, np.flatnonzero(split == name)) for name in SPLITS}
 
@@ -270,19 +295,69 @@ def copy_images(folder: str | Path, path: str | Path, nsd_id: np.ndarray, names:
     names : {nsd_id: stim_file}
         The names of images.
     """
-    with Image.open(Path(folder, names[int(nsd_id[0])])) as image:
+    with open_image(Path(folder, names[int(nsd_id[0])])) as image:
         width, height = image.size
     axes = ("height", "width", "rgb")
     with hdf5.create(path, (len(nsd_id), height, width, 3), np.uint8, nsd_id, axes=axes, flatten=False) as images:
         for row, number in enumerate(nsd_id.tolist()):
-            with Image.open(Path(folder, names[number])) as image:
-                images[row] = np.asarray(image.convert("RGB"))
+            with open_image(Path(folder, names[number])) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            if pixels.shape != images.shape[1:]:
+                raise ValueError(
+                    f"{Path(folder, names[number])} has {pixels.shape[1]} x {pixels.shape[0]} pixels, images before it "
+                    f"{width} x {height}; expected one size, so crop or pad to what was on the screen"
+                )
+            images[row] = pixels
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image; what PIL raises in the block, where its pixels are decoded, becomes one sentence.
+
+    Raises FileNotFoundError, ValueError: the path leads to no file, or to no image that can be decoded to its end.
+    """
+    text_files.check_is_file(path, "an image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata, which the pixels do not depend on
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=FORMATS) as image:
+                image.verify()  # compares the checksums of PNG, which decoding does not
+            with Image.open(path, formats=FORMATS) as image:
+                yield image
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise ValueError(
+                f"{path} has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; expected what was on the screen, so "
+                "save it smaller"
+            ) from None
+        except UnidentifiedImageError:
+            raise ValueError(f"{path} {_what_is_no_image(path)}") from None
+        except UNREADABLE_IMAGE as error:
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{path} cannot be read to its end ({reason}); copy or save it again") from None
+
+
+def _what_is_no_image(path: Path) -> str:
+    """What a file is that PIL cannot open, as the end of a sentence."""
+    with open(path, "rb") as stream:
+        head = stream.read(text_files.HEAD_BYTES)
+    if not head:
+        return "is empty; copy or save it again"
+    return text_files.placeholder(head) or "is no image that can be read; expected 8-bit RGB or grey, so save it again"
 
 
 def read_captions(path: str | Path) -> dict[str, list[str]]:
-    """The captions of each stim_file that are not empty, in the file's order. Raises ValueError: see `read_table`."""
+    """The captions of each stim_file that are not empty, in the file's order; BIDS' n/a counts as empty.
+
+    Raises FileNotFoundError, ValueError: see `tables.read_rows`; a caption is no text but what a program made of a
+    missing value, an object or a list.
+    """
     captions: dict[str, list[str]] = {}
-    for row in read_table(path, CAPTIONS):
-        texts = captions.setdefault(row["stim_file"], [])
-        texts.extend([row["caption"].strip()] if row["caption"].strip() else [])
+    for line, row in enumerate(tables.read_rows(path, CAPTIONS), 2):
+        text = row["caption"].strip()
+        wrong = caption_files.problem(text)
+        if wrong:
+            raise ValueError(f"{path} line {line}: the caption of {row['stim_file']} is {wrong}")
+        texts = captions.setdefault(composed(row["stim_file"]), [])
+        texts.extend([text] if text not in ("", UNUSED) else [])
     return captions

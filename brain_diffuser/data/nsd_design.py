@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import nifti, nsd_sessions
-from brain_diffuser.data.stimulus_table import Stimuli, group_trials
+from brain_diffuser.data.stimulus_table import LEAST, Stimuli, group_trials, too_few
 
 N_SHARED = 1000  # the first images of every subject's list; the same ones for all, and the test split
 
@@ -59,14 +59,18 @@ def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, 
 
     Stimuli are in the order of first presentation, so the test stimuli have the same order for every subject.
 
-    Raises ValueError: a split without stimuli.
+    Raises ValueError: a split has fewer than 2 stimuli.
     """
     shared = rank <= N_SHARED
     splits = {}
     for split, trials in (("train", np.flatnonzero(~shared)), ("test", np.flatnonzero(shared))):
-        if not len(trials):
-            raise ValueError(f"0 of {len(rank)} trials show a {split} stimulus; expected at least 1. Add sessions.")
         splits[split] = group_trials(nsd_id, trials)
+        n_stimuli = len(splits[split].nsd_id)
+        if n_stimuli < LEAST[split]:
+            raise ValueError(
+                f"the {len(rank)} trials of the sessions that are read show {too_few(split, n_stimuli)}. Add sessions "
+                "(nsd.sessions)."
+            )
     return splits
 
 

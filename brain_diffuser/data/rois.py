@@ -1,6 +1,5 @@
 """Regions of the brain: labels of atlases, unions and intersections of them, masks and voxels."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +9,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.data.adapter import fill_subject
 
 LABELS = Path(__file__).with_name("atlas_labels.tsv")
@@ -33,8 +32,9 @@ def atlas_labels(path: Path = LABELS) -> dict[str, tuple[str, int]]:
 
     Source: Allen et al. 2022, Nature Neuroscience 25, 116-126.
     """
-    with open(path, newline="") as stream:
-        return {row["name"]: (row["atlas"], int(row["label"])) for row in csv.DictReader(stream, delimiter="\t")}
+    rows = tables.read_rows(path, ("name", "atlas", "label"))
+    labels = tables.numbers(path, rows, "label", np.int64).tolist()
+    return {row["name"]: (row["atlas"], label) for row, label in zip(rows, labels, strict=True)}
 
 
 def problems(definitions: Mapping[str, Any], atlases: Sequence[str], where: str) -> Iterator[str]:

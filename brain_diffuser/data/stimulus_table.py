@@ -1,6 +1,5 @@
 """The table of stimuli: which stimuli train and test, in which order all arrays have them, and their trials."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,8 @@ from jaxtyping import Int, Int32
 
 from brain_diffuser.artifacts import tables
 
+LEAST = {"train": 2, "test": 2}
+"""Stimuli that a split needs: a z-score needs two, and so has every score of a stimulus by comparison with others."""
 HEADER = ("nsd_id", "split", "n_repeats", "trials")
 
 
@@ -37,7 +38,11 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
     """Write a TSV table of nsd_id, split, n_repeats and trials: the row order of every array, split by split.
 
     Trials are numbered from 0 through all sessions that are read.
+
+    Raises ValueError: there are too few test stimuli.
     """
+    if "test" in splits and len(splits["test"].nsd_id) < LEAST["test"]:  # whatever the dataset; all write this table
+        raise ValueError(f"{path}: the dataset has {too_few('test', len(splits['test'].nsd_id))}; add some")
     tables.write_tsv(
         path,
         HEADER,
@@ -49,14 +54,31 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
     )
 
 
+def too_few(split: str, n_stimuli: int) -> str:
+    """What is wrong with a split of too few stimuli."""
+    why = "every score compares a stimulus with others" if split == "test" else "betas are z-scored over them"
+    noun = "stimulus" if n_stimuli == 1 else "stimuli"
+    return f"{n_stimuli} {split} {noun}; expected at least {LEAST[split]}, for {why}"
+
+
 def read(path: str | Path) -> dict[str, Stimuli]:
-    """The table that `write` wrote."""
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
+    """The table that `write` wrote.
+
+    Raises FileNotFoundError, ValueError: see `tables.read_rows`; an id or a trial is no whole number.
+    """
+    rows = tables.read_rows(path, HEADER)
+    ids = tables.numbers(path, rows, "nsd_id", np.int32)
+    split = np.array([row["split"] for row in rows])
+    trials = [_trials(path, line, row["trials"]) for line, row in enumerate(rows, 2)]
     return {
-        split: Stimuli(
-            np.array([row["nsd_id"] for row in rows if row["split"] == split], np.int32),
-            tuple(np.array(row["trials"].split(","), np.int64) for row in rows if row["split"] == split),
-        )
-        for split in dict.fromkeys(row["split"] for row in rows)
+        name: Stimuli(ids[split == name], tuple(trials[row] for row in np.flatnonzero(split == name)))
+        for name in dict.fromkeys(row["split"] for row in rows)
     }
+
+
+def _trials(path: str | Path, line: int, cell: str) -> Int[np.ndarray, " repeats"]:
+    """The trials in a cell such as 0,17,203."""
+    try:
+        return np.array(cell.split(","), np.int64)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{path} line {line}: trials is {cell!r}; expected whole numbers such as 0,17,203") from None

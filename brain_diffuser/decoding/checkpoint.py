@@ -59,7 +59,7 @@ def save(
         save_file(decoder.state_dict(), partial / "network.safetensors")
         save_file(best, partial / "best.safetensors")
         torch.save({"optimiser": optimiser.state_dict(), "scaler": scaler.state_dict()}, partial / "optimiser.pt")
-        (partial / "curve.json").write_text(json.dumps({"fingerprint": fingerprint, "curve": curve}))
+        (partial / "curve.json").write_text(json.dumps({"fingerprint": fingerprint, "curve": curve}), encoding="utf-8")
 
 
 def resume(
@@ -91,7 +91,7 @@ def resume(
     last = folder / "last"
     if not last.is_dir():
         return [], {}
-    saved = json.loads((last / "curve.json").read_text())
+    saved = json.loads((last / "curve.json").read_text(encoding="utf-8"))
     if saved["fingerprint"] != fingerprint:
         logger.info("%s is of other data or settings; starting again", folder)
         return [], {}

@@ -71,7 +71,8 @@ def bimixco(
     temperature : float
         Of the softmax.
 
-    Source: equation of BiMixCo in MindEye, Scotti et al. 2023, arXiv 2305.18274.
+    Source: equation of BiMixCo in MindEye, Scotti et al. 2023, arXiv 2305.18274. Differs from its program: a stimulus
+    that is mixed with itself has the target 1; there 1 - share is written over it, which is 0 where nothing is mixed.
     """
     logits = cosines(predicted, true) / temperature
     probabilities = torch.diag(share).scatter_add(1, partner[:, None], (1 - share)[:, None])

@@ -254,7 +254,8 @@ def predict(
     Raises
     ------
     ValueError
-        The decoder was not trained for the subject or for these voxels, or an unknown rescale.
+        The decoder was not trained for the subject or for these voxels, an unknown rescale, or numbers that are not
+        finite.
 
     Memory: the network, and one batch of betas and predictions.
     """
@@ -271,6 +272,8 @@ def predict(
                 "expected one mask. Rerun learned_train."
             )
         decoder.to(device).eval()
+        if not all(np.isfinite(moment).all() for moment in scale):
+            raise ValueError(f"the decoder of {subject} has moments that are not finite. Rerun learned_train.")
         held_out_std = scale.held_out_std
         ratio = np.divide(scale.train_std, held_out_std, out=np.zeros_like(held_out_std), where=held_out_std > 0)
         with hdf5.create(

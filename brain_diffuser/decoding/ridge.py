@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int32, Shaped
 from scipy import linalg
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import finite, hdf5
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,8 @@ def kernel(
     Raises
     ------
     ValueError
-        The splits have different voxels, or a voxel is constant or not finite.
+        The splits have different voxels, a voxel is constant over the train stimuli, or a number is not finite, before
+        or after the z-score.
 
     Memory: the kernels, and one block of voxels of both splits.
     Source: Ozcelik and VanRullen 2023, arXiv 2303.05334 (z-score).
@@ -77,10 +78,18 @@ def kernel(
     (add_gram,) = linalg.get_blas_funcs(("syrk",), (of_train,))
     product = np.empty_like(of_test)
     for voxels, z_train, z_test, moments in _blocks(train, test, precision, voxel_block):
+        with finite.naming(
+            f"z-scored betas_test, voxel columns {voxels.start} to {voxels.stop - 1}", betas_test.nsd_id
+        ):
+            finite.check(z_test, f"the betas ({precision})", "Check the betas, or set ridge.precision to float64.")
         betas_mean[voxels], betas_std[voxels] = moments
         of_train = add_gram(1.0, z_train.T, beta=1.0, c=of_train, trans=1, lower=1, overwrite_c=1)
         of_test += np.matmul(z_test, z_train.T, out=product)
     _mirror(of_train)
+    with finite.naming("ridge kernel", betas_train.nsd_id):
+        finite.check(of_train, f"the products of train betas ({precision})", "Check the mask and the betas.")
+    with finite.naming("ridge kernel", betas_test.nsd_id):
+        finite.check(of_test, f"the products of test and train betas ({precision})", "Check the mask and the betas.")
     return Kernel(of_train.T, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
 
 
@@ -152,18 +161,21 @@ def _blocks(
         if standardised:
             z_other[...] = other[:, voxels]
         else:
-            np.subtract(other[:, voxels], mean, out=z_other, casting="same_kind")
-            z_other /= std
+            with np.errstate(over="ignore"):
+                np.subtract(other[:, voxels], mean, out=z_other, casting="same_kind")
+                z_other /= std
         yield voxels, z_train, z_other, (mean, std)
 
 
 def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -> None:
     """Raises ValueError: train betas of voxels from `start` on cannot be z-scored."""
-    unfit = np.flatnonzero(~(std > 1e-12 * np.abs(mean)))  # a rounding residue is no variance; NaN is unfit too
+    # a rounding residue is no variance; NaN is unfit too, and inf would make every z-score 0
+    unfit = np.flatnonzero(~((std > 1e-12 * np.abs(mean)) & np.isfinite(std)))
     if len(unfit):
         raise ValueError(
             f"betas_train: voxel column {start + unfit[0]} has std {std[unfit[0]]} over {n_train} stimuli (and "
-            f"{len(unfit) - 1} more like it); a z-score needs std > 0. Check the mask (nsd.mask in config.yaml)."
+            f"{len(unfit) - 1} more like it); a z-score needs a finite std > 0. Check the mask (nsd.mask in "
+            "config.yaml)."
         )
 
 
@@ -175,7 +187,10 @@ def save_kernel(path: str | Path, kernel: Kernel) -> None:
 
 
 def load_kernel(path: str | Path) -> Kernel:
-    """Read the kernel that `save_kernel` wrote."""
+    """Read the kernel that `save_kernel` wrote.
+
+    Raises ValueError: it lacks a part, or a number is not finite.
+    """
     return _load(path, Kernel, "ridge kernel")
 
 
@@ -202,7 +217,11 @@ def _load(path: str | Path, form: type[Stored], what: str) -> Stored:
         missing = sorted(set(form._fields) - set(file))
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}; expected a {what}. {hdf5.rerun(path)}")
-        return form(*(np.asarray(file[name]) for name in form._fields))
+        stored = form(*(np.asarray(file[name]) for name in form._fields))
+    for name, values in stored._asdict().items():
+        if finite.rows_not_finite(values):
+            raise ValueError(f"{path}: {name} has numbers that are not finite; expected a {what}. {hdf5.rerun(path)}")
+    return stored
 
 
 def predict(
@@ -275,7 +294,7 @@ def predict(
             ) as predicted,
             threadpool_limits(1, "blas"),  # a product on each core keeps all busier than one product on all
         ):
-            blocks = _Blocks(values, predicted, operator, n_test, width, rescale, measured)
+            blocks = _Blocks(values, predicted, operator, n_test, width, rescale, measured, nsd_id)
             with ThreadPoolExecutor(workers, initializer=blocks.make_buffers) as pool:
                 for _ in pool.map(blocks.predict, range(0, n_features, width)):
                     pass
@@ -310,7 +329,9 @@ class _Blocks:
         width: int,
         rescale: str,
         measured: Reliability | None,
+        train_id: Int32[np.ndarray, " train"],
     ):
+        self.train_id = train_id
         self.values, self.predicted, self.operator = values, predicted, operator
         self.n_test, self.width, self.rescale, self.measured = n_test, width, rescale, measured
         self.own = threading.local()  # fresh memory for each block would take longer than the product
@@ -322,6 +343,19 @@ class _Blocks:
         self.own.targets = np.empty((len(self.values), self.width), dtype)
         self.own.product = np.empty((len(self.operator), self.width), dtype)
 
+    def _refuse(self, column: int) -> None:
+        """Raises ValueError: a column of targets has no finite std."""
+        path, values = self.values.file.filename, self.values[:, column]
+        rows = finite.rows_not_finite(values)
+        if rows:
+            value = finite.first_not_finite(values[rows[0]])
+            raise finite.NotFinite(f"feature column {column}", rows, value, hdf5.rerun(path)).of(path, self.train_id)
+        largest = int(np.argmax(np.abs(values)))
+        raise ValueError(
+            f"{path} has {values[largest]:g} in feature column {column} for nsd_id {self.train_id[largest]}, whose "
+            f"square {self.operator.dtype} cannot hold; expected numbers below 1e18. {hdf5.rerun(path)}"
+        )
+
     def predict(self, start: int) -> None:
         """Predict the block of columns that begins at `start`."""
         columns = slice(start, min(start + self.width, self.values.shape[1]))
@@ -331,14 +365,15 @@ class _Blocks:
         with np.errstate(invalid="ignore"):
             mean, std = _centre_in_place(targets)
         if not np.isfinite(std).all():
-            column = start + np.flatnonzero(~np.isfinite(std))[0]
-            raise ValueError(f"{self.values.file.filename} has a value in feature column {column} that is not finite.")
+            self._refuse(start + int(np.flatnonzero(~np.isfinite(std))[0]))
         np.matmul(self.operator, targets, out=product)
         out_of_fold = product[self.n_test :]
-        _rescale(product[: self.n_test], out_of_fold, mean, std, self.rescale)
+        _rescale(product[: self.n_test], out_of_fold, mean, std, self.rescale, start)
         self.predicted[:, columns] = product[: self.n_test]
         if self.measured:
-            spread = _centre_in_place(out_of_fold)[1] * std * len(targets)
+            out_of_fold_std = _centre_in_place(out_of_fold)[1]
+            _check_std(out_of_fold_std, start)
+            spread = out_of_fold_std * std * len(targets)
             self.measured.correlation[columns] = _ratio(np.einsum("ij,ij->j", targets, out_of_fold), spread)
             self.measured.std[columns] = std
 
@@ -421,6 +456,7 @@ def save_weights(
                 which = chosen[block]
                 is_range = which[-1] - which[0] == len(which) - 1  # HDF5 is slow at lists
                 targets = values[:, slice(which[0], which[-1] + 1) if is_range else which].astype(kernel.train.dtype)
+                hdf5.check_finite(features_train, targets, nsd_id)
                 mean = targets.mean(0)
                 dual = solve(system, np.asfortranarray(targets - mean), lower=1)[0]
                 weights[:, block], intercept[block] = z.T @ dual, mean
@@ -435,6 +471,8 @@ def _operator(
     With M = (K + alpha I)^-1, by Cholesky, test predictions are K_test M y. The hat matrix of a ridge with intercept is
     1/n + I - alpha M, and a fit without stimulus i predicts y_i - (M y)_i / (M_ii - 1 / (n alpha)) for it, the z-score
     of the betas held fixed.
+
+    Raises NotFinite: a row.
     """
     n_test, n_train = kernel.test.shape
     solve, invert = linalg.get_lapack_funcs(("potrs", "potri"), (kernel.train,))
@@ -447,8 +485,12 @@ def _operator(
         remaining = np.diagonal(inverse) - 1 / (n_train * alpha)
         for start in range(0, n_train, MIRRORED):
             stimuli = slice(start, start + MIRRORED)
-            operator[n_test:][stimuli] = -inverse[stimuli] / remaining[stimuli, None]
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                operator[n_test:][stimuli] = -inverse[stimuli] / remaining[stimuli, None]
         operator[n_test + np.arange(n_train), np.arange(n_train)] += 1
+    ids = np.concatenate([kernel.test_id, kernel.train_id])
+    with finite.naming("ridge", ids):
+        finite.check(operator, f"what turns features into predictions ({dtype})", "Raise the feature's ridge.alpha.")
     return operator
 
 
@@ -513,14 +555,30 @@ def _centre_in_place(columns: np.ndarray, ddof: int = 0) -> tuple[np.ndarray, np
     return mean, np.where(std <= 4 * np.finfo(columns.dtype).eps * np.abs(mean), 0, std)
 
 
-def _rescale(predicted: np.ndarray, out_of_fold: np.ndarray, mean: np.ndarray, std: np.ndarray, rescale: str) -> None:
-    """Bring predictions of centred targets, in place, to the targets' mean and, unless "none", to their std."""
+def _rescale(
+    predicted: np.ndarray, out_of_fold: np.ndarray, mean: np.ndarray, std: np.ndarray, rescale: str, start: int
+) -> None:
+    """Bring predictions of centred targets, in place, to the targets' mean and, unless "none", to their std.
+
+    Raises ValueError: the std of predictions of a column, counted from `start`, is not finite.
+    """
     if rescale != "none":
         predicted_mean, predicted_std = _centre_in_place(predicted if rescale == "test" else out_of_fold)
+        _check_std(predicted_std, start)
         if rescale == "train_oof":
             predicted -= predicted_mean
         predicted *= _ratio(std, predicted_std)
     predicted += mean
+
+
+def _check_std(std: np.ndarray, start: int) -> None:
+    """Raises ValueError: predictions by which others would be divided to 0 are not finite, or too large."""
+    unfit = np.flatnonzero(~np.isfinite(std))
+    if len(unfit):
+        raise ValueError(
+            f"the predictions of feature column {start + unfit[0]} have std {std[unfit[0]]} in {std.dtype} (and "
+            f"{len(unfit) - 1} more columns); expected finite numbers. Check the betas and the feature."
+        )
 
 
 def _ratio(numerator: np.ndarray | float, denominator: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from brain_diffuser.artifacts import finite
 from brain_diffuser.decoding import checkpoint as checkpoints
 from brain_diffuser.decoding import learning_curves, network
 from brain_diffuser.decoding import losses as decoding_losses
@@ -302,8 +303,15 @@ def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradSca
         for name, value in (("loss", loss), ("regression", regression), ("contrast", contrast)):
             means[name] += value.item() / steps
     if not math.isfinite(means["loss"]):
-        raise ValueError(f"the loss of epoch {epoch + 1} is {means['loss']}; lower learned.rate")
+        raise ValueError(_diverged(run, f"the loss of epoch {epoch + 1} is {means['loss']}"))
     return means
+
+
+def _diverged(run: Run, finding: str) -> str:
+    """The sentence for a training whose numbers are not finite any more."""
+    subjects, name = ", ".join(run.sources), str(run.dtype).removeprefix("torch.")
+    precision = f", or set learned.precision to {finite.WIDER[name]}" if name in finite.WIDER else ""
+    return f"learned decoder of {run.kind} for {subjects}, in {name}: {finding}; lower learned.rate{precision}"
 
 
 def _losses(run: Run, rows: Mapping[str, np.ndarray], epoch: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -338,7 +346,9 @@ def evaluate(
     """Regression loss and mean correlation of held-out stimuli, and the mean and std of their predictions.
 
     Loss and correlation are means over subjects. Predictions pass in bands, and only sums of each column are kept.
-    Features that do not vary have no correlation.
+    Features that do not vary have no correlation; it is NaN if none varies.
+
+    Raises ValueError: predictions are not finite.
     """
     run.decoder.eval()
     errors, correlations, n_all, sums_of_all = [], [], 0, np.zeros(())
@@ -349,16 +359,20 @@ def evaluate(
             predicted, _ = run.predict(betas)
             error += decoding_losses.regression(predicted, true, run.kind).item() * len(band) / n
             x, y = (batch.cpu().numpy().astype(np.float64) for batch in (predicted, true))
+            if not np.isfinite(x).all():
+                nsd_id = source.nsd_id[band[finite.rows_not_finite(x)[0]]]
+                raise ValueError(_diverged(run, f"the prediction for the held-out nsd_id {nsd_id} is not finite"))
             sums += [x.sum(0), (x**2).sum(0), y.sum(0), (y**2).sum(0), (x * y).sum(0)]
         (x_mean, x_std), (y_mean, y_std) = mean_and_std(n, *sums[:2]), mean_and_std(n, *sums[2:4])
         vary = (x_std > 0) & (y_std > 0)
         covariance = (sums[4] / n - x_mean * y_mean)[vary]
         errors.append(error)
-        correlations.append(float((covariance / (x_std * y_std)[vary]).mean()) if vary.any() else 0.0)
+        correlations.append(float((covariance / (x_std * y_std)[vary]).mean()) if vary.any() else math.nan)
         n_all, sums_of_all = n_all + n, sums_of_all + sums
     (mean, std), target_std = mean_and_std(n_all, *sums_of_all[:2]), run.decoder.target_std.cpu().numpy()
     scale = mean * target_std + run.decoder.target_mean.cpu().numpy(), std * target_std
-    return float(np.mean(errors)), float(np.mean(correlations)), scale
+    measured = [correlation for correlation in correlations if not math.isnan(correlation)]
+    return float(np.mean(errors)), float(np.mean(measured)) if measured else math.nan, scale
 
 
 def _step_seed(seed: int, number: int) -> int:

@@ -53,7 +53,7 @@ def read_source(
     Raises
     ------
     ValueError
-        The files have other stimuli, or what `hold_out` raises.
+        The files have other stimuli, numbers that are not finite, or what `hold_out` raises.
 
     Memory: the betas.
     """
@@ -64,7 +64,9 @@ def read_source(
         with tempfile.TemporaryFile(dir=scratch) as file:
             features = np.memmap(file, values.dtype, "w+", shape=values.shape)
         for start in range(0, len(nsd_id), BAND):
-            features[start : start + BAND] = values[start : start + BAND]
+            band = values[start : start + BAND]
+            hdf5.check_finite(features_path, band, nsd_id[start : start + BAND])
+            features[start : start + BAND] = band
         about = hdf5.about(values)
         target = Target(tuple(about["shape"]), tuple(about["axes"]), about["unit"])
     held_out = hold_out(nsd_id, holdout, seed)

@@ -33,8 +33,8 @@ def compare(
     `correlation` is Pearson's across a region's voxels, the mean over stimuli, with its 95 % interval `low` to `high`.
     Betas are z-scored by the train stimuli's `mean` and `std`, so that a pattern that all stimuli share counts for
     nothing. `shuffled` is the same with the prediction of another stimulus (chance control). `voxelwise_median` is
-    Pearson's across stimuli, the median over voxels. A number is NaN where there is none: across a single voxel, or
-    over stimuli where no voxel varies.
+    Pearson's across stimuli, the median over voxels. What does not vary has no correlation and is left out of a mean or
+    median; a number is NaN where nothing is left, such as across a single voxel.
 
     Parameters
     ----------
@@ -65,8 +65,9 @@ def compare(
         if row["voxels"] > 1:
             distances = metrics.compare(z_measured[:, mask], z_predicted[:, mask], metrics.LOWER_IS_BETTER, assigned)
             correlation, shuffled = (1 - each for each in distances)
-            low, high = statistics.bootstrap_ci(correlation, n_resamples, seed)
-            row |= {"correlation": correlation.mean(), "low": low, "high": high, "shuffled": shuffled.mean()}
+            average, (low, high), _ = statistics.mean_and_ci(correlation, n_resamples, seed)
+            control, *_ = statistics.mean_and_ci(shuffled, 1, seed)
+            row |= {"correlation": average, "low": low, "high": high, "shuffled": control}
         row["voxelwise_median"] = decoding_accuracy.quartiles(voxelwise[mask])[1]
         rows.append(row | {key: round(float(row[key]), 4) for key in NUMBERS})
     return rows
@@ -91,11 +92,7 @@ def _z_scored(
 
 def write(folder: Path, rows_of_sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Write brain_correlation.csv, a row for each set of images and region, and its plot; NaN is an empty cell."""
-    rows = (
-        [images, *("" if row[key] != row[key] else row[key] for key in COLUMNS[1:])]
-        for images, rows in rows_of_sets.items()
-        for row in rows
-    )
+    rows = ([images, *(row[key] for key in COLUMNS[1:])] for images, rows in rows_of_sets.items() for row in rows)
     tables.write_csv(folder / "brain_correlation.csv", COLUMNS, rows)
     (folder / "brain_correlation.svg").write_text(plot(rows_of_sets), encoding="utf-8")
 

@@ -21,7 +21,7 @@ def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.nda
 
     Columns pass in blocks, in float64.
 
-    Raises ValueError: files of other stimuli.
+    Raises ValueError: files of other stimuli, or numbers that are not finite.
     """
     with (
         hdf5.reading(predicted, by_columns=True) as (predicted_values, predicted_id),
@@ -32,6 +32,8 @@ def column_correlations(predicted: str | Path, true: str | Path) -> Float[np.nda
         for start in range(0, len(correlations), BLOCK_COLUMNS):
             columns = slice(start, start + BLOCK_COLUMNS)
             x, y = (values[:, columns].astype(np.float64) for values in (predicted_values, true_values))
+            for path, block in ((predicted, x), (true, y)):
+                hdf5.check_finite(path, block, true_id)
             correlations[columns] = statistics.pearson(x, y)
     return correlations
 
@@ -41,6 +43,12 @@ def quartiles(correlations: Float[np.ndarray, " features"]) -> tuple[float, floa
     finite = correlations[np.isfinite(correlations)]
     first, middle, third = np.percentile(finite, (25, 50, 75)).round(4) if len(finite) else (np.nan,) * 3
     return float(first), float(middle), float(third)
+
+
+def _median(values: Float[np.ndarray, " voxels"]) -> float:
+    """The median of those that are not NaN; NaN if all are."""
+    measured = values[np.isfinite(values)]
+    return float(np.median(measured)) if len(measured) else np.nan
 
 
 def write(
@@ -68,7 +76,7 @@ def write(
     """
     of_features = [(name, len(values), *quartiles(values)) for name, values in decoding.items()]
     of_regions = [
-        (name, int(mask.sum()), *quartiles(encoding[mask]), round(float(np.median(np.sqrt(ceiling[mask]))), 4))
+        (name, int(mask.sum()), *quartiles(encoding[mask]), round(_median(np.sqrt(ceiling[mask])), 4))
         for name, mask in regions.items()
     ]
     plots = {
@@ -122,8 +130,10 @@ def plot_ceiling(ceiling: Float[np.ndarray, " voxels"], repeats: float) -> str:
     """SVG: the distribution of the voxels' noise ceilings."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.hist(100 * ceiling, np.linspace(0, 100, 51).tolist(), color="0.6")
-    axes.axvline(100 * float(np.median(ceiling)), color="k", linestyle=":")
+    measured = ceiling[np.isfinite(ceiling)]  # none without repeats
+    axes.hist(100 * measured, np.linspace(0, 100, 51).tolist(), color="0.6")
+    if len(measured):
+        axes.axvline(100 * float(np.median(measured)), color="k", linestyle=":")
     axes.set(
         xlabel=f"noise ceiling, % of variance, mean of {repeats:.3g} repeats (dotted: median)",
         ylabel="voxels",

@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from brain_diffuser.artifacts import tables
 from brain_diffuser.evaluation import metrics, statistics
 from brain_diffuser.evaluation.scores import ImageScores
 
 Rows = list[dict[str, Any]]
+NOT_MEASURED = "not measured"
 
 
 def differences(
@@ -17,7 +20,7 @@ def differences(
     """A row for each guided set and metric: its mean, and the mean of guided minus unguided scores.
 
     Images are paired, so the interval is that of the differences; `better` is the share of images whose score improves,
-    whichever way that is.
+    whichever way that is. Images whose score was not measured in both sets are left out; `n` counts the others.
 
     Parameters
     ----------
@@ -42,19 +45,25 @@ def differences(
         pairs = zip(scores_of_sets[guided].metrics, scores_of_sets[unguided].metrics, strict=True)
         for with_guidance, without in pairs:
             difference = with_guidance.scores - without.scores
-            low, high = statistics.bootstrap_ci(difference, n_resamples, seed)
+            is_measured = ~np.isnan(difference)
+            mean, (low, high), n = statistics.mean_and_ci(difference, n_resamples, seed)
             improvement = -difference if with_guidance.kind == metrics.LOWER_IS_BETTER else difference
+            guided_mean, better = (
+                (float(with_guidance.scores[is_measured].mean()), float((improvement[is_measured] > 0).mean()))
+                if n
+                else (np.nan, np.nan)
+            )
             rows.append(
                 {
                     "images": guided,
                     "against": unguided,
                     "metric": with_guidance.metric,
-                    "mean": round(float(with_guidance.scores.mean()), 6),
-                    "difference": round(float(difference.mean()), 6),
+                    "mean": round(guided_mean, 6),
+                    "difference": round(mean, 6),
                     "low": round(low, 6),
                     "high": round(high, 6),
-                    "better": round(float((improvement > 0).mean()), 6),
-                    "n": len(difference),
+                    "better": round(better, 6),
+                    "n": n,
                 }
             )
     return rows
@@ -65,7 +74,8 @@ def pivot(rows: Rows) -> Rows:
     table: dict[str, dict[str, Any]] = {}
     for row in rows:
         line = table.setdefault(row["images"], {"images": row["images"], "against": row["against"]})
-        line[row["metric"]] = f"{row['mean']:.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        interval = f"{row['mean']:.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+        line[row["metric"]] = interval if row["n"] else NOT_MEASURED
     return list(table.values())
 
 
@@ -78,7 +88,7 @@ def grid(rows: Rows, cells: Sequence[tuple[float, float, str]]) -> Rows:
     for metric in dict.fromkeys(row["metric"] for row in rows):
         for kappa in kappas:
             values = ((eta, at.get((named.get((kappa, eta), ""), metric))) for eta in etas)
-            by_eta = {f"eta {eta:g}": "" if value is None else f"{value:+.3f}" for eta, value in values}
+            by_eta = {f"eta {eta:g}": "" if value is None else tables.formatted(value, "+.3f") for eta, value in values}
             table.append({"metric": metric, "kappa": kappa} | by_eta)
     return table
 
@@ -90,6 +100,9 @@ def join_repeats(repeated: Mapping[str, Sequence[Mapping[str, str]]]) -> Rows:
         for row in rows:
             key = {"features": row["features"], "measure": row["measure"]}
             line = table.setdefault((row["features"], row["measure"]), key)
+            if not row["mean"]:
+                line[name] = NOT_MEASURED
+                continue
             low, high = (float(row[end]) for end in ("low", "high"))
             line[name] = f"{float(row['mean']):.3f} ({low:.3f} to {high:.3f})"
     return list(table.values())

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
-from brain_diffuser.artifacts import hdf5, image_files, shards
+from brain_diffuser.artifacts import finite, hdf5, image_files, shards
 
 
 class AlignedSets(NamedTuple):
@@ -66,4 +66,8 @@ def save_features(
     """
     network = load()
     nsd_id, values, (images,) = load_aligned(stimuli, [folder], [manifest], rows)
-    shards.save_parts(out_path, [network.features(values), network.features(images)], nsd_id)
+    parts = []
+    for stage, pixels in (("features of the stimulus", values), (f"features of {folder}", images)):
+        with finite.naming(stage, nsd_id):
+            parts.append(network.features(pixels))
+    shards.save_parts(out_path, parts, nsd_id)

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from brain_diffuser.artifacts import finite
 from brain_diffuser.evaluation import statistics
 
 PerImage = Float[np.ndarray, " stimuli"]
@@ -18,7 +19,7 @@ def compare(
 ) -> tuple[PerImage, PerImage]:
     """A metric of every image, and its chance control: the same metric with the stimuli and images paired by a shuffle.
 
-    Features that do not vary correlate 0 with everything.
+    Features that do not vary correlate with nothing: what would need such a correlation is NaN.
 
     Parameters
     ----------
@@ -38,13 +39,15 @@ def compare(
     Raises
     ------
     ValueError
-        A single stimulus, or an unknown kind.
+        A single stimulus, an unknown kind, or features that are not finite.
 
     Source: Ozcelik and VanRullen 2023, arXiv 2303.05334.
     """
     if kind not in KINDS:
         raise ValueError(f"a metric of features is {' or '.join(KINDS)}, got {kind}")
-    correlation = np.nan_to_num(statistics.correlation_matrix(true_features, predicted_features))
+    for features, whose in ((true_features, "the stimuli"), (predicted_features, "the images")):
+        finite.check(features, f"the features of {whose}", "Check the evaluation network's weights.")
+    correlation = statistics.correlation_matrix(true_features, predicted_features)
     in_order = np.arange(len(correlation))
     return KINDS[kind](correlation, in_order), KINDS[kind](correlation, assigned)
 
@@ -52,14 +55,18 @@ def compare(
 def two_way(correlation: Float[np.ndarray, "stimuli stimuli"], assigned: Int[np.ndarray, " stimuli"]) -> PerImage:
     """Two-way identification of the reconstructions of `assigned` stimuli.
 
-    `correlation` has a row for each stimulus and a column for each reconstruction; see `compare`.
+    `correlation` has a row for each stimulus and a column for each reconstruction; see `compare`. Stimuli without a
+    correlation are not among the others; a score is NaN if its own correlation is, or if there is no other.
 
     Raises ValueError: a single stimulus.
     """
     n_stimuli = len(correlation)
     if n_stimuli < 2:
         raise ValueError("two-way identification compares with other stimuli; got 1, expected at least 2")
-    return (correlation[:, assigned] < correlation[np.arange(n_stimuli), assigned]).sum(0) / (n_stimuli - 1)
+    own, all_of = correlation[np.arange(n_stimuli), assigned], correlation[:, assigned]
+    n_others = np.where(np.isnan(own), 0, (~np.isnan(all_of)).sum(0) - 1)
+    n_less = (all_of < own).sum(0)
+    return np.divide(n_less, n_others, out=np.full(n_stimuli, np.nan), where=n_others > 0)
 
 
 def distance(correlation: Float[np.ndarray, "stimuli stimuli"], assigned: Int[np.ndarray, " stimuli"]) -> PerImage:

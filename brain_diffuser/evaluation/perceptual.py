@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from brain_diffuser.artifacts import image_files
+from brain_diffuser.artifacts import finite, image_files
 from brain_diffuser.models import checkpoints, efficientnet_lite
 
 TORCH, TORCHVISION = "2.13.0", "0.28.0"  # these belong together; as in requirements.txt and requirements-evaluation.txt
@@ -94,6 +94,8 @@ class EvaluationNetwork:
 
         `batch_size` changes results by no more than rounding.
 
+        Raises NotFinite: a feature.
+
         Memory: AlexNet's two layers 0.74 MB an image, 0.98 MB under "mindeye"; of the others below 0.01 MB.
         """
         outputs: dict[str, np.ndarray] = {}
@@ -102,6 +104,8 @@ class EvaluationNetwork:
                 if start == 0:
                     outputs[layer] = np.empty((len(images), rows.shape[1]), np.float32)
                 outputs[layer][start : start + len(rows)] = rows.float().cpu().numpy()
+        for layer, rows in outputs.items():
+            finite.check(rows, f"the evaluation network's layer {layer}", "Check the network's weights.")
         return {metric: outputs[layer] for metric, layer in self.layers.items()}
 
     def first_features(self, images: UInt8[np.ndarray, "images height width 3"]) -> Float[np.ndarray, "images _"]:

@@ -30,9 +30,9 @@ RADIUS = 5  # pixels, of scikit-image's window of that sigma
 
 
 def pix_corr(stimuli: Images, reconstructions: Reconstructions, protocol: str) -> PerImage:
-    """Pearson correlation over all pixels and colours of each pair of images, 0 where an image has a single value."""
+    """Pearson correlation over all pixels and colours of each pair of images, NaN where an image has a single level."""
     pairs = comparable(stimuli, reconstructions, protocol)
-    return np.nan_to_num(np.array([statistics.pearson(a.ravel(), b.ravel()) for a, b in pairs], np.float64))
+    return np.array([statistics.pearson(a.ravel(), b.ravel()) for a, b in pairs], np.float64)
 
 
 def ssim(stimuli: Images, reconstructions: Reconstructions, protocol: str) -> PerImage:

@@ -21,7 +21,7 @@ def cosine(
     `centre` first subtracts from both the mean over the rows of `b`, which all embeddings share. The similarity of a
     row of zeros is 0.
 
-    Raises ValueError: embeddings of different sizes.
+    Raises ValueError: embeddings of different sizes, or numbers that are not finite.
     """
     with hdf5.reading(path_a, by_columns=True) as (a, a_id), hdf5.reading(path_b, by_columns=True) as (b, b_id):
         if a.shape[1] != b.shape[1]:
@@ -31,6 +31,8 @@ def cosine(
         product, square_a, square_b = np.zeros((len(a), len(b))), np.zeros(len(a)), np.zeros(len(b))
         for start in range(0, a.shape[1], BLOCK_COLUMNS):
             left, right = (values[:, start : start + BLOCK_COLUMNS].astype(np.float32) for values in (a, b))
+            hdf5.check_finite(path_a, left, a_id)
+            hdf5.check_finite(path_b, right, b_id)
             if centre:
                 mean = right.mean(0)
                 left, right = left - mean, right - mean
@@ -102,7 +104,7 @@ def retrieve_images(predicted: str | Path, true: str | Path, *, pool: int, draws
 
 
 def nearest_captions(
-    predicted: str | Path, train: str | Path, captions: Mapping[str, list[str]], n_captions: int
+    predicted: str | Path, train: str | Path, captions: Mapping[int, list[str]], n_captions: int
 ) -> dict[int, list[dict[str, Any]]]:
     """For each test stimulus the training captions nearest to its predicted text embedding, nearest first.
 
@@ -110,7 +112,7 @@ def nearest_captions(
     ----------
     predicted, train : paths
         Text embeddings: of the test stimuli from betas, of the training stimuli from their captions.
-    captions : {nsd_id as text: captions}
+    captions : {nsd_id: captions}
     n_captions : int
         How many to keep for each test stimulus.
     """
@@ -119,7 +121,7 @@ def nearest_captions(
     return {
         int(test_id[row]): [
             {
-                "caption": captions[str(train_id[column])][0],
+                "caption": captions[int(train_id[column])][0],
                 "nsd_id": int(train_id[column]),
                 "similarity": round(float(similarity[row, column]), 4),
             }

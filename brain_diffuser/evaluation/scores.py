@@ -1,6 +1,7 @@
 """Scores as files: one row per image and metric, and the tables made of them."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from jaxtyping import Float, Int32, Shaped
 
 from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.evaluation import metrics, registry, statistics
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = ("nsd_id", "metric", "kind", "score", "shuffled")
 CHANCE = {"two_way": 0.5}
@@ -84,9 +87,19 @@ def of_features(
 
 
 def write_per_image(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"], scores: Sequence[PerImage]) -> None:
-    """Write a tidy CSV: a row per metric and image."""
+    """Write a tidy CSV: a row per metric and image; a score that was not measured (NaN) is empty.
+
+    Raises ValueError: a score is infinite.
+    """
+    for metric, _, *both in scores:
+        infinite = np.isinf(both).any(0)
+        if infinite.any():
+            raise ValueError(
+                f"{path}: {metric} of nsd_id {nsd_id[np.argmax(infinite)]} is infinite; expected a finite score, so "
+                "check the images and the weights of what scores them"
+            )
     rows = (
-        (stimulus, metric, kind, f"{score:.8g}", f"{control:.8g}")
+        (stimulus, metric, kind, tables.formatted(score, ".8g"), tables.formatted(control, ".8g"))
         for metric, kind, values, shuffled in scores
         for stimulus, score, control in zip(nsd_id.tolist(), values, shuffled, strict=True)
     )
@@ -103,15 +116,14 @@ def read_per_image(paths: Sequence[str | Path]) -> ImageScores:
         rows = tables.read_csv(path)
         if rows and tuple(rows[0]) != COLUMNS:
             raise ValueError(f"{path} has columns {list(rows[0])}; expected {list(COLUMNS)}. {hdf5.rerun(path)}")
+        all_ids = tables.numbers(path, rows, "nsd_id", np.int32)
+        values, shuffled = (tables.numbers(path, rows, column, np.float64) for column in ("score", "shuffled"))
         for metric in dict.fromkeys(row["metric"] for row in rows):
-            of_metric = [row for row in rows if row["metric"] == metric]
-            ids = np.array([row["nsd_id"] for row in of_metric], np.int32)
-            nsd_id = ids if nsd_id is None else nsd_id
-            hdf5.check_aligned(paths[0], nsd_id, path, ids)
-            values, shuffled = (
-                np.array([row[column] for row in of_metric], np.float64) for column in ("score", "shuffled")
-            )
-            scores.append(PerImage(metric, of_metric[0]["kind"], values, shuffled))
+            of_metric = np.flatnonzero([row["metric"] == metric for row in rows])
+            nsd_id = all_ids[of_metric] if nsd_id is None else nsd_id
+            hdf5.check_aligned(paths[0], nsd_id, path, all_ids[of_metric])
+            kind = rows[of_metric[0]]["kind"]
+            scores.append(PerImage(metric, kind, values[of_metric], shuffled[of_metric]))
     if nsd_id is None:
         raise ValueError(
             f"{', '.join(map(str, paths))}: no score at all; expected one for each image. Rerun perceptual_scores."
@@ -123,6 +135,8 @@ def summarise(
     scores_of_sets: Mapping[str, ImageScores], *, protocol: str, n_resamples: int, seed: int
 ) -> list[dict[str, Any]]:
     """A row for each set of images and metric: the mean, its 95 % interval over images, and the same of the control.
+
+    Images whose score was not measured (NaN) are left out; `n` counts the others, and numbers of none are empty.
 
     Parameters
     ----------
@@ -137,20 +151,24 @@ def summarise(
     rows = []
     for images, image_scores in scores_of_sets.items():
         for metric, kind, scores, shuffled in image_scores.metrics:
-            low, high = statistics.bootstrap_ci(scores, n_resamples, seed)
-            shuffled_low, shuffled_high = statistics.bootstrap_ci(shuffled, n_resamples, seed)
+            mean, (low, high), n = statistics.mean_and_ci(scores, n_resamples, seed)
+            shuffled_mean, (shuffled_low, shuffled_high), _ = statistics.mean_and_ci(shuffled, n_resamples, seed)
+            if n < len(scores):
+                logger.warning(
+                    "%s, %s: %d of %d images were not measured", images, metric, len(scores) - n, len(scores)
+                )
             rows.append(
                 {
                     "images": images,
                     "metric": metric,
                     "protocol": protocol,
-                    "n": len(scores),
-                    "mean": round(float(scores.mean()), 6),
-                    "low": round(low, 6),
-                    "high": round(high, 6),
-                    "shuffled": round(float(shuffled.mean()), 6),
-                    "shuffled_low": round(shuffled_low, 6),
-                    "shuffled_high": round(shuffled_high, 6),
+                    "n": n,
+                    "mean": _rounded(mean),
+                    "low": _rounded(low),
+                    "high": _rounded(high),
+                    "shuffled": _rounded(shuffled_mean),
+                    "shuffled_low": _rounded(shuffled_low),
+                    "shuffled_high": _rounded(shuffled_high),
                     "chance": CHANCE.get(kind, ""),
                     "better": "lower" if kind == metrics.LOWER_IS_BETTER else "higher",
                 }
@@ -158,10 +176,15 @@ def summarise(
     return rows
 
 
+def _rounded(number: float) -> float | str:
+    """Six decimals, or nothing for what was not measured, in JSON as in CSV."""
+    return "" if np.isnan(number) else round(number, 6)
+
+
 def write_tables(folder: Path, rows: Sequence[Mapping[str, Any]], scores_of_sets: Mapping[str, ImageScores]) -> None:
     """Write scores.csv and scores.json, tidy, and per_image_{images}.csv, which have a column per metric."""
     tables.write_csv(folder / "scores.csv", tuple(rows[0]), (row.values() for row in rows))
-    (folder / "scores.json").write_text(json.dumps(list(rows), indent=1))
+    (folder / "scores.json").write_text(json.dumps(list(rows), indent=1), encoding="utf-8")
     for images, image_scores in scores_of_sets.items():
         columns = [image_scores.nsd_id.tolist(), *(each.scores.round(6).tolist() for each in image_scores.metrics)]
         header = ("nsd_id", *(each.metric for each in image_scores.metrics))

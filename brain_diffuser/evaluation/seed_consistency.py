@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from brain_diffuser.artifacts import tables
 from brain_diffuser.evaluation import pixels, registry, statistics
 
 PerImage = Float[np.ndarray, " stimuli"]
@@ -56,15 +57,15 @@ def feature_consistency(
 
     `with_stimulus` is the mean over repeats, `worst` the lowest, `spread` the standard deviation (ddof 1). The mean
     squared error of the repeats is that of their mean, `bias`, plus their scatter about it, `variance`, both as shares
-    of the variance of the stimuli's features. Features that do not vary correlate 0 with everything.
+    of the variance of the stimuli's features. An image is NaN where features that do not vary have no correlation.
 
     Raises ValueError: fewer than two repeats.
     Source: consistency of Li et al. 2024 (NeuralDiffuser), arXiv 2402.13809, which gives no formula.
     """
     if len(repeats) < 2:
         raise ValueError(f"consistency compares repeats; got {len(repeats)}, expected at least 2")
-    between = [np.nan_to_num(statistics.pearson_of_rows(a, b)) for a, b in combinations(repeats, 2)]
-    with_stimulus = [np.nan_to_num(statistics.pearson_of_rows(repeat, stimuli)) for repeat in repeats]
+    between = [statistics.pearson_of_rows(a, b) for a, b in combinations(repeats, 2)]
+    with_stimulus = [statistics.pearson_of_rows(repeat, stimuli) for repeat in repeats]
     return _summary(between, with_stimulus) | bias_and_variance(repeats, stimuli)
 
 
@@ -92,9 +93,12 @@ def pixel_consistency(
 def bias_and_variance(
     repeats: Sequence[Float[np.ndarray, "stimuli features"]], stimuli: Float[np.ndarray, "stimuli features"]
 ) -> dict[str, PerImage]:
-    """The parts of the mean squared error of each image's repeats, as shares of the stimuli's variance over images."""
+    """The parts of the mean squared error of each image's repeats, as shares of the stimuli's variance over images.
+
+    They are NaN if the stimuli do not vary.
+    """
     mean = np.mean(repeats, axis=0, dtype=np.float64)
-    total = stimuli.var(0, dtype=np.float64).mean()
+    total = stimuli.var(0, dtype=np.float64).mean() or np.nan
     scatter = np.mean([((repeat - mean) ** 2).mean(1) for repeat in repeats], axis=0)
     return {"bias": ((mean - stimuli) ** 2).mean(1) / total, "variance": scatter / total}
 
@@ -102,12 +106,16 @@ def bias_and_variance(
 def tabulate(
     measures: Mapping[str, Mapping[str, PerImage]], *, n_repeats: int, n_resamples: int, seed: int
 ) -> list[tuple]:
-    """A row of COLUMNS for each metric and measure: the mean over images and its 95 % bootstrap interval."""
+    """A row of COLUMNS for each metric and measure: the mean over images and its 95 % bootstrap interval.
+
+    `n` counts the images that were measured.
+    """
     rows = []
     for metric, by_measure in measures.items():
         for name, scores in by_measure.items():
-            numbers = (scores.mean(), *statistics.bootstrap_ci(scores, n_resamples, seed))
-            rows.append((metric, name, *(f"{number:.4f}" for number in numbers), n_repeats, len(scores)))
+            mean, interval, n = statistics.mean_and_ci(scores, n_resamples, seed)
+            numbers = (tables.formatted(number, ".4f") for number in (mean, *interval))
+            rows.append((metric, name, *numbers, n_repeats, n))
     return rows
 
 

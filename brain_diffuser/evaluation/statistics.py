@@ -1,4 +1,8 @@
-"""Pearson correlations, bootstrap intervals, and the pairing of the chance control."""
+"""Pearson correlations, bootstrap intervals, and the pairing of the chance control.
+
+What does not vary has no correlation: it is NaN everywhere, "not measured", never 0. Means and intervals are those of
+what was measured, and tables count it.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +20,8 @@ def pearson(a: Shaped[np.ndarray, "..."], b: Shaped[np.ndarray, "..."]) -> np.nd
     centred_a, centred_b = a - mean_a, b - mean_b
     square_a, square_b = (centred_a**2).sum(0), (centred_b**2).sum(0)
     varies = _varies(square_a, mean_a, len(a)) & _varies(square_b, mean_b, len(b))
+    # of equal float32 numbers the mean is another one, by more than the rounding that `_varies` knows
+    varies &= (a.max(0) > a.min(0)) & (b.max(0) > b.min(0))
     product, scale = (centred_a * centred_b).sum(0), np.sqrt(square_a * square_b)
     return np.divide(product, scale, out=np.full_like(scale, np.nan), where=varies & (scale > 0))
 
@@ -56,6 +62,28 @@ def cyclic_derangement(n_stimuli: int, seed: int) -> Int[np.ndarray, " stimuli"]
     assigned = np.empty_like(order)
     assigned[order] = np.roll(order, 1)
     return assigned
+
+
+def measured(scores: Float[np.ndarray, " stimuli"]) -> Float[np.ndarray, " measured"]:
+    """The scores that were measured, without NaN.
+
+    Raises ValueError: a score is infinite.
+    """
+    if np.isinf(scores).any():
+        raise ValueError(
+            f"score {int(np.argmax(np.isinf(scores)))} (from 0) of {len(scores)} is infinite; expected finite scores"
+        )
+    return scores[~np.isnan(scores)]
+
+
+def mean_and_ci(
+    scores: Float[np.ndarray, " stimuli"], n_resamples: int, seed: int
+) -> tuple[float, tuple[float, float], int]:
+    """The mean of the scores that were measured, its bootstrap interval, and their number; NaN where there is none."""
+    values = measured(scores)
+    if not len(values):
+        return np.nan, (np.nan, np.nan), 0
+    return float(values.mean()), bootstrap_ci(values, n_resamples, seed), len(values)
 
 
 def bootstrap_ci(scores: Float[np.ndarray, " stimuli"], n_resamples: int, seed: int) -> tuple[float, float]:

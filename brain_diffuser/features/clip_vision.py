@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
@@ -30,6 +30,7 @@ def embed(
     model: Callable[[np.ndarray], Any],
     *,
     image_size: int,
+    levels: Literal["kept", "paper"] = "kept",
 ) -> Float[Any, "batch tokens dim"]:
     """Embeddings of images as reconstructions will be: brought to `image_size` (px), then resized by CLIP's own rule.
 
@@ -43,12 +44,17 @@ def embed(
         What `load` returned.
     image_size : int
         Side of reconstructions in pixels, 512 for the published Versatile Diffusion.
+    levels : "kept" or "paper"
+        Whether CLIP gets the levels that images have then, or those of the published program, which loses some.
 
     Returns
     -------
     tensor (batch, tokens, dim)
     """
-    return model(image_files.resize(images, image_size, "bilinear"))
+    from brain_diffuser.models import preprocessing
+
+    resized = image_files.resize(images, image_size, "bilinear")
+    return model(preprocessing.truncated(resized) if levels == "paper" else resized)
 
 
 FEATURE = Feature(

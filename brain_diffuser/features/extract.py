@@ -1,6 +1,5 @@
 """One feature of every stimulus, batch by batch, into one file; the features themselves are in `registry`."""
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -11,7 +10,8 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor
 
-from brain_diffuser.artifacts import hdf5, shards
+from brain_diffuser.artifacts import captions as caption_files
+from brain_diffuser.artifacts import finite, hdf5, shards
 from brain_diffuser.features import registry
 from brain_diffuser.models.progress import Progress, no_progress
 
@@ -59,7 +59,7 @@ def shard(
 
             own["image_size"] = weights.image_size(diffusion)
         loaded = registry.FEATURES[feature].load(model, device=device, dtype=dtype)
-        extract(feature, loaded, stimuli_path, captions_path, out_path, rows=rows, **options, **own)
+        extract(feature, loaded, stimuli_path, captions_path, out_path, rows=rows, dtype=dtype, **options, **own)
 
     shards.make(span, stimuli_path, out_path, write)
 
@@ -105,6 +105,7 @@ def store(
     batch_size: int,
     rows: slice = hdf5.ALL,
     storage: Literal["float16", "float32"],
+    dtype: torch.dtype = torch.float32,
     progress: Progress = no_progress,
     **settings: Any,
 ) -> None:
@@ -128,6 +129,8 @@ def store(
         Which stimuli are written.
     storage : "float16" or "float32"
         Precision of the file.
+    dtype : torch.dtype
+        In which the network computes, for the message.
     progress : callable
         Reports the batches.
     settings
@@ -146,7 +149,10 @@ def store(
     def embedded() -> Iterator[tuple[slice, Tensor]]:
         for start in starts:
             batch = slice(start, min(start + batch_size, last))
-            yield batch, registry.FEATURES[feature].embed(inputs[batch], nsd_id[batch], model, **settings)
+            with finite.naming(f"feature {feature}", nsd_id[batch]):
+                values = registry.FEATURES[feature].embed(inputs[batch], nsd_id[batch], model, **settings)
+                finite.check_network(values, "the network's output", dtype)
+            yield batch, values
 
     batches = embedded()
     first_batch = next(batches)
@@ -161,10 +167,10 @@ def store(
 def read_captions(path: str | Path, nsd_id: Int32[np.ndarray, " stimuli"]) -> list[list[str]]:
     """The captions of each stimulus that are not empty.
 
-    Raises ValueError: a stimulus has none.
+    Raises FileNotFoundError, ValueError: see `artifacts.captions.read`; a stimulus has none.
     """
-    by_id = json.loads(Path(path).read_text())
-    captions = [[caption for caption in by_id.get(str(number), ()) if caption.strip()] for number in nsd_id]
+    by_id = caption_files.read(path)
+    captions = [[caption for caption in by_id.get(number, ()) if caption.strip()] for number in nsd_id.tolist()]
     without = [number for number, of_stimulus in zip(nsd_id, captions, strict=True) if not of_stimulus]
     if without:
         raise ValueError(
@@ -199,8 +205,9 @@ def to_storage(
     narrowed = values.to("cpu", dtype)
     if not narrowed.isfinite().all():
         row, column = (~narrowed.isfinite()).nonzero()[0].tolist()
+        fix = "Set features.storage to float32." if storage == "float16" else "Check the model's weights."
         raise ValueError(
             f"{feature} of nsd_id {nsd_id[row]} has {values[row, column].item():g} in column {column}; {storage} "
-            f"ends at {torch.finfo(dtype).max:g}. Store it as float32; if it is not a number, check the weights."
+            f"ends at {torch.finfo(dtype).max:g}. {fix}"
         )
     return narrowed.numpy()

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from brain_diffuser.artifacts import finite
 from brain_diffuser.generation.ddim import Step
 from brain_diffuser.models import hooks
 
@@ -26,6 +27,11 @@ BEST_SHARE = 0.25
 BLUR_WIDTH, BLUR_SIGMA = 9, 1.0
 ATTENTION_THRESHOLD = 1.0
 """Self-attention that a place gets from all places together, 1 on average; places above it are blurred."""
+
+OVERFLOW = (
+    "Gradients can overflow in float16: set compute.dtype to bfloat16 or float32; if that does not help, check the "
+    "weights."
+)
 
 X0 = Literal["standard", "blend", "released"]
 
@@ -263,12 +269,17 @@ class Guide:
         return eps + self.change(step)
 
     def change(self, step: Step) -> Float[Tensor, "batch ..."]:
-        """What guidance adds to the noise of a step: s kappa grad D, scaled as `kappa_is` says."""
+        """What guidance adds to the noise of a step: s kappa grad D, scaled as `kappa_is` says.
+
+        Raises NotFinite: the distance or its gradient, which would count as no guidance.
+        """
 
         def pull(latents: Tensor, row: int) -> Tensor:
-            with torch.enable_grad():
+            with torch.enable_grad(), finite.from_row(row):
                 latents = latents.detach().requires_grad_()
-                return torch.autograd.grad(GRADIENT_SCALE * self.distance(latents, step.rows.start + row), latents)[0]
+                scaled = GRADIENT_SCALE * self.distance(latents, step.rows.start + row)
+                finite.check(scaled[None], "the distance to the guidance targets", OVERFLOW)
+                return torch.autograd.grad(scaled, latents)[0]
 
         def noise_in(x: Tensor) -> Tensor:
             return step.noise_in(x, True)
@@ -276,12 +287,14 @@ class Guide:
         through = noise_in if self.through_unet else None
         change = gradient(step.x, step.cond, pull, step.alpha_bar, self.x0, through)
         change = (1 - step.alpha_bar) ** 0.5 * change / GRADIENT_SCALE
+        finite.check(change, "the gradient of guidance", OVERFLOW)
         if self.grad_clip:
             largest = self.grad_clip * rms(change)
             change = torch.clamp(change, -largest, largest)
         if self.kappa_is == "absolute":
             return self.kappa * change
         length = rms(change)
+        finite.check(length, "the length of guidance's gradient", OVERFLOW)
         unit = torch.where(length > 0, change / length, 0.0)
         return self.kappa * rms(step.eps - step.uncond) * unit
 

@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Float, Float64, Int32, UInt8
 from torch import Tensor
 
-from brain_diffuser.artifacts import hdf5, image_files, seeds
+from brain_diffuser.artifacts import finite, hdf5, image_files, seeds
 from brain_diffuser.generation import ddim
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, DualDenoiser
 
+STAGE = "reconstruction"
+AUTOENCODED = "image through the autoencoder"
 Models = tuple[DualDenoiser | TextDenoiser, Autoencoder]
 """The denoiser, of Versatile Diffusion or Stable Diffusion, and the autoencoder of its latents."""
 
@@ -125,12 +127,13 @@ def reconstruct(
     Raises
     ------
     ValueError
-        Embeddings of another CLIP, a setting out of range, or latents that are not finite.
+        Embeddings of another CLIP, a setting out of range, or numbers that are not finite.
 
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded per image, and batched.
     """
     conditions = {"text": text} if vision is None else {"text": text, "vision": vision}
-    _check_conditions(conditions, unconditional)
+    with finite.naming(STAGE, nsd_id):
+        _check_conditions(conditions, unconditional)
     visited = ddim.timesteps(steps)
     taken = visited if init_images is None else ddim.img2img_steps(visited, strength)
     denoiser, _ = models
@@ -146,13 +149,13 @@ def reconstruct(
     def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
         for first in range(0, len(nsd_id), batch_size):
             rows = slice(first, first + batch_size)
-            with torch.no_grad():
-                contexts = _contexts(conditions, unconditional, rows, denoiser.unet.device)
+            with torch.no_grad(), finite.naming(STAGE, nsd_id[rows]):
+                contexts = _contexts(conditions, unconditional, rows, denoiser)
                 guided = GuidedDenoiser(
                     denoiser, contexts, text_weight, guidance_scale, taken, alpha_bars, rows, guidance_fn
                 )
                 latents = ddim.sample(guided, start(rows), taken, alpha_bars)
-                images = _to_images(latents, models, nsd_id[rows])
+                images = _to_images(latents, models)
             yield from zip(nsd_id[rows].tolist(), images, strict=True)
 
     return images_in_order()
@@ -175,6 +178,7 @@ class GuidedDenoiser:
     def __call__(self, x: Float[Tensor, "batch ..."], t: int) -> Float[Tensor, "batch ..."]:
         uncond, cond = self.denoiser(torch.cat([x, x]), t, *self.contexts, self.text_weight).chunk(2)
         eps = uncond + self.guidance_scale * (cond - uncond)
+        finite.check(eps, f"the noise that step {t} takes", "Lower recon.guidance_scale.")
         if self.guidance_fn is None:
             return eps
 
@@ -184,46 +188,50 @@ class GuidedDenoiser:
 
         place = len(self.steps) - 1 - self.steps.index(t)
         alpha_bar = self.alpha_bars[t].item()
-        return self.guidance_fn(ddim.Step(self.rows, place, len(self.steps), alpha_bar, x, eps, cond, uncond, noise_in))
+        step = ddim.Step(self.rows, place, len(self.steps), alpha_bar, x, eps, cond, uncond, noise_in)
+        guided = self.guidance_fn(step)
+        finite.check(guided, f"the guided noise that step {t} takes", "Lower guidance.kappa or guidance.sag_scale.")
+        return guided
 
 
 def _check_conditions(
     conditions: Mapping[str, Float[np.ndarray, "stimuli _ _"]], unconditional: tuple[Float[Tensor, "1 _ _"], ...]
 ) -> None:
-    """Raises ValueError: embeddings whose shape is not that of the unconditional ones."""
+    """Raises ValueError: embeddings that are not finite, or whose shape is not that of the unconditional ones."""
     for kind, predicted, uncond in zip(conditions, conditions.values(), unconditional, strict=True):
         if predicted.shape[1:] != uncond.shape[1:]:
             raise ValueError(
                 f"predicted {kind} has {predicted.shape[1:]} (tokens, dim), its unconditional embedding "
                 f"{tuple(uncond.shape[1:])}; was it extracted with another CLIP? Rerun features and ridge."
             )
+        finite.check(predicted, f"the predicted {kind} embedding", "Rerun what predicts it.")
+        finite.check(uncond, f"the unconditional {kind} embedding", "Check the weights of CLIP's tower.")
 
 
 def _contexts(
     conditions: Mapping[str, Float[np.ndarray, "stimuli _ _"]],
     unconditional: tuple[Float[Tensor, "1 _ _"], ...],
     rows: slice,
-    device: torch.device,
+    denoiser: Denoiser,
 ) -> list[Float[Tensor, "two_batches _ _"]]:
-    """Of each kind of embeddings the unconditional ones, then those of a batch of stimuli."""
-    contexts = []
-    for predicted, uncond in zip(conditions.values(), unconditional, strict=True):
+    """Of each kind of embeddings the unconditional ones, then those of a batch of stimuli.
+
+    Raises NotFinite: embeddings that are too large for the precision of the UNet.
+    """
+    contexts, device, dtype = [], denoiser.unet.device, denoiser.unet.dtype
+    for (kind, predicted), uncond in zip(conditions.items(), unconditional, strict=True):
         cond = torch.from_numpy(predicted[rows]).to(device, uncond.dtype)
         contexts.append(torch.cat([uncond.to(device).expand_as(cond), cond]))
+        finite.check_network(contexts[-1].to(dtype), f"the {kind} embedding", dtype)
     return contexts
 
 
 def _to_images(
-    latents: Float[Tensor, "batch channels size size"], models: Models, nsd_id: Int32[np.ndarray, " batch"]
+    latents: Float[Tensor, "batch channels size size"], models: Models
 ) -> UInt8[np.ndarray, "batch image_height image_width 3"]:
-    """Raises ValueError: latents that are not finite."""
+    """Raises NotFinite: the latents, or the images."""
     denoiser, autoencoder = models
-    if not latents.isfinite().all():
-        dtype = str(denoiser.unet.dtype).removeprefix("torch.")
-        raise ValueError(
-            f"latents of nsd_id {', '.join(map(str, nsd_id))} are not finite in {dtype}; expected finite "
-            "ones. Compute in bfloat16 or float32, or check the model's weights."
-        )
+    finite.check_network(latents, "the latents of the last step", denoiser.unet.dtype)
     return autoencoder.decode(latents).cpu().numpy()
 
 
@@ -257,7 +265,7 @@ def autoencode(
     """
     for first in range(0, len(nsd_id), batch_size):
         rows = slice(first, first + batch_size)
-        with torch.inference_mode():
+        with torch.inference_mode(), finite.naming(AUTOENCODED, nsd_id[rows]):
             returned = models[1].decode(_encode(images[rows], nsd_id[rows], models, seed)).cpu().numpy()
         yield from zip(nsd_id[rows].tolist(), returned, strict=True)
 

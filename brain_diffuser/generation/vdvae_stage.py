@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int32, UInt8
 
-from brain_diffuser.artifacts import seeds
+from brain_diffuser.artifacts import finite, seeds
 from brain_diffuser.artifacts.hdf5 import StimulusArray
 from brain_diffuser.models.vdvae import logistic
 from brain_diffuser.models.vdvae.model import VDVAE
 
+STAGE = "stage-1 reconstruction"
 U_RANGE = 1e-5, 1 - 1e-5
 """Range of the uniform numbers that pixels are drawn with, as in the reference; 0 and 1 would give infinite levels."""
 
@@ -53,7 +54,7 @@ def decode(
     Raises
     ------
     ValueError
-        The latents have another number of columns than the model's leading latents.
+        The latents have another number of columns than the model's leading latents, or numbers are not finite.
 
     Source: Ozcelik & VanRullen 2023, arXiv 2303.05334. Differs from the reference: seeded.
     """
@@ -63,11 +64,14 @@ def decode(
             f"predicted vdvae latents have {n_columns} columns, the model's first {model.config.n_latents} latents "
             f"{expected}; were they extracted with another VDVAE? Rerun features and ridge."
         )
+    with finite.naming(STAGE, latents.nsd_id):
+        finite.check(latents.values, "the predicted VDVAE latents", "Rerun what predicts them.")
 
     def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, len(latents.nsd_id), batch_size):
             values, nsd_id = (part[start : start + batch_size] for part in latents)
-            images = decode_batch(values, nsd_id, model, seed, pixel_likelihood, temperature)
+            with finite.naming(STAGE, nsd_id):
+                images = decode_batch(values, nsd_id, model, seed, pixel_likelihood, temperature)
             yield from zip(nsd_id.tolist(), images, strict=True)
 
     return images_in_order()

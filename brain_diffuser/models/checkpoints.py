@@ -22,7 +22,7 @@ def read_config(folder: str | Path, name: str = "config.json") -> dict[str, Any]
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing; expected the model folder as published, see README "Weights"')
     try:
-        description = json.loads(path.read_text())
+        description = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a model's description") from error
     if not isinstance(description, dict):

@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from brain_diffuser.artifacts import finite
 from brain_diffuser.models import checkpoints, hooks
 from brain_diffuser.models.preprocessing import Preprocessing, normalised
 
@@ -32,7 +33,8 @@ NOT_OF_TOWER = {
 class ClipText:
     """Captions -> embeddings of all their tokens, projected and divided by the length of the pooled token (the end).
 
-    Source: Xu et al. 2023, arXiv 2211.08332.
+    Source: Xu et al. 2023, arXiv 2211.08332. Differs from the reference: its tokeniser first mends texts by ftfy (curly
+    quotes, HTML entities, ligatures, broken encodings); captions of plain ASCII without entities have the same tokens.
     """
 
     tower: type[PreTrainedModel] = CLIPTextModelWithProjection
@@ -196,14 +198,16 @@ class ClipLayers:
     ) -> Float[Tensor, "images blocks tokens dim"]:
         """Activations of images in [0, 1], in the tower's dtype.
 
-        Raises ValueError: the tower lacks a block.
+        Raises ValueError: the tower lacks a block, or activations are not finite.
         """
         self.shape(blocks)
         size: Any = self.model.config.image_size
         resized = nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
         with hooks.kept_outputs([self.layers[block - 1].mlp.fc2 for block in blocks]) as activations:
             self.model.vision_model(normalised(resized, self.mean, self.std).to(self.model.dtype))
-        return torch.stack(activations, 1)
+        stacked = torch.stack(activations, 1)
+        finite.check_network(stacked, "CLIP's layers", self.model.dtype)
+        return stacked
 
 
 def unconditional(

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from brain_diffuser.artifacts import hdf5, image_files, tables
+from brain_diffuser.artifacts import finite, hdf5, image_files, tables
 from brain_diffuser.regions import lesions
 
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -26,8 +26,11 @@ FOLDS = 5
 
 def embed_stored(images: h5py.Dataset, embed: Embed, batch_size: int = 32) -> Float[np.ndarray, "images _"]:
     """The features of stored images, uint8 (images, height, width, 3), which pass one batch at a time."""
-    starts = range(0, len(images), batch_size)
-    return np.concatenate([embed(images[start : start + batch_size]) for start in starts])
+    batches = []
+    for start in range(0, len(images), batch_size):
+        with finite.from_row(start):
+            batches.append(embed(images[start : start + batch_size]))
+    return np.concatenate(batches)
 
 
 def labels(has_category: Sequence[Bool[np.ndarray, " images"]]) -> Int[np.ndarray, " images"]:
@@ -130,10 +133,13 @@ def write(
     features, label = {}, {}
     for split, path in stimuli.items():
         with hdf5.reading(path) as (stored, nsd_id):
-            features[split] = embed_stored(stored, embed)
+            with finite.naming(f"features of {path}", nsd_id):
+                features[split] = embed_stored(stored, embed)
             label[split] = labels([np.array([known[n] for n in nsd_id.tolist()]) for known in mentions])
     for name, pair in images.items():
-        features[name] = embed(image_files.read_folder(*pair)[1])
+        nsd_id, pixels = image_files.read_folder(*pair)
+        with finite.naming(f"features of {pair[0]}", nsd_id):
+            features[name] = embed(pixels)
     train = Examples(features["train"], label["train"])
     reconstructions = Examples(features["recon"], label["test"])
     classify = classifier([train, reconstructions], len(names))

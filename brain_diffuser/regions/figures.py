@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
-from brain_diffuser.artifacts import figures, hdf5, image_files
+from brain_diffuser.artifacts import figures, hdf5, image_files, tables
 from brain_diffuser.artifacts.figures import name_regions, svg
 from brain_diffuser.data.rois import RANDOM
 
@@ -108,17 +108,17 @@ def plot_lesions(rows: Sequence[Row]) -> str:
     for row in rows:
         at = (features.index(str(row["feature"])), categories.index(str(row["category"])))
         control = float(str(row["drop_random"])) if row["drop_random"] != "" else 0.0
-        values[*at, regions.index(str(row["region"]))] = float(str(row["drop"])) - control
+        drop = float(str(row["drop"])) if row["drop"] != "" else np.nan
+        values[*at, regions.index(str(row["region"]))] = drop - control
     size = (max(7, 0.6 * len(regions) + 1.5), (0.4 * len(categories) + 0.6) * len(features) + 1.6)
-    figure, limit = Figure(figsize=size, layout="constrained"), float(np.nanmax(np.abs(values))) or 1
+    figure, limit = Figure(figsize=size, layout="constrained"), float(np.nanmax(np.abs(values), initial=0)) or 1
     panels = np.atleast_1d(figure.subplots(len(features), 1, sharex=True))
     for axes, feature, drops in zip(panels, features, values, strict=True):
         image = axes.imshow(drops, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
         for (row, column), drop in np.ndenumerate(drops):
             colour = "w" if abs(drop) > 0.6 * limit else "k"
-            axes.text(
-                column, row, f"{drop:.1f}".replace("-0.0", "0.0"), ha="center", va="center", fontsize=7, color=colour
-            )
+            text = tables.formatted(drop, ".1f").replace("-0.0", "0.0")
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
         axes.set_yticks(range(len(categories)), categories)
         axes.set_title(feature)
     panels[-1].set_xticks(range(len(regions)), regions, rotation=60, ha="right", rotation_mode="anchor")

@@ -3,7 +3,6 @@
 One covariance of the betas and one of betas with features serve every region: a ridge on some voxels is their block.
 """
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import linalg
 
-from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.artifacts import captions as caption_files
+from brain_diffuser.artifacts import finite, hdf5, tables
 from brain_diffuser.data import rois
 from brain_diffuser.evaluation import statistics
 from brain_diffuser.regions import optimal_patterns
@@ -61,13 +61,29 @@ class SharedRidge(NamedTuple):
         alpha : float
             The penalty of the ridge on all voxels.
 
+        Raises
+        ------
+        NotFinite
+            Z-scored betas, features or weights, in float32.
+
         Memory: two arrays of (voxels, voxels), three of (voxels, columns) and those given, in float32.
         """
-        train, test = (((split.values - z_score[0]) / z_score[1]).astype(np.float32) for split in betas)
+        for split, columns in zip(betas, features, strict=True):
+            with finite.naming("lesions", split.nsd_id):
+                finite.check(split.values, "the betas", "Rerun betas.")
+                finite.check(columns, "the feature", "Rerun features.")
         mean = features[0].mean(0, dtype=np.float64)
-        train_features, test_features = ((split - mean).astype(np.float32) for split in features)
+        with np.errstate(over="ignore"):
+            train, test = (((split.values - z_score[0]) / z_score[1]).astype(np.float32) for split in betas)
+            train_features, test_features = ((split - mean).astype(np.float32) for split in features)
+        for split, z_scored, centred in zip(betas, (train, test), (train_features, test_features), strict=True):
+            with finite.naming("lesions", split.nsd_id):
+                finite.check(z_scored, "the z-scored betas (float32)", "Check the betas and the mask.")
+                finite.check(centred, "the feature (float32)", "Check the weights of its network.")
         covariance, with_features = train.T @ train, train.T @ train_features
         whole = _solve(covariance.copy(), with_features, alpha)
+        if not np.isfinite(whole).all():
+            raise ValueError("the weights of the ridge on all voxels are not finite; check the betas and ridge.alpha")
         return cls(test, covariance, with_features, train_features, test_features, alpha, whole)
 
     def weights(self, voxels: Bool[np.ndarray, " voxels"]) -> Float[np.ndarray, "chosen columns"]:
@@ -76,8 +92,12 @@ class SharedRidge(NamedTuple):
         return _solve(system, self.with_features[voxels], self.alpha * float(voxels.mean()))
 
     def accuracy(self, predicted: Float[np.ndarray, "test columns"]) -> float:
-        """Mean over columns of the correlation, across test stimuli, of predicted and true; a constant column is 0."""
-        return float(np.nan_to_num(statistics.pearson(predicted, self.test_features)).mean())
+        """Mean of the correlations, across test stimuli, of predicted and true columns.
+
+        Columns that do not vary have none and are left out; NaN if no column is left.
+        """
+        correlations = statistics.measured(statistics.pearson(predicted, self.test_features))
+        return float(correlations.mean()) if len(correlations) else np.nan
 
 
 def _solve(system: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
@@ -89,13 +109,14 @@ def _solve(system: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
 
 def read_columns(path: str | Path, n_columns: int) -> Float[np.ndarray, "stimuli columns"]:
     """At most `n_columns` columns of a feature, evenly spaced; the file passes in blocks."""
-    with hdf5.reading(path, by_columns=True) as (values, _):
+    with hdf5.reading(path, by_columns=True) as (values, nsd_id):
         total = values.shape[1]
         chosen = np.linspace(0, total - 1, min(n_columns, total)).round().astype(int)
         blocks = []
         for start in range(0, total, optimal_patterns.BLOCK_COLUMNS):
             here = chosen[(chosen >= start) & (chosen < start + optimal_patterns.BLOCK_COLUMNS)]
             blocks.append(values[:, start : start + optimal_patterns.BLOCK_COLUMNS][:, here - start])
+            hdf5.check_finite(path, blocks[-1], nsd_id)
         return np.concatenate(blocks, axis=1)
 
 
@@ -175,7 +196,7 @@ def lesions(
 
     Decoded features are projected on the train stimuli's linear discriminant of the category (features taken as
     independent). The distance is d', the difference of means in standard deviations: `intact` of the whole brain,
-    `drop` what the lesion takes from it.
+    `drop` what the lesion takes from it, all of it if nothing varies any more. Both are NaN if nothing varied before.
 
     Parameters
     ----------
@@ -195,7 +216,8 @@ def lesions(
         intact = _d_prime(decoded, test)
 
         def drop(voxels: np.ndarray, readout=readout, decoded=decoded, intact=intact, test=test) -> float:
-            return intact - _d_prime(decoded - ridges.test[:, voxels] @ readout[voxels], test)
+            left = _d_prime(decoded - ridges.test[:, voxels] @ readout[voxels], test)
+            return intact - (0.0 if np.isnan(left) else left)
 
         for name, voxels in masks.items():
             controls = [drop(control) for control in random_sets(voxels, seed, name, draws)]
@@ -251,8 +273,7 @@ def analyse(
         z_score = np.asarray(file["betas_mean"]), np.asarray(file["betas_std"])
     chosen = read_columns(features[0], columns), read_columns(features[1], columns)
     ridges = SharedRidge.from_arrays(splits, chosen, z_score, alpha)
-    texts = {int(nsd_id): each for nsd_id, each in json.loads(Path(captions).read_text(encoding="utf-8")).items()}
-    has_category = find_categories(texts, categories, *(array.nsd_id for array in splits))
+    has_category = find_categories(caption_files.read(captions), categories, *(array.nsd_id for array in splits))
     whole_brain = {rois.ALL: np.ones(len(z_score[0]), bool)}
     by_name = {
         "decoding": decoding(ridges, whole_brain | dict(masks), draws, seed),
@@ -304,9 +325,12 @@ def _discriminant(features: Float[np.ndarray, "train columns"], has_it: Bool[np.
 
 
 def _d_prime(scores: Float[np.ndarray, " test"], has_it: Bool[np.ndarray, " test"]) -> float:
-    """Difference of two groups' means in standard deviations, whose square is the mean of their variances."""
+    """Difference of two groups' means in standard deviations, whose square is the mean of their variances.
+
+    NaN if no score varies.
+    """
     spread = np.sqrt((scores[has_it].var(ddof=1) + scores[~has_it].var(ddof=1)) / 2)
-    return float((scores[has_it].mean() - scores[~has_it].mean()) / spread) if spread > 0 else 0.0
+    return float((scores[has_it].mean() - scores[~has_it].mean()) / spread) if spread > 0 else np.nan
 
 
 def _spread(key: str, controls: Sequence[float]) -> dict[str, object]:

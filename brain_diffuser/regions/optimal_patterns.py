@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import finite, hdf5
 from brain_diffuser.data.rois import RANDOM, REST
 from brain_diffuser.decoding import ridge
 
@@ -22,6 +22,8 @@ BLOCK_COLUMNS = 4096
 RELEASED_LABELS = {"V1": (1, 2), "V2": (3, 4), "V3": (5, 6), "V4": (7,)}
 """Labels of floc-faces, which the published program reads where prf-visualrois was meant."""
 RELEASED_NORMS = {"clip_text": 9.0, "clip_vision": 15.0}
+RELEASED_EPSILON = 1e-8
+"""What the published program adds to a length that it divides by."""
 
 
 def binary_patterns(
@@ -72,7 +74,7 @@ def random_voxels(
 def released_masks(labels: str | Path, masks: Mapping[str, Bool[np.ndarray, " voxels"]]) -> dict[str, np.ndarray]:
     """The masks with V1 to V4 as the published program builds them, from floc-faces in the file of ROI labels.
 
-    Its V4 has no voxel, which would make every image NaN: such regions are left out.
+    Its V4 has no voxel. Such a mask stays: its row counts in the z-scores over regions (`as_released`).
 
     Raises ValueError: the file lacks floc-faces.
     """
@@ -84,19 +86,20 @@ def released_masks(labels: str | Path, masks: Mapping[str, Bool[np.ndarray, " vo
     released = {name: np.isin(faces, numbers) for name, numbers in RELEASED_LABELS.items() if name in masks}
     for name, mask in released.items():
         if not mask.any():
-            logger.warning("%s has no voxel in the published program; left out", name)
-    return {name: mask for name, mask in (dict(masks) | released).items() if mask.any()}
+            logger.warning("%s has no voxel in the published program; its image is that of no response", name)
+    return dict(masks) | released
 
 
 def column_statistics(
     features: str | Path,
 ) -> tuple[Float[np.ndarray, " features"], Float[np.ndarray, " features"]]:
     """Mean and standard deviation (ddof 0) of every feature over its stimuli; columns pass in blocks."""
-    with hdf5.reading(features, by_columns=True) as (values, _):
+    with hdf5.reading(features, by_columns=True) as (values, nsd_id):
         mean, std = np.empty(values.shape[1]), np.empty(values.shape[1])
         for start in range(0, len(mean), BLOCK_COLUMNS):
             columns = slice(start, start + BLOCK_COLUMNS)
             block = values[:, columns].astype(np.float64)
+            hdf5.check_finite(features, block, nsd_id)
             mean[columns], std[columns] = block.mean(0), block.std(0)
     return mean, std
 
@@ -129,6 +132,7 @@ def training_like(
     """
     change = predicted - predicted[0]
     length, distance = np.linalg.norm(change, axis=1), scale * np.sqrt((std**2).sum())
+    finite.check(length, "the length of a pattern's features", "Check the betas and the feature.")
     if distance > 0 and not (length[1:] > 0).all():
         raise ValueError(
             f"pattern {1 + int(np.argmin(length[1:]))} changes no feature; expected a region whose voxels have weights."
@@ -144,7 +148,8 @@ def as_released(
 ) -> Float[np.ndarray, "patterns features"]:
     """The features that the published program makes of the same predictions, which are not rescaled (rescale "none").
 
-    Norms are fixed numbers; VDVAE's latents are z-scored across the regions, so every image depends on all of them.
+    Norms are fixed numbers; VDVAE's latents are z-scored across the regions, so every image depends on all of them,
+    also on those without a voxel, which predict what rest does: the mean of the training stimuli.
 
     Parameters
     ----------
@@ -154,14 +159,16 @@ def as_released(
         Of the training stimuli.
     feature : str
         "vdvae", "clip_text" or "clip_vision".
+
+    Differs from the reference: a latent that no region changes becomes its mean; the reference has NaN.
     """
     change = predicted[1:] - predicted[0]
-    length = np.linalg.norm(change, axis=1, keepdims=True)
-    change = np.divide(change, length, out=np.zeros_like(change), where=length > 0)
+    change = change / (np.linalg.norm(change, axis=1, keepdims=True) + RELEASED_EPSILON)
     if feature in RELEASED_NORMS:
         return np.concatenate([mean[None], mean + RELEASED_NORMS[feature] * change])
     latents = mean + 50 * change
-    latents = (latents - latents.mean(0)) / latents.std(0) * std + mean
+    centred, spread = latents - latents.mean(0), latents.std(0)
+    latents = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0) * std + mean
     latents *= 80 / np.linalg.norm(latents, axis=1, keepdims=True)
     return np.concatenate([mean[None], latents])
 
@@ -276,14 +283,19 @@ def optimal_features(
     """
     if is_released:
         masks = released_masks(labels, {name: masks[name] for name in names})
-    names = [name for name in names if name in masks]
     names, patterns = binary_patterns(masks, names, seed, controls=not is_released)
+    if is_released and len(np.unique(patterns[1:], axis=0)) < 2:
+        raise ValueError(
+            f"roi.released_protocol: true z-scores latents across the regions of roi.optimal, and no two of them "
+            f"({', '.join(names[1:])}) have different voxels; name two that differ, or set it to false."
+        )
     rows = pattern_rows(kernel, betas, patterns)
     nsd_id = np.zeros(len(names), np.int32)
     with hdf5.atomic(out_path) as partial:
         options = {"alpha": alpha, "memory_gib": memory_gib, "rescale": "none" if is_released else "train_oof"}
         predicted = decode(kernel, rows, nsd_id, features, partial, **options)
         flat = predicted.reshape(len(predicted), -1).astype(np.float64)
+        flat[~patterns.any(1)] = flat[0]  # a product may differ in the last bit, and differences are made long
         mean, std = column_statistics(features)
         if is_released:
             flat = as_released(flat, mean, std, feature)
@@ -374,8 +386,19 @@ def decode(
 def save(
     path: str | Path, features: Float[np.ndarray, "patterns ..."], names: Sequence[str], nsd_id: np.ndarray
 ) -> None:
-    """Write features of patterns, the name of each, and the nsd_id whose random numbers its images use."""
-    hdf5.save(path, features.astype(np.float32), nsd_id, attrs={"names": list(names)})
+    """Write features of patterns, the name of each, and the nsd_id whose random numbers its images use.
+
+    Raises ValueError, which names the pattern: features are not finite in float32.
+    """
+    with np.errstate(over="ignore"):
+        stored = features.astype(np.float32)
+    wrong = finite.rows_not_finite(stored)
+    if wrong:
+        raise ValueError(
+            f"{path}: the features of pattern {names[wrong[0]]} are not finite (and of {len(wrong) - 1} more); "
+            "expected a region whose voxels have weights, and other patterns that differ from it"
+        )
+    hdf5.save(path, stored, nsd_id, attrs={"names": list(names)})
 
 
 def load(path: str | Path) -> tuple[list[str], hdf5.StimulusArray]:

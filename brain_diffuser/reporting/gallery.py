@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from markupsafe import Markup
 from PIL import Image
 
-from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.artifacts import hdf5, image_files, tables, text_files
 from brain_diffuser.reporting import charts, score_tables
 from brain_diffuser.reporting.score_tables import Column, Metrics, Score, label
 
@@ -146,10 +146,15 @@ def of_subject(subject: Subject, store: ImageStore) -> dict[str, Any]:
         ids, images = image_files.read_folder(folder, manifest)
         hdf5.check_aligned(subject.stimuli, nsd_id, manifest, ids)
         rows = score_tables.rows_of(subject.per_image[name], ("nsd_id",))
-        hdf5.check_aligned(manifest, ids, subject.per_image[name], np.array([int(row["nsd_id"]) for row in rows]))
+        hdf5.check_aligned(
+            manifest, ids, subject.per_image[name], tables.numbers(subject.per_image[name], rows, "nsd_id", np.int32)
+        )
         for row, image in zip(numbers, images, strict=True):
             row.append(store.add(image))
-        scores[name] = {key: [score_tables.number(row[key]) for row in rows] for key in rows[0] if key != "nsd_id"}
+        try:
+            scores[name] = {key: [score_tables.number(row[key]) for row in rows] for key in rows[0] if key != "nsd_id"}
+        except ValueError as error:
+            raise ValueError(f"{subject.per_image[name]}: {error}. {hdf5.rerun(subject.per_image[name])}") from None
     items = [
         {
             "id": stimulus,
@@ -290,9 +295,12 @@ def as_json(value: Any) -> Markup:
 def _read_json(path: str | Path) -> dict[str, Any]:
     """The content of a JSON file.
 
-    Raises ValueError: the file is cut short.
+    Raises FileNotFoundError. ValueError: the file is cut short, or has no object.
     """
     try:
-        return json.loads(score_tables.existing(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON ({error}); it may be cut short. {hdf5.rerun(path)}") from None
+        content = text_files.read_json(score_tables.existing(path))
+    except ValueError as error:
+        raise ValueError(f"{error}. {hdf5.rerun(path)}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} has no object at its top; expected one entry for each nsd_id. {hdf5.rerun(path)}")
+    return content

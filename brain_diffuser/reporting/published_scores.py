@@ -12,6 +12,8 @@ ABOUT = ("system", "subjects", "test_set", "protocol", "source", "verified")
 """The columns of that table that are no metrics."""
 TEST_SETS = {982: "old", 1000: "new"}
 """NSD's shared images: after 37 sessions, and after 40."""
+VERIFIED = ("yes", "third-party")
+"""Read in the source named, or where others quote it. Numbers that nobody has read anywhere are not shown."""
 
 
 def published_metrics(path: str | Path = PUBLISHED) -> list[str]:
@@ -35,12 +37,21 @@ def published_columns(metrics: Metrics, path: str | Path = PUBLISHED) -> list[Co
 
 
 def read_published(path: str | Path = PUBLISHED) -> list[dict[str, Any]]:
-    """Published rows: system, subjects, test_set, protocol, scores {metric: fraction}, source, verified."""
-    metrics = published_metrics(path)
+    """Published rows: system, subjects, test_set, protocol, scores {metric: fraction}, source, verified.
+
+    Raises ValueError: a row names no source, or nobody has read its numbers there.
+    """
+    metrics, rows = published_metrics(path), score_tables.rows_of(path, ABOUT, "\t")
+    for row in rows:
+        if row["verified"] not in VERIFIED or not row["source"]:
+            raise ValueError(
+                f"{path}: {row['system']} has source '{row['source']}' and verified '{row['verified']}'; expected a "
+                f"source that was read, and {' or '.join(VERIFIED)}. Look the numbers up, or leave the row out."
+            )
     return [
         {name: row[name] for name in ABOUT}
         | {"is_ours": False, "scores": {name: float(row[name]) for name in metrics if row[name]}}
-        for row in score_tables.rows_of(path, ABOUT, "\t")
+        for row in rows
     ]
 
 
@@ -111,6 +122,10 @@ def comparability_notes(dataset_label: DatasetLabel, columns: Sequence[Column], 
     )
     notes.append(
         "Test sets differ: old is 982 images of 37 sessions, new 1000 images of 40 sessions, with more training data."
+    )
+    notes.append(
+        "Systems differ in how many samples they take of an image: MindEye1 keeps the best of 16 by the decoded "
+        "embedding, Takagi & Nishimoto average the correlations of 5, Brain-Diffuser and this run take one."
     )
     notes.append(
         "SSIM under the protocol of Brain-Diffuser is the mean over columns of one-dimensional SSIMs, which the "

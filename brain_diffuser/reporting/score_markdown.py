@@ -57,12 +57,12 @@ def _published(
     path: Path,
 ) -> list[str]:
     """The lines of the table of published scores, after this run's."""
-    rows = [["system", "subjects", "test set", *map(_head, published_columns), "verified"]]
+    rows = [["system", "subjects", "test set", *map(_head, published_columns), "verified", "source"]]
     ours = published_scores.our_rows(subjects, [], dataset_label, path)
     for row in [*ours, *published_scores.read_published(path)]:
         values = (column.format(row["scores"].get(column.metric)) for column in published_columns)
-        rows.append([row["system"], row["subjects"], row["test_set"], *values, row["verified"]])
-    counts = {score.n for scores in subjects.values() for score in scores}
+        rows.append([row["system"], row["subjects"], row["test_set"], *values, row["verified"], row["source"]])
+    counts = {score_tables.n_images(scores) for scores in subjects.values() if scores}
     notes = published_scores.comparability_notes(dataset_label, columns, counts)
     return ["**Published scores**: " + " ".join(notes), "", *_pipes(rows), ""]
 

@@ -1,6 +1,5 @@
 """Tables of scores: read, averaged over subjects, and arranged for the report and for Markdown."""
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import tables as table_files
 from brain_diffuser.reporting import charts
 
 LABELS = {
@@ -99,7 +99,7 @@ def columns_of(scores: Iterable[Score], metrics: Metrics) -> list[Column]:
 
 
 def read_scores(path: str | Path) -> list[Score]:
-    """The rows of a CSV of scores.
+    """The rows of a CSV of scores, without those of which no image was measured.
 
     Raises FileNotFoundError. ValueError: other columns, a cell that is no number, or a row twice.
     """
@@ -111,6 +111,8 @@ def read_scores(path: str | Path) -> list[Score]:
             count, mean = int(row["n"]), number(row["mean"])
         except ValueError as error:
             raise ValueError(f"{where}: {error}. {hdf5.rerun(path)}") from None
+        if count == 0 and mean is None:
+            continue  # no image was measured; tables print that there is no number
         if mean is None or row["better"] not in ("higher", "lower"):
             raise ValueError(
                 f"{where} has mean {row['mean']!r} and better {row['better']!r}; expected a number, and higher or "
@@ -145,7 +147,7 @@ def tables(
     everything = [score for scores in subjects.values() for score in scores]
     scales = {column: _scale([score for score in everything if _is_of(score, column)]) for column in columns}
     parts = [
-        (name, scores, format_counts({name: scores[0].n}) + " images; interval: 95 % bootstrap over images")
+        (name, scores, f"{n_images(scores)} images; interval: 95 % bootstrap over images{_not_measured(scores)}")
         for name, scores in subjects.items()
         if scores
     ]
@@ -166,6 +168,17 @@ def tables(
         }
         for name, scores, note in parts
     ]
+
+
+def n_images(scores: Sequence[Score]) -> int:
+    """The number of images, which is that of the scores that were measured of all."""
+    return max(score.n for score in scores)
+
+
+def _not_measured(scores: Sequence[Score]) -> str:
+    """Which scores are means over fewer images, because what does not vary has no correlation."""
+    fewer = [f"{score.images} {score.metric} of {score.n}" for score in scores if score.n < n_images(scores)]
+    return f"; measured of fewer images, as others do not vary: {', '.join(fewer)}" if fewer else ""
 
 
 def mean_of_subjects(subjects: Mapping[str, Sequence[Score]]) -> list[Score]:
@@ -247,13 +260,12 @@ def format_counts(counts: Mapping[str, int]) -> str:
 def rows_of(path: str | Path, needed: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a table that has at least these columns and one row.
 
-    Raises FileNotFoundError: no such file. ValueError: a column is missing, or there is no row.
+    Raises FileNotFoundError: no such file. ValueError: see `artifacts.tables.read_rows`, or there is no row.
     """
-    with open(existing(path), newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter)
-        rows, lacking = list(reader), [name for name in needed if name not in (reader.fieldnames or ())]
-    if lacking:
-        raise ValueError(f"{path} lacks column {lacking[0]}; expected {', '.join(needed)}. {hdf5.rerun(path)}")
+    try:
+        rows = table_files.read_rows(existing(path), needed, delimiter)
+    except ValueError as error:
+        raise ValueError(f"{error}. {hdf5.rerun(path)}") from None
     if not rows:
         raise ValueError(f"{path} has no row; expected at least one. {hdf5.rerun(path)}")
     return rows

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import requests
 
+from brain_diffuser.artifacts import text_files
+
 MANIFEST = Path(__file__).with_name("published.tsv")
 WAITS = (1, 2, 4, 8, 16, 32, 64)  # seconds before another try; a try that brought bytes starts them afresh
 TIMEOUT = 60  # seconds without a byte
@@ -239,7 +241,9 @@ def _receive(session: requests.Session, url: str, path: Path, size: int | None, 
         try:
             with open(part, "ab" if held else "wb") as file:
                 if not held:
-                    _state(path).write_text(json.dumps({"version": _version(response), "size": total}))
+                    _state(path).write_text(
+                        json.dumps({"version": _version(response), "size": total}), encoding="utf-8"
+                    )
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
@@ -255,7 +259,7 @@ def _receive(session: requests.Session, url: str, path: Path, size: int | None, 
 def _begun(path: Path) -> dict[str, Any]:
     """Version and size of the remote file that `<path>.part` began with, or nothing if that is not known."""
     try:
-        return json.loads(_state(path).read_text()) if _part(path).exists() else {}
+        return json.loads(_state(path).read_text(encoding="utf-8")) if _part(path).exists() else {}
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
 
@@ -272,7 +276,7 @@ def _check_sum(url: str, path: Path, sha256: str | None, record: Path, name: str
     log.info("%s: all bytes are here; reading them for the sha256", path.name)
     with open(part, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    lines = text_files.lines(text_files.read(record)) if record.exists() else []
     recorded = {line[66:]: line[:64] for line in lines}
     expected = sha256 or recorded.get(name)
     if expected is None:

@@ -13,6 +13,14 @@ CACHE = ".snakemake/code_keys.json"
 """Where keys are kept, of the folder in which Snakemake runs."""
 
 
+ADDED: dict[str, Any] = {"features.clip_vision.levels": "kept"}
+"""Keys of config.yaml that came after results had been made, and the value that makes the same results.
+
+With that value a key is no part of what a job depends on, so results from before the key are not made again. The code
+that reads such a setting has the same default.
+"""
+
+
 def code_key(script: str | Path, root: str | Path, entries: Entries | None = None) -> str:
     """Hash of what a script does; the same as `Code(root).key(script, entries)`."""
     return Code(root).key(script, entries)
@@ -43,6 +51,21 @@ def imports(script: str | Path, root: str | Path) -> set[str]:
             waiting += [name for name in names - found if code.path(name)]
             found |= names
     return found
+
+
+def without_added(config: dict, path: str = "") -> dict:
+    """A configuration, or the section at a dotted path, without keys of ADDED that have the value given there.
+
+    A section of which nothing is left is left out, too.
+    """
+    kept = {}
+    for key, value in config.items():
+        here = f"{path}.{key}" if path else key
+        inner = without_added(value, here) if isinstance(value, dict) else value
+        is_later = inner == {} and any(each.startswith(f"{here}.") for each in ADDED)
+        if not is_later and not (here in ADDED and value == ADDED[here]):
+            kept[key] = inner
+    return kept
 
 
 def stage_config(config: dict, *paths: str) -> dict:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
-from brain_diffuser.artifacts import shards
+from brain_diffuser.artifacts import shards, text_files
 
 STAGES = {
     "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000"),
@@ -83,7 +83,8 @@ def stage_of(name: str, place: str = "") -> str:
 
 def tables(folder: Path) -> list[Table]:
     """The tables in a folder; of shards that overlap, made before and after an edit of `shards`, the newest alone."""
-    newest = sorted(folder.glob("*.tsv"), key=lambda path: path.stat().st_mtime, reverse=True)
+    visible = [path for path in folder.glob("*.tsv") if not path.name.startswith(".")]
+    newest = sorted(visible, key=lambda path: path.stat().st_mtime, reverse=True)
     taken: dict[str, list[tuple[int, int]]] = defaultdict(list)
     found = []
     for path in newest:
@@ -99,19 +100,40 @@ def tables(folder: Path) -> list[Table]:
 
 
 def _read(path: Path, name: str, span: str) -> Table:
-    with open(path, newline="", encoding="utf-8") as stream:
-        row = next(csv.DictReader(stream, delimiter="\t"), None)
-    if row is None or "s" not in row:
+    row = read_benchmark(path)
+    if row is None:
         raise ValueError(f"{path} is no table of Snakemake's benchmarks; delete it, the cost of that job is lost.")
-    gpus = re.search(r"'gpu': (\d+)", row.get("resources") or "")
+    gpus = re.search(r"'gpu': (\d+)", row.get("resources", ""))
 
     def number(key: str) -> float:
-        return float(row[key]) if row.get(key) not in (None, "", "-", "NA") else 0.0
+        cell = row.get(key, "")
+        try:
+            value = float(cell) if cell not in ("", "-", "NA") else 0.0
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < float("inf"):
+            raise ValueError(
+                f"{path}: {key} is {cell!r}; expected a number from 0. Delete it, the cost of that job is lost."
+            )
+        return value
 
     known = int(gpus[1]) if gpus else 0
     return Table(
         name, span, number("s"), number("cpu_time"), known if "resources" in row else None, number("max_rss")
     )  # fmt: skip
+
+
+def read_benchmark(path: Path) -> dict[str, str] | None:
+    """The first row of a table of Snakemake's benchmarks; None where there is none, as when its job was killed.
+
+    Snakemake writes what it measured without quotes, in the encoding of the machine; only numbers are read.
+
+    Raises FileNotFoundError, ValueError: see `text_files.check_is_file`.
+    """
+    text_files.check_is_file(path, "a table of Snakemake's benchmarks")
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        header, cells = (stream.readline().rstrip("\n").split("\t") for _ in range(2))
+    return dict(zip(header, cells, strict=True)) if "s" in header and len(cells) == len(header) else None
 
 
 def costs(results: str | Path, subjects: Sequence[str] | None = None) -> list[Cost]:
@@ -240,4 +262,8 @@ def main() -> None:
             f"{results} is not here; run this in the folder that holds it, after a job has finished, or name "
             "another folder of results"
         )
-    write_csv(sys.stdout, costs(results))
+    try:
+        found = costs(results)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    write_csv(sys.stdout, found)

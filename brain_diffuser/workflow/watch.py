@@ -6,7 +6,6 @@ Reads what is on disk (Snakemake's plan and log, the jobs' own logs and tables) 
 """
 
 import argparse
-import csv
 import json
 import re
 import subprocess
@@ -19,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from brain_diffuser.artifacts import tables, text_files
 from brain_diffuser.workflow import resource_usage
 
 SUMMARY = (__doc__ or "").partition("\n")[0]
@@ -155,9 +155,9 @@ def planned(arguments: Sequence[str] = ()) -> list[Job]:
     Raises ValueError: it would not run.
     """
     command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if found.returncode:
-        said = [line for line in (found.stdout + found.stderr).splitlines() if line.strip()]
+        said = [line for line in text_files.lines(found.stdout + found.stderr) if line.strip()]
         why = [line for line in said if not line.startswith(("Using ", "Assuming ", "Building ", "    ", "  File "))]
         raise ValueError(f"snakemake --dry-run {' '.join(arguments)} failed: {(why or ['no output'])[-1]}")
     return jobs_in(found.stdout + found.stderr)
@@ -211,7 +211,7 @@ def failures(path: str | Path | None, lines: int = 4) -> Iterator[str]:
     for job, number in failed:
         words = [job.rule, job.wildcards, f"job {number} of the cluster" if number else ""]
         yield f"  {', '.join(filter(None, words))}"
-        last = _tail(job.log).splitlines()[-lines:]
+        last = text_files.lines(_tail(job.log))[-lines:]
         yield f"    log: {job.log or 'none'}{'' if last else ', empty: the job could not start, or was killed'}"
         yield from (f"    | {line}" for line in last)
 
@@ -253,7 +253,7 @@ def _work(job: Job, state: str, since: float) -> Work:
         return Work(n, n if state == "done" else 0, 0.0 if state == "done" else None, "")
     file = Path(job.log)
     text = _tail(job.log) if file.is_file() and file.stat().st_mtime > since - CLOCKS else ""
-    last = text.splitlines()[-1] if text else "no line in its log yet"
+    last = text_files.lines(text)[-1] if text else "no line in its log yet"
     progress = PROGRESS.findall(text)
     if not progress:
         return Work(n, 0, None, last)
@@ -272,12 +272,21 @@ def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[
             continue
         table = Path(job.benchmark)
         if states[name] == "done" and table.is_file():
-            with open(table, newline="", encoding="utf-8") as stream:
-                taken = float(next(csv.DictReader(stream, delimiter="\t"))["s"])
-            sums[job.kind] = [sums[job.kind][0] + taken, sums[job.kind][1] + n]
+            taken = _seconds(table)
+            if taken is not None:
+                sums[job.kind] = [sums[job.kind][0] + taken, sums[job.kind][1] + n]
         elif seconds and done < n:
             guesses[job.kind] = seconds / (n - done)
     return guesses | {kind: seconds / n for kind, (seconds, n) in sums.items()}
+
+
+def _seconds(table: Path) -> float | None:
+    """The seconds that a finished job took; None where its table is empty or being written."""
+    row = resource_usage.read_benchmark(table)
+    try:
+        return float(row["s"]) if row else None
+    except ValueError:
+        return None
 
 
 def _row(key: tuple[str, str], jobs: list[Job], states: dict, found: dict, pace: dict) -> Row:
@@ -307,8 +316,7 @@ def _row(key: tuple[str, str], jobs: list[Job], states: dict, found: dict, pace:
 
 @lru_cache(maxsize=64)
 def _read_splits(table: Path, _: int) -> list[str]:
-    with open(table, newline="", encoding="utf-8") as stream:
-        return [row["split"] for row in csv.DictReader(stream, delimiter="\t")]
+    return [row["split"] for row in tables.read_rows(table, ("split",))]
 
 
 def splits(table: Path) -> list[str]:

@@ -174,7 +174,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
     }
     folder = OUT / "image_feature_extractor"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "preprocessor_config.json").write_text(json.dumps(extractor, indent=2) + "\n")
+    (folder / "preprocessor_config.json").write_text(json.dumps(extractor, indent=2) + "\n", encoding="utf-8")
 
 
 @torch.inference_mode()

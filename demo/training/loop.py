@@ -73,7 +73,7 @@ def fit(
             mean = {key: round(float(np.mean([s[key] for s in seen])), 5) for key in seen[0]}
             seen.clear()
             speed = (time.monotonic() - start) / (step + 1 - first)
-            with (folder / f"{name}.jsonl").open("a") as file:
+            with (folder / f"{name}.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step + 1, "seconds_a_step": round(speed, 3), **mean}) + "\n")
         if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
             state = {

@@ -55,7 +55,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, OUT / "vdvae-ema.safetensors")
-    (OUT / "vdvae-ema.json").write_text(json.dumps(dataclasses.asdict(CONFIG), indent=2) + "\n")
+    (OUT / "vdvae-ema.json").write_text(json.dumps(dataclasses.asdict(CONFIG), indent=2) + "\n", encoding="utf-8")
     held_out, _, _ = corpus.read("held-out")
     with torch.inference_mode():
         batches = [model(torch.from_numpy(held_out[i : i + 50])) for i in range(0, 500, 50)]

@@ -28,7 +28,9 @@ rule brain_vision:
         device=cfg.compute.device,
         batch_size=cfg.compute.batch_size.features,
     params:
-        cfg=settings("features.storage", "compute.dtype"),
+        cfg=settings(
+            "features.storage", "compute.dtype", *settings_of_feature("clip_vision")
+        ),
         model=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,
         code=code("evaluation/brain_vision.py", features="clip_vision"),

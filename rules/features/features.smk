@@ -41,11 +41,7 @@ rule features_cached_shard:
         cfg=lambda wildcards: settings(
             "features.storage",
             "compute.dtype",
-            *(
-                [f"features.{wildcards.feature}"]
-                if wildcards.feature in SETTINGS["features"]
-                else []
-            ),
+            *settings_of_feature(wildcards.feature),
         ),
         model=lambda wildcards: MODEL_PATHS[FEATURE_RECORDS[wildcards.feature].key],
         diffusion=lambda wildcards: (

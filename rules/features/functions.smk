@@ -6,6 +6,11 @@ def files_of_feature(feature):
     return model_of("feature", feature, FEATURE_RECORDS[feature])
 
 
+def settings_of_feature(feature):
+    """The dotted path of a feature's own settings, if it has any that a job depends on."""
+    return [f"features.{feature}"] if feature in SETTINGS["features"] else []
+
+
 def image_size(wildcards):
     """The files that tell the size of Versatile Diffusion's images."""
     paths = model_files.image_size(PATHS.versatile_diffusion)

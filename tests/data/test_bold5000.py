@@ -1,5 +1,6 @@
 """BOLD5000's layout, from its documentation, on a synthetic tree, up to the nsd stage's artifacts."""
 
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import yaml
 from PIL import Image
 from toy_workflow import snakemake, write_checkout
 
-from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import bold5000, custom_files, stimulus_table
+from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.data import bold5000, custom_checks, custom_files, stimulus_table
 
 SHAPE = 4, 4, 3
 SESSIONS = {"01": 2 * bold5000.TRIALS_PER_RUN, "02": bold5000.TRIALS_PER_RUN}
@@ -49,6 +50,20 @@ def table(root):
     return bold5000.trials(root / "CSI1_imgnames.txt", betas, custom_files.stimulus_ids(root / STIMULI))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_names_with_accents_and_odd_letters(tree, encoding):
+    root, shown = tree
+    names, plain = root / "CSI1_imgnames.txt", next(name for name in shown if shown.count(name) == 1)
+    odd = plain.replace(".jpg", "_é\u2028.jpg")
+    (path,) = (root / STIMULI).rglob(plain)
+    path.rename(path.with_name(unicodedata.normalize("NFD", odd)))
+    names.write_text(names.read_text().replace(plain, odd), encoding=encoding)
+    assert len(table(root)) == len(shown)
+    names.write_bytes(odd.encode("utf-16"))
+    with pytest.raises(ValueError, match=r"CSI1_imgnames\.txt line 1 begins with byte 0xff, so it is UTF-16 or 32"):
+        table(root)
+
+
 def test_trials_follow_the_list_of_names(tree):
     root, shown = tree
     rows = table(root)
@@ -77,6 +92,7 @@ def test_what_does_not_fit_is_named(tree, damage, sentence):
         table(root)
 
 
+@pytest.mark.workflow
 def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
     (checkout / "data/bold5000").mkdir(parents=True)
@@ -99,3 +115,19 @@ def test_the_example_configuration_reaches_the_nsd_stages_artifacts(tmp_path):
     assert "Nothing to be done" in again.stdout + again.stderr
     whole = snakemake(checkout, "-n", *options, "results_bold5000/CSI1/recon")
     assert whole.returncode == 0, whole.stderr
+
+
+@pytest.mark.parametrize(("n_repeated", "is_sound"), [(1, False), (2, True)])
+def test_one_repeated_image_is_one_test_stimulus_too_few(tree, n_repeated, is_sound):
+    """The rule that makes the trials table validates the whole dataset with it."""
+    root, shown = tree
+    repeated = [name for name, n in Counter(shown).items() if n > 1]
+    kept = [name for name in shown if name not in repeated[n_repeated:]]
+    kept += repeated[:1] * (len(shown) - len(kept))
+    (root / "CSI1_imgnames.txt").write_text("\n".join(kept) + "\n")
+    tables.write_tsv(root / "trials.tsv", custom_files.TRIALS, table(root))
+    betas = sorted(root.glob("*_ses-*.nii.gz"))
+    files = custom_files.SubjectFiles("CSI1", root / "trials.tsv", tuple(betas), root / "CSI1_brainmask.nii.gz", {})
+    sentences = list(custom_checks.problems([files], root / STIMULI, None, "drop"))
+    assert sentences == ([] if is_sound else [each for each in sentences if "has 1 test stimulus; expected" in each])
+    assert bool(sentences) is not is_sound

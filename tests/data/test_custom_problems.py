@@ -1,7 +1,11 @@
 """Everything that is wrong with a dataset in the plain layout gets its sentence, all of them at once."""
 
+import io
+import os
 import struct
+import unicodedata
 import zlib
+from types import SimpleNamespace
 
 import h5py
 import nibabel as nib
@@ -10,10 +14,13 @@ import pytest
 from PIL import Image
 from toy_lab import AFFINE, SHAPE, SIDE, write_lab, write_table
 
-from brain_diffuser.data import custom_checks, custom_files
+from brain_diffuser.artifacts import captions
+from brain_diffuser.data import custom, custom_checks, custom_files, stimulus_table
 from brain_diffuser.data.custom_checks import problems
 
 FIRST = "set/00.png"
+TEST = "set/08.png"
+CAPTION = "a pattern, set/0ö.png"
 
 
 @pytest.fixture
@@ -135,8 +142,202 @@ def copy_between_splits(lab):
     (lab.stimuli / min(test)).write_bytes((lab.stimuli / min(train)).read_bytes())
 
 
+def again_in_the_test(lab, save):
+    """Store the image that is first in training again, as an image of the test under its own name."""
+    (lab.stimuli / TEST).unlink()
+    with Image.open(lab.stimuli / FIRST) as image:
+        save(image, lab.stimuli / TEST)
+
+
+def upside_down(image, path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    image.transpose(Image.Transpose.ROTATE_180).save(path, "PNG", exif=exif)
+
+
+def in_colours(lab):
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE), np.uint8))
+    grey.save(lab.stimuli / FIRST)
+    again_in_the_test(lab, lambda image, path: image.convert("RGB").save(path))
+
+
+def of_size(path, width, height):
+    """A PNG file that claims a size of which it does not have the pixels."""
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+
+
+def link(lab, target):
+    (lab.stimuli / FIRST).unlink()
+    (lab.stimuli / FIRST).symlink_to(target)
+
+
+def folder_in_place(lab):
+    (lab.stimuli / FIRST).unlink()
+    (lab.stimuli / FIRST).mkdir()
+
+
+def pipe_in_place(lab):
+    (lab.stimuli / FIRST).unlink()
+    os.mkfifo(lab.stimuli / FIRST)
+
+
+def linked_folder(lab):
+    (lab.stimuli / "set").rename(lab.root / "elsewhere")
+    (lab.stimuli / "set").symlink_to(lab.root / "elsewhere")
+    (lab.stimuli / "other.png").write_bytes((lab.root / "elsewhere/00.png").read_bytes())
+
+
+def of_another_name(lab, name):
+    (lab.stimuli / name).parent.mkdir(parents=True, exist_ok=True)
+    (lab.stimuli / FIRST).rename(lab.stimuli / name)
+    lab.trials.write_text(lab.trials.read_text().replace(FIRST, name))
+
+
+def caption(lab, text):
+    """Put another caption in place of the first image's."""
+    lab.captions.write_text(lab.captions.read_text().replace("a pattern, set/00.png", text))
+
+
+COPY = "set/08.png is in the test of sub01 and has the same pixels as set/00.png, which is in train; expected one"
+
+
 MALFORMED = {
-    "a leak under another name": (copy_between_splits, "is in the test of sub01 and the same file as set/00.png"),
+    "a leak saved again": (
+        lambda lab: again_in_the_test(lab, lambda image, path: image.save(path, "PNG", compress_level=1)),
+        COPY,
+    ),
+    "a leak in another format": (lambda lab: again_in_the_test(lab, lambda image, path: image.save(path, "BMP")), COPY),
+    "a leak in a lossless one": (
+        lambda lab: again_in_the_test(lab, lambda image, path: image.save(path, "WEBP", lossless=True)),
+        COPY,
+    ),
+    "a leak with metadata": (
+        lambda lab: again_in_the_test(lab, lambda image, path: image.save(path, "TIFF", description="a copy")),
+        COPY,
+    ),
+    "a leak with alpha": (
+        lambda lab: again_in_the_test(lab, lambda image, path: image.convert("RGBA").save(path)),
+        COPY,
+    ),
+    "a leak that is turned": (lambda lab: again_in_the_test(lab, upside_down), COPY),
+    "a leak of grey in colours": (in_colours, COPY),
+    "a bomb": (
+        lambda lab: of_size(lab.stimuli / FIRST, 50_000, 50_000),
+        "set/00.png has more than 89,478,485 pixels; expected what was on the screen, so save it smaller",
+    ),
+    "a smaller bomb": (
+        lambda lab: of_size(lab.stimuli / FIRST, 10_000, 10_000),
+        "has more than 89,478,485 pixels; exp",
+    ),
+    "an empty image": (
+        lambda lab: (lab.stimuli / FIRST).write_bytes(b""),
+        "set/00.png is empty; copy or save it again",
+    ),
+    "a link loop": (lambda lab: link(lab, "00.png"), "set/00.png is a link that leads back to itself; put the file"),
+    "a link to nowhere": (lambda lab: link(lab, "gone.png"), "set/00.png is a link to gone.png, which does not exist"),
+    "annexed": (
+        lambda lab: link(lab, "../.git/annex/objects/1/2/MD5E-s3--4.png/MD5E-s3--4.png"),
+        "which does not exist; git-annex has not fetched it, so run datalad get or git annex get",
+    ),
+    "a pointer of git-annex": (
+        lambda lab: (lab.stimuli / FIRST).write_text("/annex/objects/MD5E-s3--4.png\n"),
+        "set/00.png is a pointer of git-annex, not the file itself; fetch it with datalad get or git annex get",
+    ),
+    "a pointer of LFS": (
+        lambda lab: (lab.stimuli / FIRST).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"),
+        "set/00.png is a pointer of Git LFS, not the file itself; fetch it with git lfs pull",
+    ),
+    "a web page": (
+        lambda lab: (lab.stimuli / FIRST).write_text("<!doctype html><title>Sign in</title>"),
+        "set/00.png is a web page, such as that of a login or an error, not the file itself",
+    ),
+    "a folder named like an image": (
+        folder_in_place,
+        "'set/00.png' is not in the folder of images; it is a folder; exp",
+    ),
+    "a pipe": (pipe_in_place, "set/00.png is a pipe or a device; expected an image"),
+    "a folder that is a link": (
+        linked_folder,
+        "set is a link to a folder, which is not followed; put the folder itself",
+    ),
+    "a hidden image": (
+        lambda lab: of_another_name(lab, "set/.00.png"),
+        "hidden files and what systems add are no stim",
+    ),
+    "an image of macOS' archives": (
+        lambda lab: of_another_name(lab, "__MACOSX/00.png"),
+        "'__MACOSX/00.png' is not in the folder of images; hidden files and what systems add are no stimuli, so rename",
+    ),
+    "another format": (
+        lambda lab: of_another_name(lab, "set/00.gif"),
+        "images end in .png, .jpg, .jpeg, .bmp, .tif, .t",
+    ),
+    "a GIF by another name": (
+        lambda lab: Image.new("RGB", (SIDE, SIDE)).save(lab.stimuli / FIRST, "GIF"),
+        "set/00.png is no image that can be read; expected 8-bit RGB or grey",
+    ),
+    "grey TIFF of 16 bits": (
+        lambda lab: Image.fromarray(np.zeros((SIDE, SIDE), np.uint16)).save(lab.stimuli / FIRST, "TIFF"),
+        "set/00.png has 16 bits per channel; expected 8, so convert it",
+    ),
+    "TIFF of real numbers": (
+        lambda lab: Image.fromarray(np.zeros((SIDE, SIDE), np.float32)).save(lab.stimuli / FIRST, "TIFF"),
+        "set/00.png has 32 bits per channel; expected 8, so convert it",
+    ),
+    "a transparent colour": (
+        lambda lab: image(lab, Image.new("RGB", (SIDE, SIDE)), transparency=(0, 0, 0)),
+        "set/00.png has a transparent colour; expected 8-bit RGB or grey, so save it as it was on the screen",
+    ),
+    "a name in two forms": (
+        lambda lab: [
+            (lab.stimuli / unicodedata.normalize(form, "é.png")).write_bytes((lab.stimuli / FIRST).read_bytes())
+            for form in ("NFC", "NFD")
+        ],
+        "whose names are the same text in two forms; rename one of them",
+    ),
+    "a name that is not UTF-8": (
+        lambda lab: (
+            os.rename(lab.stimuli / FIRST, os.fsencode(lab.stimuli) + b"/set/b\xe4r.png"),
+            lab.trials.write_text(lab.trials.read_text().replace(FIRST, "set/bär.png")),
+        ),
+        "'set/bär.png' is not in the folder of images; did you mean set/b\\udce4r.png?",
+    ),
+    "trials in UTF-16": (
+        lambda lab: lab.trials.write_bytes(lab.trials.read_text().encode("utf-16")),
+        "trials.tsv line 1 begins with byte 0xff, so it is UTF-16 or 32; save it as UTF-8",
+    ),
+    "captions that are objects": (
+        lambda lab: caption(lab, "{'image_id': 5, 'caption': 'a dog'}"),
+        "an object or a list written as a text; expected the caption alone",
+    ),
+    "captions that are lists": (
+        lambda lab: caption(lab, "['a dog', 'a cat']"),
+        "captions.tsv line 2: the caption of set/00.png is",
+    ),
+    "captions that were missing": (
+        lambda lab: caption(lab, "nan"),
+        "captions.tsv line 2: the caption of set/00.png is 'nan', which programs write for a missing value",
+    ),
+    "captions that BIDS calls missing": (
+        lambda lab: caption(lab, "n/a"),
+        "captions.tsv: every caption of set/00.png is empty; write one, or set captions: none",
+    ),
+    "captions that are a folder": (
+        lambda lab: (lab.captions.unlink(), lab.captions.mkdir()),
+        "captions.tsv is a folder; expected a file",
+    ),
+    "an endless cell": (
+        lambda lab: caption(lab, "a" * 200_000),
+        "captions.tsv line 2 cannot be read as a table (field",
+    ),
+    "an empty line": (
+        lambda lab: lab.trials.write_text(lab.trials.read_text().replace("\n", "\n\n", 3)),
+        "trials.tsv line 2 is empty; delete it",
+    ),
+    "a leak under another name": (copy_between_splits, "is in the test of sub01 and has the same pixels as set/00.png"),
     "missing columns": (lambda lab: drop_column(lab, "repeat", "split"), "trials.tsv lacks column repeat, split; its"),
     "an empty table": (
         lambda lab: lab.trials.write_text(""),
@@ -158,7 +359,7 @@ MALFORMED = {
     "no session": (lambda lab: edit(lab, session=""), "line 2: session is ''; expected letters and digits"),
     "a run with a dash": (lambda lab: edit(lab, run="run-1"), "line 2: run is 'run-1'; expected letters and digits"),
     "a leak": (leak, "is in train and in test; expected one of them"),
-    "an empty split": (no_test, "has 0 test stimuli; expected at least 1"),
+    "an empty split": (no_test, "has 0 test stimuli; expected at least 2"),
     "sessions mixed": (part_sessions, "the rows of session 01, 02 are not contiguous; sort"),
     "absolute path": (
         lambda lab: edit(lab, stim_file="/data/00.png"),
@@ -337,7 +538,138 @@ def test_a_sound_dataset_is_validated_once(lab, caplog):
             custom_checks.validate(record, [files], lab.stimuli, lab.captions)
 
 
+ADDED = (
+    *("set/._00.png", "set/.#00.png", "set/~$00.png", "set/.DS_Store", "set/Thumbs.db", "set/desktop.ini"),
+    *("set/00.png~", "set/#00.png#", "__MACOSX/set/00.png", "@eaDir/00.png", ".ipynb_checkpoints/00.png"),
+    *(".git/annex/objects/00.png", "$RECYCLE.BIN/00.png", "set/00.png:Zone.Identifier"),
+)
+
+
+def test_what_systems_and_programs_add_has_no_id_and_is_said_once(lab, caplog):
+    ids = custom_files.stimulus_ids(lab.stimuli)
+    for name in ADDED:
+        (lab.stimuli / name).parent.mkdir(parents=True, exist_ok=True)
+        (lab.stimuli / name).write_bytes(b"\0\5\x16\7")
+    (lab.stimuli / "loop").symlink_to(".")
+    (lab.stimuli / "folder.png").mkdir()
+    assert custom_files.stimulus_ids(lab.stimuli) == ids
+    files = [custom_files.SubjectFiles.from_names("sub01", str(lab.trials), [str(lab.betas)], [str(lab.mask)], {})]
+    for _ in range(2):
+        custom_checks.validate(lab.root / "sound.txt", files, lab.stimuli, lab.captions)
+    (said,) = [record.getMessage() for record in caplog.records if "are no stimuli" in record.getMessage()]
+    assert said.startswith(f"{lab.stimuli}: {len(ADDED)} files are no stimuli and get no id: $RECYCLE.BIN/00.png, ")
+
+
+def test_images_that_are_not_there_have_an_id_all_the_same(lab):
+    ids = custom_files.stimulus_ids(lab.stimuli)
+    link(lab, ".git/annex/objects/gone.png")
+    assert custom_files.stimulus_ids(lab.stimuli) == ids
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_tables", ["NFC", "NFD"])
+def test_names_match_whichever_way_letters_and_accents_are_stored(lab, on_disk, in_tables):
+    ids = custom_files.stimulus_ids(lab.stimuli)
+    (lab.stimuli / FIRST).rename(lab.stimuli / unicodedata.normalize(on_disk, "set/0ö.png"))
+    for path in (lab.trials, lab.captions):
+        text = path.read_text(encoding="utf-8").replace("set/00", "set/0ö")
+        path.write_text(unicodedata.normalize(in_tables, text), encoding="utf-8")
+    assert found(lab) == []
+    renamed = custom_files.stimulus_ids(lab.stimuli)
+    name = unicodedata.normalize(on_disk, "set/0ö.png")
+    assert [each for each in renamed if each != name] == [each for each in ids if each != FIRST]
+    splits = custom_files.split_stimuli(custom_files.read_trials(lab.trials), renamed)
+    assert sorted(stimulus_table.all_ids(splits)) == sorted(ids.values())
+    inputs = SimpleNamespace(stim_files=lab.root / "ids.tsv", captions=str(lab.captions), stimuli=lab.root / "s.tsv")
+    custom.write_ids(inputs.stim_files, renamed)
+    stimulus_table.write(inputs.stimuli, splits)
+    inputs.stim_files = str(inputs.stim_files)
+    custom.write_captions(inputs, SimpleNamespace(captions=lab.root / "captions.json"), {})
+    assert captions.read(lab.root / "captions.json")[renamed[name]] == [unicodedata.normalize(in_tables, CAPTION)]
+    custom_files.copy_images(
+        lab.stimuli, lab.root / "images.h5", np.array([renamed[name]], np.int32), {renamed[name]: name}
+    )
+
+
+def test_an_image_that_changed_since_is_refused_when_it_is_copied(lab):
+    names = {number: name for name, number in custom_files.stimulus_ids(lab.stimuli).items()}
+
+    def copied():
+        custom_files.copy_images(lab.stimuli, lab.root / "images.h5", np.array([1, 0], np.int32), names)
+
+    Image.new("RGB", (48, SIDE)).save(lab.stimuli / FIRST)
+    with pytest.raises(
+        ValueError, match=r"set/00\.png has 48 x 64 pixels, images before it 64 x 64; expected one size"
+    ):
+        copied()
+    cut_short(lab.stimuli / "set/01.png")
+    with pytest.raises(ValueError, match=r"set/01\.png cannot be read to its end \(.*\); copy or save it again"):
+        copied()
+    assert not (lab.root / "images.h5").exists()
+
+
+FORMATS = {"PNG": {}, "JPEG": {}, "BMP": {}, "TIFF": {"compression": "tiff_lzw"}, "WEBP": {"lossless": True}}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damaged_images_get_one_sentence(tmp_path, kind):
+    random = np.random.default_rng(0)
+    file = io.BytesIO()
+    pixels = random.integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).resize((24, 24)).save(file, kind, **FORMATS[kind])
+    path, n_sentences = tmp_path / "set.png", 0
+    for _ in range(100):
+        content = bytearray(file.getvalue())
+        match random.integers(3):
+            case 0:
+                del content[int(random.integers(len(content))) :]
+            case 1:
+                for place in random.integers(len(content), size=4):
+                    content[place] ^= 1 << int(random.integers(8))
+            case _:
+                place = int(random.integers(len(content)))
+                content[place : place + 16] = random.bytes(16)
+        path.write_bytes(content)
+        _, sentences = custom_checks._pixels(tmp_path, {"set.png": "set.png"})
+        assert all(sentence.startswith(str(tmp_path)) and "\n" not in sentence for sentence in sentences)
+        n_sentences += len(sentences)
+    assert n_sentences > 25
+
+
 def test_without_images(lab):
     for path in (lab.stimuli / "set").iterdir():
         path.unlink()
     assert found(lab)[0].startswith(f"{lab.stimuli} has no image; expected files that end in .png")
+
+
+@pytest.mark.parametrize(("kept", "words"), [(0, "0 test stimuli"), (1, "1 test stimulus")])
+def test_too_few_test_stimuli_are_refused_before_any_job(lab, kept, words):
+    """With one, every score that compares stimuli would fail, after all images were made."""
+    of_test(lab, kept)
+    expected = (
+        f"{lab.trials} has {words}; expected at least 2, for every score compares a stimulus with others; name more"
+    )
+    assert [sentence for sentence in found(lab) if sentence.startswith(expected)]
+    assert len(found(lab)) == 1
+
+
+def test_two_test_stimuli_are_enough(lab):
+    of_test(lab, 2)
+    assert found(lab) == []
+
+
+def test_a_dataset_that_passed_when_one_test_stimulus_did_is_validated_again(lab, tmp_path):
+    """The record of a sound dataset names the version of the checks."""
+    files = custom_files.SubjectFiles("sub01", lab.trials, (lab.betas,), lab.mask, {})
+    custom_checks.validate(tmp_path / "sound.txt", [files], lab.stimuli, lab.captions)
+    assert custom_checks.VERSION > 1
+    of_test(lab, 1)
+    with pytest.raises(ValueError, match="1 test stimulus; expected at least 2"):
+        custom_checks.validate(tmp_path / "sound.txt", [files], lab.stimuli, lab.captions)
+
+
+def of_test(lab, kept):
+    """Leave so many test stimuli; the trials of the others are left out."""
+    names = sorted({row["stim_file"] for row in lab.rows() if row["split"] == "test"})
+    left_out = names[kept:]
+    lab.write_rows([row | ({"split": "n/a"} if row["stim_file"] in left_out else {}) for row in lab.rows()])

@@ -1,5 +1,7 @@
 """The real brain in the box: what is made of the recording, and that decoding it run by run beats permuted labels."""
 
+import re
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -26,6 +28,22 @@ def labelled(blocks):
     ids = {name: number for number, name in enumerate(sorted(names))}
     rows = hdf5.StimulusArray(blocks.values, np.array([ids[name] for name in names], np.int32))
     return haxby_runs.with_labels(rows, ids)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"rest 0\ncat\n", "line 2 is 'cat'; expected a label and the number of a run"),
+        (b"rest 0\n\ncat 0\n", "line 2 is ''; expected a label and the number of a run"),
+        (b"rest 0 1\n", "line 1 is 'rest 0 1'; expected a label"),
+        (b"rest zero\n", "line 1 is 'rest zero'; expected a label"),
+        (b"rest 0\nh\xe9 0\n", "line 2 has byte 0xe9, which is not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_labels_that_cannot_be_read(tmp_path, content, sentence):
+    (tmp_path / "labels.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"labels\.txt {re.escape(sentence)}"):
+        haxby.read_labels(tmp_path / "labels.txt")
 
 
 def test_every_run_shows_every_category_once(blocks):
@@ -139,6 +157,7 @@ def test_tables_say_what_they_are_about(labelled, tmp_path):
     assert len((tmp_path / "runs.csv").read_text().splitlines()) == 1 + 2 * 12
 
 
+@pytest.mark.workflow
 def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     checkout = copy_project(tmp_path / "checkout", "tests")
     haxby_config = ["--configfile", "config.haxby.yaml", "--"]
@@ -158,3 +177,9 @@ def test_a_fresh_clone_reaches_the_nsd_stages_artifacts(tmp_path, blocks):
     for target in ("results_haxby/haxby01/identification", "results_haxby/report.html"):
         planned = snakemake(checkout, "-n", *haxby_config, target)
         assert planned.returncode == 0, planned.stderr
+
+
+def test_a_block_without_features_of_its_own_has_no_name(labelled, features):
+    """0 by 0 is no hit of the first category."""
+    same = np.ones_like(features.values)
+    assert set(haxby_runs.identify(labelled, features.values, same)) == {""}

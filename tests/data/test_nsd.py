@@ -73,10 +73,34 @@ def test_split_by_hand():
     assert [trials.tolist() for trials in splits["test"].trials] == [[1, 6], [4]]
 
 
-@pytest.mark.parametrize(("rank", "split"), [(7, "train"), (1001, "test")])
-def test_a_split_without_stimuli(rank, split):
-    with pytest.raises(ValueError, match=f"0 of 3 trials show a {split} stimulus; expected at least 1. Add sessions."):
-        nsd_design.split_stimuli(np.arange(3, dtype=np.int32), np.full(3, rank, np.int32))
+@pytest.mark.parametrize(
+    ("ranks", "found"),
+    [
+        ([7, 8, 9], "0 train stimuli"),
+        ([1001, 1002, 1003], "0 test stimuli"),
+        ([7, 1001, 1002], "1 test stimulus"),
+        ([7, 8, 1001], "1 train stimulus"),
+    ],
+)
+def test_a_split_of_too_few_stimuli(ranks, found):
+    message = f"the 3 trials of the sessions that are read show {found}; expected at least 2, .* Add sessions"
+    with pytest.raises(ValueError, match=message):
+        nsd_design.split_stimuli(np.arange(3, dtype=np.int32), np.array(ranks, np.int32))
+
+
+def test_two_stimuli_of_each_split_are_enough():
+    splits = nsd_design.split_stimuli(np.arange(4, dtype=np.int32), np.array([7, 8, 1001, 1002], np.int32))
+    assert {split: len(stimuli.nsd_id) for split, stimuli in splits.items()} == {"train": 2, "test": 2}
+
+
+def test_no_dataset_writes_a_table_with_one_test_stimulus(tmp_path):
+    """Every adapter writes this table, one that is not among ours too."""
+    of = {n: stimulus_table.Stimuli(np.arange(n, dtype=np.int32), (np.array([0]),) * n) for n in (0, 1, 2)}
+    for n, words in ((0, "0 test stimuli"), (1, "1 test stimulus")):
+        with pytest.raises(ValueError, match=rf"stimuli.tsv: the dataset has {words}; expected at least 2"):
+            stimulus_table.write(tmp_path / "stimuli.tsv", {"train": of[2], "test": of[n]})
+        assert not (tmp_path / "stimuli.tsv").exists()
+    stimulus_table.write(tmp_path / "stimuli.tsv", {"train": of[2], "test": of[2]})
 
 
 def test_stimuli_table(tmp_path, splits):
@@ -286,6 +310,15 @@ def test_captions_of_each_format(tmp_path, captions_format):
     assert json.loads((tmp_path / "captions.json").read_text("utf-8")) == {str(each): captions[each] for each in ids}
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("breaks", ["\u2028", "\x85", "\x0b"])
+def test_captions_in_utf_8_with_a_mark_and_odd_letters(tmp_path, mark, breaks):
+    (tmp_path / "c.csv").write_bytes(mark + f'nsd_id,caption\r\n3,"a dog,{breaks}a cat"\r\n'.encode())
+    (tmp_path / "c.json").write_bytes(mark + json.dumps({"3": [f"a dog,{breaks}a cat"]}, ensure_ascii=False).encode())
+    for name in ("c.csv", "c.json"):
+        assert read_captions(tmp_path / name, np.array([3], np.int32)) == {3: [f"a dog,{breaks}a cat"]}
+
+
 def test_captions_that_cannot_be_used(tmp_path):
     def refused(name, content, message, error=ValueError):
         path = tmp_path / name
@@ -299,20 +332,36 @@ def test_captions_that_cannot_be_used(tmp_path):
     refused("c.json", None, r"c.json is missing; expected the captions", FileNotFoundError)
     refused("c.txt", b"", r"c.txt ends in '.txt'; expected captions in .npy, .json, .csv.")
     refused(
-        "c.json", b'{"3": ["a"]', r"c.json cannot be read as captions \(.*\); expected {\"nsd_id\": \[\"caption\"\]}"
+        "c.json", b'{"3": ["a"]', r"c.json is no JSON from line 1 column 12 on \(Expecting ',' delimiter\); it may be"
     )
-    refused("c.json", b'{"3": "a"}', r"c.json cannot be read as captions \(a value is not a list\)")
-    refused("c.json", b'[["a"]]', r"c.json cannot be read as captions")
-    refused("c.json", b'{"a": ["b"]}', r"c.json cannot be read as captions")
+    refused("c.json", b'{"3": "a"}', r"c.json: captions of nsd_id 3 are a text \('a'\); expected a list of texts")
+    refused("c.json", b'[["a"]]', r"c.json has a list .*; expected captions as {\"nsd_id\": \[\"caption\"\]}")
+    refused("c.json", b'{"a": ["b"]}', r"c.json has key 'a'; expected a nsd_id, a whole number from 0")
+    refused(
+        "c.json", b'{"3": ["a", {"image_id": 5}]}', r"c.json: caption 2 of nsd_id 3 is an object \({'image_id': 5}\)"
+    )
+    refused("c.json", b'{"3": ["a"], "5": [null]}', r"c.json: caption 1 of nsd_id 5 is null; expected a text")
+    refused("c.json", b'{"3": ["B\xe4r"]}', r"c.json line 1 has byte 0xe4, which is not UTF-8; save it as UTF-8")
     refused("c.json", b'{"4": ["a"]}', r"c.json has captions of 1 images and lacks nsd_id 3. Add it.")
     refused("c.json", b'{"3": ["", " "]}', r"c.json: all captions of nsd_id 3 are empty; expected at least 1.")
     refused("c.csv", b"id,text\n3,a\n", r"c.csv has columns \['id', 'text'\]; expected \['nsd_id', 'caption'\]")
-    refused("c.csv", b"nsd_id,caption\n3,a,b\n", r"c.csv line 2 is \['3', 'a', 'b'\]; expected a nsd_id and a caption")
+    refused("c.csv", b"nsd_id,caption\n3,a,b\n", r"c.csv line 2 has 3 cells, its first line 2; expected as many")
+    refused("c.csv", b"nsd_id,caption\nx,a\n", r"c.csv line 2 has nsd_id 'x'; expected a whole number from 0")
+    refused("c.csv", b"nsd_id,caption\n" + b"9" * 5000 + b",a\n", r"c.csv line 2 has nsd_id '9+'; expected a whole")
+    refused("c.csv", b"nsd_id,caption\n3,a B\xe4r\n", r"c.csv line 2 has byte 0xe4, which is not UTF-8; save it")
+    refused("c.csv", b'nsd_id,caption\n3,"a dog\n4,a cat\n', r"c.csv line 3 cannot be read as a table \(unexpected end")
+    refused("c.csv", b"nsd_id,caption\n3,None\n", r"c.csv: caption 1 of nsd_id 3 is 'None', which programs write")
     refused("c.csv", b"nsd_id,caption\n5,a\n", r"c.csv has captions of 1 images and lacks nsd_id 3")
     refused("c.npy", b"x", r"c.npy cannot be read as an array of texts")
     refused("c.npy", np.full((100, 5), "a"), r"c.npy is <U1 \(100, 5\); expected texts, 73000 rows by captions")
     refused("c.npy", np.zeros((73000, 5), np.uint8), r"c.npy is uint8 \(73000, 5\); expected texts")
     refused("c.npy", np.full((73000, 1), ""), r"c.npy: all captions of nsd_id 3 are empty")
+    refused("c.npy", np.full((73000, 1), "nan"), r"c.npy: caption 1 of nsd_id 3 is 'nan', which programs write")
+    refused("c.npy", np.full((73000, 1), 2**21, np.uint32).view("<U1"), r"c.npy: a caption of nsd_id 3 is no text")
+    refused(
+        "c.npy", b"/annex/objects/MD5E-s1--a.npy", r"c.npy is a pointer of git-annex, not the file itself; fetch it"
+    )
+    refused("c.npy", b"<html>Sign in</html>", r"c.npy is a web page, such as that of a login")
     whole = (tmp_path / "c.npy").read_bytes()
     refused("c.npy", whole[:5000], r"c.npy cannot be read as an array of texts")
     np.save(tmp_path / "o.npy", np.array([["a", None]]), allow_pickle=True)
@@ -377,3 +426,30 @@ def test_ceiling_of_the_test_stimuli(tmp_path):
 def test_ncsnr_without_repeats_is_unknown():
     sums = np.array([[1.0, 2], [3, 5]])
     assert np.isnan(averages._signal_to_noise(sums, np.square(sums).sum(0), np.array([1, 1]))).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_a_mean_that_is_not_finite_names_its_stimulus(bad):
+    """Whatever the dataset: 1e39 is finite in the float64 of a file, and not in float32."""
+    splits = {
+        split: stimulus_table.Stimuli(np.array(ids, np.int32), tuple(np.array([trial]) for trial in trials))
+        for split, ids, trials in (("train", [50, 9], (0, 1)), ("test", [3, 70], (2, 3)))
+    }
+    betas = np.random.default_rng(0).normal(size=(4, 5))
+    betas[3, 2] = bad
+    with pytest.raises(ValueError, match=r"betas, nsd_id 70: (nan|inf) in the mean over a stimulus' trials"):
+        averages.average_trials([betas], 4, 5, splits)
+
+
+def test_without_repeats_of_real_numbers_nothing_is_known_of_the_noise():
+    """Rounding residues over 0 were no ceiling of 0 %."""
+    sums = np.random.default_rng(0).normal(size=(50, 200)).astype(np.float32)
+    ncsnr = averages._signal_to_noise(sums, np.square(sums.T, dtype=np.float64).sum(1), np.ones(50, int))
+    assert np.isnan(ncsnr).all()
+    assert np.isnan(averages.noise_ceiling(ncsnr, 1.0)).all()
+
+
+def test_without_noise_all_of_the_variance_can_be_explained():
+    ceiling = averages.noise_ceiling(np.array([np.inf, 0, np.nan], np.float32), 3.0)
+    np.testing.assert_array_equal(ceiling, np.array([1, 0, np.nan], np.float32))
+    assert ceiling.dtype == np.float32

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -12,9 +11,11 @@ import pytest
 import yaml
 from PIL import Image
 from toy_lab import N_TEST, N_TRAIN, SIDE, write_lab
-from toy_workflow import edit_config, graphs, planned, snakemake, write_checkout
+from toy_workflow import edit_config, graphs, interpreter, planned, snakemake, write_checkout
 
 from brain_diffuser.artifacts import hdf5, image_files
+
+pytestmark = pytest.mark.workflow
 
 ALONE = ("design", "betas", "captions", "stimuli")
 
@@ -82,7 +83,7 @@ def test_results_lie_in_their_own_folder(finished_custom):
         assert ("sub01", "recon") in {(row["subject"], row["stage"]) for row in csv.DictReader(stream)}
 
     def said(command, *arguments):
-        called = [sys.executable, "-m", f"brain_diffuser.{command}", *arguments]
+        called = [interpreter(), "-m", f"brain_diffuser.{command}", *arguments]
         run = subprocess.run(called, cwd=finished_custom, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stderr
         return run.stdout

@@ -4,15 +4,17 @@ import csv
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 from PIL import Image
-from toy_workflow import ROOT, copy_project
+from toy_workflow import ROOT, copy_project, interpreter
 
 from brain_diffuser.artifacts import hdf5, image_files
+
+pytestmark = pytest.mark.workflow
 
 TUTORIAL = ROOT / "docs/your_data.md"
 N_TRAIN, N_TEST = 12, 4
@@ -44,7 +46,7 @@ def test_the_tutorial_to_the_letter(tmp_path):
     for kind, text in blocks:
         if kind == "sh":
             program, *arguments = shlex.split(text)
-            called = [sys.executable, *(["-m", "snakemake"] if program == "snakemake" else []), *arguments]
+            called = [interpreter(), *(["-m", "snakemake"] if program == "snakemake" else []), *arguments]
             run = subprocess.run(called, cwd=checkout, capture_output=True, text=True, check=False)
             assert run.returncode == 0, run.stderr
         else:

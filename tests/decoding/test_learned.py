@@ -148,6 +148,13 @@ def test_bimixco_of_nothing_mixed_is_infonce(pair):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("share", [[1.0] * 6, [0.0] * 6, [0.9, 0.2, 0.5, 1.0, 0.7, 0.05]])
+def test_bimixco_of_stimuli_mixed_with_themselves_is_infonce(pair, share):
+    """MindEye's program has 1 - share as their target."""
+    itself = losses.bimixco(*pair, torch.arange(6), torch.tensor(share), temperature=0.1)
+    torch.testing.assert_close(itself, losses.bimixco(*pair, torch.arange(6).roll(1), torch.ones(6), temperature=0.1))
+
+
 def test_mixing_leaves_half_alone(rng):
     other, share = losses.mixup(20_000, rng)
     assert sorted(other.tolist()) == list(range(20_000))

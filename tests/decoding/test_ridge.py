@@ -303,10 +303,53 @@ def test_features_of_other_stimuli_are_refused(tmp_path, betas, targets):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_target_that_is_not_finite_is_named(predict, targets, bad):
-    targets[3].reshape(-1)[21] = bad
-    with pytest.raises(ValueError, match=r"features\.h5 has a value in feature column 21 that is not finite"):
-        predict(values=targets)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_target_that_is_not_finite_is_named(tmp_path, betas, targets, bad, dtype):
+    features = save_features(tmp_path / "features.h5", targets.astype(dtype), betas)
+    with h5py.File(features, "r+") as file:
+        file["values"][3, 21] = bad
+    message = rf"features\.h5, nsd_id {betas[0].nsd_id[3]}: {bad} in feature column 21; .* Rerun its job"
+    with pytest.raises(ValueError, match=message):
+        ridge.predict(ridge.kernel(*betas), features, tmp_path / "out.h5", alpha=ALPHA, rescale="none")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_a_target_whose_square_overflows_is_named(tmp_path, betas, targets):
+    """Else its std is infinite, and the column's predictions would all be its mean."""
+    large = targets.astype(np.float32)
+    large[3].reshape(-1)[21] = 3e30
+    features = save_features(tmp_path / "features.h5", large, betas)
+    message = rf"features\.h5 has 3e\+30 in feature column 21 for nsd_id {betas[0].nsd_id[3]}, whose square float32"
+    with pytest.raises(ValueError, match=message):
+        ridge.predict(ridge.kernel(*betas), features, tmp_path / "out.h5", alpha=ALPHA, rescale="none")
+
+
+@pytest.mark.parametrize(("bad", "precision"), [(np.nan, "float64"), (-np.inf, "float64"), (1e38, "float32")])
+def test_test_betas_that_are_not_finite_once_z_scored_are_named(betas, bad, precision):
+    """1e38 is finite, and not in units of a small standard deviation."""
+    train, test = (hdf5.StimulusArray(split.values.astype(np.float32), split.nsd_id) for split in betas)
+    train.values[:, 5] = 1e-3 * np.sin(np.arange(len(train.values)))
+    test.values[2, 5] = bad
+    nsd_id = test.nsd_id[2]
+    message = rf"z-scored betas_test, voxel columns 0 to 89, nsd_id {nsd_id}: (nan|-?inf) in the betas \({precision}\)"
+    with pytest.raises(ValueError, match=message):
+        ridge.kernel(train, test, precision=precision)
+
+
+def test_train_betas_whose_squares_overflow_are_named(betas):
+    """Else their std is infinite, and every z-score of the voxel 0."""
+    train, test = (hdf5.StimulusArray(split.values.astype(np.float64), split.nsd_id) for split in betas)
+    train.values[4, 3] = 1e200
+    with pytest.raises(ValueError, match=r"betas_train: voxel column 3 has std inf .* needs a finite std > 0"):
+        ridge.kernel(train, test)
+
+
+def test_a_stored_kernel_that_is_not_finite_is_refused(tmp_path, betas):
+    kernel = ridge.kernel(*betas)
+    kernel.test[1, 2] = np.nan
+    ridge.save_kernel(tmp_path / "kernel.h5", kernel)
+    with pytest.raises(ValueError, match=r"kernel\.h5: test has numbers that are not finite; .* Rerun its job"):
+        ridge.load_kernel(tmp_path / "kernel.h5")
 
 
 @pytest.mark.parametrize(("bad", "std"), [(0.1, "0.0|e-1"), (np.nan, "nan")])

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -362,3 +363,73 @@ def test_bad_input_is_named(fit, tmp_path):
         training.fit({"sub01": no_feature[0]}, no_feature[1], TRAINING, tmp_path / "c")
     with pytest.raises(ValueError, match=r"there is no subject to learn from; name another one under subjects"):
         training.train({}, TRAINING, weights="a", curve="b", plot="c", checkpoint=tmp_path / "c", holdout=0.2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_training_data_that_are_not_finite_name_their_stimulus(tmp_path, which, bad):
+    """Not the learning rate, which would be the cause once the loss is NaN."""
+    paths = write_subject(tmp_path, "sub01", 10)
+    nsd_id = hdf5.load(paths[which]).nsd_id[70]
+    with h5py.File(paths[which], "r+") as file:
+        file["values"][70, 5] = bad
+    name = ("betas", "features")[which]
+    with pytest.raises(
+        ValueError, match=rf"sub01_{name}_train\.h5, nsd_id {nsd_id}: {bad} in the file; .* Rerun its job"
+    ):
+        training_data.read_source(*paths, tmp_path / "c", holdout=0.2, seed=0)
+
+
+def test_a_training_that_diverges_says_what_to_change(fit):
+    with pytest.raises(
+        ValueError, match=r"learned decoder of embeddings for sub01, in float32: .*; lower learned.rate"
+    ):
+        fit(training_config=TRAINING._replace(rate=1e30))
+    message = "lower learned.rate, or set learned.precision to float32"
+    with pytest.raises(ValueError, match=message):
+        fit(training_config=TRAINING._replace(rate=1e30), dtype=torch.bfloat16, folder="other")
+
+
+def test_weights_that_are_not_finite_predict_no_held_out_correlation_of_0(fit, monkeypatch):
+    def spoilt(run, *rest):
+        with torch.no_grad():
+            run.decoder.head.bias[3] = torch.nan
+        return {"epoch": 1.0, "rate": 0.1, "loss": 1.0, "regression": 1.0, "contrast": 0.0}
+
+    monkeypatch.setattr(training, "_epoch", spoilt)
+    with pytest.raises(ValueError, match=r"the prediction for the held-out nsd_id \d+ is not finite; lower"):
+        fit()
+
+
+def test_features_that_do_not_vary_have_no_correlation_and_still_train(tmp_path):
+    """Such as the text feature of a dataset without captions: a constant, which is predicted."""
+    betas, features = write_subject(tmp_path, "sub01", 10)
+    rows = hdf5.load(features)
+    hdf5.save(features, np.full_like(rows.values, 2), rows.nsd_id, axes=("tokens", "dim"))
+    training_config = TRAINING._replace(epochs=2, losses=LOSSES | {"embeddings": LOSSES["latents"]})
+    where = {name: tmp_path / f"out/{name}" for name in ("weights", "curve", "plot")}
+    training.train({"sub01": (betas, features)}, training_config, checkpoint=tmp_path / "c", holdout=0.2, **where)
+    with open(where["curve"], newline="") as stream:
+        assert [row["held_out_correlation"] for row in csv.DictReader(stream)] == ["", ""]
+    assert "held out, best not measured" in where["plot"].read_text()
+    network.predict(network.load(where["weights"]), "sub01", betas, tmp_path / "p.h5", rescale="train_oof")
+    np.testing.assert_allclose(hdf5.load(tmp_path / "p.h5").values, 2)
+    curve = [{"held_out_correlation": value} for value in (np.nan, -0.2, np.nan)]
+    assert learning_curves.best_epoch(curve) == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, 1e38])
+def test_test_betas_that_are_not_finite_predict_nothing(fit, tmp_path, bad):
+    trained = fit()
+    ids = np.array([3, 9], np.int32)
+    betas = np.zeros((2, 10), np.float32)
+    hdf5.save(tmp_path / "test.h5", betas, ids)
+    with h5py.File(tmp_path / "test.h5", "r+") as file:
+        file["values"][1, 2] = bad
+    scale = network.Scale(*np.ones((2, 12), np.float32), *trained.held_out)
+    weights = network.Weights(trained.decoder, ("tokens", "dim"), "", scale)
+    with pytest.raises(ValueError, match=r"clip_vision_test\.h5, nsd_id 9: (nan|-?inf) in what was computed"):
+        network.predict(
+            weights, "sub01", tmp_path / "test.h5", tmp_path / "learned/clip_vision_test.h5", rescale="none"
+        )
+    assert list((tmp_path / "learned").iterdir()) == []

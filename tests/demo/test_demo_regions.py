@@ -12,6 +12,8 @@ from toy_workflow import ROOT, copy_project, edit_config, snakemake
 from brain_diffuser.artifacts import image_files
 from demo import brain
 
+pytestmark = pytest.mark.workflow
+
 CATEGORIES = {"face": "faces", "words": "words", "place": "places", "body": "bodies"}
 BANDS = ("ecc_0.5", "ecc_1", "ecc_2", "ecc_4", "ecc_beyond")
 

@@ -3,11 +3,12 @@
 import csv
 import xml.etree.ElementTree
 
+import h5py
 import numpy as np
 import pytest
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.evaluation import brain_correlation, statistics
+from brain_diffuser.evaluation import brain_correlation, decoding_accuracy, retrieval, statistics
 
 N_STIMULI, N_VOXELS, SEED = 12, 30, 3
 IDS = np.arange(100, 100 + N_STIMULI)
@@ -125,3 +126,24 @@ def test_betas_or_regions_of_other_voxels_are_refused(compare, measured, regions
     regions["V1"] = regions["V1"][1:]
     with pytest.raises(ValueError, match="region V1 has 29 voxels, the train betas 30; expected the same"):
         compare(measured)
+
+
+def test_a_pattern_that_does_not_vary_has_no_correlation_and_enters_no_mean(compare, measured, z_score):
+    mean, _ = z_score
+    predicted = measured.copy()
+    predicted[3] = mean  # of z-scores 0 in all voxels
+    found = compare(predicted)["all"]
+    assert (found["correlation"], found["low"], found["high"]) == (1, 1, 1)
+    found = compare(np.tile(mean, (N_STIMULI, 1)).astype(np.float32).astype(np.float64))["V1"]
+    assert np.isnan(found["voxelwise_median"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_betas_that_are_not_finite_are_refused(compare, measured, tmp_path, bad):
+    compare(measured)
+    with h5py.File(tmp_path / "encoding/predicted.h5", "r+") as file:
+        file["values"][4, 2] = bad
+    paths = (tmp_path / "encoding/predicted.h5", tmp_path / "encoding/measured.h5")
+    for read in (decoding_accuracy.column_correlations, hdf5.load_aligned, retrieval.cosine):
+        with pytest.raises(ValueError, match=rf"predicted\.h5, nsd_id 104: {bad} in the file; .* Rerun its job"):
+            read(*paths)

@@ -48,3 +48,12 @@ def test_plots_are_whole_and_the_same_every_time(rng):
         text = make()
         assert xml.etree.ElementTree.fromstring(text).tag.endswith("svg")
         assert "correlation" in text or "noise ceiling, %" in text
+
+
+def test_a_feature_of_which_nothing_varies_has_empty_cells(tmp_path):
+    """Not 0, and not the word nan."""
+    decoding = {"clip_text": np.full(4, np.nan), "vdvae": np.array([0.1, 0.3])}
+    ceiling, regions = np.full(3, np.nan), {"all": np.ones(3, bool)}
+    decoding_accuracy.write(tmp_path, decoding, np.full(3, np.nan), ceiling, regions, 1.0)
+    assert (tmp_path / "decoding.csv").read_text().splitlines()[1:] == ["clip_text,4,,,", "vdvae,2,0.15,0.2,0.25"]
+    assert (tmp_path / "encoding.csv").read_text().splitlines()[1:] == ["all,3,,,,"]

@@ -66,3 +66,19 @@ def test_consistency_stands_side_by_side():
 def test_nothing_to_compare():
     with pytest.raises(ValueError, match="no variant has a section guidance and an unguided variant"):
         guidance_effect.differences({}, {}, n_resamples=2, seed=0)
+
+
+def test_images_that_were_not_measured_are_left_out():
+    def of(values):
+        return ImageScores(np.arange(3, dtype=np.int32), [PerImage("pix_corr", "similarity", values, values)])
+
+    guided, unguided = np.array([0.5, np.nan, 0.9]), np.array([0.4, 0.7, 0.7])
+    sets = {"a": of(guided), "b": of(unguided), "c": of(np.full(3, np.nan))}
+    (row, nothing) = guidance_effect.differences(sets, {"a": "b", "c": "b"}, n_resamples=20, seed=0)
+    assert (row["n"], row["mean"], row["difference"], row["better"]) == (2, 0.7, 0.15, 1.0)
+    assert nothing["n"] == 0
+    assert np.isnan([nothing[key] for key in ("mean", "difference", "low", "high", "better")]).all()
+    assert guidance_effect.pivot([nothing])[0]["pix_corr"] == "not measured"
+    assert guidance_effect.grid([nothing], [(0.1, 0.2, "c")])[0]["eta 0.2"] == ""
+    repeated = {"features": "clip", "measure": "worst", "mean": "", "low": "", "high": ""}
+    assert guidance_effect.join_repeats({"a": [repeated]})[0]["a"] == "not measured"

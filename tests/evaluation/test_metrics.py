@@ -53,7 +53,7 @@ def test_pix_corr_is_numpys_correlation(stimuli, reconstructions):
 def test_pix_corr_of_an_image_with_itself_its_negative_and_nothing(stimuli):
     np.testing.assert_allclose(scored(stimuli, stimuli, "pix_corr"), 1)
     np.testing.assert_allclose(scored(stimuli, 255 - stimuli, "pix_corr"), -1)
-    np.testing.assert_array_equal(scored(stimuli, np.full_like(stimuli, 9), "pix_corr"), 0)
+    assert np.isnan(scored(stimuli, np.full_like(stimuli, 9), "pix_corr")).all()
 
 
 def grey_pair(stimulus, reconstruction):
@@ -136,7 +136,48 @@ def test_two_way_of_perfect_inverted_and_unvarying_predictions(rng):
     true = rng.normal(size=(20, 30))
     np.testing.assert_array_equal(two_way(true, true), 1)
     np.testing.assert_array_equal(two_way(true, -true), 0)
-    np.testing.assert_array_equal(two_way(true, np.full_like(true, 0.1)), 0)
+    assert np.isnan(two_way(true, np.full_like(true, 0.1))).all()
+
+
+@pytest.mark.parametrize("kind", ["two_way", "distance"])
+def test_features_that_do_not_vary_are_not_measured_and_change_no_other_score(rng, kind):
+    true = rng.normal(size=(9, 20))
+    predicted = true + rng.normal(size=true.shape)
+    assigned = statistics.cyclic_derangement(9, 0)
+    expected = metrics.compare(true[1:], predicted[1:], kind, statistics.cyclic_derangement(8, 0))[0]
+    for constant in (0.0, 0.1, -3e8):
+        stimulus, image = true.copy(), predicted.copy()
+        stimulus[0] = constant
+        scores, control = metrics.compare(stimulus, predicted, kind, assigned)
+        assert np.isnan(scores[0])
+        np.testing.assert_array_equal(scores[1:], expected)  # the stimulus is not among the others
+        assert np.isnan(control).sum() == 1
+        image[0] = constant
+        scores, control = metrics.compare(true, image, kind, assigned)
+        assert np.isnan(scores[0])
+        assert np.isfinite(scores[1:]).all()
+        assert np.isnan(control).sum() == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("which", [0, 1])
+def test_features_that_are_not_finite_are_refused(rng, bad, which):
+    features = rng.normal(size=(2, 6, 20)).astype(np.float32)
+    features[which, 4, 7] = bad
+    whose = ("the stimuli", "the images")[which]
+    with pytest.raises(ValueError, match=f"row 4 of the batch: {bad} in the features of {whose}; expected finite"):
+        metrics.compare(*features, "two_way", statistics.cyclic_derangement(6, 0))
+
+
+def test_means_and_intervals_are_those_of_what_was_measured(rng):
+    scores = rng.normal(size=30)
+    mean, interval, n = statistics.mean_and_ci(np.insert(scores, [0, 7, 30], np.nan), 50, 0)
+    assert (mean, interval, n) == (scores.mean(), statistics.bootstrap_ci(scores, 50, 0), 30)
+    mean, interval, n = statistics.mean_and_ci(np.full(3, np.nan), 50, 0)
+    assert n == 0
+    assert np.isnan([mean, *interval]).all()
+    with pytest.raises(ValueError, match=r"score 1 \(from 0\) of 2 is infinite"):
+        statistics.mean_and_ci(np.array([1, -np.inf]), 50, 0)
 
 
 def test_two_way_counts_a_tie_against_the_prediction():

@@ -18,7 +18,8 @@ import transformers
 from PIL import Image
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from brain_diffuser.evaluation import perceptual, registry
+from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.evaluation import image_sets, perceptual, registry
 from brain_diffuser.models import efficientnet_lite
 from brain_diffuser.workflow import fetch
 
@@ -405,3 +406,29 @@ def test_old_files_lack_counters_of_batches(folder, images, tmp_path):
     torch.save({name: tensor for name, tensor in state.items() if "num_batches" not in name}, tmp_path / SWAV)
     old, new = (registry.load("swav", "mindeye", where, CLIP).features(images[:1]) for where in (tmp_path, folder))
     np.testing.assert_array_equal(old["swav"], new["swav"])
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize(("of_stimulus", "row"), [(True, 2), (False, 33)])
+def test_features_that_are_not_finite_name_the_image(tmp_path, bad, of_stimulus, row):
+    """Whichever batch it is in: weights that are damaged give no score of 0."""
+    stimuli = np.random.default_rng(0).integers(1, 256, (40, 4, 4, 3), dtype=np.uint8)
+    images, nsd_id = stimuli.copy(), np.arange(100, 140, dtype=np.int32)
+    (stimuli if of_stimulus else images)[row] = 0
+    hdf5.save(tmp_path / "stimuli.h5", stimuli, nsd_id, flatten=False)
+    folder, manifest = tmp_path / "recon", tmp_path / "recon_manifest.tsv"
+    image_files.write_folder(folder, manifest, zip(nsd_id, images, strict=True), "nsd")
+
+    def model(batch):
+        rows = batch.flatten(1).float()
+        rows[rows.sum(1) == 0, 3] = bad
+        return {"pooled": rows}
+
+    network = perceptual.EvaluationNetwork({"clip": "pooled"}, torch.from_numpy, model)
+    where = "the stimulus" if of_stimulus else str(folder)
+    message = rf"features of {where}, nsd_id {100 + row}: {bad} in the evaluation network's layer pooled; .* weights"
+    with pytest.raises(ValueError, match=message):
+        image_sets.save_features(
+            hdf5.ALL, tmp_path / "out.h5", lambda: network, tmp_path / "stimuli.h5", folder, manifest
+        )
+    assert not (tmp_path / "out.h5").exists()

@@ -70,3 +70,43 @@ def test_scores_of_other_images(files, tmp_path):
     other.write_text("nsd_id,score\n7,0.5\n")
     with pytest.raises(ValueError, match=r"other\.csv has columns \['nsd_id', 'score'\]; expected"):
         scores.read_per_image([other])
+
+
+def test_a_score_that_was_not_measured_enters_no_mean_and_is_stated(tmp_path):
+    """A black reconstruction has no pixel correlation; it is not 0."""
+    stimuli = np.random.default_rng(0).integers(256, size=(3, 16, 16, 3), dtype=np.uint8)
+    images = stimuli.copy()
+    images[1] = 0
+    found = scores.of_pixels("pixels", stimuli, images, protocol="brain_diffuser", seed=0)
+    scores.write_per_image(tmp_path / "pixels.csv", IDS, found)
+    assert "3,pix_corr,similarity,," in (tmp_path / "pixels.csv").read_text()
+    read = {"recon": scores.read_per_image([tmp_path / "pixels.csv"])}
+    rows = scores.summarise(read, protocol="brain_diffuser", n_resamples=20, seed=0)
+    assert [(row["metric"], row["n"]) for row in rows] == [("pix_corr", 2), ("ssim", 3)]
+    assert (rows[0]["mean"], rows[0]["low"], rows[0]["high"]) == (1, 1, 1)
+    assert np.isfinite(rows[0]["shuffled"])
+    scores.write_tables(tmp_path, rows, read)
+    with open(tmp_path / "per_image_recon.csv", newline="") as stream:
+        assert [row["pix_corr"] for row in csv.DictReader(stream)] == ["1.0", "", "1.0"]
+    table = score_markdown.markdown({"sub01": tmp_path / "scores.csv"}, registry.describe(["pixels"]), score_tables.NSD)
+    assert "3 images; interval: 95 % bootstrap over images; measured of fewer images, as others do not vary: " in table
+    assert "recon pix_corr of 2" in table
+
+
+def test_a_metric_that_no_image_has_is_no_number(tmp_path, caplog):
+    nothing = per_image("pix_corr", "similarity", [np.nan] * 3, [np.nan] * 3)
+    scores.write_per_image(tmp_path / "pixels.csv", IDS, [nothing, per_image("ssim", "similarity", [0.1, 0.2, 0.3])])
+    read = {"recon": scores.read_per_image([tmp_path / "pixels.csv"])}
+    rows = scores.summarise(read, protocol="mindeye", n_resamples=20, seed=0)
+    assert (rows[0]["n"], rows[0]["mean"], rows[0]["low"], rows[0]["shuffled"]) == (0, "", "", "")
+    assert "recon, pix_corr: 3 of 3 images were not measured" in caplog.text
+    scores.write_tables(tmp_path, rows, read)
+    assert "NaN" not in (tmp_path / "scores.json").read_text()
+    found = score_tables.read_scores(tmp_path / "scores.csv")
+    assert [(score.metric, score.n) for score in found] == [("ssim", 3)]
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf])
+def test_an_infinite_score_is_refused(tmp_path, bad):
+    with pytest.raises(ValueError, match=r"a\.csv: swav of nsd_id 9 is infinite; expected a finite score"):
+        scores.write_per_image(tmp_path / "a.csv", IDS, [per_image("swav", "distance", [0.1, 0.2, bad])])

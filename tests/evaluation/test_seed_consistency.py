@@ -51,3 +51,21 @@ def test_pixels(rng):
 def test_one_repeat_is_none(rng):
     with pytest.raises(ValueError, match="got 1, expected at least 2"):
         seed_consistency.feature_consistency([np.ones((2, 3))], np.ones((2, 3)))
+
+
+def test_what_does_not_vary_is_not_measured(rng):
+    """Neither a black repeat nor a stimulus without contrast correlates 0."""
+    stimuli = rng.normal(size=(4, 30))
+    repeats = [stimuli + rng.normal(size=stimuli.shape) for _ in range(3)]
+    repeats[1][2] = 0.5
+    found = seed_consistency.feature_consistency(repeats, stimuli)
+    for measure in ("between_repeats", "with_stimulus", "worst", "spread"):
+        assert np.isnan(found[measure]).tolist() == [False, False, True, False]
+    rows = {row[1]: row for row in seed_consistency.tabulate({"clip": found}, n_repeats=3, n_resamples=9, seed=0)}
+    assert rows["worst"][-1] == 3
+    assert rows["variance"][-1] == 4
+    measured = np.delete(found["worst"], 2)
+    assert rows["worst"][2] == f"{measured.mean():.4f}"
+    nothing = seed_consistency.feature_consistency([np.ones((2, 5))] * 2, np.ones((2, 5)))
+    rows = seed_consistency.tabulate({"clip": nothing}, n_repeats=2, n_resamples=9, seed=0)
+    assert {row[2:] for row in rows} == {("", "", "", 2, 0)}

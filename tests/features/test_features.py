@@ -105,6 +105,22 @@ def test_vision_reads_images_at_the_autoencoders_size(extract, images):
     np.testing.assert_allclose(values, embed(image_files.resize(images, 24, "bilinear")))
 
 
+def test_vision_reads_the_levels_of_the_published_program_on_demand(extract, images, tmp_path):
+    def made_by():
+        with h5py.File(tmp_path / "features" / "clip_vision_train.h5") as file:
+            return json.loads(file["values"].attrs["made_by"])
+
+    kept, _ = extract("clip_vision", embed, image_size=24)
+    assert made_by() == {"feature": "clip_vision", "image_size": 24}  # as before there was the setting
+    np.testing.assert_array_equal(kept, extract("clip_vision", embed, image_size=24, levels="kept")[0])
+    paper, _ = extract("clip_vision", embed, image_size=24, levels="paper")
+    assert made_by()["levels"] == "paper"
+    resized = image_files.resize(images, 24, "bilinear")  # the levels are those of the resized image
+    np.testing.assert_allclose(paper, embed(resized - ((resized > 0) & (resized < 64))), rtol=1e-6)
+    assert (paper <= kept).all()
+    assert (paper < kept).mean() > 0.5
+
+
 def test_clip_layers_read_images_at_the_autoencoders_size_too(extract, images, tmp_path):
     def model(batch, blocks):
         return embed(batch)[:, None] * torch.tensor(blocks).view(-1, 1, 1)
@@ -178,12 +194,13 @@ def test_a_value_that_cannot_be_stored(extract, tmp_path, storage):
         embeddings[-1, 1, 2] = 70_000.0 if storage == "float16" else torch.inf
         return embeddings
 
-    value, end = ("70000", "65504") if storage == "float16" else ("inf", r"3.40282e\+38")
-    with pytest.raises(
-        ValueError, match=rf"clip_vision of nsd_id 7 has {value} in column 5; {storage} ends at {end}. Store it as"
-    ):
+    message = {
+        "float16": r"clip_vision of nsd_id 7 has 70000 in column 5; float16 ends at 65504. Set features.storage to f",
+        "float32": r"feature clip_vision, nsd_id 7: inf in the network's output \(float32\); .* Check the model's w",
+    }[storage]
+    with pytest.raises(ValueError, match=message):
         extract("clip_vision", model, image_size=8, storage=storage)
-    assert not list((tmp_path / "features").iterdir())
+    assert not list(tmp_path.glob("features/*"))
 
 
 def test_an_image_without_caption(extract, captions_path):

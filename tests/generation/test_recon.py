@@ -142,7 +142,11 @@ def test_settings_are_checked_before_any_work(inputs):
         img2img.reconstruct(*inputs, UNCONDITIONAL, small_models(), nsd_id=NSD_ID, **SETTINGS | {"strength": 2.0})
 
 
-def test_latents_that_are_not_finite_are_refused(inputs):
-    init_images, text, vision = inputs
-    with pytest.raises(ValueError, match=r"latents of nsd_id 2950, 7 are not finite in float32; expected finite ones"):
-        reconstruct(init_images, np.full_like(text, np.nan), vision)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["text", "vision"])
+def test_predicted_embeddings_that_are_not_finite_are_refused(inputs, kind, bad):
+    """Before any work, and only the stimuli that have them are named."""
+    init_images, *embeddings = (part.copy() for part in inputs)
+    embeddings[("text", "vision").index(kind)][3, 1, 2] = bad
+    with pytest.raises(ValueError, match=rf"reconstruction, nsd_id 70000: {bad} in the predicted {kind} embedding"):
+        img2img.reconstruct(init_images, *embeddings, UNCONDITIONAL, small_models(), nsd_id=NSD_ID, **SETTINGS)

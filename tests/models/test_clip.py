@@ -21,7 +21,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from brain_diffuser.models import checkpoints, model_files
 from brain_diffuser.models.clip import ClipText, ClipVision, unconditional
-from brain_diffuser.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
+from brain_diffuser.models.preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing, truncated
 
 DATA = Path(__file__).parents[1] / "fixtures"
 SEED = 21
@@ -116,6 +116,25 @@ def test_preprocessing_equals_the_original(arrays):
     found = PUBLISHED(at_512[None])
     assert found.max() > 2
     np.testing.assert_allclose(found[:, :, ::4, ::4], arrays["pil"], atol=1e-6)
+
+
+def test_truncated_levels_equal_the_original_to_the_bit(arrays):
+    """What transformers 4.19.2 made of the published program's numbers between 0 and 1."""
+    at_512 = np.asarray(Image.fromarray(arrays["u8"]).resize((512, 512), Image.Resampling.BILINEAR))
+    found = PUBLISHED(truncated(at_512[None]))[:, :, ::4, ::4].numpy()
+    np.testing.assert_array_equal(found, arrays["float_list"])
+    assert (found != arrays["pil"]).mean() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(256,), (2, 8, 16), (1, 256, 1, 1), (0, 4, 4, 3)])
+def test_truncation_takes_one_from_levels_1_to_63(shape):
+    levels = np.resize(np.arange(256, dtype=np.uint8), shape)
+    expected = np.where((levels > 0) & (levels < 64), levels - 1, levels)
+    found = truncated(levels)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+    as_torch = ((torch.from_numpy(levels).float().div(255) * 2 - 1) + 1) / 2  # torchvision's ToTensor, and back
+    np.testing.assert_array_equal(found, (as_torch.numpy() * 255).astype(np.uint8))
 
 
 def test_grey_equals_the_original(arrays):

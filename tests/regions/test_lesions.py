@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from brain_diffuser.artifacts import hdf5
-from brain_diffuser.regions import lesions
+from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.regions import figures, lesions
 
 N_TRAIN, N_TEST, N_VOXELS, N_COLUMNS, ALPHA = 200, 60, 80, 12, 20.0
 
@@ -95,3 +95,42 @@ def test_columns_are_spread_evenly(tmp_path, monkeypatch):
     hdf5.save(tmp_path / "f.h5", values.reshape(3, 5, 10), np.arange(3))
     assert lesions.read_columns(tmp_path / "f.h5", 6)[0].tolist() == [0, 10, 20, 29, 39, 49]
     np.testing.assert_array_equal(lesions.read_columns(tmp_path / "f.h5", 99), values)
+
+
+def test_columns_that_do_not_vary_are_left_out_of_accuracy(known_code):
+    ridges, masks, categories, *_ = known_code
+    predicted = ridges.test @ ridges.whole
+    constant = ridges.test_features.copy()
+    constant[:, [2, 5]] = 0.3
+    varies = np.setdiff1d(np.arange(N_COLUMNS), [2, 5])
+    expected = np.mean([np.corrcoef(predicted[:, i], constant[:, i])[0, 1] for i in varies])
+    assert ridges._replace(test_features=constant).accuracy(predicted) == pytest.approx(expected, abs=1e-6)
+    nothing = ridges._replace(test_features=np.full_like(constant, 0.3), whole=np.zeros_like(ridges.whole))
+    assert np.isnan(nothing.accuracy(predicted))
+    row = lesions.decoding(nothing, {"faces": masks["faces"]}, draws=2, seed=0)[0]
+    assert np.isnan([row["alone"], row["without"], row["alone_random"]]).all()
+    (row, *_) = lesions.lesions(nothing, masks, categories, draws=2, seed=0)
+    assert np.isnan([row["intact"], row["drop"]]).all()
+
+
+def test_tables_of_what_was_not_measured_are_empty_and_drawn(tmp_path):
+    row = {"feature": "clip_text", "category": "face", "stimuli": 3, "region": "V1", "voxels": 9, "intact": np.nan}
+    row |= {f"drop{word}": np.nan for word in lesions.CONTROLLED}
+    del row["feature"]
+    lesions.write(tmp_path, np.ones(3), {"lesions": [row], "decoding": []})
+    (read,) = tables.read_csv(tmp_path / "lesions.csv")
+    assert read["intact"] == read["drop"] == ""
+    assert "svg" in figures.plot_lesions([{"feature": "clip_text"} | read])
+
+
+@pytest.mark.parametrize(("split", "where"), [(0, "betas"), (1, "betas"), (0, "feature"), (1, "feature")])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_what_is_not_finite_is_no_accuracy_of_0(known_code, split, where, bad):
+    _, _, _, features, rows, z_score = known_code
+    betas = [hdf5.StimulusArray(each.values.astype(np.float64), each.nsd_id) for each in rows]
+    of_features = [features[:N_TRAIN].copy(), features[N_TRAIN:].copy()]
+    (betas[split].values if where == "betas" else of_features[split])[7, 3] = bad
+    ends = r" \(float32\)" if bad == 1e39 else ";"
+    named = rf"nsd_id {betas[split].nsd_id[7]}" if (where, split, bad) != ("feature", 0, 1e39) else "nsd_id .*"
+    with pytest.raises(ValueError, match=rf"lesions, {named}: (nan|-?inf) in the .*{where}{ends}"):
+        lesions.SharedRidge.from_arrays(tuple(betas), tuple(of_features), z_score, ALPHA)

@@ -57,28 +57,117 @@ def test_no_weights_are_needed(toy_ridge, masks):
     )
 
 
-def test_published_programs_features(toy_ridge, masks):
-    """The formula of the released code, from weights, against ours, from the kernel; z-scores are over the regions."""
-    _, features, _, fit, _ = toy_ridge
-    names, patterns = optimal_patterns.binary_patterns(masks, ["faces", "V1", "most"], seed=0, controls=False)
-    assert names == ["rest", "faces", "V1", "most"]
-    mean, std = optimal_patterns.column_statistics(toy_ridge[4] / "train.h5")
+def released(weights, bias, masks, train_latents=None, norm=50.0):
+    """The published program's features of regions, transcribed: scripts/roi_generate_features.py at 31d52c0."""
+    activity = np.stack([mask.astype(np.float64) for mask in masks])
+    made = activity @ weights.T
+    made = made / (np.sqrt((made**2).sum(1))[:, None] + 1e-8)
+    made = made * norm + bias
+    if train_latents is None:
+        return made
+    made = (made - made.mean(0)) / made.std(0)
+    made = made * train_latents.std(0) + train_latents.mean(0)
+    return 80 * made / np.sqrt((made**2).sum(1))[:, None]
+
+
+THIRTEEN = ["faces", "words", "places", "bodies", "V1", "V2", "V3", "V4", "ecc_0.5", "ecc_1", "ecc_2", "ecc_4", "far"]
+EMPTY = {"none": [], "V4": ["V4"], "V3 and V4": ["V3", "V4"], "first": ["faces"], "all but two": THIRTEEN[2:]}
+
+
+@pytest.fixture(params=EMPTY.values(), ids=EMPTY)
+def some_empty(request, rng):
+    """The published program's thirteen regions, some of them without a voxel."""
+    return {name: (rng.random(N_VOXELS) < 0.3) & (name not in request.param) for name in THIRTEEN}
+
+
+@pytest.mark.parametrize("feature", ["vdvae", "clip_text", "clip_vision"])
+def test_published_programs_features(toy_ridge, some_empty, feature):
+    """From the same weights to rounding: a region without a voxel is a row as any other, and counts in the z-scores."""
+    _, features, _, fit, folder = toy_ridge
+    mean, std = optimal_patterns.column_statistics(folder / "train.h5")
     np.testing.assert_allclose(mean, features.mean(0))
     np.testing.assert_allclose(std, features.std(0))
-    made = predicted(toy_ridge, patterns)
-    direction = patterns[1:].astype(np.float64) @ fit.coef_.T
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    for feature, norm in (("clip_text", 9), ("clip_vision", 15)):
-        expected = norm * direction + fit.intercept_
-        np.testing.assert_allclose(
-            optimal_patterns.as_released(made, mean, std, feature)[1:], expected, rtol=1e-4, atol=1e-4
+    names, patterns = optimal_patterns.binary_patterns(some_empty, list(some_empty), seed=0, controls=False)
+    assert names == ["rest", *some_empty]
+    more = {"vdvae": {"train_latents": features}, "clip_text": {"norm": 9.0}, "clip_vision": {"norm": 15.0}}[feature]
+    expected = released(fit.coef_, features.mean(0), some_empty.values(), **more)
+    made = optimal_patterns.as_released(patterns @ fit.coef_.T + fit.intercept_, mean, std, feature)
+    np.testing.assert_allclose(made[1:], expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(made[0], mean)
+    is_empty = np.array([not mask.any() for mask in some_empty.values()])
+    if feature != "vdvae":
+        np.testing.assert_allclose(made[1:][is_empty], np.tile(mean, (is_empty.sum(), 1)))
+    elif is_empty.any():  # without these rows the others are different images
+        fewer = released(fit.coef_, features.mean(0), [mask for mask in some_empty.values() if mask.any()], **more)
+        assert np.sqrt(np.mean((made[1:][~is_empty] - fewer) ** 2) / np.mean(fewer**2)) > 0.01
+
+
+@pytest.mark.parametrize("feature", ["vdvae", "clip_text", "clip_vision"])
+def test_the_published_programs_file(toy_ridge, masks, feature):
+    """From betas and floc-faces to the file: V4 is empty, V1 to V3 are parts of the face areas."""
+    _, features, kernel, fit, folder = toy_ridge
+    labels = np.resize([0, 1, 2, 3, 4, 5, -1], N_VOXELS)
+    with h5py.File(folder / "rois.h5", "w") as file:
+        file["floc-faces/labels"] = labels.astype(np.int16)
+    masks |= {name: masks["most"] for name in ("V2", "V3", "V4")}
+    listed = ["faces", "V1", "V2", "V3", "V4", "most"]
+    options = {"labels": folder / "rois.h5", "feature": feature, "is_released": True, "scale": 1.0, "seed": 0}
+    options |= {"alpha": ALPHA, "memory_gib": 1.0}
+    paths = folder / "out.h5", ridge.Kernel(*(field.copy() for field in kernel)), folder / "betas.h5"
+    hdf5.save(paths[2], toy_ridge[0].values, toy_ridge[0].nsd_id)
+    optimal_patterns.optimal_features(*paths, folder / "train.h5", masks, names=listed, **options)
+    names, made = optimal_patterns.load(folder / "out.h5")
+    assert names == ["rest", *listed]
+    of_labels = [np.isin(labels, numbers) for numbers in ((1, 2), (3, 4), (5, 6), (7,))]
+    more = {"vdvae": {"train_latents": features}, "clip_text": {"norm": 9.0}, "clip_vision": {"norm": 15.0}}[feature]
+    expected = released(fit.coef_, features.mean(0), [masks["faces"], *of_labels, masks["most"]], **more)
+    flat = made.values.reshape(len(names), -1)
+    np.testing.assert_allclose(flat[1:], expected, rtol=1e-3, atol=1e-3)
+    if feature != "vdvae":
+        np.testing.assert_array_equal(flat[5], features.mean(0).astype(np.float32))
+
+
+def test_equal_rows_of_a_product_that_differ_in_the_last_bit_are_no_response(toy_ridge, masks, monkeypatch):
+    """The length of a difference that is only rounding would be made 1."""
+    folder, decode = toy_ridge[4], optimal_patterns.decode
+    with h5py.File(folder / "rois.h5", "w") as file:
+        file["floc-faces/labels"] = np.resize([1, 3], N_VOXELS).astype(np.int16)
+    hdf5.save(folder / "betas.h5", toy_ridge[0].values, toy_ridge[0].nsd_id)
+
+    def rounded(*arguments, **options):
+        values = decode(*arguments, **options)
+        values[3] = np.nextafter(values[3], np.float32(9))
+        return values
+
+    monkeypatch.setattr(optimal_patterns, "decode", rounded)
+    options = {"labels": folder / "rois.h5", "feature": "clip_text", "is_released": True, "scale": 1.0, "seed": 0}
+    options |= {"alpha": ALPHA, "memory_gib": 1.0, "names": ["faces", "V1", "V4"]}
+    paths = folder / "out.h5", toy_ridge[2], folder / "betas.h5", folder / "train.h5"
+    optimal_patterns.optimal_features(*paths, masks | {"V4": masks["V1"]}, **options)
+    made = optimal_patterns.load(folder / "out.h5")[1].values
+    np.testing.assert_array_equal(made[3], made[0])
+
+
+@pytest.mark.parametrize("listed", [["V4"], ["faces"], ["V3", "V4"], ["most", "most"]])
+def test_one_region_has_no_z_score_over_regions(toy_ridge, masks, listed):
+    folder = toy_ridge[4]
+    with h5py.File(folder / "rois.h5", "w") as file:
+        file["floc-faces/labels"] = np.zeros(N_VOXELS, np.int16)
+    masks |= {"V3": masks["V1"], "V4": masks["V1"]}
+    options = {"labels": folder / "rois.h5", "feature": "vdvae", "is_released": True, "scale": 1.0, "seed": 0}
+    with pytest.raises(ValueError, match=r"no two of them \(.*\) have different voxels; name two that differ"):
+        optimal_patterns.optimal_features(
+            *(folder / "out.h5", toy_ridge[2], folder / "betas.h5", folder / "train.h5", masks),
+            **options | {"alpha": ALPHA, "memory_gib": 1.0, "names": listed},
         )
-    latents = 50 * direction + fit.intercept_
-    latents = (latents - latents.mean(0)) / latents.std(0) * features.std(0) + features.mean(0)
-    latents = 80 * latents / np.linalg.norm(latents, axis=1, keepdims=True)
-    np.testing.assert_allclose(
-        optimal_patterns.as_released(made, mean, std, "vdvae")[1:], latents, rtol=1e-3, atol=1e-3
-    )
+    assert not (folder / "out.h5").exists()
+
+
+def test_a_latent_that_no_region_changes_stays_at_its_mean():
+    predicted, mean, std = np.array([[1.0, 5], [2, 5], [4, 5]]), np.array([1.0, 5]), np.array([1.0, 0])
+    made = optimal_patterns.as_released(predicted, mean, std, "vdvae")
+    assert np.isfinite(made).all()
+    np.testing.assert_allclose(np.linalg.norm(made[1:], axis=1), 80)
 
 
 def test_features_are_as_far_from_the_mean_as_stimuli_and_a_regions_own(toy_ridge, masks):
@@ -124,8 +213,9 @@ def test_the_published_programs_v1_to_v4(tmp_path, masks, caplog):
     assert np.array_equal(found["V1"], np.isin(labels, (1, 2)))
     assert np.array_equal(found["V3"], labels == 5)
     assert np.array_equal(found["faces"], masks["faces"])
-    assert "V4" not in found
-    assert "V4 has no voxel in the published program; left out" in caplog.text
+    assert not found["V4"].any()
+    assert list(found) == [*masks, "V4", "V3"]
+    assert "V4 has no voxel in the published program; its image is that of no response" in caplog.text
 
 
 def test_average_is_as_far_from_rest_as_subjects_are(rng):
@@ -167,3 +257,30 @@ def test_files_keep_names(tmp_path):
     names, rows = optimal_patterns.load(tmp_path / "made.h5")
     assert names == ["rest", "faces"]
     np.testing.assert_array_equal(rows.values, values)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_features_of_a_pattern_that_are_not_finite_name_it(tmp_path, bad):
+    """Ids are numbers of images here, which name no pattern."""
+    features = np.zeros((3, 2, 4))
+    features[1, 1, 2] = bad
+    with pytest.raises(ValueError, match=r"out\.h5: the features of pattern faces are not finite \(and of 0 more\)"):
+        optimal_patterns.save(tmp_path / "out.h5", features, ["rest", "faces", "V1"], np.zeros(3, np.int32))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_published_programs_z_score_over_one_region_is_refused(tmp_path, rng):
+    """It divides by a standard deviation of 0."""
+    mean, std = rng.normal(size=(2, 8))
+    made = optimal_patterns.as_released(rng.normal(size=(2, 8)), mean, np.abs(std), "vdvae")
+    with pytest.raises(ValueError, match="the features of pattern faces are not finite"):
+        optimal_patterns.save(tmp_path / "out.h5", made, ["rest", "faces"], np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_training_features_that_are_not_finite_are_refused(toy_ridge, bad):
+    path = toy_ridge[-1] / "train.h5"
+    with h5py.File(path, "r+") as file:
+        file["values"][7, 3] = bad
+    with pytest.raises(ValueError, match=rf"train\.h5, nsd_id 7: {bad} in the file; .* Rerun its job"):
+        optimal_patterns.column_statistics(path)

@@ -331,7 +331,8 @@ def test_tables_have_headings_and_images_have_words(open_page, written):
     levels = page.locator("h1, h2, h3").evaluate_all("all => all.map(each => Number(each.tagName[1]))")
     assert levels[0] == 1
     assert max(np.diff(levels)) <= 1
-    assert page.locator(".published mark", has_text="unverified").count() > 4
+    assert page.locator(".published tbody mark", has_text="third-party").count() > 4
+    assert not re.search("unverified|from memory", page.inner_text("#published"))
     assert page.locator(".scores .apart th[scope=row]").first.text_content() == "mean training image"
 
 
@@ -430,9 +431,10 @@ def test_mean_over_subjects_and_markdown(subjects):
     assert len(ours) == 7
     assert all(line.startswith("| DEMO: ") for line in ours)
     assert (
-        "| Brain-Diffuser | 1,2,5,7 | old | 0.254 | 0.356 | 94.2 | 96.2 | 87.2 | 91.5 | 0.775 | 0.423 | yes |"
-        in published
+        "| Brain-Diffuser | 1,2,5,7 | old | 0.254 | 0.356 | 94.2 | 96.2 | 87.2 | 91.5 | 0.775 | 0.423 | yes | "
+        "Ozcelik & VanRullen 2023, table 1 |" in published
     )
+    assert sum("| third-party | quoted in Brain-IT's table" in line for line in published) == 3
     widths = {line.count(" |") for line in text.splitlines() if line.startswith("| DEMO") and "images" not in line}
     assert widths == {len(METRICS) + 1}
     mine = markdown({"sub01": subjects[0].scores}, DESCRIBED, score_tables.DatasetLabel("MINE", "own data"), PUBLISHED)
@@ -444,14 +446,69 @@ def test_mean_over_subjects_and_markdown(subjects):
 
 def test_published_rows():
     rows = published_scores.read_published()
-    assert {row["verified"] for row in rows} == {"yes", "third-party", "unverified"}
+    assert {row["verified"] for row in rows} == {"yes", "third-party"}
+    assert all(row["source"] and "memory" not in row["source"] for row in rows)
     assert {row["test_set"] for row in rows} == {"old", "new", "other", "unknown"}
     assert {row["protocol"] for row in rows} == {"brain_diffuser", "mindeye", "unknown"}
     assert all(0 < value < 1 for row in rows for value in row["scores"].values())
     keys = [(row["system"], row["subjects"], row["test_set"]) for row in rows]
-    assert len(keys) == len(set(keys)) == 31
+    assert len(keys) == len(set(keys)) == 33
     paper = next(row for row in rows if row["system"] == "Brain-Diffuser" and row["test_set"] == "old")
     assert tuple(paper["scores"].values()) == (0.254, 0.356, 0.942, 0.962, 0.872, 0.915, 0.775, 0.423)
+
+
+@pytest.mark.parametrize(
+    ("key", "scores", "verified"),
+    [
+        (
+            ("Brain-IT, 40 hours", "1,2,5,7", "unknown"),
+            (0.386, 0.486, 0.984, 0.995, 0.973, 0.964, 0.564, 0.320),
+            "yes",
+        ),
+        (("Brain-IT, 1 hour", "1,2,5,7", "unknown"), (0.331, 0.473, 0.971, 0.986, 0.944, 0.930, 0.648, 0.370), "yes"),
+        (
+            ("NeuroVLA", "1,2,5,7", "unknown"),
+            (0.265, 0.357, 0.931, 0.971, 0.968, 0.975, 0.633, 0.321),
+            "third-party",
+        ),
+        (
+            ("MindTuner, 1 hour", "1,2,5,7", "unknown"),
+            (0.224, 0.420, 0.878, 0.936, 0.848, 0.835, 0.780, 0.440),
+            "third-party",
+        ),
+        (("DREAM", "mean", "unknown"), (0.274, 0.328, 0.939, 0.967, 0.934, 0.941, 0.645, 0.418), "third-party"),
+        (
+            ("MindHier, with MindEye2's low level", "mean", "new"),
+            (0.326, 0.461, 0.959, 0.954, 0.613, 0.345),
+            "third-party",
+        ),
+        (("MindEye1", "mean", "old"), (0.309, 0.323, 0.947, 0.978), "third-party"),  # the others nobody has read
+    ],
+)
+def test_rows_that_were_looked_up(key, scores, verified):
+    rows = published_scores.read_published()
+    (row,) = (each for each in rows if (each["system"], each["subjects"], each["test_set"]) == key)
+    assert (tuple(row["scores"].values()), row["verified"]) == (scores, verified)
+
+
+@pytest.mark.parametrize("system", ["Psychometry", "BrainGuard", "UniBrain (Mai & Zhang)"])
+def test_numbers_from_memory_are_not_shown(system):
+    assert system not in {row["system"] for row in published_scores.read_published()}
+
+
+@pytest.mark.parametrize(
+    ("source", "verified"), [("from memory", "unverified"), ("a paper", ""), ("", "yes"), ("a paper", "Yes")]
+)
+def test_a_published_row_needs_a_source_that_was_read(tmp_path, subjects, source, verified):
+    header, first = PUBLISHED.read_text(encoding="utf-8").splitlines()[:2]
+    row = [*first.split("\t")[:-2], source, verified]
+    table = tmp_path / "published.tsv"
+    table.write_text(f"{header}\n" + "\t".join(row) + "\n", encoding="utf-8")
+    message = re.escape(f"published.tsv: Lin et al. has source '{source}' and verified '{verified}'; expected a source")
+    with pytest.raises(ValueError, match=message):
+        published_scores.read_published(table)
+    with pytest.raises(ValueError, match=message):
+        markdown({"sub01": subjects[0].scores}, DESCRIBED, score_tables.NSD, table)
 
 
 def test_layered_graph_puts_rules_below_what_they_need():

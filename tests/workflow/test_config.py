@@ -1,5 +1,6 @@
 """config.yaml: what is accepted, and the sentence for everything that is not."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -99,7 +100,8 @@ def test_accepted_values_have_one_canonical_form(config, root, path, value, kept
         ("recon.steps", 50.0, "recon.steps is 50.0; expected a whole number at least 1"),
         ("recon.steps", True, "recon.steps is true; expected a whole number at least 1"),
         ("stage1.seed", None, "stage1.seed is null; expected a whole number at least 0"),
-        ("demo.n_test", 1120, "demo.n_test is 1120; expected a whole number at least 1 and at most 1000"),
+        ("demo.n_test", 1, "demo.n_test is 1; expected a whole number at least 2 and at most 1000"),
+        ("demo.n_test", 1120, "demo.n_test is 1120; expected a whole number at least 2 and at most 1000"),
         ("nsd.sessions", "al", 'nsd.sessions is "al"; expected ' + SESSIONS),
         ("nsd.sessions", 0, "nsd.sessions is 0; expected " + SESSIONS),
         ("nsd.sessions", [], "nsd.sessions is []; expected " + SESSIONS),
@@ -409,6 +411,22 @@ def test_guided_variants_stand_beside_those_that_differ_in_it_alone(root):
     assert checked.grid[3.0, 0.1] == "kappa_3_eta_0.1"
 
 
+def test_a_configuration_from_before_a_key_is_read(config, root):
+    drop(config, "features.clip_vision")
+    assert read(config, root).features.clip_vision.levels == "kept"
+
+
+def test_the_released_protocol_needs_regions_to_compare(config, root):
+    put(config, "roi.released_protocol", True)
+    read(config, root)
+    for names in (["V4"], ["V1", "V1"]):
+        put(config, "roi.optimal", names)
+        assert sentence(config, root) == (
+            f"roi.optimal names {names[0]} alone, and roi.released_protocol: true z-scores latents across its regions; "
+            "name two or more, or set roi.released_protocol to false"
+        )
+
+
 def test_a_guided_variant_may_stand_alone(config, root):
     config["variants"] = {"strong": {"strength": 0.9, "guidance": {}}, "other": {"guidance": {"x0": "blend"}}}
     checked = read(config, root)
@@ -435,6 +453,42 @@ def test_released_settings_are_the_programs(root):
     assert checked.metrics.repeats == 5
 
 
+PAPER = {
+    "nsd.sessions": 37,
+    "features.vdvae.posterior": "sample",
+    "features.clip_vision.levels": "paper",
+    "features.storage": "float32",
+    "ridge.alpha": {"vdvae": 5e4, "clip_text": 1e5, "clip_vision": 6e4},
+    "ridge.rescale": "test",
+    "stage1.pixel_likelihood": "sample",
+    "recon.guidance_scale": 7.5,
+    "recon.noise_at": "paper",
+    "metrics.networks": ["alexnet", "inception", "clip", "efficientnet_b1", "swav"],
+    "metrics.protocol": "brain_diffuser",
+    "roi.images": 1,
+    "roi.equalize_histogram": True,
+    "recon.strength": 0.75,
+}
+
+
+def test_papers_settings_are_those_of_the_table(root):
+    """The keys of the first table of docs/paper.md, in its order, and their values in the second column but one."""
+    table = SHIPPED.with_name("docs") / "paper.md"
+    keys = re.findall(r"^\| `([a-z_0-9]+\.[a-z_0-9.]+)`", table.read_text(encoding="utf-8"), re.M)
+    assert keys == list(PAPER)
+    config, papers = (yaml.safe_load(path.read_text()) for path in (SHIPPED, SHIPPED.with_name("config.paper.yaml")))
+
+    def merge(into, more):
+        for key, value in more.items():
+            into[key] = merge(into.get(key, {}), value) if isinstance(value, dict) else value
+        return into
+
+    merge(config, papers)
+    for key, expected in PAPER.items():
+        found = functools.reduce(lambda section, name: section[name], key.split("."), config)
+        assert (found if not isinstance(expected, dict) else {name: found[name] for name in expected}) == expected, key
+
+
 def test_models_of_variants_need_not_exist(config, root):
     for key in ("clip_layers", "stable_diffusion"):
         put(config, f"datasets.demo.{key}", "nowhere")
@@ -451,6 +505,12 @@ def test_models_of_variants_need_not_exist(config, root):
             "features.clip_layers.blocks",
             [2, 2],
             "features.clip_layers.blocks is [2, 2]; expected each block once, lowest",
+        ),
+        ("features.clip_vision.levels", "exact", 'features.clip_vision.levels is "exact"; expected kept or paper'),
+        (
+            "features.clip_vision.level",
+            "paper",
+            "features.clip_vision.level is not a known key; known keys here are levels",
         ),
         ("features.clip_layers.blocks", [0], "features.clip_layers.blocks.0 is 0; expected a whole number at least 1"),
         ("variants", {"a": {"guidance": {"etta": 1}}}, "variants.a.guidance.etta is not a known key; did you mean"),

@@ -8,7 +8,7 @@ import sys
 import pytest
 from toy_workflow import ROOT
 
-from brain_diffuser.workflow import resource_usage
+from brain_diffuser.workflow import resource_usage, watch
 
 PLAIN = "s\th:m:s\tmax_rss\tcpu_time\n{}\t0:00:00\t{}\t{}\n"
 EXTENDED = "s\th:m:s\tmax_rss\tcpu_time\tthreads\tresources\n{}\t0:00:00\t{}\t{}\t4\t{{'tmpdir': '/tmp', 'gpu': {}}}\n"
@@ -86,6 +86,38 @@ def test_csv(results):
 def test_a_table_that_is_cut_short(results):
     (results / "sub01/benchmarks/x.tsv").write_text("")
     with pytest.raises(ValueError, match=r"x\.tsv is no table of Snakemake's benchmarks; delete it"):
+        resource_usage.costs(results)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is no table of Snakemake's benchmarks; delete it"),
+        (b"s\th:m:s\n", "is no table of Snakemake's benchmarks; delete it"),
+        (b"s\th:m:s\n3.5", "is no table of Snakemake's benchmarks; delete it"),
+        (b"\0" * 4096, "is no table of Snakemake's benchmarks; delete it"),
+        (b"s\tcpu_time\nlong\t1\n", ": s is 'long'; expected a number from 0. Delete it"),
+        (b"s\tcpu_time\n1\tnan\n", ": cpu_time is 'nan'; expected a number from 0. Delete it"),
+    ],
+)
+def test_the_command_has_one_sentence_for_a_table_that_cannot_be_read(results, monkeypatch, content, sentence):
+    path = results / "sub01/benchmarks/x.tsv"
+    path.write_bytes(content)
+    monkeypatch.setattr("sys.argv", ["resource_usage", str(results)])
+    with pytest.raises(SystemExit) as end:
+        resource_usage.main()
+    assert str(end.value).startswith(f"{path}{'' if sentence.startswith(':') else ' '}{sentence}")
+    assert watch._seconds(path) in (None, 1.0)
+
+
+def test_tables_that_are_no_tables_and_texts_of_other_machines(results):
+    before = resource_usage.costs(results)
+    (results / "sub01/benchmarks/._recon.tsv").write_bytes(b"\0\5\x16\7")
+    assert resource_usage.costs(results) == before
+    (results / "sub01/benchmarks/x.tsv").write_bytes(b"s\twildcards\n3600.0\tB\xe4r\n")
+    assert resource_usage.total(resource_usage.costs(results)).jobs == resource_usage.total(before).jobs + 1
+    (results / "sub01/benchmarks/y.tsv").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"y\.tsv is a folder; expected a table of Snakemake's benchmarks"):
         resource_usage.costs(results)
 
 

@@ -3,11 +3,10 @@
 import json
 import shutil
 import subprocess
-import sys
 
 import pytest
 import yaml
-from toy_workflow import ROOT, digests, edit_config, snakemake
+from toy_workflow import ROOT, digests, edit_config, interpreter, snakemake
 
 from brain_diffuser.workflow import dataset_record
 from brain_diffuser.workflow.config import schema
@@ -128,7 +127,7 @@ def test_a_run_of_another_dataset_stops_and_one_in_a_folder_of_its_own_does_not(
         assert run.returncode == 1
         assert "results has the results of dataset toy, and this run is of dataset other" in run.stdout + run.stderr
         assert "Traceback" not in run.stderr
-    estimate = [sys.executable, "-m", "brain_diffuser.estimate", *other]
+    estimate = [interpreter(), "-m", "brain_diffuser.estimate", *other]
     said = subprocess.run(estimate, cwd=checkout, capture_output=True, text=True, check=False)
     assert said.returncode == 1
     assert "results has the results of dataset toy, and this run is of dataset other" in said.stderr

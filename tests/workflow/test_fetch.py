@@ -420,6 +420,7 @@ def test_a_private_object_and_no_object(bucket, tmp_path):
         fetch(f"{bucket.url}/other", tmp_path / NAME, progress)
 
 
+@pytest.mark.workflow
 def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
     assert "Nothing is to be fetched: dataset is toy" in snakemake(checkout, "-n", "fetch").stderr
@@ -520,6 +521,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in checkout.joinpath("toy").rglob("*")}
 
 
+@pytest.mark.workflow
 def test_terms_that_are_not_accepted_stop_before_any_job(tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
     edit_config(checkout, "fetch.nsd", True)

@@ -4,13 +4,12 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 import yaml
-from toy_workflow import copy_project, edit_config, planned, snakemake
+from toy_workflow import copy_project, edit_config, interpreter, planned, snakemake
 
 from brain_diffuser.workflow import migration_journal, migration_plan, reconcile, renamed
 
@@ -56,7 +55,7 @@ def migrated(unpacked, tmp_path_factory):
 
 
 def migrate(folder, *arguments, program=("-m", "brain_diffuser.migrate")):
-    command = [sys.executable, *program, *arguments]
+    command = [interpreter(), *program, *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -81,6 +80,7 @@ def other_code(receipt):
             param[1] = re.sub(r'"[0-9a-f]{16}"', f'"{"0" * 16}"', param[1])
 
 
+@pytest.mark.workflow
 def test_nothing_is_planned_and_nothing_differs(migrated):
     folder, words = migrated
     assert planned(folder) == set()
@@ -122,6 +122,7 @@ def test_a_second_migration_has_nothing_to_do(migrated):
     assert found.stderr == "results has no result with a name or receipt of version 0.1; there is nothing to migrate\n"
 
 
+@pytest.mark.workflow
 def test_what_other_code_settings_or_hands_have_made_is_made_again(before):
     edit_receipt(before, "sub01/retrieval/retrieval.csv", other_code)
     edit_receipt(before, "sub01/retrieval/captions.json", other_code)
@@ -135,6 +136,7 @@ def test_what_other_code_settings_or_hands_have_made_is_made_again(before):
     assert planned(before) == {"retrieval", "encoding", "accuracy", "metrics", "report"}
 
 
+@pytest.mark.workflow
 def test_a_dry_run_changes_nothing(before):
     old = content(before, skip=())
     found = migrate(before, "--dry-run")
@@ -161,6 +163,7 @@ migrate.main([])
 """
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize(("step", "n_done"), [("_move", 20), ("_rewrite", 1), ("_keep", 0)])
 def test_a_killed_migration_is_finished_by_the_next(before, migrated, step, n_done):
     assert migrate(before, step, str(n_done), program=("-c", KILLED)).returncode == 9
@@ -193,12 +196,14 @@ def test_a_file_under_both_names_is_refused(before):
     )
 
 
+@pytest.mark.workflow
 def test_folders_under_both_names_become_one(before):
     (before / "results/sub01/data").mkdir()
     assert migrate(before).returncode == 0
     assert planned(before) == set()
 
 
+@pytest.mark.workflow
 @pytest.mark.parametrize(
     ("has_key", "arguments", "expected"),
     [(True, (), set()), (False, ("--accept",), set()), (False, (), {"contact_sheet", "report"})],

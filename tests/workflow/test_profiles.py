@@ -40,6 +40,7 @@ def test_every_rule_asks_for_memory_and_time_and_for_more_in_a_retry(path):
     ] == []
 
 
+@pytest.mark.workflow
 def test_a_job_with_networks_asks_for_a_gpu_wherever_it_is_planned(tmp_path):
     checkout = write_checkout(tmp_path / "checkout")
     asked = {}

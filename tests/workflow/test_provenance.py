@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from brain_diffuser.workflow import provenance
 from brain_diffuser.workflow.job import job, progress
@@ -407,6 +408,24 @@ def test_stage_config_sorts_keys_at_all_levels():
         "'ridge.alpha.clip': 1.0}"
     )
     assert repr(found) == repr(provenance.stage_config(shuffled, "ridge.alpha.clip", "ridge", "nsd.rois"))
+
+
+def test_later_keys_at_their_first_value_leave_no_trace():
+    before = {"features": {"vdvae": {"seed": 0}, "storage": "float16"}, "decoders": {}, "recon": {"levels": "kept"}}
+    features = before["features"]
+    assert provenance.without_added(before) == before
+    for section in ({"levels": "kept"}, {}):
+        assert provenance.without_added(before | {"features": features | {"clip_vision": section}}) == before
+    paper = before | {"features": features | {"clip_vision": {"levels": "paper"}}}
+    assert provenance.without_added(paper) == paper
+    other = {"clip_vision": {"levels": "kept", "other": 1}, "storage": "float16"}
+    assert provenance.without_added(other, "features") == {"clip_vision": {"other": 1}, "storage": "float16"}
+
+
+def test_later_keys_are_in_the_shipped_configuration_at_their_first_value():
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for path, value in provenance.ADDED.items():
+        assert provenance.stage_config(config, path) == {path: value}
 
 
 @pytest.mark.parametrize("path", ["rigde", "ridge.beta", "ridge.alpha.deeper"])

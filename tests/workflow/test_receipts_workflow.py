@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
-from toy_workflow import N_TEST, command, digests, edit_config, planned, snakemake
+from toy_workflow import N_TEST, command, digests, edit_config, interpreter, planned, snakemake
 
 RECON = "results/sub01/recon"
 OLD = 1_000_000_000  # a date before all others
@@ -160,7 +159,7 @@ def test_an_altered_artifact_is_made_again(checkout):
 
 def verify(checkout, *arguments):
     return subprocess.run(
-        [sys.executable, "-m", "brain_diffuser.verify", *arguments],
+        [interpreter(), "-m", "brain_diffuser.verify", *arguments],
         cwd=checkout,
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ import re
 import shutil
 
 import numpy as np
+import pytest
 import yaml
 from nsd_tree import toy_ids
 from toy_workflow import ROOT, example, snakemake, write_checkout
@@ -14,6 +15,7 @@ from brain_diffuser.artifacts import hdf5
 PAGE = ROOT / "docs/reuse.md"
 
 
+@pytest.mark.workflow
 def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     lab = tmp_path / "lab"
     copy = write_checkout(lab / "brain-diffuser-dag")
@@ -66,6 +68,7 @@ hdf5.save(out, known.mean(0, keepdims=True).repeat(len(nsd_id), 0), nsd_id)
 """
 
 
+@pytest.mark.workflow
 def test_a_stage_from_outside_takes_the_place_of_ours(tmp_path):
     """The Snakefile of docs/extend.md, with the toy's configuration."""
     lab = tmp_path / "lab"

@@ -17,6 +17,8 @@ import yaml
 from nsd_tree import write_tree
 from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, snakemake
 
+pytestmark = pytest.mark.workflow
+
 SUBJECTS = ["sub01", "sub02"]
 TARGETS = [
     f"results/{subject}/{name}" for subject in SUBJECTS for name in ("recon", "perceptual_scores/recon/pixels.csv")

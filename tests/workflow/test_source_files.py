@@ -155,6 +155,7 @@ def test_an_evaluation_network_whose_network_is_gone_stops_its_scores_alone(chec
     assert other.returncode == 0, other.stderr
 
 
+@pytest.mark.workflow
 def test_the_demo_makes_its_sources_and_no_others(tmp_path):
     """What its rules write need not be there; a mask that they do not write is missing."""
     for path in ROOT.iterdir():

@@ -7,6 +7,8 @@ import h5py
 import pytest
 from toy_workflow import N_TEST, ROOT, edit_config, snakemake, write_checkout
 
+pytestmark = pytest.mark.workflow
+
 pytest.importorskip("snakemake_storage_plugin_s3", reason="needs requirements-s3.txt")
 boto3 = pytest.importorskip("boto3", reason="needs requirements-s3.txt")
 moto_server = pytest.importorskip("moto.server", reason="needs requirements-dev.txt")

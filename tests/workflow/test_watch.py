@@ -4,11 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
-from toy_workflow import ROOT, digests, edit_config, snakemake
+from toy_workflow import ROOT, digests, edit_config, interpreter, snakemake
 
 from brain_diffuser.workflow import watch
 
@@ -122,7 +121,7 @@ def test_lines_of_a_failed_job(tmp_path):
 
 def seen(checkout, *arguments):
     """What the command shows, as JSON."""
-    command = [sys.executable, "-m", "brain_diffuser.watch", "--json", *arguments]
+    command = [interpreter(), "-m", "brain_diffuser.watch", "--json", *arguments]
     found = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     return json.loads(found.stdout)
@@ -169,7 +168,7 @@ def test_plan_of_other_datasets(fresh, monkeypatch, dataset, subject):
 
 
 def test_a_wrong_configuration_is_one_sentence(fresh):
-    command = [sys.executable, "-m", "brain_diffuser.watch", "--config", "dataset=none"]
+    command = [interpreter(), "-m", "brain_diffuser.watch", "--config", "dataset=none"]
     found = subprocess.run(command, cwd=fresh, capture_output=True, text=True, check=False)
     assert found.returncode == 1
     assert "dataset is none; expected demo" in found.stderr

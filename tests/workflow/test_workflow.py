@@ -108,6 +108,12 @@ def test_second_run_does_nothing(finished):
             {"features:vdvae", "ridge:vdvae", "accuracy", "vdvae_reference", *perceptual_scores("vdvae")}
             | AFTER_VDVAE_RIDGE,
         ),
+        (
+            "features.clip_vision.levels",
+            "paper",
+            {"features:clip_vision", "ridge:clip_vision", "recon"} | AFTER_KERNEL | AFTER_RECON,
+        ),
+        ("features.clip_vision", {}, set()),  # a configuration from before there was the key
         ("metrics.control_seed", 3, ALL_SCORED),
         ("metrics.bootstrap", 30, {"metrics", "report"}),
         ("variants.without_text.text_weight", 0.1, set()),
@@ -305,6 +311,7 @@ def test_hdf5_betas_give_the_same_artifacts(finished, tmp_path):
     assert first.values.tobytes() == second.values.tobytes()
 
 
+@pytest.mark.workflow
 def test_two_subjects_with_as_many_sessions_as_nsd_has(tmp_path):
     """Subject 1 has 40 sessions in mixed formats, subject 3 only 30 of its 32; features go when they are used up."""
     checkout = write_checkout(tmp_path / "checkout")

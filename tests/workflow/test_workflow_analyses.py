@@ -68,6 +68,9 @@ def test_brain_correlation_makes_what_its_sets_need(checkout):
     assert planned(checkout, target) == {"brain"}
     edit_config(checkout, "recon.guidance_scale", 2.0)
     assert planned(checkout, target) == {"recon", *of["recon"], "brain"}
+    edit_config(checkout, "features.clip_vision.levels", "paper")
+    after_features = {"features:clip_vision", "ridge:clip_vision", "encoding_kernel", "encoding", "recon", "brain"}
+    assert planned(checkout, target) == after_features | of["recon"] | of["mean_image"]
 
 
 def test_regions(checkout):

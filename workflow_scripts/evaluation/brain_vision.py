@@ -20,4 +20,5 @@ with job(snakemake), devices.enough_memory("features"):
         storage=cfg["features.storage"],
         progress=progress,
         image_size=weights.image_size(params.diffusion),
+        **cfg.get("features.clip_vision", {}),
     )

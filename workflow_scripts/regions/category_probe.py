@@ -1,9 +1,6 @@
 """Which category an evaluation network sees in optimal images, and how reliably it sees them."""
 
-import json
-from pathlib import Path
-
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import captions, hdf5
 from brain_diffuser.evaluation import registry
 from brain_diffuser.models import devices
 from brain_diffuser.regions import category_probe
@@ -14,14 +11,13 @@ with job(snakemake):
     device, _ = devices.choose(snakemake.resources.device, "float32")
     protocol, folder = cfg["metrics.protocol"], params.evaluation_networks
     network = registry.load(params.network, protocol, folder, params.clip, device)
-    captions = json.loads(Path(inputs.captions).read_text(encoding="utf-8"))
     with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         category_probe.write(
             folder,
             network.first_features,
             dict(params.categories),
-            {int(nsd_id): texts for nsd_id, texts in captions.items()},
+            captions.read(inputs.captions),
             {"train": inputs.train, "test": inputs.test},
             {name: (inputs[name], inputs[f"{name}_manifest"]) for name in ("optimal", "recon")},
         )

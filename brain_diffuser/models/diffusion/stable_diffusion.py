@@ -56,12 +56,14 @@ class TextDenoiser(Denoiser):
         Raises
         ------
         ValueError
-            text_weight is not 1.
+            text_weight is not 1, or the noise is not finite.
         """
         if text_weight != 1:
             raise ValueError(f"text_weight must be 1 where text alone is read, got {text_weight}")
         dtype = self.unet.conv_in.weight.dtype
-        return self.unet(x.to(dtype), t, text.to(dtype), return_dict=False)[0].float()
+        noise = self.unet(x.to(dtype), t, text.to(dtype), return_dict=False)[0].float()
+        self.check(noise, t)
+        return noise
 
 
 def load(

@@ -11,6 +11,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
+from brain_diffuser.artifacts import finite
 from brain_diffuser.models import checkpoints
 
 SHARED_SIZES = ("attention_head_dim", "block_out_channels", "layers_per_block", "norm_num_groups")
@@ -59,6 +60,11 @@ class Denoiser(nn.Module):
     def latent_shape(self) -> tuple[int, int, int]:
         size = self.unet.config["sample_size"]
         return self.unet.config["in_channels"], size, size
+
+    def check(self, noise: Float[Tensor, "batch channels height width"], t: Any) -> None:
+        """Raises NotFinite: the noise that the UNet predicts."""
+        dtype, place = self.unet.conv_in.weight.dtype, f" at timestep {t}" if isinstance(t, int) else ""
+        finite.check_network(noise, f"the UNet's output{place}", dtype)
 
 
 class DualDenoiser(Denoiser):
@@ -129,13 +135,15 @@ class DualDenoiser(Denoiser):
         Raises
         ------
         ValueError
-            text_weight is outside [0, 1].
+            text_weight is outside [0, 1], or the noise is not finite.
         """
         if not 0 <= text_weight <= 1:
             raise ValueError(f"text_weight must be between 0 (vision alone) and 1 (text alone), got {text_weight}")
         dtype = self.unet.conv_in.weight.dtype
         contexts = Contexts(text.to(dtype), vision.to(dtype), text_weight)
-        return self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
+        noise = self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
+        self.check(noise, t)
+        return noise
 
 
 class Autoencoder(nn.Module):
@@ -167,11 +175,14 @@ class Autoencoder(nn.Module):
         """Scaled latents of images x in [-1, 1], float32: scaling_factor (mean + std eps) of the posterior.
 
         Without `eps` they are its scaled mean.
+
+        Raises NotFinite: the latents.
         """
         posterior = self.vae.encode(x.to(self.vae.dtype), return_dict=False)[0]
         latents = posterior.mean.float()
         if eps is not None:
             latents = latents + posterior.std.float() * eps
+        finite.check_network(latents, "the autoencoder's encoder", self.vae.dtype)
         return latents * self.vae.config["scaling_factor"]
 
     def decode(
@@ -183,7 +194,11 @@ class Autoencoder(nn.Module):
     def decode_to_float(
         self, latents: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch 3 image_height image_width"]:
-        """Images in [0, 1] of scaled latents, float32; gradients pass except where a colour is 0 or 1."""
+        """Images in [0, 1] of scaled latents, float32; gradients pass except where a colour is 0 or 1.
+
+        Raises NotFinite: the images; as levels they would be black or white.
+        """
         unscaled = (latents / self.vae.config["scaling_factor"]).to(self.vae.dtype)
         x = self.vae.decode(unscaled, return_dict=False)[0]
+        finite.check_network(x, "the autoencoder's decoder", self.vae.dtype)
         return ((x.float() + 1) / 2).clamp(0, 1)

@@ -143,7 +143,7 @@ def save(denoiser: DualDenoiser, folder: str | Path) -> None:
     for component, names in component_names(denoiser).items():
         into = Path(folder) / component
         into.mkdir(parents=True, exist_ok=True)
-        (into / "config.json").write_text(json.dumps(configs[component], indent=2) + "\n")
+        (into / "config.json").write_text(json.dumps(configs[component], indent=2) + "\n", encoding="utf-8")
         tensors = {name: state[in_denoiser].contiguous() for name, in_denoiser in names.items()}
         save_file(tensors, into / f"{STEM}.safetensors")
 

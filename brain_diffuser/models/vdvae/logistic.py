@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from brain_diffuser.artifacts import finite
+
 MIN_LOG_SCALE = -7.0
 
 
@@ -73,10 +75,16 @@ def _levels(
     component: Int[Tensor, "batch height width"],
     noise: Float[Tensor, "batch height width 3"],
 ) -> UInt8[Tensor, "batch height width 3"]:
-    """Levels of one component with standard logistic noise."""
+    """Levels of one component with standard logistic noise.
+
+    Raises NotFinite: the parameters, or the values that they give; a cast would make them black.
+    """
+    fix = "Check the model's weights and the latents that it was given."
+    finite.check(logits, "the output of VDVAE's decoder", fix)
     index = component[..., None, None].expand(*component.shape, 3, 1)
     mean, log_scale, coefficient = (part.gather(-1, index).squeeze(-1) for part in split(logits)[1:])
     value = mean + log_scale.exp() * noise
+    finite.check(value, "a pixel of VDVAE's decoder", fix)
     red = value[..., 0].clamp(-1, 1)
     green = (value[..., 1] + coefficient[..., 0] * red).clamp(-1, 1)
     blue = (value[..., 2] + coefficient[..., 1] * red + coefficient[..., 2] * green).clamp(-1, 1)

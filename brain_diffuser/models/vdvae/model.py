@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from brain_diffuser.artifacts import finite
 from brain_diffuser.models.vdvae import logistic
 
 
@@ -206,6 +207,11 @@ class VDVAE(nn.Module):
     def device(self) -> torch.device:
         return self.decoder.gain.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the convolutions."""
+        return self.decoder.out_net.out_conv.weight.dtype
+
     def n_columns(self, n_latents: int) -> int:
         """How many numbers the first latents have together."""
         return sum(math.prod(shape) for shape in self.latent_shapes[:n_latents])
@@ -219,6 +225,8 @@ class VDVAE(nn.Module):
         """The first latents of images: means of the posterior, or mean + sigma * eps with one eps per latent.
 
         Each latent is conditioned on those before it. Later blocks are not computed.
+
+        Raises NotFinite: a latent.
         """
         blocks = self.decoder.blocks[:n_latents]
         activations = self._activations(images, blocks)
@@ -232,7 +240,9 @@ class VDVAE(nn.Module):
             if index < len(blocks) - 1:
                 _, _, x = block.prior_and_state(x)
                 states[block.resolution] = block.add(x, z)
-        return torch.cat(latents, 1)
+        flat = torch.cat(latents, 1)
+        finite.check_network(flat, "the output of VDVAE's encoder", self.dtype)
+        return flat
 
     def decode_latents(
         self,
@@ -254,6 +264,11 @@ class VDVAE(nn.Module):
             it they are the prior's mean.
         temperature : float, optional
             At least 0; None is 1.
+
+        Raises
+        ------
+        NotFinite
+            The parameters.
         """
         shapes = self.latent_shapes[:n_latents]
         given = [
@@ -269,7 +284,9 @@ class VDVAE(nn.Module):
             elif noise is not None:
                 z = z + (1 if temperature is None else temperature) * log_sigma.exp() * next(noise)
             states[block.resolution] = block.add(x, z)
-        return self.decoder.logits(states[self.config.image_size])
+        logits = self.decoder.logits(states[self.config.image_size])
+        finite.check_network(logits, "the output of VDVAE's decoder", self.dtype)
+        return logits
 
     def forward(
         self, images: UInt8[Tensor, "batch height width 3"], eps: Iterable[Tensor] | None = None

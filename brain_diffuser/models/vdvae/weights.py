@@ -40,7 +40,7 @@ def read_config(path: Path) -> VDVAEConfig:
     if not path.is_file():
         return VDVAEConfig.imagenet64
     try:
-        return VDVAEConfig(**json.loads(path.read_text()))
+        return VDVAEConfig(**json.loads(path.read_text(encoding="utf-8")))
     except (TypeError, ValueError) as error:
         known = ", ".join(field.name for field in dataclasses.fields(VDVAEConfig))
         raise ValueError(f"{path} does not describe a VDVAE ({error}); expected a JSON object with {known}") from error

@@ -274,6 +274,11 @@ def _of_regions(config: schema.Config) -> Iterator[str]:
             similar = get_close_matches(unknown[0], known, n=1)
             hint = f"did you mean {similar[0]}?" if similar else f"add it there, or set roi.{key}"
             yield f"roi.{key} names {unknown[0]}, which is not in {listed}; {hint}"
+    if roi.released_protocol and len(set(roi.optimal)) == 1:
+        yield (
+            f"roi.optimal names {roi.optimal[0]} alone, and roi.released_protocol: true z-scores latents across its "
+            "regions; name two or more, or set roi.released_protocol to false"
+        )
     unknown = [name for name in roi.brain if name not in (*schema.RESERVED, *config.variants)]
     if unknown:
         yield (

@@ -169,8 +169,8 @@ DatasetOfRegistries = extended(
 
 
 class Demo(Section):
-    n_train: Annotated[int, Field(ge=1, le=9000)]
-    n_test: Annotated[int, Field(ge=1, le=1000)]
+    n_train: Annotated[int, Field(ge=2, le=9000)]
+    n_test: Annotated[int, Field(ge=2, le=1000)]  # scores compare test stimuli with each other
     seed: Seed
     format: Literal["nifti", "hdf5"]
 
@@ -196,12 +196,17 @@ class VdvaeFeatures(Section):
     seed: Seed
 
 
+class ClipVisionFeatures(Section):
+    levels: Literal["kept", "paper"] = "kept"
+
+
 class ClipLayersFeatures(Section):
     blocks: Annotated[list[Count], Field(min_length=1)]
 
 
 class Features(Section):
     vdvae: VdvaeFeatures
+    clip_vision: ClipVisionFeatures = Field(default_factory=ClipVisionFeatures)
     clip_layers: ClipLayersFeatures
     storage: Literal["float32", "float16"]
     keep: bool
