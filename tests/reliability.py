@@ -1,5 +1,6 @@
 """What readers do with damaged copies of their files: counted, and failures kept to look at."""
 
+import gc
 import math
 import os
 import re
@@ -83,11 +84,13 @@ class Tally(NamedTuple):
         return f"{dict(self.counts)}\n" + "\n".join(each[:400] for each in shown)
 
 
+@warnings.catch_warnings()
 def campaign(reader: Reader, folder: Path, n_copies: int = N_COPIES) -> Tally:
     """Drive a reader with damaged copies of its file, which lies below a folder.
 
     What could be another sound file has to have another digest than the receipts of a first run have noted.
     """
+    warnings.simplefilter("ignore")  # a run shows warnings of libraries and goes on
     path = reader.write(folder)
     content, date = path.read_bytes(), path.stat().st_mtime_ns
     noted = receipts.digest(receipts.contents(path))
@@ -103,14 +106,14 @@ def campaign(reader: Reader, folder: Path, n_copies: int = N_COPIES) -> Tally:
             tally.failures.append((copy, outcome))
         elif outcome.word == PLAUSIBLE:
             assert receipts.digest(receipts.contents(path)) != noted
+    gc.collect()  # files that libraries leave open where they stumble, while nobody is warned of them
     return tally
 
 
 def outcome_of(reader: Reader, path: Path, sound: Any, is_covered: bool) -> Outcome:
     """What a reader makes of a file, compared with what it made of the sound one; a checksum covers all or nothing."""
     try:
-        with limits(), warnings.catch_warnings():  # a run shows warnings of libraries and goes on
-            warnings.simplefilter("ignore")
+        with limits():
             values = reader.read(path)
     except Lost:
         return Outcome(LOST, "")

@@ -260,7 +260,7 @@ def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Ite
         try:
             written = file.attrs.get(PLAIN)
             if written is not None and json.loads(written) != _plain_chunks(file, path):
-                raise ValueError(f"{path} is damaged: parts of it were zeroed. {fix or rerun(path)}")
+                raise ValueError(f"{path} is damaged: parts of it were lost. {fix or rerun(path)}")
             yield file
         except (OSError, KeyError, RuntimeError) as error:
             if not _is_damaged(file):

@@ -24,4 +24,6 @@ def readable(error: BaseException | str) -> str:
 def _shown(line: str) -> str:
     """A line without signs that cannot be seen and words that nobody reads to their end."""
     visible = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
-    return re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: f"{word[0][:SHOWN]}... ({len(word[0])} letters)", visible)
+    return re.sub(
+        rf"[^\s;]{{{LONGEST_WORD + 1},}}", lambda word: f"{word[0][:SHOWN]}... ({len(word[0])} letters)", visible
+    )

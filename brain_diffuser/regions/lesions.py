@@ -295,7 +295,8 @@ def read_norms(path: str | Path) -> Float[np.ndarray, " voxels"]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing; expected the weight norms of voxels. {fix}")
     try:
-        norms = np.load(path, allow_pickle=False)
+        with open(path, "rb") as stream:
+            norms = np.load(stream, allow_pickle=False)
     except Exception as error:  # a damaged header makes numpy stumble in as many ways as there are bytes
         raise ValueError(f"{path} cannot be read as an array ({error}). {fix}") from error
     if norms.ndim != 1 or norms.dtype.kind != "f" or not np.isfinite(norms).all():

@@ -91,3 +91,23 @@ def test_pickled_code_is_not_run(tmp_path):
     torch.save({"x": nn.Linear(1, 1)}, tmp_path / "net.bin")
     with pytest.raises(ValueError, match="cannot be read as a checkpoint of tensors alone"):
         checkpoints.read_tensors(tmp_path / "net.bin")
+
+
+@pytest.mark.parametrize("has_sums", [True, False])
+def test_checksums_of_torch_files_are_compared(tmp_path, has_sums):
+    """Torch writes them and does not read them, or, on request, does not write them either."""
+    path, tensors = tmp_path / "net.pth", {"w": torch.linspace(-1, 1, 1000)}
+    torch.serialization.set_crc32_options(has_sums)
+    try:
+        torch.save(tensors, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(checkpoints.read_tensors(path)["w"], tensors["w"])
+    content = bytearray(path.read_bytes())
+    content[content.index(tensors["w"].numpy().tobytes()) + 402] ^= 4
+    path.write_bytes(content)
+    if has_sums:
+        with pytest.raises(ValueError, match=r"net\.pth cannot be read as a checkpoint of tensors alone; is the downl"):
+            checkpoints.read_tensors(path)
+    else:
+        assert not torch.equal(checkpoints.read_tensors(path)["w"], tensors["w"])
