@@ -84,13 +84,21 @@ class Tally(NamedTuple):
         return f"{dict(self.counts)}\n" + "\n".join(each[:400] for each in shown)
 
 
-@warnings.catch_warnings()
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """A run shows warnings of libraries and goes on; files that they leave open where they stumble are closed here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+        gc.collect()
+
+
+@without_warnings()
 def campaign(reader: Reader, folder: Path, n_copies: int = N_COPIES) -> Tally:
     """Drive a reader with damaged copies of its file, which lies below a folder.
 
     What could be another sound file has to have another digest than the receipts of a first run have noted.
     """
-    warnings.simplefilter("ignore")  # a run shows warnings of libraries and goes on
     path = reader.write(folder)
     content, date = path.read_bytes(), path.stat().st_mtime_ns
     noted = receipts.digest(receipts.contents(path))
@@ -106,7 +114,6 @@ def campaign(reader: Reader, folder: Path, n_copies: int = N_COPIES) -> Tally:
             tally.failures.append((copy, outcome))
         elif outcome.word == PLAUSIBLE:
             assert receipts.digest(receipts.contents(path)) != noted
-    gc.collect()  # files that libraries leave open where they stumble, while nobody is warned of them
     return tally
 
 

@@ -233,7 +233,7 @@ MALFORMED = {
     "a leak of grey in colours": (in_colours, COPY),
     "a bit that its checksum knows": (
         lambda lab: of_another_checksum(lab.stimuli / FIRST),
-        "set/00.png cannot be read to its end (broken PNG file (bad header checksum in b'IDAT')); copy or save it again",
+        "set/00.png cannot be read to its end (broken PNG file (bad header checksum in b'IDAT')); copy or",
     ),
     "a bomb": (
         lambda lab: of_size(lab.stimuli / FIRST, 50_000, 50_000),
