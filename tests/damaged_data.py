@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +25,45 @@ from brain_diffuser.data import (
     nifti,
     nsd_design,
     nsd_sessions,
+    stimulus_table,
 )
 
 GRID = (3, 2, 2)
-SELECTED = np.random.default_rng(5).random(GRID) < 0.7
 CAPTIONED = np.array([2, 0, 5, 3], np.int32)
 FAULTS_OF_TABLES = (*damage.TEXT, *damage.TEXT, *damage.BYTES)
 
 
-def sessions_file(ending: str):
-    """Writes betas of an NSD session as published, of a few voxels."""
+def nsd_file(name: str, ending: str = "nii.gz") -> Callable[[Path], Path]:
+    """Writes two sessions of NSD as published, of a few voxels, with their mask; returns one of the files."""
 
     def write(folder: Path) -> Path:
-        volume = np.random.default_rng(1).normal(0, 300, (*GRID, nsd_sessions.N_TRIALS)).astype(np.int16)
-        path = folder / f"betas_session01.{ending}"
-        if ending == "hdf5":
-            with h5py.File(path, "w") as file:
-                file.create_dataset("betas", data=volume.T, chunks=(len(volume.T), 1, 1, 1))
-        else:
-            nib.Nifti1Image(volume, AFFINE).to_filename(path)
-        return path
+        rng = np.random.default_rng(1)
+        mask = (rng.random(GRID) < 0.7).astype(np.int16) - (rng.random(GRID) < 0.2)
+        nib.Nifti1Image(mask, AFFINE).to_filename(folder / "nsdgeneral.nii.gz")
+        for session in ("01", "02"):
+            volume = rng.normal(0, 300, (*GRID, nsd_sessions.N_TRIALS)).astype(np.int16)
+            path = folder / f"betas_session{session}.{ending}"
+            if ending == "hdf5":
+                with h5py.File(path, "w") as file:
+                    file.create_dataset("betas", data=volume.T, chunks=(len(volume.T), 1, 1, 1))
+            else:
+                nib.Nifti1Image(volume, AFFINE).to_filename(path)
+        return folder / name
 
     return write
 
 
-def read_session(path: Path) -> np.ndarray:
-    return nsd_sessions.read(path, SELECTED)
+def read_nsd(path: Path) -> tuple[Any, ...]:
+    """Averaged betas of both sessions, with the affine that will be theirs."""
+    mask = nifti.read_mask(path.with_name("nsdgeneral.nii.gz"))
+    sessions = sorted(path.parent.glob("betas_session*"))
+    shown = np.random.default_rng(2).integers(0, 500, 2 * nsd_sessions.N_TRIALS).astype(np.int32)
+    splits = {
+        "train": stimulus_table.group_trials(shown, np.flatnonzero(shown >= 100)),
+        "test": stimulus_table.group_trials(shown, np.flatnonzero(shown < 100)),
+    }
+    betas = nsd_sessions.average_betas(sessions, mask, splits)
+    return *betas, mask.selected, mask.affine
 
 
 def write_volume(folder: Path) -> Path:
@@ -58,11 +72,6 @@ def write_volume(folder: Path) -> Path:
     nib.Nifti1Image(volume, AFFINE).to_filename(folder / "sound.nii.gz")
     nib.Nifti1Image(volume, AFFINE).to_filename(folder / "nsdgeneral.nii.gz")
     return folder / "nsdgeneral.nii.gz"
-
-
-def read_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    mask = nifti.read_mask(path)
-    return mask.selected, mask.affine
 
 
 def read_labels(path: Path) -> dict[str, np.ndarray]:
@@ -245,18 +254,20 @@ READERS = (
     Reader(
         "betas of a session of NSD",
         ".nii.gz",
-        sessions_file("nii.gz"),
-        read_session,
+        nsd_file("betas_session02.nii.gz"),
+        read_nsd,
         (*damage.BYTES, *damage.GZIP, damage.NIFTI),
         alike,
         has_checksum=True,
     ),
-    Reader("betas of a session of NSD", ".hdf5", sessions_file("hdf5"), read_session, damage.BYTES, alike),
+    Reader(
+        "betas of a session of NSD", ".hdf5", nsd_file("betas_session02.hdf5", "hdf5"), read_nsd, damage.BYTES, alike
+    ),
     Reader(
         "mask of NSD",
         ".nii.gz",
-        write_volume,
-        read_mask,
+        nsd_file("nsdgeneral.nii.gz"),
+        read_nsd,
         (*damage.BYTES, *damage.GZIP, damage.NIFTI),
         alike,
         has_checksum=True,

@@ -62,8 +62,10 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(_naming(path, error)) from None
 
 
-def check_is_file(path: str | Path, expected: str = "a file") -> None:
+def check_is_file(path: str | Path, expected: str = "a file", fix: str = "") -> None:
     """Check that a path leads to a file, which a folder, a pipe and a link that leads nowhere are not.
+
+    `fix` ends the sentence about a path where nothing is.
 
     Raises FileNotFoundError, IsADirectoryError, ValueError: it does not.
     """
@@ -71,11 +73,11 @@ def check_is_file(path: str | Path, expected: str = "a file") -> None:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         if not os.path.islink(path):
-            raise FileNotFoundError(f"{path} is missing; expected {expected}") from None
+            raise FileNotFoundError(f"{path} is missing; expected {expected}{fix and f'. {fix}'}") from None
         target = os.readlink(path)
         annexed = "annex/objects" in target.replace("\\", "/")
-        fix = "git-annex has not fetched it, so run datalad get or git annex get" if annexed else "correct the link"
-        raise FileNotFoundError(f"{path} is a link to {target}, which does not exist; {fix}") from None
+        remedy = "git-annex has not fetched it, so run datalad get or git annex get" if annexed else "correct the link"
+        raise FileNotFoundError(f"{path} is a link to {target}, which does not exist; {remedy}") from None
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise

@@ -50,7 +50,7 @@ def average_trials(
     Raises
     ------
     ValueError
-        The mean of a stimulus is not finite in float32.
+        The mean of a stimulus is infinite in float32. NaN, which was not measured, passes.
 
     Memory
     ------
@@ -74,12 +74,16 @@ def average_trials(
     assert done == n_trials
     ncsnr = _signal_to_noise(sums, squares, np.array([len(repeats) for repeats in trials]))
     means = sums.view(np.float32)[:, :n_voxels]  # the same memory: a row of means overwrites its own sums only
+    too_large = []
     with np.errstate(over="ignore"):
         for row, repeats in enumerate(trials):
             means[row] = sums[row] / (stored_per_unit * len(repeats))
-    with finite.naming("betas", stimulus_table.all_ids(splits)):
+            if np.isinf(means[row]).any():
+                too_large.append(row)
+    if too_large:
         fix = "Check the betas of the stimulus' trials: float32 ends at 3.4e38."
-        finite.check(means, "the mean over a stimulus' trials", fix)
+        wrong = finite.NotFinite("the mean over a stimulus' trials", too_large, np.inf, fix)
+        raise wrong.of("betas", stimulus_table.all_ids(splits))
     ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
     betas_of = {
         split: hdf5.StimulusArray(means[end - len(stimuli.nsd_id) : end], stimuli.nsd_id)
@@ -132,21 +136,26 @@ def handle_constant_voxels(
 ) -> tuple[dict[str, hdf5.StimulusArray], nifti.Mask]:
     """Betas and mask without voxels that are constant over the train stimuli, for which no z-score exists.
 
-    `constant_voxels` is "error", which raises if there is such a voxel, or "drop".
+    Voxels that were not measured (NaN) for a stimulus of either split count as such. `constant_voxels` is "error",
+    which raises if there is such a voxel, or "drop".
 
     Raises ValueError: there is a constant voxel, no voxel varies, or `constant_voxels` is another word.
     """
     if constant_voxels not in ("error", "drop"):
         raise ValueError(f'nsd.constant_voxels must be "error" or "drop", got {constant_voxels!r}')
     train = betas["train"].values
-    varies = train.max(0) > train.min(0)
+    lowest, highest = train.min(0), train.max(0)
+    test = betas["test"].values
+    measured = np.isfinite([lowest, highest, test.min(0), test.max(0)]).all(0)
+    varies = measured & (highest > lowest)
     constant = np.flatnonzero(~varies)
     if not len(constant):
         return dict(betas), mask
     voxel = tuple(int(index) for index in np.argwhere(mask.selected)[constant[0]])
     summary = (
         f"{mask.path} selects {len(constant)} of {len(varies)} voxels whose betas are constant over {len(train)} train "
-        f"stimuli; the first is column {constant[0]}, voxel {voxel}"
+        f"stimuli{'' if measured.all() else ' or were not measured (NaN)'}; the first is column {constant[0]}, voxel "
+        f"{voxel}"
     )
     if constant_voxels == "error" or not varies.any():
         raise ValueError(f"{summary}. Set nsd.constant_voxels: drop to leave such voxels out, or check the mask.")

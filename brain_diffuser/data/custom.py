@@ -101,12 +101,16 @@ def validate(config: Config, record: Path) -> None:
         for subject in config.subjects
     ]
     captions = None if config.paths.captions == NONE else config.paths.captions
-    custom_checks.validate(record, subjects, config.paths.custom.stimuli, captions, config.nsd.constant_voxels)
+    custom = config.paths.custom
+    checks = custom_checks.Checks(config.nsd.constant_voxels, custom.zscore, custom.check_affine)
+    custom_checks.validate(record, subjects, custom.stimuli, captions, checks)
 
 
 def regions(config: Config) -> dict[str, Any]:
     """The regions of `custom.rois`, each of which is a mask."""
-    return {name: {"mask": path} for name, path in config.paths.custom.rois.items()}
+    custom = config.paths.custom
+    checks = {} if custom.check_affine else {"check_affine": False}
+    return {name: {"mask": path, **checks} for name, path in custom.rois.items()}
 
 
 def write_design(inputs: Any, outputs: Any, settings: Any) -> None:

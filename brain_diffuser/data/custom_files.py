@@ -9,22 +9,20 @@ import struct
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
-import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float32
-from nibabel.spatialimages import SpatialImage
 from PIL import Image, UnidentifiedImageError
 
 from brain_diffuser.artifacts import captions as caption_files
 from brain_diffuser.artifacts import hdf5, tables, text_files
-from brain_diffuser.data import nifti, stimulus_table
+from brain_diffuser.data import hdf5_storage, nifti, placeholders, stimulus_table
 from brain_diffuser.data.adapter import NONE
 
 TRIALS = ("stim_file", "session", "run", "repeat", "split")
@@ -46,6 +44,8 @@ UNREADABLE_IMAGE = (
 VOLUMES = (".nii", ".nii.gz")
 TABLES = (".npy", ".h5", ".hdf5")
 VOLUMES_AT_A_TIME = 32
+BLOCK_BYTES = 2**26
+FIX = "Write it again."
 
 
 class SubjectFiles(NamedTuple):
@@ -93,24 +93,44 @@ class Trial(NamedTuple):
 
 
 class Betas(NamedTuple):
-    """An open file of betas: volumes (x, y, z, trials) with an affine, or a table (trials, voxels) without."""
+    """An open file of betas: volumes (x, y, z, trials), of which the header is known, or a table (trials, voxels)."""
 
+    path: Path
     values: Any
-    affine: np.ndarray | None
+    series: nifti.Series | None
 
     @property
     def n_trials(self) -> int:
-        return self.values.shape[0 if self.affine is None else -1]
+        return self.series.n_trials if self.series else self.values.shape[0]
 
-    def blocks(self, rows: range, selected: Bool[np.ndarray, "x y z"]) -> Iterator[np.ndarray]:
-        """The selected voxels of some trials, float32, a few volumes at a time."""
-        step = len(rows) if self.affine is None else VOLUMES_AT_A_TIME
-        for first in range(rows.start, rows.stop, step):
-            here = slice(first, min(first + step, rows.stop))
-            if self.affine is None:
-                yield np.asarray(self.values[here], np.float32)
-            else:
-                yield np.asarray(self.values[..., here], np.float32)[selected].T
+    def blocks(self, selected: Bool[np.ndarray, "x y z"]) -> Iterator[Float32[np.ndarray, "trials voxels"]]:
+        """The selected voxels of all trials in order, some trials at a time, from one pass over the file.
+
+        Raises ValueError: the file is damaged.
+        """
+        with np.errstate(over="ignore"):  # too large for float32: infinite, which is no measured value either
+            if self.series:
+                trials = nifti.masked_trials(self.series, selected, FIX)
+                while block := list(islice(trials, VOLUMES_AT_A_TIME)):
+                    yield self.series.scaled(np.stack(block)).astype(np.float32, copy=False)
+                return
+            step = _rows_at_a_time(self.values)
+            for first in range(0, self.n_trials, step):
+                try:
+                    block = np.asarray(self.values[first : first + step], np.float32)
+                except (OSError, RuntimeError) as error:
+                    raise ValueError(f"{self.path} cannot be read ({nifti.reason(error)}). {FIX}") from error
+                yield block
+
+
+def _rows_at_a_time(values: Any) -> int:
+    """The rows of a table that are read at once: about BLOCK_BYTES in whole chunks, or all if rows are scattered."""
+    n_rows, n_columns = values.shape
+    by_rows = values.flags.c_contiguous if isinstance(values, np.ndarray) else True
+    if not by_rows:
+        return max(1, n_rows)
+    depth = (getattr(values, "chunks", None) or (1,))[0]
+    return depth * max(1, BLOCK_BYTES // max(1, depth * n_columns * values.dtype.itemsize))
 
 
 def read_trials(path: str | Path) -> list[Trial]:
@@ -190,7 +210,7 @@ def read_mask(path: Path | None, n_voxels: int) -> nifti.Mask:
     """The voxels of a mask, or `n_voxels` in a line where there is no mask."""
     if path is None:
         return nifti.mask_of_table(n_voxels)
-    volume, affine = nifti.read_volume(path)
+    volume, affine = nifti.read_volume(path, FIX)
     return nifti.Mask(path, volume > 0, affine)
 
 
@@ -198,49 +218,81 @@ def read_mask(path: Path | None, n_voxels: int) -> nifti.Mask:
 def opening(path: Path) -> Iterator[Betas]:
     """Open a file of betas: a four-dimensional NIfTI file, a .npy file, or an HDF5 file with a dataset `betas`.
 
-    Raises ValueError: the file has another ending, is unreadable, has no numbers, or has the wrong dimensions.
+    Raises FileNotFoundError: no such file. ValueError: the file has another ending, is unreadable, has no numbers, has
+    the wrong dimensions, or a part of it was never written.
     """
     ending = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
     if ending not in (*VOLUMES, *TABLES):
         raise ValueError(f"{path} ends in {ending or 'nothing'}; expected one of {', '.join((*VOLUMES, *TABLES))}")
+    if ending in VOLUMES:
+        series = nifti.open_series(path, FIX)
+        _check_kind(path, series.dtype)
+        yield Betas(path, None, series)
+        return
+    placeholders.refuse(path, "betas", FIX)
     file = None
     try:
-        if ending in VOLUMES:
-            image = nib.load(path, keep_file_open=True)  # volumes in turn then inflate a .gz once
-            assert isinstance(image, SpatialImage)
-            betas = Betas(image.dataobj, np.asarray(image.affine, np.float64))
-            dtype = image.get_data_dtype()
-        elif ending == ".npy":
-            betas = Betas(np.load(path, mmap_mode="r", allow_pickle=False), None)
-            dtype = betas.values.dtype
+        if ending == ".npy":
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(values, np.ndarray):
+                raise ValueError("it is an archive of arrays, .npz")
         else:
             file = h5py.File(path)
-            stored = hdf5.dataset(file, "betas")
-            if stored is None:
+            values = hdf5_storage.find(file, "betas")
+            if values is None:
                 raise ValueError(f"{path} lacks a dataset betas; it has {', '.join(file) or 'nothing'}; rename it")
-            betas, dtype = Betas(stored, None), stored.dtype
-    except (*nifti.UNREADABLE, EOFError) as error:
-        if str(error).startswith(str(path)):
+            hdf5_storage.check_sources(values)
+    except nifti.UNREADABLE as error:
+        if file is not None:
+            file.close()
+        if str(error).startswith(str(path)) or isinstance(error, hdf5_storage.IncompleteError):
             raise
-        raise ValueError(f"{path} cannot be read as betas ({error}); write it again") from error
+        raise ValueError(f"{path} cannot be read as betas ({nifti.reason(error)}); write it again") from error
     try:
-        expected = "(trials, voxels)" if betas.affine is None else "(x, y, z, trials)"
-        if len(betas.values.shape) != (2 if betas.affine is None else 4):
-            raise ValueError(f"{path} has shape {tuple(betas.values.shape)}; expected {expected}")
-        if dtype.kind not in "iuf":
-            raise ValueError(f"{path} stores {dtype}; expected whole or real numbers")
-        yield betas
+        _check_table(path, values)
+        yield Betas(path, values, None)
     finally:
         if file is not None:
             file.close()
 
 
-def sessions_of_betas(paths: Sequence[Path], trials: Sequence[Trial]) -> list[tuple[Path, str, range, int]]:
-    """(file, session, its rows in the trials table, first row of the file) of every session; a file has one or all."""
+def _check_table(path: Path, values: Any) -> None:
+    """Raise if a table is not (trials, voxels) of numbers, or a part of it was never written."""
+    if len(values.shape) != 2:
+        raise ValueError(f"{path} has shape {tuple(values.shape)}; expected (trials, voxels)")
+    if not 1 <= values.shape[1] <= nifti.MAX_VOXELS:
+        raise ValueError(f"{path} has shape {tuple(values.shape)}; expected 1 to {nifti.MAX_VOXELS} voxels")
+    _check_kind(path, values.dtype)
+    hole = hdf5_storage.Written(values).first_hole() if isinstance(values, h5py.Dataset) else None
+    if hole is not None:
+        raise ValueError(
+            f"{path}: betas was never written from trial {hole[0]} (from 0), voxel {hole[1]} on, and reads as "
+            f"{values.fillvalue} there; write it again"
+        )
+
+
+def _check_kind(path: Path, dtype: np.dtype) -> None:
+    if dtype.kind not in "iuf":
+        raise ValueError(f"{path} stores {dtype}; expected whole or real numbers")
+
+
+def ranges_by_file(paths: Sequence[Path], trials: Sequence[Trial]) -> list[tuple[Path, list[tuple[str, range]]]]:
+    """(file, [(session, its rows in the file)]) of every file; a file has one session or all."""
     ranges = sessions(trials)
     if len(paths) == 1:
-        return [(paths[0], session, rows, 0) for session, rows in ranges]
-    return [(path, session, rows, rows.start) for path, (session, rows) in zip(paths, ranges, strict=True)]
+        return [(paths[0], ranges)]
+    return [(path, [(session, range(len(rows)))]) for path, (session, rows) in zip(paths, ranges, strict=True)]
+
+
+def cut(blocks: Iterable[np.ndarray], ranges: Sequence[range]) -> Iterator[tuple[int, np.ndarray]]:
+    """(number of the range, block) of rows in order, cut where a range ends; rows after the last are left out."""
+    done, number = 0, 0
+    for block in blocks:
+        while len(block) and number < len(ranges):
+            piece = block[: ranges[number].stop - done]
+            yield number, piece
+            done, block = done + len(piece), block[len(piece) :]
+            number += done == ranges[number].stop
 
 
 def read_betas(
@@ -257,28 +309,57 @@ def read_betas(
     selected : (x, y, z)
         The voxels.
     zscore
-        "none", or "session" to z-score each voxel within each session; 0 where it is constant.
+        "none", or "session" to z-score each voxel within each session; 0 where it is constant, NaN where it is NaN.
+
+    Raises
+    ------
+    ValueError
+        A file is damaged, or has not as many trials as its table.
 
     Memory
     ------
     A few volumes, or the selected voxels of a session.
     """
-    for path, _, rows, first in sessions_of_betas(paths, trials):
+    for path, sessions_of_file in ranges_by_file(paths, trials):
         with opening(path) as betas:
-            blocks = betas.blocks(range(rows.start - first, rows.stop - first), selected)
+            n_rows = sessions_of_file[-1][1].stop
+            if betas.n_trials != n_rows:
+                raise ValueError(
+                    f"{path} has {betas.n_trials} trials, its trials table {n_rows} rows; expected as many"
+                )
+            blocks = betas.blocks(selected)
             if zscore == NONE:
                 yield from blocks
                 continue
-            session = np.concatenate(list(blocks))
-            session -= session.mean(0, dtype=np.float64).astype(np.float32)
-            std = session.std(0, dtype=np.float64).astype(np.float32)
-            yield np.divide(session, std, out=np.zeros_like(session), where=std > 0)
+            pieces = cut(blocks, [rows for _, rows in sessions_of_file])
+            for _, of_session in groupby(pieces, lambda piece: piece[0]):
+                yield _zscored(np.concatenate([block for _, block in of_session]))
+
+
+def _zscored(session: Float32[np.ndarray, "rows voxels"]) -> Float32[np.ndarray, "rows voxels"]:
+    """Betas of a session, z-scored in place; trials that are constant were not measured and do not count."""
+    measured = is_measured(session)
+    all_count = measured.all() or not measured.any()
+    session -= (session if all_count else session[measured]).mean(0, dtype=np.float64).astype(np.float32)
+    std = (session if all_count else session[measured]).std(0, dtype=np.float64).astype(np.float32)
+    zscored = np.divide(session, std, out=np.zeros_like(session), where=std > 0)
+    zscored[:, np.isnan(std)] = np.nan
+    return zscored
+
+
+def is_measured(betas: Float32[np.ndarray, "trials voxels"]) -> Bool[np.ndarray, " trials"]:
+    """Whether each trial has two voxels with different values: of one value are trials that were never written.
+
+    A trial of a single voxel is measured unless it is NaN.
+    """
+    lowest, highest = np.fmin.reduce(betas, axis=1), np.fmax.reduce(betas, axis=1)
+    return lowest < highest if betas.shape[1] > 1 else ~np.isnan(lowest)
 
 
 def n_voxels(path: Path) -> int:
     """The number of columns of a table of betas; 0 for volumes, whose mask says it."""
     with opening(path) as betas:
-        return 0 if betas.affine is not None else betas.values.shape[1]
+        return 0 if betas.series else betas.values.shape[1]
 
 
 def copy_images(folder: str | Path, path: str | Path, nsd_id: np.ndarray, names: Mapping[int, str]) -> None:

@@ -1,27 +1,48 @@
-"""NIfTI volumes: masks, labels of atlases, and the test that volumes share a grid."""
+"""NIfTI volumes: masks, labels of atlases, series of volumes, and the test that volumes share a grid."""
 
+import bz2
+import gzip
+import math
+import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int16
+from jaxtyping import Bool, Float, Float32, Int16, Shaped
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, SpatialImage
-from scipy.io.matlab import MatReadError
+from nibabel.volumeutils import apply_read_scaling
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import placeholders
 
 UNREADABLE = (
-    *(OSError, EOFError, ValueError, TypeError, NotImplementedError),
-    *(zlib.error, ImageFileError, HeaderDataError, MatReadError),
+    *(OSError, EOFError, ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, MemoryError),
+    *(struct.error, zlib.error, ImageFileError, HeaderDataError),
 )
-"""What readers of NIfTI, MAT and NumPy files raise for files that are damaged or of another kind."""
+"""What readers of NIfTI, HDF5 and NumPy files raise for files that are damaged or of another kind."""
 
 TOLERANCE = 1e-3
 """Millimetres by which affines of one grid may differ."""
+
+MAX_VOXELS = 2**28
+"""A grid of more voxels is no brain's: a damaged header asks for memory that no machine has."""
+
+MOST_INFLATED = 1032
+"""A gzip stream gives at most this many bytes for each of its own."""
+
+AFTER_VOLUME = 2**20
+"""Bytes that may follow a volume in a compressed file, such as the tags of MGZ."""
+
+MAX_INFLATED = 2**35
+"""Bytes of the longest session by far; a compressed file that gives more is not read on."""
+
+COMPRESSED = (".gz", ".mgz", ".bz2", ".zst")
 
 
 class Mask(NamedTuple):
@@ -32,22 +53,188 @@ class Mask(NamedTuple):
     affine: Float[np.ndarray, "4 4"]
 
 
-def read_volume(path: str | Path, fix: str = "Write it again.") -> tuple[np.ndarray, np.ndarray]:
-    """A three-dimensional volume and its affine, which takes (x, y, z) to millimetres.
+class Series(NamedTuple):
+    """A NIfTI file of volumes (x, y, z, trials), of which only the header was read.
 
-    Raises FileNotFoundError: no such file. ValueError: not NIfTI, or not three-dimensional; `fix` says what to do.
+    Parameters
+    ----------
+    path
+        The file, .nii or .nii.gz.
+    shape : (x, y, z)
+        The shape of a volume.
+    n_trials
+        The number of volumes.
+    dtype
+        The stored type.
+    slope, inter
+        What scales the stored numbers; 1 and 0 if they stay as they are.
+    offset
+        The bytes before the first volume.
+    affine : (4, 4)
+        It takes (x, y, z) to millimetres.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing; expected a NIfTI volume. {fix}")
+
+    path: Path
+    shape: tuple[int, int, int]
+    n_trials: int
+    dtype: np.dtype
+    slope: float
+    inter: float
+    offset: int
+    affine: Float[np.ndarray, "4 4"]
+
+    @property
+    def is_scaled(self) -> bool:
+        return (self.slope, self.inter) != (1, 0)
+
+    @property
+    def n_bytes(self) -> int:
+        """The bytes of the whole file, inflated."""
+        return self.offset + math.prod(self.shape) * self.n_trials * self.dtype.itemsize
+
+    def scaled(self, stored: Shaped[np.ndarray, "trials voxels"]) -> Shaped[np.ndarray, "trials voxels"]:
+        """Stored numbers with the scaling of the header, as nibabel gives them."""
+        slope, inter = np.float64(self.slope), np.float64(self.inter)
+        return apply_read_scaling(stored, slope, inter)
+
+
+def open_series(path: str | Path, fix: str) -> Series:
+    """The header of a file of volumes. `fix` says what to do about a file that cannot be read.
+
+    Raises FileNotFoundError, ValueError: not NIfTI, not (x, y, z, trials), or shorter than its header says.
+    """
+    path = Path(path)
+    placeholders.refuse(path, "a NIfTI file of volumes", fix)
     try:
-        image = nib.load(path)
-        assert isinstance(image, SpatialImage)
-        volume = np.asarray(image.dataobj)
+        image, stored = _load(path)
+        shape: Any = tuple(map(int, stored.shape))
+        affine = np.asarray(image.affine, np.float64)
+        series = Series(path, shape[:3], shape[-1], stored.dtype, stored.slope, stored.inter, stored.offset, affine)
     except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read as NIfTI ({error}). {fix}") from error
+        raise ValueError(f"{path} cannot be read as NIfTI ({reason(error)}). {fix}") from error
+    problem = f"{path} has shape {shape}; expected (x, y, z, trials)" if len(shape) != 4 else None
+    problem = problem or _size_problem(path, shape[:3], series.n_bytes)
+    if problem:
+        raise ValueError(damage(path, fix) or f"{problem}. {fix}")
+    return series
+
+
+def masked_trials(
+    series: Series, selected: Bool[np.ndarray, "x y z"], fix: str
+) -> Iterator[Shaped[np.ndarray, " voxels"]]:
+    """The stored numbers of the selected voxels in C order, trial by trial, from one pass to the end of the file.
+
+    At its end gzip compares the checksum. A trial is one block of the stream, in which x runs fastest.
+
+    Raises ValueError: the file is damaged, ends early or goes on after its last trial.
+    """
+    voxels = np.ravel_multi_index(np.nonzero(selected), selected.shape, order="F")
+    buffer = bytearray(selected.size * series.dtype.itemsize)
+    volume = np.frombuffer(buffer, series.dtype)
+    try:
+        with _inflated(series.path) as stream:
+            stream.seek(series.offset)
+            for trial in range(series.n_trials):
+                if stream.readinto(buffer) < len(buffer):
+                    raise EOFError(f"it ends within trial {trial} of {series.n_trials}")
+                yield volume[voxels]
+            if stream.read(1):
+                raise ValueError(f"it goes on after {series.n_trials} trials")
+    except UNREADABLE as error:
+        raise ValueError(f"{series.path} cannot be read ({reason(error)}). {fix}") from error
+
+
+def damage(path: str | Path, fix: str) -> str | None:
+    """Why the content of a compressed file is not what was written, as a sentence; None if its checksum agrees.
+
+    What a damaged header says leads astray, so this is asked before any sentence about it.
+    """
+    try:
+        _read_to_end(path, MAX_INFLATED)
+    except UNREADABLE as error:
+        return f"{path} cannot be read ({reason(error)}). {fix}"
+    return None
+
+
+def reason(error: BaseException) -> str:
+    """The words of an error, or its kind if it has none."""
+    return str(error) or type(error).__name__
+
+
+def read_volume(path: str | Path, fix: str = "Write it again.") -> tuple[np.ndarray, np.ndarray]:
+    """A three-dimensional volume and its affine, which takes (x, y, z) to millimetres; (x, y, z, 1) is one, too.
+
+    A compressed file is read to its end, where its checksum is. `fix` says what to do about a file that is unfit.
+
+    Raises FileNotFoundError: no such file. ValueError: not NIfTI, damaged, or not three-dimensional.
+    """
+    placeholders.refuse(path, "a NIfTI volume", fix)
+    try:
+        image, stored = _load(path)
+        shape = tuple(map(int, stored.shape))
+        n_bytes = stored.offset + math.prod(shape) * stored.dtype.itemsize
+        files = {key: Path(holder.filename) for key, holder in image.file_map.items() if holder.filename}
+        problem = _size_problem(files["image"], shape, n_bytes)
+        if problem is None:
+            volume = np.asarray(stored)
+            for file in files.values():
+                if file.is_file():
+                    _read_to_end(file, n_bytes + AFTER_VOLUME)
+        affine = np.asarray(image.affine, np.float64)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as NIfTI ({reason(error)}). {fix}") from error
+    if problem:
+        raise ValueError(damage(path, fix) or f"{problem}. {fix}")
+    while volume.ndim > 3 and volume.shape[-1] == 1:
+        volume = volume[..., 0]
     if volume.ndim != 3:
         raise ValueError(f"{path} has shape {volume.shape}; expected a volume of (x, y, z). {fix}")
-    return volume, np.asarray(image.affine, np.float64)
+    if volume.dtype.kind not in "biuf":
+        raise ValueError(f"{path} stores {volume.dtype}; expected a number for each voxel. {fix}")
+    return volume, affine
+
+
+def _load(path: str | Path) -> tuple[SpatialImage, ArrayProxy]:
+    """An image of volumes and its numbers, unread. Raises ValueError: the file has none."""
+    image = nib.load(path)
+    if not isinstance(image, SpatialImage) or not isinstance(image.dataobj, ArrayProxy):
+        raise ValueError(f"it is {type(image).__name__}, which has no volumes")
+    return image, image.dataobj
+
+
+def _size_problem(path: Path, shape: Sequence[int], n_bytes: int) -> str | None:
+    """Why a file cannot have what its header says, as the beginning of a sentence; None if it can."""
+    if min(shape, default=0) < 1 or math.prod(shape) > MAX_VOXELS:
+        return f"{path} has shape {tuple(shape)} in its header; expected 1 to {MAX_VOXELS} voxels"
+    size = path.stat().st_size
+    suffix = path.suffix.lower()
+    if suffix in (".nii", ".mgh") and size < n_bytes:
+        return f"{path} is cut short: it has {size} bytes, and its header says {n_bytes}"
+    if suffix in (".gz", ".mgz") and n_bytes > MOST_INFLATED * size + AFTER_VOLUME:
+        return f"{path} is damaged: its header says {n_bytes} bytes, which no file of {size} bytes can hold"
+    return None
+
+
+def _inflated(path: str | Path) -> Any:
+    """The bytes of a file, inflated if it is compressed. Each of these programs compares checksums at the end."""
+    name = Path(path).name.lower()
+    if name.endswith((".gz", ".mgz")):
+        return gzip.open(path)
+    if name.endswith(".bz2"):
+        return bz2.open(path)
+    return ImageOpener(str(path)) if name.endswith(".zst") else open(path, "rb")
+
+
+def _read_to_end(path: str | Path, most: int) -> None:
+    """Read a compressed file to its end. Raises if it is damaged or has more bytes than `most`, inflated."""
+    if not Path(path).name.lower().endswith(COMPRESSED):
+        return
+    with _inflated(path) as stream:
+        n_read = 0
+        while block := stream.read(2**20):
+            n_read += len(block)
+            if n_read > most:
+                raise ValueError(f"it has more than {most} bytes, inflated")
 
 
 def grid_problem(
@@ -75,6 +262,19 @@ def grid_problem(
             f"{mask.affine[:3, 3].round(2).tolist()} mm); expected one grid"
         )
     return None
+
+
+def is_turned(affine: Float[np.ndarray, "4 4"], other: Float[np.ndarray, "4 4"], shape: Sequence[int]) -> bool:
+    """Whether two affines of volumes of one shape describe one grid whose axes run in other directions."""
+    canonical = []
+    for each in (affine, other):
+        if not np.isfinite(each).all() or not np.linalg.det(each):
+            return False
+        turned = nib.orientations.io_orientation(each)
+        if np.isnan(turned).any():
+            return False
+        canonical.append(each @ nib.orientations.inv_ornt_aff(turned, tuple(shape)))
+    return bool(np.allclose(*canonical, atol=TOLERANCE))
 
 
 def read_mask(path: str | Path) -> Mask:
@@ -147,7 +347,7 @@ def write_rois(
 
 
 def read_region(
-    path: Path, shape: np.ndarray, affine: Float[np.ndarray, "4 4"], betas: str | Path
+    path: Path, shape: np.ndarray, affine: Float[np.ndarray, "4 4"] | None, betas: str | Path
 ) -> Bool[np.ndarray, "x y z"]:
     """A region's mask, on the grid of the betas.
 
@@ -158,7 +358,7 @@ def read_region(
     shape : (3,)
         The shape of the volumes of betas.
     affine : (4, 4)
-        Their affine.
+        Their affine; None if shapes alone are compared.
     betas
         The file that says so.
 
@@ -167,7 +367,10 @@ def read_region(
     ValueError
         The mask has no voxel, or lies on another grid.
     """
-    mask = read_mask(path)
+    volume, of_mask = read_volume(path)
+    mask = Mask(path, volume > 0, of_mask)
+    if not mask.selected.any():
+        raise ValueError(f"{path} selects 0 voxels; expected at least 1 above 0. Correct it, or leave the region out.")
     problem = grid_problem(betas, shape.tolist(), mask, affine)
     if problem:
         raise ValueError(f"{problem}. Resample the mask to the grid of the betas, or correct its header.")

@@ -116,7 +116,8 @@ def job_settings(config: Config, stage: str, subject: str) -> dict[str, Any]:
             "splits": ["test"] if subject.startswith(SHARED) else ["train", "test"],
             "subject": subject_number(subject),
         }
-    return {"nsd.constant_voxels": config.nsd.constant_voxels} if stage == "betas" else {}
+    keys = {"nsd.constant_voxels": config.nsd.constant_voxels, "nsd.unit": config.nsd.unit}
+    return keys if stage == "betas" else {}
 
 
 def n_stimuli(config: Config, subject: str, split: str) -> int:
@@ -157,10 +158,8 @@ def write_betas(inputs: Any, outputs: Any, settings: Any) -> None:
 
     splits = stimulus_table.read(inputs.stimuli)
     mask = nifti.read_mask(only_file(inputs.mask))
-    betas, ncsnr = nsd_sessions.average_betas(inputs.betas, mask, splits)
-    averages.write(
-        outputs, betas, ncsnr, mask, settings["nsd.constant_voxels"], "percent signal change", list(inputs.rois)
-    )
+    betas, ncsnr, unit = nsd_sessions.average_betas(inputs.betas, mask, splits, settings["nsd.unit"])
+    averages.write(outputs, betas, ncsnr, mask, settings["nsd.constant_voxels"], unit, list(inputs.rois))
 
 
 def write_stimuli(inputs: Any, outputs: Any, settings: Any, split: str, note_files: Any) -> None:

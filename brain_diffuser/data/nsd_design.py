@@ -10,12 +10,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 from jaxtyping import Int32
-from scipy.io import loadmat
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import nifti, nsd_sessions
+from brain_diffuser.data import hdf5_storage, matlab, nsd_sessions, placeholders
 from brain_diffuser.data.stimulus_table import LEAST, Stimuli, group_trials, too_few
 
+N_IMAGES = 73_000
+N_TIMES = 3
 N_SHARED = 1000  # the first images of every subject's list; the same ones for all, and the test split
 
 
@@ -27,16 +28,17 @@ def read_design(
     Raises FileNotFoundError, ValueError: not a MAT file, a variable is missing or misshapen, too few trials.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; expected NSD's experimental design. Download it.")
+    placeholders.refuse(path, "NSD's experimental design", "Download it.")
     try:
-        design = loadmat(path, variable_names=("masterordering", "subjectim"))
-    except nifti.UNREADABLE as error:
+        design = matlab.read(path, ("masterordering", "subjectim"))
+    except ValueError as error:
         raise ValueError(f"{path} cannot be read as a MAT file ({error}). Download it again.") from error
     for name, expected in (("masterordering", (1, 30000)), ("subjectim", (8, 10000))):
         shape = design[name].shape if name in design else "no such variable"
         if shape != expected:
             raise ValueError(f"{path}: {name} has shape {shape}; expected {expected}. Is this nsd_expdesign.mat?")
+        if not (design[name] == np.clip(np.rint(design[name]), 0, 2**31 - 1)).all():
+            raise ValueError(f"{path}: {name} has values that are not whole numbers from 0. Download it again.")
     ordering, images = design["masterordering"][0].astype(np.int32), design["subjectim"].astype(np.int32)
     trials = np.concatenate(
         [np.arange(nsd_sessions.N_TRIALS) + (n - 1) * nsd_sessions.N_TRIALS for n in session_numbers]
@@ -51,7 +53,31 @@ def read_design(
     rank = ordering[trials]
     if rank.min() < 1 or rank.max() > images.shape[1]:
         raise ValueError(f"{path}: masterordering has values {rank.min()} to {rank.max()}; expected 1 to 10000.")
+    _check_lists(path, images)
+    _check_order(path, ordering)
     return images[subject_number - 1, rank - 1] - 1, rank
+
+
+def _check_lists(path: Path, images: Int32[np.ndarray, "subjects ranks"]) -> None:
+    """Raise if the subjects' lists of images are damaged: they have each image once, the first ones in common."""
+    own = np.concatenate([images[0], *images[1:, N_SHARED:]])
+    doubled = len(own) - len(np.unique(own))
+    if own.min() < 1 or own.max() > N_IMAGES or doubled or (images[:, :N_SHARED] != images[0, :N_SHARED]).any():
+        raise ValueError(
+            f"{path}: subjectim has values {own.min()} to {own.max()}, {doubled} of them twice; expected 1 to "
+            f"{N_IMAGES}, {N_SHARED} for all subjects and the others for one each. Download it again."
+        )
+
+
+def _check_order(path: Path, ordering: Int32[np.ndarray, " trials"]) -> None:
+    """Raise if the order of trials is damaged: NSD shows every image of a list three times."""
+    ranks, times = np.unique(ordering, return_counts=True)
+    odd = ranks[times != N_TIMES]
+    if len(odd) and len(odd) < 0.01 * len(ranks):  # else it is another experiment
+        raise ValueError(
+            f"{path}: masterordering shows {len(odd)} images not {N_TIMES} times as the others, the first of rank "
+            f"{odd[0]}. Download it again."
+        )
 
 
 def split_stimuli(nsd_id: Int32[np.ndarray, " trials"], rank: Int32[np.ndarray, " trials"]) -> dict[str, Stimuli]:
@@ -90,11 +116,14 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
     Raises FileNotFoundError, ValueError: the file is not HDF5, has no `imgBrick` of RGB images, or lacks an image.
     """
     fix = "Download nsd_stimuli.hdf5 again."
+    placeholders.refuse(stimulus_file, "NSD's images", "Download nsd_stimuli.hdf5.")
     with hdf5.opening(stimulus_file, fix) as file:
-        stored = hdf5.dataset(file, "imgBrick")
+        stored = hdf5_storage.find(file, "imgBrick")
         description = "no such dataset" if stored is None else f"{stored.dtype} {stored.shape}"
         if stored is None or stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[3] != 3:
             raise ValueError(f"{stimulus_file}: imgBrick is {description}; expected uint8 (73000, 425, 425, 3). {fix}")
+        hdf5_storage.check_sources(stored)
+        written = hdf5_storage.Written(stored)
         with hdf5.create(
             path,
             (len(nsd_id), *stored.shape[1:]),
@@ -105,21 +134,32 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
         ) as images:
             for row in np.argsort(nsd_id):  # the file is read front to back
                 source = int(nsd_id[row])
-                if not 0 <= source < len(stored) or not _is_stored(stored, source):
+                here = (slice(source, source + 1),)
+                if not 0 <= source < len(stored) or written.first_hole(here) is not None:
                     raise ValueError(
                         f"{stimulus_file}: imgBrick is {description} and lacks the image of nsd_id {source}. {fix}"
                     )
                 try:
-                    images[row] = stored[source]
-                except OSError as error:
+                    image = stored[source]
+                except (OSError, RuntimeError) as error:
                     raise ValueError(
                         f"{stimulus_file}: imgBrick row {source} cannot be read ({error}). {fix}"
                     ) from error
+                if image.min() == image.max():
+                    raise ValueError(
+                        f"{stimulus_file}: the image of nsd_id {source} is {image.min()} everywhere, as where nothing "
+                        f"was written. {fix}"
+                    )
+                if _is_cut_off(stored, source, image):
+                    raise ValueError(
+                        f"{stimulus_file}: the image of nsd_id {source} ends in rows of zeros, and the file has zeros "
+                        f"alone after it: it was written in part. {fix}"
+                    )
+                images[row] = image
 
 
-def _is_stored(dataset: h5py.Dataset, row: int) -> bool:
-    """Whether a row was ever written; HDF5 reads zeros where a chunk was not."""
-    if dataset.chunks is None:
-        return True
-    corner = (row // dataset.chunks[0] * dataset.chunks[0], *(0 for _ in dataset.shape[1:]))
-    return dataset.id.get_chunk_info_by_coord(corner).byte_offset is not None
+def _is_cut_off(dataset: h5py.Dataset, row: int, image: np.ndarray) -> bool:
+    """Whether an image of a dataset in one piece is the last that was written of it, and not to its end."""
+    if dataset.chunks is not None or image[-1].any() or row + 1 >= len(dataset):
+        return False
+    return not dataset[row + 1].any()

@@ -1,19 +1,16 @@
 """Betas of NSD's scan sessions, of which only masked voxels are kept in memory (24 MB of a session of 1 GB)."""
 
-import gzip
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
-from nibabel.arrayproxy import ArrayProxy
-from nibabel.spatialimages import SpatialImage
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import averages, nifti, stimulus_table
+from brain_diffuser.data import averages, hdf5_storage, nifti, placeholders, stimulus_table, units
 
 N_TRIALS = 750  # per session
 SUFFIXES = {"hdf5": (".hdf5",), "nifti": (".nii.gz",), "auto": (".hdf5", ".nii.gz")}
@@ -24,7 +21,7 @@ PUBLISHED_STIMULI = {  # in all of these sessions
 }
 DTYPES = ("int16", "float32", "float64")
 BLOCK_BYTES = 2**25
-STORED_PER_PERCENT = 300  # betas are stored as int16, 300 times percent signal change
+FIX = "Download it again."
 
 logger = logging.getLogger(__name__)
 
@@ -88,22 +85,61 @@ def number(path: str | Path) -> int:
     return int(Path(path).name.removeprefix("betas_session")[:2])
 
 
-def average_betas(
-    paths: Sequence[str | Path], mask: nifti.Mask, splits: Mapping[str, stimulus_table.Stimuli]
-) -> tuple[dict[str, hdf5.StimulusArray], Float32[np.ndarray, " voxels"]]:
-    """Betas of each split, averaged over repeats (float32, percent signal change), and ncsnr of each voxel.
+class Averages(NamedTuple):
+    """What `average_betas` gives."""
 
-    Raises ValueError: see `read`.
-    Differs from the reference: divided by 300; float32, never all voxels of a session.
+    betas: dict[str, hdf5.StimulusArray]
+    ncsnr: Float32[np.ndarray, " voxels"]
+    unit: str
+
+
+def average_betas(
+    paths: Sequence[str | Path],
+    mask: nifti.Mask,
+    splits: Mapping[str, stimulus_table.Stimuli],
+    unit: str = units.AUTO,
+) -> Averages:
+    """Betas of each split, averaged over repeats (float32), ncsnr of each voxel, and the unit of the betas.
+
+    Parameters
+    ----------
+    paths
+        The files of the sessions.
+    mask
+        The voxels.
+    splits
+        The stimuli of each split and their trials.
+    unit
+        The unit of the stored numbers, one of `units.STORED`; "auto" infers it from their type and size.
+
+    Raises
+    ------
+    ValueError
+        A session is unfit (see `read`), its unit cannot be told, or is not that of the sessions before.
+
+    Differs from the reference: divided by 300 if they are 300 times percent signal change; float32, never all voxels of
+    a session.
     """
+    for path in paths:
+        placeholders.refuse(path, "a session of betas", FIX)
+    sessions = (Path(path) for path in paths)
+    first = next(sessions)
+    betas = read(first, mask.selected, mask.path)
+    scale = units.scale_of(first, betas, unit)
+    logger.info("betas are in %s: %s", scale.stored.words, scale.evidence)
 
     def blocks() -> Iterator[np.ndarray]:
-        for number, path in enumerate(paths, 1):
-            yield read(path, mask.selected, mask.path)
-            logger.info("session %d of %d: %s", number, len(paths), Path(path).name)
+        yield betas
+        logger.info("session 1 of %d: %s", len(paths), first.name)
+        for number, path in enumerate(sessions, 2):
+            block = read(path, mask.selected, mask.path)
+            units.check_alike(scale, units.scale_of(path, block, unit))
+            yield block
+            logger.info("session %d of %d: %s", number, len(paths), path.name)
 
     n_voxels = int(mask.selected.sum())
-    return averages.average_trials(blocks(), len(paths) * N_TRIALS, n_voxels, splits, STORED_PER_PERCENT)
+    means, ncsnr = averages.average_trials(blocks(), len(paths) * N_TRIALS, n_voxels, splits, scale.stored.per_unit)
+    return Averages(means, ncsnr, scale.stored.unit)
 
 
 def read(
@@ -115,7 +151,7 @@ def read(
     gives float64. Both formats of a session give the same bits.
 
     Raises ValueError: unreadable, cut short, not 750 trials, another grid than the mask's, another type, values not
-    finite.
+    finite, a trial or a part of the file that was never written.
     """
     path = Path(path)
     reader = _read_hdf5 if path.suffix == ".hdf5" else _read_nifti
@@ -128,60 +164,61 @@ def read(
             f"{path} has {len(unfit)} masked values that are not finite; the first is {betas[trial, column]} in trial "
             f"{trial}, voxel {voxel}. Download it again, or check the mask."
         )
+    constant = np.flatnonzero(betas.min(1) == betas.max(1))
+    if len(constant) and betas.shape[1] > 1:
+        raise ValueError(
+            f"{path} has {len(constant)} trials that are {betas[constant[0], 0]} in all {betas.shape[1]} masked "
+            f"voxels, the first trial {constant[0]} (from 0), as where nothing was written. Download it again, or "
+            "leave the session out (nsd.sessions)."
+        )
+    still = np.count_nonzero(betas.min(0) == betas.max(0))
+    if still:
+        logger.warning("%s has %d masked voxels that are constant in all of its trials", path, still)
     return betas
 
 
 def _read_nifti(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
-    """Read NIfTI in one pass over the gzip stream; a trial is one block of it, in which x runs fastest."""
-    try:
-        image = nib.load(path)
-    except nifti.UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read as NIfTI ({error}). Download it again.") from error
-    assert isinstance(image, SpatialImage)
-    stored = image.dataobj
-    assert isinstance(stored, ArrayProxy)
-    if len(stored.shape) != 4:
-        raise ValueError(f"{path} has shape {stored.shape}; expected (x, y, z, trials). Download it again.")
-    *shape, n_trials = stored.shape
-    _check(path, stored.dtype, n_trials, tuple(shape), selected, mask_path)
-    voxels = np.ravel_multi_index(np.nonzero(selected), selected.shape, order="F")
-    scaled = (stored.slope, stored.inter) != (1, 0)
-    betas = np.empty((n_trials, len(voxels)), np.float64 if scaled else stored.dtype.newbyteorder("="))
-    buffer = bytearray(selected.size * stored.dtype.itemsize)
-    volume = np.frombuffer(buffer, stored.dtype)
-    try:
-        with gzip.open(path) as stream:
-            stream.read(stored.offset)
-            for trial in range(n_trials):
-                if stream.readinto(buffer) < len(buffer):
-                    raise EOFError(f"it ends within trial {trial} of {n_trials}")
-                betas[trial] = volume[voxels]
-            if stream.read(1):  # at the end gzip compares its checksum
-                raise ValueError(f"it goes on after {n_trials} trials")
-    except nifti.UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read ({error}). Download it again.") from error
-    return betas * stored.slope + stored.inter if scaled else betas
+    """Read NIfTI in one pass over the gzip stream."""
+    series = nifti.open_series(path, FIX)
+    problem = _problem(path, series.dtype, series.n_trials, series.shape, selected, mask_path)
+    if problem:
+        raise ValueError(nifti.damage(path, FIX) or problem)
+    dtype = np.float64 if series.is_scaled else series.dtype.newbyteorder("=")
+    betas = np.empty((series.n_trials, np.count_nonzero(selected)), dtype)
+    for trial, stored in enumerate(nifti.masked_trials(series, selected, FIX)):
+        betas[trial] = stored
+    return betas * series.slope + series.inter if series.is_scaled else betas
 
 
 def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
     """Read HDF5 chunk by chunk, only chunks with masked voxels; a published chunk is one voxel of all trials."""
-    fix = "Download it again."
-    with hdf5.opening(path, fix) as file:
-        stored = hdf5.dataset(file, "betas")
+    placeholders.refuse(path, "a session of betas", FIX)
+    with hdf5.opening(path, FIX) as file:
+        stored = hdf5_storage.find(file, "betas")
         if stored is None or stored.ndim != 4:
-            raise ValueError(f"{path} lacks a dataset betas of (trials, z, y, x). {fix}")
+            raise ValueError(f"{path} lacks a dataset betas of (trials, z, y, x). {FIX}")
         n_trials, *shape = stored.shape
-        _check(path, stored.dtype, n_trials, tuple(shape[::-1]), selected, mask_path)
+        problem = _problem(path, stored.dtype, n_trials, tuple(shape[::-1]), selected, mask_path)
+        if problem:
+            raise ValueError(problem)
+        hdf5_storage.check_sources(stored)
         betas = np.empty((n_trials, np.count_nonzero(selected)), stored.dtype.newbyteorder("="))
         depth, *cell = stored.chunks or (1, *shape)
         step = depth * max(1, BLOCK_BYTES // (depth * math.prod(cell) * stored.dtype.itemsize))  # trials per read
+        written = hdf5_storage.Written(stored)
         try:
             for columns, z_y_x, inside in _cells(selected, cell):
+                hole = written.first_hole((slice(None), *z_y_x))
+                if hole is not None:
+                    raise ValueError(
+                        f"{path}: the chunk of betas at trial {hole[0]} (from 0), voxel {hole[:0:-1]} has masked "
+                        f"voxels and was never written. {FIX}"
+                    )
                 for first in range(0, n_trials, step):
                     trials = slice(first, first + step)
                     betas[trials, columns] = stored[(trials, *z_y_x)][(slice(None), *inside)]
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read ({error}). {fix}") from error
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{path} cannot be read ({error}). {FIX}") from error
     return betas
 
 
@@ -195,17 +232,18 @@ def _cells(selected: np.ndarray, cell: list[int]) -> Iterator[tuple[np.ndarray, 
         yield columns, place, z_y_x[:, columns] - corner[:, None]
 
 
-def _check(
+def _problem(
     path: Path, dtype: np.dtype, n_trials: int, shape: tuple[int, ...], selected: np.ndarray, mask_path: Path
-) -> None:
-    """Raise if a session is not what its mask and the design expect."""
+) -> str | None:
+    """Why a session is not what its mask and the design expect; None if it is."""
     if n_trials != N_TRIALS:
-        raise ValueError(f"{path} has {n_trials} trials; expected {N_TRIALS} per session. Download it again.")
+        return f"{path} has {n_trials} trials; expected {N_TRIALS} per session. {FIX}"
     problem = nifti.grid_problem(path, shape, nifti.Mask(mask_path, selected, np.eye(4)))
     if problem:
-        raise ValueError(f"{problem}. Is the mask another subject's or resolution's?")
+        return f"{problem}. Is the mask another subject's or resolution's?"
     if dtype.name not in DTYPES:
-        raise ValueError(f"{path} stores {dtype.name}; expected one of {', '.join(DTYPES)}.")
+        return f"{path} stores {dtype.name}; expected one of {', '.join(DTYPES)}."
+    return None
 
 
 def _name(number: int, suffix: str) -> str:

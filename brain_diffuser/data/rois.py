@@ -90,7 +90,8 @@ def masks(definitions: Mapping[str, Any], rois: str | Path, subject: str) -> dic
     """The voxels of each region of a subject, by its name, "all" first.
 
     A definition is a list of labels and regions (their union), or has one of the keys `intersection` (such a list),
-    `atlas` and `labels` (whole numbers), `mask` (a volume that is above 0 there) or `voxels` ([x, y, z], from 0).
+    `atlas` and `labels` (whole numbers), `mask` (a volume that is above 0 there; with `check_affine` false, its header
+    may put it elsewhere) or `voxels` ([x, y, z], from 0).
 
     Raises ValueError: a region has no voxel, a mask lies on another grid, or a voxel is not among the subject's.
     """
@@ -124,7 +125,8 @@ def masks(definitions: Mapping[str, Any], rois: str | Path, subject: str) -> dic
         if path:
             from brain_diffuser.data import nifti  # every job reads the configuration, which needs no such library
 
-            return nifti.read_region(path, shape, affine, rois).ravel()[voxel]
+            of_betas = affine if definition.get("check_affine", True) else None
+            return nifti.read_region(path, shape, of_betas, rois).ravel()[voxel]
         return _mask_of_coordinates(name, definition["voxels"], shape, voxel)
 
     return {ALL: np.ones(len(voxel), bool)} | {name: mask_of_name(name) for name in definitions}

@@ -394,8 +394,9 @@ def save(
         stored = features.astype(np.float32)
     wrong = finite.rows_not_finite(stored)
     if wrong:
+        others = f" and of {len(wrong) - 1} others" if len(wrong) > 1 else ""
         raise ValueError(
-            f"{path}: the features of pattern {names[wrong[0]]} are not finite (and of {len(wrong) - 1} more); "
+            f"{path}: the features of pattern {names[wrong[0]]}{others} are not finite; "
             "expected a region whose voxels have weights, and other patterns that differ from it"
         )
     hdf5.save(path, stored, nsd_id, attrs={"names": list(names)})

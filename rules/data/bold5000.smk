@@ -38,6 +38,8 @@ rule bold5000:
         runtime=scaled_by_attempt(60),
     params:
         stimuli=PATHS.custom.stimuli,
+        zscore=PATHS.custom.zscore,
+        check_affine=PATHS.custom.check_affine,
         cfg=settings("nsd.constant_voxels"),
         code=code("data/bold5000.py"),
     script:

@@ -128,6 +128,6 @@ def test_one_repeated_image_is_one_test_stimulus_too_few(tree, n_repeated, is_so
     tables.write_tsv(root / "trials.tsv", custom_files.TRIALS, table(root))
     betas = sorted(root.glob("*_ses-*.nii.gz"))
     files = custom_files.SubjectFiles("CSI1", root / "trials.tsv", tuple(betas), root / "CSI1_brainmask.nii.gz", {})
-    sentences = list(custom_checks.problems([files], root / STIMULI, None, "drop"))
+    sentences = list(custom_checks.problems([files], root / STIMULI, None, custom_checks.Checks("drop")))
     assert sentences == ([] if is_sound else [each for each in sentences if "has 1 test stimulus; expected" in each])
     assert bool(sentences) is not is_sound

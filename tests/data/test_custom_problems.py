@@ -436,7 +436,7 @@ MALFORMED = {
     "betas cut short": (lambda lab: cut_short(lab.betas), "betas.nii.gz cannot be read"),
     "betas that are no NIfTI": (
         lambda lab: lab.betas.write_bytes(b"x" * 999),
-        "betas.nii.gz cannot be read as betas (",
+        "betas.nii.gz cannot be read as NIfTI (",
     ),
     "an empty mask": (
         lambda lab: write_mask(lab.mask, np.zeros(SHAPE)),

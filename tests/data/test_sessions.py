@@ -98,9 +98,13 @@ def test_memory_is_that_of_masked_voxels(tmp_path):
     shape = (40, 40, 20)
     selected = np.zeros(shape, bool)
     selected[10:15, 20, 3] = True
-    write_nifti(tmp_path / "s.nii.gz", np.zeros((*shape, 750), np.int16))  # 48 MB
+    volume = np.zeros((*shape, 750), np.int16)  # 48 MB
+    volume[10:15, 20, 3] = np.arange(5)[:, None]
+    write_nifti(tmp_path / "s.nii.gz", volume)
     with h5py.File(tmp_path / "s.hdf5", "w") as file:
-        file.create_dataset("betas", (750, *shape[::-1]), "i2", chunks=(750, 1, 1, 1))
+        betas = file.create_dataset("betas", (750, *shape[::-1]), "i2", chunks=(750, 1, 1, 1))
+        for x in range(10, 15):
+            betas[:, 3, 20, x] = volume[x, 20, 3]
     for name in ("s.nii.gz", "s.hdf5"):
         tracemalloc.start()
         nsd_sessions.read(tmp_path / name, selected)

@@ -264,17 +264,9 @@ def test_features_of_a_pattern_that_are_not_finite_name_it(tmp_path, bad):
     """Ids are numbers of images here, which name no pattern."""
     features = np.zeros((3, 2, 4))
     features[1, 1, 2] = bad
-    with pytest.raises(ValueError, match=r"out\.h5: the features of pattern faces are not finite \(and of 0 more\)"):
+    with pytest.raises(ValueError, match=r"out\.h5: the features of pattern faces are not finite;"):
         optimal_patterns.save(tmp_path / "out.h5", features, ["rest", "faces", "V1"], np.zeros(3, np.int32))
     assert not list(tmp_path.iterdir())
-
-
-def test_the_published_programs_z_score_over_one_region_is_refused(tmp_path, rng):
-    """It divides by a standard deviation of 0."""
-    mean, std = rng.normal(size=(2, 8))
-    made = optimal_patterns.as_released(rng.normal(size=(2, 8)), mean, np.abs(std), "vdvae")
-    with pytest.raises(ValueError, match="the features of pattern faces are not finite"):
-        optimal_patterns.save(tmp_path / "out.h5", made, ["rest", "faces"], np.zeros(2, np.int32))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -9,5 +9,5 @@ with job(snakemake):
     rows = bold5000.trials(inputs.names, inputs.betas, custom_files.stimulus_ids(params.stimuli))
     tables.write_tsv(trials, custom_files.TRIALS, rows)
     subject = custom_files.SubjectFiles.from_names(snakemake.wildcards.subject, trials, inputs.betas, inputs.mask, {})
-    constant = params.cfg["nsd.constant_voxels"]
-    custom_checks.raise_if_any(list(custom_checks.problems([subject], params.stimuli, None, constant)))
+    checks = custom_checks.Checks(params.cfg["nsd.constant_voxels"], params.zscore, params.check_affine)
+    custom_checks.raise_if_any(list(custom_checks.problems([subject], params.stimuli, None, checks)))

@@ -6,14 +6,18 @@ import nibabel as nib
 import numpy as np
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.data import custom_checks, custom_files
+from brain_diffuser.data import custom_checks, custom_files, nifti
 from brain_diffuser.workflow.job import job
 from demo import haxby
 
+RESTORE = "It came with this project: git restore it."
+
 with job(snakemake):
     inputs, made, cfg = snakemake.input, snakemake.output, snakemake.params.cfg
-    mask = nib.load(inputs.mask)
-    volumes = np.asarray(nib.load(inputs.bold).dataobj)[np.asarray(mask.dataobj) > 0].T.astype(np.float64)
+    selected = nifti.read_volume(inputs.mask, RESTORE)[0] > 0
+    mask, recording = nib.load(inputs.mask), nifti.open_series(inputs.bold, RESTORE)
+    stored = np.stack(list(nifti.masked_trials(recording, selected, RESTORE)))
+    volumes = recording.scaled(stored).astype(np.float64)
     blocks = haxby.block_means(volumes, *haxby.read_labels(inputs.labels), cfg["haxby.shift"])
     haxby.write_betas(made.betas, blocks, mask)
     haxby.write_images(made.stimuli, blocks)

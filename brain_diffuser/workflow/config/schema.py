@@ -137,6 +137,7 @@ class Custom(Section):
     stimuli: Text
     rois: dict[str, Text]
     zscore: Literal["none", "session"]
+    check_affine: bool = True
     disclaimer: str
 
 
@@ -189,6 +190,7 @@ class Nsd(Section):
     mask: Text
     rois: list[Text]
     constant_voxels: Literal["error", "drop"]
+    unit: Literal["auto", "percent", "percent_x300", "zscored"]
 
 
 class VdvaeFeatures(Section):
