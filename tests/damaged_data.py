@@ -66,6 +66,13 @@ def read_nsd(path: Path) -> tuple[Any, ...]:
     return *betas, mask.selected, mask.affine
 
 
+def is_nsd(values: Any, sound: Any) -> bool:
+    """Finite betas of the voxels of a mask that selects others, as another number in its header may mean."""
+    train, selected = values[0]["train"].values, values[-2]
+    are_of_mask = train.shape == (len(sound[0]["train"].values), np.count_nonzero(selected))
+    return are_of_mask and bool(np.isfinite(train).all()) and alike(values[-2:], sound[-2:])
+
+
 def write_volume(folder: Path) -> Path:
     """A mask of a subject, as published; its numbers are labels, too."""
     volume = np.random.default_rng(2).integers(-1, 3, (6, 5, 4)).astype(np.int16)
@@ -269,7 +276,7 @@ READERS = (
         nsd_file("nsdgeneral.nii.gz"),
         read_nsd,
         (*damage.BYTES, *damage.GZIP, damage.NIFTI),
-        alike,
+        is_nsd,
         has_checksum=True,
     ),
     Reader(

@@ -419,7 +419,7 @@ MALFORMED = {
     ),
     "too few trials": (
         lambda lab: lab.write_volumes(lab.volumes()[..., :-2]),
-        "has 24 trials, its trials table 26 rows",
+        "sub-01_trials.tsv 26 rows for it; expected as many",
     ),
     "betas of one volume": (
         lambda lab: lab.write_volumes(lab.volumes()[..., 0]),
