@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
+include: "rules/config_files.smk"
+
+
 configfile: "config.yaml"
 
 
@@ -67,7 +70,8 @@ onstart:
 
 onsuccess:
     if workflow.touch:
-        ARTIFACTS.take_over()
+        with exit_with_message():
+            ARTIFACTS.take_over()
     for line in image_locations():
         print(line, file=sys.stderr)
 

@@ -19,14 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import nibabel as nib
 import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
-from brain_diffuser.artifacts import image_files
+from brain_diffuser.artifacts import hdf5, image_files
 from brain_diffuser.artifacts.hdf5 import atomic
 from brain_diffuser.models.efficientnet_lite import EfficientNetLite
 from demo import scenes
@@ -289,7 +288,7 @@ def write_session(path: str | Path, betas: np.ndarray, places: Anatomy) -> None:
     volume[:, places.index] = betas
     volume = volume.reshape(-1, *SHAPE).transpose(1, 2, 3, 0)  # (X, Y, Z, trials)
     if Path(path).suffix == ".hdf5":
-        with atomic(path) as part, h5py.File(part, "w") as file:
+        with atomic(path) as part, hdf5.writing_at(part) as file:
             chunk = (len(betas), 1, 1, min(SHAPE[0], 8))
             file.create_dataset("betas", data=volume.transpose(3, 2, 1, 0), chunks=chunk)
     else:

@@ -5,16 +5,15 @@ demo's sessions show are rendered; the rest of the stimulus file stays unallocat
 are shared by all subjects and make the test set, the other 9,000 are each subject's own.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.io
 
+from brain_diffuser.artifacts import hdf5
 from brain_diffuser.artifacts.hdf5 import atomic
 from demo import scenes
 
@@ -114,14 +113,21 @@ def write_stimuli(
         Wraps the iterable of images to report progress.
     """
     with atomic(stimulus_file) as stimulus_part, atomic(captions_path) as captions_part:
-        captions = np.lib.format.open_memmap(captions_part, "w+", dtype=f"<U{CAPTION_WIDTH}", shape=(N_IDS, 5))
-        with h5py.File(stimulus_part, "w") as file, ProcessPoolExecutor(workers) as pool:
+        row_type = np.dtype((f"<U{CAPTION_WIDTH}", 5))
+        header = {"descr": row_type.base.str, "fortran_order": False, "shape": (N_IDS, 5)}
+        with (
+            hdf5.writing_at(stimulus_part) as file,
+            open(captions_part, "wb") as captions,
+            ProcessPoolExecutor(workers) as pool,
+        ):
+            np.lib.format.write_array_header_1_0(captions, header)
+            first = captions.tell()
+            captions.truncate(first + N_IDS * row_type.itemsize)
             images = file.create_dataset(
                 "imgBrick", (N_IDS, SIDE, SIDE, 3), np.uint8, chunks=(1, SIDE, SIDE, 3), compression=1
             )
             rendered = pool.map(partial(image, seed=seed), ids.tolist(), chunksize=8)
             for nsd_id, (pixels, texts) in zip(ids.tolist(), progress(rendered), strict=True):
                 images[nsd_id] = pixels
-                captions[nsd_id] = texts
-        captions.flush()
-        os.sync()
+                captions.seek(first + nsd_id * row_type.itemsize)
+                captions.write(np.array(texts, row_type.base).tobytes())

@@ -5,11 +5,8 @@ import math
 import os
 import re
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(str(workflow.current_basedir)).parent
-sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 # Threads that wait for each other sleep: on busy cores, spinning makes small networks up to forty times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Tensors below 64 MiB stay with the process: giving each one back to Linux, to get it anew, is a tenth of a small
@@ -17,12 +14,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
-from brain_diffuser.artifacts import messages, shards
+from brain_diffuser.artifacts import shards, system_faults
 from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
 from brain_diffuser.generation import registry as backbone_registry
-from brain_diffuser.models import model_files
+from brain_diffuser.models import model_files, torch_builds
 from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
     dataset_record,
@@ -35,18 +32,8 @@ from brain_diffuser.workflow import (
     source_files,
     watch,
 )
-from brain_diffuser.workflow.config import checks, schema
+from brain_diffuser.workflow.config import checks, file_paths, schema
 from brain_diffuser.workflow.provenance import stage_config
-
-
-@contextmanager
-def exit_with_message():
-    """Stop before any job with an error's own words, without where in the program it came from."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        sys.exit(messages.readable(error))
-
 
 MIGRATES = config.pop(
     renamed.MIGRATES, False
@@ -57,7 +44,9 @@ with exit_with_message():
         planned = plan.handed(config.pop(plan.KEY))
         config.clear()
         config.update(planned)
-    cfg = checks.read(config, Path.cwd())
+    else:
+        file_paths.expand(config)
+    cfg = checks.read(config, Path.cwd(), SOURCES)
 
 RESULTS = cfg.results
 
@@ -82,8 +71,6 @@ if ADAPTER.section != "nsd":
         cfg.dataset.upper(), disclaimer or "own data", bool(disclaimer)
     )
 DATASET = dataset_record.of_config(cfg)
-
-IS_MODULE = Path(workflow.main_snakefile).resolve() != ROOT / "Snakefile"
 
 # Where Snakemake keeps results, and where their local copies are, if a storage has them.
 STORAGE = None
@@ -208,12 +195,22 @@ def code(script, **entries):
 def model_of(kind, name, record):
     """The files that a registered feature or backbone is read from; a missing one ends the run with one sentence."""
     if record.key not in MODEL_PATHS:
-        sys.exit(
+        stop(
             f"config.yaml: {kind} {name} is read from datasets.{cfg.dataset}.{record.key}, which is missing; add that "
             "key with the path of its model"
         )
+    if record.key in torch_builds.NEEDED_BY:
+        check_torchvision()
     files = record.files if kind == "feature" else record.model_files
     return source(f"datasets.{cfg.dataset}.{record.key}", files(MODEL_PATHS))
+
+
+@functools.cache
+def check_torchvision():
+    """Stop with one sentence if CLIP could not be imported for a torchvision that does not fit torch."""
+    wrong = "" if CONDA or not workflow.is_main_process else torch_builds.problem()
+    if wrong:
+        sys.exit(wrong)
 
 
 def image_locations():
@@ -237,7 +234,7 @@ def look_for(key, path):
     """Stop with one sentence if a file or folder is missing; each is looked for once."""
     wrong = source_files.problem(key, Path(path).as_posix(), MADE)
     if wrong:
-        sys.exit(wrong)
+        stop(wrong)
 
 
 def source(key, paths):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
@@ -15,13 +15,15 @@ class Request(NamedTuple):
     path: str
     range: str | None
     if_range: str | None
+    authorization: str | None = None
 
 
 class FileServer(ThreadingHTTPServer):
     """Serves `files` ({path: bytes}); each GET takes the next of `faults`, if there is one.
 
     A fault is a status, or a number of bytes after which the connection is cut; `hold` keeps it open instead until the
-    server stops. `heeds_if_range` is what HTTP asks for.
+    server stops. `heeds_if_range` is what HTTP asks for. `answers` ({path: function of the handler}) answer in their
+    own way, and `listings` ({path: bytes}) in place of the hub's.
     """
 
     daemon_threads = True
@@ -31,6 +33,8 @@ class FileServer(ThreadingHTTPServer):
         self.files = dict(files)
         self.lfs: set[str] = set()
         self.redirects: dict[str, str] = {}
+        self.answers: dict[str, Callable[[BaseHTTPRequestHandler], None]] = {}
+        self.listings: dict[str, bytes] = {}
         self.faults: list[tuple[str, int]] = []
         self.requests: list[Request] = []
         self.heeds_if_range = True
@@ -46,16 +50,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         served = self.server
-        served.requests.append(Request(self.path, self.headers["Range"], self.headers["If-Range"]))
+        headers = (self.headers[name] for name in ("Range", "If-Range", "Authorization"))
+        served.requests.append(Request(self.path, *headers))
         kind, number = served.faults.pop(0) if served.faults else ("", 0)
         if kind == "status":
             return self.send_error(number)
+        if self.path in served.answers:
+            return served.answers[self.path](self)
         if self.path in served.redirects:
             self.send_response(302)
             self.send_header("Location", served.redirects[self.path])
             self.send_header("Content-Length", "0")
             return self.end_headers()
-        content = self.listing() if self.path.startswith("/api/models/") else served.files.get(self.path)
+        if self.path in served.listings:
+            content = served.listings[self.path]
+        elif self.path.startswith("/api/models/"):
+            content = self.listing()
+        else:
+            content = served.files.get(self.path)
         if content is None:
             return self.send_error(404)
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'

@@ -1,14 +1,16 @@
 """HDF5 arrays with one row per stimulus and the nsd_id of each row; files are written whole or not at all."""
 
+import errno
 import json
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +18,15 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
-from brain_diffuser.artifacts import finite
+from brain_diffuser.artifacts import finite, system_faults
+from brain_diffuser.artifacts.new_file import NewFile
 
 CHUNK_BYTES = 2**20
 CHECKSUM = 4  # bytes of Fletcher's, at the end of a chunk
 PLAIN = "plain_chunks"  # the attribute of a file that says which of its chunks are zeros
+NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
+"""What file systems answer that cannot store a folder's names at once; EACCES, where it may be written but not read."""
+OF_FOLDERS = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
 CACHE_BYTES = 8 * CHUNK_BYTES  # of chunks, for access by whole columns; access by rows needs no cache
 
 
@@ -41,16 +47,20 @@ class FiniteDataset(h5py.Dataset):
         The artifact, for the message.
     nsd_id : (stimuli,)
         The id of each row.
+    new_file : NewFile
+        What the file's bytes go through; that they could not be written is said at once.
     """
 
-    def __init__(self, dataset: h5py.Dataset, path: str | Path, nsd_id: Int[np.ndarray, " stimuli"]):
+    def __init__(self, dataset: h5py.Dataset, path: str | Path, nsd_id: Int[np.ndarray, " stimuli"], new_file: NewFile):
         super().__init__(dataset.id)
+        self._new_file = new_file
         self.path, self.nsd_id = re.sub(r"\.part-\d+$", "", str(path)), np.asarray(nsd_id)
 
     def __setitem__(self, args: Any, val: Any) -> None:
         """Write rows, those of the first axis of `val`.
 
         Raises ValueError: numbers that are not finite in the dataset's precision, or that would be cut to whole ones.
+        OSError: they cannot be written.
         """
         values = np.asarray(val)
         if values.dtype.kind == "f":
@@ -59,6 +69,7 @@ class FiniteDataset(h5py.Dataset):
             values = values if values.ndim and len(values) == len(nsd_id) else values[None]
             self._check(values, nsd_id[: len(values)])
         super().__setitem__(args, val)
+        self._new_file.check()
 
     def _check(self, values: np.ndarray, nsd_id: np.ndarray) -> None:
         if self.dtype.kind in "iu":
@@ -149,7 +160,7 @@ def create(
         stored_shape = (n_rows, math.prod(row_shape))
         default_chunk = feature_chunks(*stored_shape, np.dtype(dtype).itemsize)
     chunks = (chunk or default_chunk) if n_rows else None
-    with writing(path, rdcc_nbytes=CACHE_BYTES * by_columns) as file:
+    with _new(path, rdcc_nbytes=CACHE_BYTES * by_columns) as (file, new_file):
         in_order = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         in_order.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # chunks lie in order, whichever was written first
         checked = {"chunks": chunks, "fletcher32": chunks is not None}
@@ -160,14 +171,18 @@ def create(
         for name, content in record.items():
             describe(values, name, json.dumps(content, default=str))
         describe(values, "unit", unit)
-        yield FiniteDataset(values, path, nsd_id)
+        yield FiniteDataset(values, path, nsd_id, new_file)
 
 
 def about(values: h5py.Dataset) -> dict[str, Any]:
     """What is stored beside the numbers of an array: shape of a row, axes, unit, made_by (see `create`), versions."""
     attrs = {name: bytes(value) if isinstance(value, np.bytes_) else value for name, value in values.attrs.items()}
-    texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in attrs.items()}
-    return {name: text if name == "unit" else json.loads(text) for name, text in texts.items()}
+    try:
+        texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in attrs.items()}
+        return {name: text if name == "unit" else json.loads(text) for name, text in texts.items()}
+    except (ValueError, RecursionError) as error:
+        path = values.file.filename
+        raise ValueError(f"{path} has attributes that are no JSON ({error}). {rerun(path)}") from error
 
 
 def describe(values: h5py.Dataset | h5py.Group, name: str, text: str) -> None:
@@ -181,8 +196,10 @@ def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
     """Open a new HDF5 file, whose structure has checksums; it takes its name when the block ends without an error.
 
     `options` are those of `h5py.File`.
+
+    Raises SystemFault: the disk is full, or the system has something else against the file.
     """
-    with atomic(path) as partial, h5py.File(partial, "w", libver="latest", **options) as file:
+    with _new(path, **options) as (file, _):
         yield file
         file.flush()
         describe(file, PLAIN, json.dumps(_plain_chunks(file, partial)))
@@ -213,6 +230,44 @@ def _plain_chunks(file: h5py.File, path: str | Path) -> dict[str, list[int]]:
     return found
 
 
+@contextmanager
+def writing_at(partial: str | Path, **options: Any) -> Iterator[h5py.File]:
+    """Open a new HDF5 file under a name that `atomic` gave, in no other format than `options` of `h5py.File` say."""
+    with _opened(NewFile(partial), "w", **options) as file:
+        yield file
+
+
+@contextmanager
+def adding(path: str | Path) -> Iterator[h5py.File]:
+    """Open a copy of a finished file to add to it; it takes the file's place when the block ends without an error.
+
+    Raises SystemFault: as `writing`.
+    """
+    with atomic(path) as partial:
+        shutil.copyfile(path, partial)
+        with _opened(NewFile(partial, keep=True), "r+") as file:
+            yield file
+
+
+@contextmanager
+def _new(path: str | Path, **options: Any) -> Iterator[tuple[h5py.File, NewFile]]:
+    """A new HDF5 file, and what its bytes go through."""
+    with atomic(path) as partial:
+        new_file = NewFile(partial)
+        with _opened(new_file, "w", libver="latest", **options) as file:
+            yield file, new_file
+
+
+@contextmanager
+def _opened(new_file: NewFile, mode: Any, **options: Any) -> Iterator[h5py.File]:
+    """An HDF5 file to write; that a write failed is said instead of all that follows from it."""
+    try:
+        with new_file, h5py.File(new_file, mode, **options) as file:
+            yield file
+    finally:
+        new_file.check()
+
+
 def store(group: h5py.Group, name: str, values: Any) -> None:
     """Write an array as a dataset whose chunks have Fletcher checksums, which every read verifies."""
     values = np.asarray(values)
@@ -236,6 +291,11 @@ def reading(
         if values is None or nsd_id is None:
             lacking = "values" if values is None else "nsd_id"
             raise ValueError(f"{path} lacks {lacking}; expected values and the nsd_id of each row. {rerun(path)}")
+        if not values.ndim or nsd_id.ndim != 1 or nsd_id.dtype.kind not in "iu" or values.dtype.kind not in "iufb":
+            raise ValueError(
+                f"{path} has values {values.dtype} {values.shape} and nsd_id {nsd_id.dtype} {nsd_id.shape}; expected "
+                f"numbers, and one whole number for each row. {rerun(path)}"
+            )
         if len(values) != len(nsd_id):
             raise ValueError(f"{path} has {len(values)} rows and {len(nsd_id)} nsd_id; expected as many. {rerun(path)}")
         yield values, nsd_id[...]
@@ -245,13 +305,15 @@ def reading(
 def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
     """Open an HDF5 file to read. An error is one sentence: what is wrong with the file, and `fix` or how to remake it.
 
-    Raises FileNotFoundError: no such file. ValueError: not HDF5, cut short or damaged.
+    Raises FileNotFoundError: no such file. SystemFault: the file may be sound, and the system, or another program,
+    keeps it from being read. ValueError: not HDF5, cut short or damaged.
     """
-    if not Path(path).is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f"{path} is missing; expected an HDF5 file. {fix or rerun(path)}")
     try:
         file = h5py.File(path, rdcc_nbytes=CACHE_BYTES * by_columns)
     except OSError as error:
+        system_faults.raise_if_any(error, path)
         reason = str(error).strip().rpartition("(")[2].rstrip(")")
         raise ValueError(
             f"{path} cannot be read as HDF5 ({reason}); it may be cut short. {fix or rerun(path)}"
@@ -263,6 +325,9 @@ def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Ite
                 raise ValueError(f"{path} is damaged: parts of it were lost. {fix or rerun(path)}")
             yield file
         except (OSError, KeyError, RuntimeError) as error:
+            said = system_faults.sentence(error, path)
+            if said:
+                raise system_faults.SystemFault(system_faults.number(error) or 0, said, str(path)) from error
             if not _is_damaged(file):
                 raise
             raise ValueError(
@@ -284,7 +349,8 @@ def _is_damaged(file: h5py.File) -> bool:
 
     try:
         file.visititems(read)
-    except (OSError, KeyError, RuntimeError):
+    except (OSError, KeyError, RuntimeError) as error:
+        system_faults.raise_if_any(error, file.filename)
         return True
     return False
 
@@ -304,7 +370,14 @@ def load(path: str | Path, rows: slice = ALL) -> StimulusArray:
     Raises ValueError: a number is not finite, or what `reading` raises.
     """
     with reading(path) as (values, nsd_id):
-        row_shape, chosen = about(values).get("shape", [-1]), values[rows]
+        row_shape = about(values).get("shape", values.shape[1:])
+        is_shape = isinstance(row_shape, Sequence) and all(type(length) is int for length in row_shape)
+        if not is_shape or math.prod(row_shape) != math.prod(values.shape[1:]):
+            raise ValueError(
+                f"{path} has rows of {values.shape[1:]}, which its attribute shape calls {row_shape}; expected as many "
+                f"numbers. {rerun(path)}"
+            )
+        chosen = values[rows]
         check_finite(path, chosen, nsd_id[rows])
         return StimulusArray(chosen.reshape(len(chosen), *row_shape), nsd_id[rows])
 
@@ -362,12 +435,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write a file or a folder to, which takes the name `path` at the end of the block.
 
     On an error, what was written is removed, and an earlier `path` stays as it was. A folder replaces a folder.
+
+    Raises SystemFault: the disk is full, or the system has something else against the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial, earlier = (path.with_name(f"{path.name}.{word}-{os.getpid()}") for word in ("part", "earlier"))
-    _remove(partial)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
         yield partial
         for written in (partial, *partial.rglob("*")) if partial.is_dir() else (partial,):
             _sync(written)
@@ -376,11 +451,15 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(partial, path)
         _sync(path.parent)
         _remove(earlier)
-    except BaseException:
-        _remove(partial)
+    except BaseException as error:
+        said = system_faults.sentence(error, path)  # while the disk is still full
+        with suppress(OSError):  # what cannot be removed now is removed by the next job (workflow/job.py)
+            _remove(partial)
         if earlier.exists() and not path.exists():
             earlier.rename(path)
-        raise
+        if said is None or isinstance(error, FileNotFoundError | system_faults.SystemFault):
+            raise
+        raise system_faults.SystemFault(system_faults.number(error) or 0, said, str(path)) from error
 
 
 def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int]:
@@ -395,15 +474,26 @@ def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int
 
 
 def rerun(path: str | Path) -> str:
-    """The sentence that says how to make an artifact again."""
-    return f"Rerun its job: snakemake --force {path}"
+    """The sentence that says how to make an artifact, or the folder that is the artifact of a file, again."""
+    path = Path(path)
+    if len(path.parts) == 1 and not path.suffix:  # a word for an artifact
+        return f"Rerun the job that writes {path}."
+    made = next((folder for folder in path.parents if (folder / OF_FOLDERS).is_file()), path)
+    return f"Rerun its job: snakemake --force {shlex.quote(str(made))} --cores all"
 
 
 def _sync(path: Path) -> None:
-    """Have the disk store a file's bytes or a folder's names."""
-    descriptor = os.open(path, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    """Have the disk store a file's bytes, or a folder's names where the file system can (CIFS and some VMs cannot)."""
+    is_folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not (is_folder and error.errno in NO_SYNC_OF_FOLDERS):
+            raise
 
 
 def _remove(path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
-from brain_diffuser.artifacts import hdf5, tables
+from brain_diffuser.artifacts import hdf5, system_faults, tables
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -53,7 +53,9 @@ def write_folder(
     with hdf5.atomic(folder) as partial:
         partial.mkdir(parents=True, exist_ok=True)
         for nsd_id, image in images:
-            name = file_name(str(names), nsd_id) if given is None else next(given)
+            name = file_name(str(names), nsd_id) if given is None else next(given, None)
+            if name is None:
+                raise ValueError(f"{Path(folder).name}: nsd_id {nsd_id} has no name; expected as many names as images.")
             if name in rows:
                 what = f"nsd_id {nsd_id}" if given is None else f"{name} of nsd_id {nsd_id}"
                 raise ValueError(f"{Path(folder).name}: {what} comes twice; expected one image per stimulus.")
@@ -96,7 +98,7 @@ def read_folder(
     images = None
     for row, (name, _, sha256) in enumerate(listed):
         path = Path(folder) / name
-        if not path.is_file():
+        if not system_faults.is_file(path):
             raise FileNotFoundError(
                 f"{path} is missing; {Path(manifest).name} lists it among {len(listed)} images. {fix}"
             )
@@ -107,7 +109,10 @@ def read_folder(
                 f"{path} has sha256 {actual[:12]}..., {Path(manifest).name} says {sha256[:12]}...; the image changed. "
                 f"{fix}"
             )
-        image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        try:
+            image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path} is no image that can be read ({error}). {fix}") from error
         if images is None:
             images = np.empty((len(listed), *image.shape), np.uint8)
         if image.shape != images.shape[1:]:

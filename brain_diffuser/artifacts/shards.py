@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -44,12 +45,21 @@ def save_images(
     made_images: Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]],
     nsd_id: Int32[np.ndarray, " stimuli"],
 ) -> None:
-    """Write a shard of (nsd_id, image) pairs, at least one, in the order of `nsd_id`."""
-    _, first = next(made_images)
-    with hdf5.create(path, (len(nsd_id), *first.shape), np.uint8, nsd_id, flatten=False) as images:
-        images[0] = first
-        for row, (_, image) in enumerate(made_images, 1):
-            images[row] = image
+    """Write a shard of (nsd_id, image) pairs, at least one, in the order of `nsd_id`.
+
+    Raises ValueError: there are other images than ids.
+    """
+    first = next(made_images, None)
+    if first is None:
+        raise ValueError(f"{path}: got 0 images; expected {len(nsd_id)}, one for each nsd_id")
+    with hdf5.create(path, (len(nsd_id), *first[1].shape), np.uint8, nsd_id, flatten=False) as images:
+        n_images = 0
+        for n_images, (number, image) in enumerate(chain([first], made_images), 1):
+            if n_images > len(nsd_id) or number != nsd_id[n_images - 1]:
+                raise ValueError(f"{path}: image {n_images} is of nsd_id {number}; expected those of {nsd_id.tolist()}")
+            images[n_images - 1] = image
+        if n_images < len(nsd_id):
+            raise ValueError(f"{path}: got {n_images} images; expected {len(nsd_id)}, one for each nsd_id")
 
 
 Parts = Mapping[str, Float[np.ndarray, "stimuli _"]]
@@ -78,6 +88,12 @@ def load_parts(
                 rows.append(values[...])
                 hdf5.check_finite(path, rows[-1], ids)
                 widths = hdf5.about(values).get("made_by", {})
+    if not rows or not widths or rows[0].shape[1] % sum(widths.values()) or len({part.shape[1] for part in rows}) > 1:
+        found = sorted({part.shape[1] for part in rows})
+        raise ValueError(
+            f"{paths[0]} and {len(paths) - 1} other shards have {found} columns of {dict(widths)}; expected whole "
+            f"sets, as many in each. {hdf5.rerun(paths[0])}"
+        )
     columns, ends = np.concatenate(rows), np.cumsum([*widths.values()])
     sets = np.split(columns, columns.shape[1] // ends[-1], axis=1)
     return nsd_id, [dict(zip(widths, np.split(part, ends[:-1], axis=1), strict=True)) for part in sets]
@@ -107,6 +123,15 @@ def gather(paths: Sequence[str | Path], like: Sequence[str | Path], out_path: st
     with ExitStack() as stack:
         opened = [stack.enter_context(hdf5.reading(path, by_columns=True)) for path in paths]
         parts = [values for values, ids in opened if len(ids)]
+        of_kinds = {
+            (part.shape[1:], part.dtype): path for (part, ids), path in zip(opened, paths, strict=True) if len(ids)
+        }
+        if len(of_kinds) != 1:
+            kinds = ", ".join(f"{path} has rows of {shape}, {dtype}" for (shape, dtype), path in of_kinds.items())
+            raise ValueError(
+                f"{kinds or f'the {len(paths)} shards of {out_path} are empty'}; expected one kind of rows. "
+                f"{hdf5.rerun(list(of_kinds.values())[-1] if of_kinds else paths[0])}"
+            )
         first, n_columns = parts[0], parts[0].shape[1]
         with hdf5.create(out_path, (len(nsd_id), n_columns), first.dtype, nsd_id, by_columns=True) as stored:
             stored.attrs.update(first.attrs)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from brain_diffuser.artifacts import captions as artifact
-from brain_diffuser.artifacts import hdf5, tables, text_files
+from brain_diffuser.artifacts import hdf5, system_faults, tables, text_files
 from brain_diffuser.data import nifti
 
 HEADER = ["nsd_id", "caption"]  # of a .csv file
@@ -70,6 +70,7 @@ def _captions_npy(path: Path) -> np.ndarray:
     try:
         captions = np.load(path, mmap_mode="r", allow_pickle=False)
     except nifti.UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as an array of texts ({error}). Download it again.") from error
     if captions.dtype.kind != "U" or captions.ndim != 2 or len(captions) != N_IMAGES:
         raise ValueError(f"{path} is {captions.dtype} {captions.shape}; expected texts, {N_IMAGES} rows by captions.")

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import custom_files, hdf5_storage, nifti, stimulus_table, units
 from brain_diffuser.data.adapter import NONE
 
@@ -157,7 +157,7 @@ def _attempt(read: Callable[[], Found]) -> tuple[Found | None, list[str]]:
     try:
         return read(), []
     except (ValueError, OSError) as error:
-        return None, [str(error)]
+        return None, [system_faults.message(error)]
 
 
 def _listed(places: Sequence[object]) -> str:
@@ -474,6 +474,9 @@ def _of_file(
                 sessions[number].add(block, used[first : first + len(block)], first)
                 first += len(block)
     except nifti.UNREADABLE as error:
+        fault = system_faults.sentence(error, path)
+        if fault:
+            return [fault], []
         known = str(error).startswith(str(path)) or isinstance(error, hdf5_storage.IncompleteError)
         return [str(error) if known else f"{path} cannot be read ({nifti.reason(error)}); write it again"], []
     of_values = list(_of_values(path, sessions, mask))

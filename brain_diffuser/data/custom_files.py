@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float32
 from PIL import Image, UnidentifiedImageError
 
 from brain_diffuser.artifacts import captions as caption_files
-from brain_diffuser.artifacts import hdf5, tables, text_files
+from brain_diffuser.artifacts import hdf5, system_faults, tables, text_files
 from brain_diffuser.data import hdf5_storage, nifti, placeholders, stimulus_table
 from brain_diffuser.data.adapter import NONE
 
@@ -247,6 +247,7 @@ def opening(path: Path) -> Iterator[Betas]:
             file.close()
         if str(error).startswith(str(path)) or isinstance(error, hdf5_storage.IncompleteError):
             raise
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as betas ({nifti.reason(error)}); write it again") from error
     try:
         _check_table(path, values)

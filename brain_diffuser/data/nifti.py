@@ -20,7 +20,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.volumeutils import apply_read_scaling
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import placeholders
 
 UNREADABLE = (
@@ -113,6 +113,7 @@ def open_series(path: str | Path, fix: str) -> Series:
         affine = np.asarray(image.affine, np.float64)
         series = Series(path, shape[:3], shape[-1], stored.dtype, stored.slope, stored.inter, stored.offset, affine)
     except UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as NIfTI ({reason(error)}). {fix}") from error
     problem = f"{path} has shape {shape}; expected (x, y, z, trials)" if len(shape) != 4 else None
     problem = problem or _size_problem(path, shape[:3], series.n_bytes)
@@ -143,6 +144,7 @@ def masked_trials(
             if stream.read(1):
                 raise ValueError(f"it goes on after {series.n_trials} trials")
     except UNREADABLE as error:
+        system_faults.raise_if_any(error, series.path)
         raise ValueError(f"{series.path} cannot be read ({reason(error)}). {fix}") from error
 
 
@@ -154,7 +156,7 @@ def damage(path: str | Path, fix: str) -> str | None:
     try:
         _read_to_end(path, MAX_INFLATED)
     except UNREADABLE as error:
-        return f"{path} cannot be read ({reason(error)}). {fix}"
+        return system_faults.sentence(error, path) or f"{path} cannot be read ({reason(error)}). {fix}"
     return None
 
 
@@ -184,6 +186,7 @@ def read_volume(path: str | Path, fix: str = "Write it again.") -> tuple[np.ndar
                     _read_to_end(file, n_bytes + AFTER_VOLUME)
         affine = np.asarray(image.affine, np.float64)
     except UNREADABLE as error:
+        system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as NIfTI ({reason(error)}). {fix}") from error
     if problem:
         raise ValueError(damage(path, fix) or f"{problem}. {fix}")

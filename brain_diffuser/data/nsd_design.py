@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int32
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import hdf5_storage, matlab, nsd_sessions, placeholders
 from brain_diffuser.data.stimulus_table import LEAST, Stimuli, group_trials, too_few
 
@@ -142,6 +142,7 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
                 try:
                     image = stored[source]
                 except (OSError, RuntimeError) as error:
+                    system_faults.raise_if_any(error, stimulus_file)
                     raise ValueError(
                         f"{stimulus_file}: imgBrick row {source} cannot be read ({error}). {fix}"
                     ) from error

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import averages, hdf5_storage, nifti, placeholders, stimulus_table, units
 
 N_TRIALS = 750  # per session
@@ -218,6 +218,7 @@ def _read_hdf5(path: Path, selected: np.ndarray, mask_path: Path) -> np.ndarray:
                     trials = slice(first, first + step)
                     betas[trials, columns] = stored[(trials, *z_y_x)][(slice(None), *inside)]
         except (OSError, RuntimeError) as error:
+            system_faults.raise_if_any(error, path)
             raise ValueError(f"{path} cannot be read ({error}). {FIX}") from error
     return betas
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.decoding.registry import LEARNED_KINDS as KINDS
 
 RESCALES = ("train_oof", "none")
@@ -162,6 +162,10 @@ class Scale(NamedTuple):
     held_out_std: Float32[np.ndarray, " features"]
 
 
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+"""What descriptions and tensors of another network, or of none, make of a decoder."""
+
+
 class Weights(NamedTuple):
     """The content of a decoder's file; `axes` and `unit` are those of the feature."""
 
@@ -180,7 +184,10 @@ def save(path: str | Path, weights: Weights) -> None:
     described = {"voxels": decoder.voxels, "shape": decoder.shape, "options": decoder.options}
     record = {"decoder": json.dumps(described | {"axes": weights.axes, "unit": weights.unit})}
     with hdf5.atomic(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(tensors, partial, record)
+        partial.chmod(mode)  # safetensors would let nobody else read it
 
 
 def load(path: str | Path) -> Weights:
@@ -188,18 +195,20 @@ def load(path: str | Path) -> Weights:
 
     Raises FileNotFoundError: there is no such file. ValueError: it is not a decoder's file.
     """
-    if not Path(path).is_file():
+    if not system_faults.is_file(path):
         raise FileNotFoundError(f"{path} is missing; expected a learned decoder. {hdf5.rerun(path)}")
     try:
         with safe_open(path, "pt") as file:
             record = json.loads((file.metadata() or {})["decoder"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(f"{path} is no learned decoder ({error}); it may be cut short. {hdf5.rerun(path)}") from error
-    decoder = Decoder(record["voxels"], record["shape"], **record["options"])
-    decoder.load_state_dict({k.removeprefix(NETWORK): v for k, v in tensors.items() if k.startswith(NETWORK)})
-    moments = {k.removeprefix(MOMENTS): v.numpy() for k, v in tensors.items() if k.startswith(MOMENTS)}
-    return Weights(decoder.eval(), tuple(record["axes"]), record["unit"], Scale(**moments) if moments else None)
+        decoder = Decoder(record["voxels"], record["shape"], **record["options"])
+        decoder.load_state_dict({k.removeprefix(NETWORK): v for k, v in tensors.items() if k.startswith(NETWORK)})
+        moments = {k.removeprefix(MOMENTS): v.numpy() for k, v in tensors.items() if k.startswith(MOMENTS)}
+        return Weights(decoder.eval(), tuple(record["axes"]), record["unit"], Scale(**moments) if moments else None)
+    except (SafetensorError, OSError, *DAMAGED) as error:
+        system_faults.raise_if_any(error, path)
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is no learned decoder ({why}); it may be cut short. {hdf5.rerun(path)}") from error
 
 
 def load_pretrained(decoder: Decoder, pretrained: Decoder) -> None:

@@ -129,7 +129,7 @@ def cross_kernel(
         if n_voxels != len(kernel.betas_mean):
             raise ValueError(
                 f"the ridge kernel has {len(kernel.betas_mean)} voxels, {name} has {n_voxels}; expected the same. "
-                "Rerun both."
+                "Rerun ridge_kernel, or encoding_kernel for an encoding model."
             )
     products = np.zeros((len(new), len(train)), kernel.train.dtype)
     product = np.empty_like(products)

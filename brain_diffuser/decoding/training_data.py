@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int, Int32, Shaped
 
-from brain_diffuser.artifacts import hdf5, seeds
+from brain_diffuser.artifacts import hdf5, seeds, system_faults
 
 BAND = 64  # rows of features that are read at a time
 ROUNDING = 1e-12  # a variance below this share of the mean square counts as 0
@@ -61,12 +61,13 @@ def read_source(
     with hdf5.reading(features_path) as (values, nsd_id):
         hdf5.check_aligned(betas_path, betas.nsd_id, features_path, nsd_id)
         Path(scratch).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            features = np.memmap(file, values.dtype, "w+", shape=values.shape)
-        for start in range(0, len(nsd_id), BAND):
-            band = values[start : start + BAND]
-            hdf5.check_finite(features_path, band, nsd_id[start : start + BAND])
-            features[start : start + BAND] = band
+        with system_faults.named(scratch), tempfile.TemporaryFile(dir=scratch) as file:
+            for start in range(0, len(nsd_id), BAND):  # not through the map: there, a full disk would end the process
+                band = values[start : start + BAND]
+                hdf5.check_finite(features_path, band, nsd_id[start : start + BAND])
+                file.write(band.tobytes())
+            file.flush()
+            features = np.memmap(file, values.dtype, "r+", shape=values.shape)
         about = hdf5.about(values)
         target = Target(tuple(about["shape"]), tuple(about["axes"]), about["unit"])
     held_out = hold_out(nsd_id, holdout, seed)

@@ -86,7 +86,9 @@ def _z_scored(
     n_voxels |= {f"region {name}": len(mask) for name, mask in regions.items()}
     for name, n in n_voxels.items():
         if n != len(mean):
-            raise ValueError(f"{name} has {n} voxels, the train betas {len(mean)}; expected the same. Rerun betas.")
+            raise ValueError(
+                f"{name} has {n} voxels, the train betas {len(mean)}; expected the same. {hdf5.rerun(predicted)}"
+            )
     return [(array.values - np.float32(mean)) / np.float32(std) for array in betas.values()]
 
 

@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from brain_diffuser.artifacts import finite, image_files
-from brain_diffuser.models import checkpoints, efficientnet_lite
-
-TORCH, TORCHVISION = "2.13.0", "0.28.0"  # these belong together; as in requirements.txt and requirements-evaluation.txt
+from brain_diffuser.models import checkpoints, efficientnet_lite, torch_builds
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BRAIN_DIFFUSER_SIZE = 224
@@ -179,13 +177,14 @@ def _build(architecture: Architecture) -> nn.Module:
         drop = "or drop the networks that need it from metrics.networks in config.yaml"
         if isinstance(error, ModuleNotFoundError) and error.name == "torchvision":
             raise FileNotFoundError(
-                f"the evaluation network {name} needs torchvision, which is not installed; run pip install "
-                f"torchvision=={TORCHVISION} (it belongs to torch {TORCH}), {drop}"
+                f"the evaluation network {name} needs torchvision, which is not installed; "
+                f"{torch_builds.advice()} (it belongs to torch {torch_builds.TORCH}), {drop}"
             ) from error
         raise OSError(
             f"the evaluation network {name} needs torchvision, which cannot be imported beside torch "
-            f"{torch.__version__} ({error}); install torch {TORCH} and torchvision {TORCHVISION} of one build, both "
-            f"for CPU or both for CUDA, {drop}"
+            f"{torch.__version__} ({error}); install torch {torch_builds.TORCH} and torchvision "
+            f"{torch_builds.TORCHVISION} of one build, both for CPU or both for CUDA: {torch_builds.advice()}, "
+            f"{drop}"
         ) from error
     with torch.device("meta"):
         return getattr(models, name)(weights=None, **architecture.options)

@@ -3,17 +3,18 @@
 Configuration, rules, tables, report and estimate read them here. docs/extend.md says how to add one.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from brain_diffuser.evaluation import pixels
-from brain_diffuser.models import model_files
+from brain_diffuser.models import model_files, torch_builds
 
 PROTOCOLS = pixels.PROTOCOLS
-TORCHVISION = "torchvision==0.28.0"  # as in requirements-evaluation.txt
+TORCHVISION = f"torchvision=={torch_builds.TORCHVISION}"
 
 EvaluationNetwork = Any
 """`perceptual.EvaluationNetwork`, which needs torch."""
@@ -228,6 +229,36 @@ def load(
         raise ValueError(f"{name} is no evaluation network; expected one of {', '.join(networks())}")
     path = paths[0] if scorer.checkpoints else Path(clip_folder or folder)
     return scorer.load(scorer, protocol, path, device)
+
+
+def package_problem(name: str) -> str:
+    """Why a scorer cannot be loaded with the packages that are installed, as one sentence; nothing if it can.
+
+    Of a package that fits, this imports nothing (`torch_builds.problem`).
+    """
+    package = SCORERS[name].requires
+    if not package:
+        return ""
+    ways_out = f"let Snakemake make its environments (--sdm conda), or leave {name} out of metrics.networks"
+    if find_spec(package.partition("==")[0]) is None:
+        return (
+            f"evaluation network {name} needs {package.partition('==')[0]}, which is not installed; "
+            f"{torch_builds.advice()}, {ways_out}"
+        )
+    wrong = torch_builds.problem()
+    return f"evaluation network {name}: {wrong}; or {ways_out}" if wrong else ""
+
+
+def file_problem(name: str, paths: Iterable[Path], made: Collection[str] = ()) -> str:
+    """Which of a scorer's files is missing, as one sentence; nothing if all are there or `made` (rules fetch them)."""
+    missing = [path for path in paths if not path.exists() and path.as_posix() not in made]
+    if not missing:
+        return ""
+    fix = model_files.cache_hint(missing[0].parent) or "put it there, let it be fetched (fetch.models: true)"
+    return (
+        f"evaluation network {name} needs {missing[0]}, which does not exist; {fix}, or leave {name} out of "
+        "metrics.networks (docs/real_data.md)"
+    )
 
 
 def network_checkpoints(names: Iterable[str], protocol: str) -> list[str]:

@@ -26,7 +26,8 @@ def cosine(
     with hdf5.reading(path_a, by_columns=True) as (a, a_id), hdf5.reading(path_b, by_columns=True) as (b, b_id):
         if a.shape[1] != b.shape[1]:
             raise ValueError(
-                f"{path_a} has {a.shape[1]} columns, {path_b} has {b.shape[1]}; expected one embedding. Rerun ridge."
+                f"{path_a} has {a.shape[1]} columns, {path_b} has {b.shape[1]}; expected one embedding. "
+                f"{hdf5.rerun(path_a)}"
             )
         product, square_a, square_b = np.zeros((len(a), len(b))), np.zeros(len(a)), np.zeros(len(b))
         for start in range(0, a.shape[1], BLOCK_COLUMNS):

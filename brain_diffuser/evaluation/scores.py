@@ -126,7 +126,7 @@ def read_per_image(paths: Sequence[str | Path]) -> ImageScores:
             scores.append(PerImage(metric, kind, values[of_metric], shuffled[of_metric]))
     if nsd_id is None:
         raise ValueError(
-            f"{', '.join(map(str, paths))}: no score at all; expected one for each image. Rerun perceptual_scores."
+            f"{', '.join(map(str, paths))}: no score at all; expected one for each image. {hdf5.rerun(paths[0])}"
         )
     return ImageScores(nsd_id, scores)
 

@@ -1,27 +1,30 @@
 """CLIP's two towers: token embeddings as Versatile Diffusion and Stable Diffusion read them, and layer activations."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from jaxtyping import Float, Integer, UInt8
 from torch import Tensor, nn
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-    PreTrainedModel,
-)
 
 from brain_diffuser.artifacts import finite
-from brain_diffuser.models import checkpoints, hooks
+from brain_diffuser.models import checkpoints, hooks, model_files, torch_builds
 from brain_diffuser.models.preprocessing import Preprocessing, normalised
+
+with torch_builds.importing("transformers"):
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        CLIPVisionConfig,
+        CLIPVisionModelWithProjection,
+        PreTrainedConfig,
+        PreTrainedModel,
+    )
 
 NOT_OF_TOWER = {
     "text": ("logit_scale", "vision_model.", "visual_projection."),
@@ -58,11 +61,11 @@ class ClipText:
         if not (folder / "tokenizer.json").is_file():
             for name in ("vocab.json", "merges.txt"):
                 if not (folder / name).is_file():
-                    raise FileNotFoundError(
-                        f'{folder / name} is missing; expected CLIP\'s tokeniser, see README "Weights"'
-                    )
+                    links = map(checkpoints.broken_link, (folder / "tokenizer.json", folder / name))
+                    hint = next(filter(None, links), "expected CLIP's tokeniser")
+                    raise FileNotFoundError(f'{folder / name} is missing; {hint}, see README "Weights"')
         model = _load_tower(cls.tower, "text", text_encoder, device, dtype)
-        tokeniser = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokeniser = _load_tokeniser(folder)
         if len(tokeniser) != model.config.vocab_size:
             raise ValueError(
                 f"{folder} has {len(tokeniser)} tokens, {text_encoder} {model.config.vocab_size}; expected the same. "
@@ -227,13 +230,11 @@ def _parts(clip: str | Path, *names: str) -> list[Path]:
     Raises FileNotFoundError: it is neither.
     """
     folder = Path(clip)
-    if (folder / "config.json").is_file():
+    if (folder / "config.json").is_file() or (folder / "config.json").is_symlink():
         return [folder for _ in names]
     if not (folder / names[0]).is_dir():
-        raise FileNotFoundError(
-            f"{folder} has neither {names[0]} nor config.json; expected CLIP's towers apart or together, "
-            'see README "Weights"'
-        )
+        hint = model_files.cache_hint(folder) or "expected CLIP's towers apart or together"
+        raise FileNotFoundError(f'{folder} has neither {names[0]} nor config.json; {hint}, see README "Weights"')
     return [folder / name for name in names]
 
 
@@ -241,17 +242,19 @@ def _load_tower(
     model_class: type[PreTrainedModel], kind: str, folder: Path, device: str | torch.device, dtype: torch.dtype
 ) -> Any:
     """The tower `text` or `vision`, loaded strictly; from a folder of both towers only its own tensors are read."""
-    described = checkpoints.read_config(folder)
+    described, path = checkpoints.read_config(folder), folder / "config.json"
+    config_class = {"text": CLIPTextConfig, "vision": CLIPVisionConfig}[kind]
+    # what says how the library computes and saves is not taken from a download
+    known = {field.name for field in dataclasses.fields(config_class)}
+    known -= {field.name for field in dataclasses.fields(PreTrainedConfig)}
     if is_whole := f"{kind}_config" in described:
-        described = {**described[f"{kind}_config"], "projection_dim": described.get("projection_dim", 512)}
-    try:
-        config = {"text": CLIPTextConfig, "vision": CLIPVisionConfig}[kind](**described)
-    except (StrictDataclassError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{folder / 'config.json'} describes no {kind} tower of CLIP ({error}); is it of another model?"
-        ) from error
-    with torch.device("meta"):
-        model: Any = model_class(config)
+        part = described[f"{kind}_config"]
+        if not isinstance(part, dict):
+            raise ValueError(f"{path} has {kind}_config of type {type(part).__name__}; expected an object")
+        described = {**part, "projection_dim": described.get("projection_dim", 512)}
+    described = {key: value for key, value in described.items() if key in known}
+    with checkpoints.describing(f"{path} describes no {kind} tower of CLIP (", described, ")"), torch.device("meta"):
+        model: Any = model_class(config_class(**described))
 
     def is_of_tower(name: str) -> bool:
         # old files keep the position numbers, which are no weights
@@ -267,3 +270,23 @@ def _load_tower(
         embeddings = model.get_submodule(name.rpartition(".")[0])
         embeddings.register_buffer("position_ids", torch.arange(positions.shape[-1])[None], persistent=False)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _load_tokeniser(folder: Path) -> CLIPTokenizer:
+    """The tokeniser of a folder.
+
+    Raises ValueError: its files are no tokeniser of CLIP's, or ask for code.
+    """
+    names = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json")
+    for name in names:
+        if (folder / name).is_file():
+            checkpoints.read_config(folder, name)
+    try:
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file makes the library stumble in as many ways as there are bytes
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"{folder} has no tokeniser of CLIP's that can be read ({reason}); download it again"
+        ) from error

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from brain_diffuser.artifacts import image_files
+from brain_diffuser.models import checkpoints
 
 # One row per stage of EfficientNet: expansion, kernel, stride, channels. Lite drops squeeze-excite and swish.
 STAGES = ((1, 3, 1, 16), (6, 3, 2, 24), (6, 5, 2, 40), (6, 3, 2, 80), (6, 5, 1, 112), (6, 5, 2, 192), (6, 3, 1, 320))
@@ -103,13 +104,15 @@ def load_efficientnet_lite(path: str | Path, device: str | torch.device = "cpu")
 
     Raises ValueError: the checkpoint is another network.
     """
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    path = Path(path)
+    weights = checkpoints.read_tensors(path)
     n_blocks = len({name.split(".")[1] for name in weights if name.startswith("_blocks.")})
     variant = {sum(depths): name for name, (depths, _) in VARIANTS.items()}.get(n_blocks)
     if variant is None:
         expected = {name: sum(depths) for name, (depths, _) in VARIANTS.items()}
         raise ValueError(f"{path} has {n_blocks} blocks; expected {expected}. Is this an EfficientNet-Lite checkpoint?")
     network = EfficientNetLite(variant)
+    checkpoints.check(path, network.state_dict(), weights, f"EfficientNet-{variant.capitalize()}")
     network.load_state_dict(weights)
     return network.eval().requires_grad_(False).to(device)
 

@@ -1,5 +1,6 @@
 """Preprocessing of images for networks: resize, crop, and the mean and std of the network's training images."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,10 +10,12 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from brain_diffuser.models import checkpoints
+from brain_diffuser.models import checkpoints, model_files
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the red, green and blue levels of ImageNet, between 0 and 1."""
+LARGEST_SIDE = 4096
+"""In pixels; larger images than any network reads."""
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Of the images that the published CLIP was trained on."""
 
@@ -49,16 +52,24 @@ class Preprocessing(NamedTuple):
     def load(cls, folder: str | Path) -> "Preprocessing":
         """The preprocessing that `preprocessor_config.json` describes, in which old files do not name their sizes.
 
+        Where transformers 5 wrote `processor_config.json` alone, it is the part `image_processor` of that.
+
         Raises FileNotFoundError: no such file. ValueError: the file describes another preprocessing than CLIP's.
         """
-        config = checkpoints.read_config(folder, "preprocessor_config.json")
-        path = Path(folder) / "preprocessor_config.json"
+        path = Path(folder) / model_files.preprocessing(Path(folder))
+        config = checkpoints.read_config(folder, path.name)
+        if path.name == "processor_config.json":
+            config = config.get("image_processor")
+            if not isinstance(config, dict):
+                raise ValueError(
+                    f"{path} has no image_processor; expected CLIP's size, crop_size, image_mean and image_std"
+                )
         off = [key for key in ("do_resize", "do_center_crop", "do_normalize") if not config.get(key, True)]
         if off:
             raise ValueError(f"{path} has {off[0]} false; expected true, as CLIP was trained")
         try:
             size, crop = config["size"], config["crop_size"]
-            return cls(
+            found = cls(
                 size["shortest_edge"] if isinstance(size, dict) else size,
                 (crop["height"], crop["width"]) if isinstance(crop, dict) else (crop, crop),
                 Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)),
@@ -69,6 +80,21 @@ class Preprocessing(NamedTuple):
             raise ValueError(
                 f"{path} lacks {error}; expected CLIP's size, crop_size, image_mean and image_std"
             ) from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not describe a preprocessing of images ({error}); is it damaged?") from error
+        sides, colours = (found.shortest_side, *found.crop), (*found.mean, *found.std)
+        are_sides = all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides)
+        are_colours = all(type(colour) in (int, float) and math.isfinite(colour) for colour in colours)
+        if not are_sides or not are_colours or len(found.mean) != 3 or len(found.std) != 3 or min(found.std) <= 0:
+            raise ValueError(
+                f"{path} has size {size}, crop_size {crop}, image_mean {list(found.mean)}, image_std "
+                f"{list(found.std)}; expected pixels, and three numbers of mean and of std, the latter above 0"
+            )
+        if max(found.crop) > found.shortest_side:
+            raise ValueError(
+                f"{path} has crop_size {found.crop}, larger than size {found.shortest_side}; is it damaged?"
+            )
+        return found
 
     def __call__(
         self, images: UInt8[np.ndarray, "images height width 3"]

@@ -3,6 +3,7 @@
 One covariance of the betas and one of betas with features serve every region: a ridge on some voxels is their block.
 """
 
+import io
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -284,7 +285,9 @@ def analyse(
 
 def write(folder: Path, norms: np.ndarray, by_name: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
     """Write what `analyse` returned: weight_norms.npy, decoding.csv and lesions.csv."""
-    np.save(folder / "weight_norms.npy", norms)
+    file = io.BytesIO()  # numpy does not say why it cannot write to a disk
+    np.save(file, norms)
+    (folder / "weight_norms.npy").write_bytes(file.getvalue())
     for name, rows in by_name.items():
         tables.write_csv(folder / f"{name}.csv", COLUMNS[name], (row.values() for row in rows))
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.workflow.config import schema
 
 RECORD = ".dataset.json"
@@ -88,10 +88,13 @@ def check_sessions(results: Path, sessions: Mapping[str, Sequence[int]]) -> None
 
 
 def read(results: Path) -> dict[str, Any] | None:
-    """The dataset that was written into a folder of results; None if there is none, or no whole one."""
+    """The dataset that was written into a folder of results; None if there is none, or no whole one.
+
+    Raises SystemFault: there is one that cannot be read, such as for lack of permission.
+    """
     try:
-        found = json.loads((results / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(system_faults.content(results / RECORD) or b"")
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "dataset" in found else None
 

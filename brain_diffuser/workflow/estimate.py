@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
+from snakemake.cli import parse_config
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import dataset_record, resource_usage, watch
 from brain_diffuser.workflow.config import checks as configuration
-from brain_diffuser.workflow.config import schema
+from brain_diffuser.workflow.config import command_line, file_paths, schema, sources
 
 SHAPES, MEASURED, HERE, ESTIMATE = "shapes", "measured", "measured here", "estimate"
 
@@ -344,22 +347,16 @@ def _range(seconds: Sequence[float]) -> str:
 
 def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:
     """config.yaml with what these files and then changes (KEY=VALUE) say, as Snakemake reads them."""
+    read = sources.Sources([*map(sources.of_file, ("config.yaml", *files)), sources.of_arguments(changes)])
     found: dict = {}
     for file in ("config.yaml", *files):
-        with open(file, encoding="utf-8") as stream:
-            _update(found, yaml.safe_load(stream) or {})
-    for change in changes:
-        key, _, value = change.partition("=")
-        _update(found, {key: yaml.safe_load(value)})
-    return configuration.read(found, Path.cwd())
-
-
-def _update(found: dict, others: dict) -> None:
-    for key, value in others.items():
-        if isinstance(value, dict) and isinstance(found.get(key), dict):
-            _update(found[key], value)
-        else:
-            found[key] = value
+        update_config(found, load_configfile(file))
+    update_config(found, parse_config(changes))
+    try:
+        file_paths.expand(found)
+    except ValueError as error:
+        raise ValueError(read.located(str(error))) from None
+    return configuration.read(found, Path.cwd(), read)
 
 
 def main() -> None:
@@ -378,7 +375,8 @@ def main() -> None:
     if options.cores != "all" and not options.cores.isdecimal():
         sys.exit(f"--cores is {options.cores}; expected all or a whole number")
     try:
-        plan = watch.planned([*others, *files, *targets])  # Snakemake says what is wrong with the files
+        command_line.check_arguments(sys.argv[1:])
+        plan = watch.planned([*others, *files, *targets])
         cfg = read_config(options.configfile, options.config)
         estimate = Estimate(cfg, plan)
         found = needs(estimate, plan)
@@ -387,4 +385,4 @@ def main() -> None:
         table = lines(found, n_cores, fetches, estimate.guessed)
         sys.stdout.write("\n".join([estimate.about(), "", *table]) + "\n")
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
+        sys.exit(system_faults.message(error))

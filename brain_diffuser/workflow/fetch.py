@@ -1,4 +1,8 @@
-"""Files from where they are published: resumed, tried again, checked, and under their own name only when whole."""
+"""Files from where they are published: resumed, tried again, checked, and under their own name only when whole.
+
+What a server sends is not trusted: it cannot choose where a file is written, how much is read without end, or what code
+runs. Addresses may hold passwords or tokens, so no message, log or file has more of an address than `public` leaves.
+"""
 
 import csv
 import errno
@@ -7,11 +11,13 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
@@ -25,6 +31,11 @@ RETRIED = (requests.ConnectionError, requests.Timeout, requests.exceptions.Chunk
 RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 SMALL_FILES = (".json", ".txt")
 WEIGHTS = (".safetensors", ".bin")  # in the order of preference
+TEXT = (*SMALL_FILES, ".csv", ".tsv")  # endings of files that may begin with text
+LARGEST_LISTING = 16 * 2**20  # bytes; a hub's list of a folder has a few thousand
+LARGEST_JSON = 64 * 2**20  # bytes; the largest settings of a model are a tokeniser of 3 MB
+POINTER = b"version https://git-lfs"
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")  # bytes that no text has
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 Result = TypeVar("Result")
@@ -42,7 +53,9 @@ class Published(NamedTuple):
 
     def located(self, servers: Mapping[str, str]) -> dict[str, Any]:
         """Its address on the configured servers, and what is known of it, as `fetch` takes them."""
-        return {"url": f"{servers[self.server].rstrip('/')}/{self.path}", "size": self.size, "sha256": self.sha256}
+        base = urlsplit(servers[self.server])
+        url = urlunsplit(base._replace(path=f"{base.path.rstrip('/')}/{self.path}"))  # a server may have ?token=...
+        return {"url": url, "size": self.size, "sha256": self.sha256}
 
 
 def published() -> dict[str, Published]:
@@ -55,6 +68,31 @@ def published() -> dict[str, Published]:
         )
         for row in rows
     }
+
+
+def published_sums(model: str, component: str) -> dict[str, str]:
+    """What published.tsv has of the files of a folder of a model: {file: sha256}."""
+    beginning = f"{model}/{component}/"
+    rows = published().items()
+    return {name.removeprefix(beginning): row.sha256 for name, row in rows if name.startswith(beginning) and row.sha256}
+
+
+def public(url: str) -> str:
+    """An address as messages may show it: without user, password, query and fragment, also if it is misspelt."""
+    scheme, separator, rest = re.split(r"[?#]", url)[0].rpartition("://")
+    host, slash, path = rest.partition("/")
+    if "@" in path and (":" in host or not scheme):  # after a password with a slash, or after https:/
+        host, slash, path = path.rpartition("@")[2].partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def is_address(url: str) -> bool:
+    """Whether a server can be asked there, as far as the spelling tells."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable()
+    except ValueError:
+        return False
 
 
 def missing(paths: Mapping[str, str]) -> dict[str, Published]:
@@ -93,7 +131,8 @@ def fetch(
     must agree with it.
 
     Raises FileNotFoundError: the address has no such file. ValueError: another size or sum than was published or
-    recorded. OSError: no answer after `waits` (seconds between tries), not allowed, no space on the disk.
+    recorded, or a page of text instead of the file. OSError: no answer after `waits` (seconds between tries), not
+    allowed, no space on the disk, no way to tell whether the file is whole.
     """
     path = Path(path)
     if path.exists():
@@ -101,72 +140,186 @@ def fetch(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part(path)
     with requests.Session() as session:
-        _insist(lambda: _receive(session, url, path, size, progress), url, path, waits, lambda: _length(part))
+        _insist(
+            lambda: _receive(session, url, path, size, progress, is_known=bool(sha256)),
+            url,
+            path,
+            waits,
+            lambda: _length(part),
+        )
+    _check_kind(url, path, sha256)
     record = Path(record or path.with_name(f"{path.name}.sha256"))
     _check_sum(url, path, sha256, record, name or path.name)
     os.replace(part, path)
     _state(path).unlink(missing_ok=True)
 
 
-def fetch_folder(url: str, folder: str | Path, progress: Progress, *, waits: Sequence[int] = WAITS) -> None:
+def fetch_folder(
+    url: str,
+    folder: str | Path,
+    progress: Progress,
+    *,
+    sums: Mapping[str, str] | None = None,
+    waits: Sequence[int] = WAITS,
+) -> None:
     """Have one folder of a model on a hub, its configuration and weights, at `folder`; nothing happens if it is there.
 
-    `url` is the folder's page, `https://huggingface.co/<repository>/tree/<revision>/<folder>`. Of weights in several
-    forms one is taken, safetensors first, in full precision. The hub's own sizes and sha256 are checked; the sums of
-    small files, for which it has none, are kept in `<folder>.sha256`. Files gather in `<folder>.part/`.
+    Of weights in several forms one is taken: safetensors first, whole before in shards, full precision before half. The
+    hub's own sizes and sha256 are checked; the sums of small files, for which it has none, are kept in
+    `<folder>.sha256`. Files gather in `<folder>.part/`.
 
-    Raises as `fetch`; ValueError: there are no weights or settings among the files.
+    Parameters
+    ----------
+    url : str
+        The folder's page, `https://huggingface.co/<repository>/tree/<revision>/<folder>`.
+    folder : path
+        Where its files are written: directly there and nowhere else, whatever the hub calls them.
+    progress : callable
+        As of `fetch`.
+    sums : {file: sha256}, optional
+        Published sums of the folder's weights. If there are any, no other weights are taken, so that a mirror cannot
+        replace them.
+    waits : sequence of int
+        Seconds between tries.
+
+    Raises
+    ------
+    ValueError
+        There are no weights or settings among the files; the list is none of files in this folder; the weights are not
+        the published ones. Else as `fetch`.
     """
     folder = Path(folder)
     if folder.exists():
         return
-    repository, _, inside = url.partition("/tree/")
+    address = urlsplit(url)
+    repository, _, inside = address.path.partition("/tree/")
     revision, _, subfolder = inside.partition("/")
     server, *owner = repository.rsplit("/", 2)
+
+    def at(path: str) -> str:
+        return urlunsplit(address._replace(path=path))
+
     with requests.Session() as session:
-        address = f"{server}/api/models/{'/'.join(owner)}/tree/{inside}"
-        files = _insist(lambda: _listing(session, address, folder), address, folder, waits)
-    chosen = _choose([entry["path"] for entry in files])
+        api = at(f"{server}/api/models/{'/'.join(owner)}/tree/{inside}")
+        files = _insist(lambda: _listing(session, api, folder, subfolder), api, folder, waits)
+    chosen = _choose(list(files))
     if not chosen:
         raise ValueError(
-            f"{url} lists no file of {', '.join(SMALL_FILES + WEIGHTS)}; correct its line in {MANIFEST.name}."
+            f"{public(url)} lists no file of {', '.join(SMALL_FILES + WEIGHTS)}; correct its line in {MANIFEST.name}."
         )
-    wanted = [entry for entry in files if entry["path"] in chosen]
+    _check_published(public(url), chosen, files, sums or {})
     part = _part(folder)
     held = sum(_length(file) for file in part.glob("*")) if part.exists() else 0
-    _check_space(folder, sum(entry["size"] for entry in wanted) - held)
-    for entry in wanted:
-        file = entry["path"].removeprefix(f"{subfolder}/")
+    _check_space(folder, sum(files[name].size for name in chosen) - held)
+    for name in chosen:
+        if not (part / name).resolve().is_relative_to(part.resolve()):
+            raise ValueError(f"{part / name} is a link that leads out of its folder; delete the link and run again.")
         fetch(
-            f"{repository}/resolve/{revision}/{entry['path']}",
-            part / file,
+            at(f"{repository}/resolve/{revision}/{subfolder}/{name}"),
+            part / name,
             progress,
-            size=entry["size"],
-            sha256=entry.get("lfs", {}).get("oid"),
+            size=files[name].size,
+            sha256=files[name].sha256,
             record=folder.with_name(f"{folder.name}.sha256"),
-            name=f"{folder.name}/{file}",
+            name=f"{folder.name}/{name}",
             waits=waits,
         )
     os.replace(part, folder)
 
 
-def _listing(session: requests.Session, url: str, folder: Path) -> list[dict[str, Any]]:
-    """A hub's entries of the files in a folder: path, size, and for large ones the sha256 as lfs.oid."""
+class Listed(NamedTuple):
+    """A file in a hub's list of a folder."""
+
+    size: int
+    sha256: str | None
+
+
+def _listing(session: requests.Session, url: str, folder: Path, subfolder: str) -> dict[str, Listed]:
+    """The files that a hub lists directly in a folder, by name; the hub has the sha256 of large ones as lfs.oid.
+
+    Raises ValueError: it is no such list, or has a path that does not lie in the folder.
+    """
+    files: dict[str, Listed] = {}
     try:
-        entries = _get(session, url, folder, {}).json()
-        return [entry for entry in entries if entry["type"] == "file"]
-    except (requests.JSONDecodeError, TypeError, KeyError) as error:
+        entries = json.loads(_body(session, url, folder))
+        if not isinstance(entries, list):
+            raise TypeError
+        for entry in entries:
+            if entry["type"] != "file":
+                continue
+            path, size, sha256 = entry["path"], entry["size"], (entry.get("lfs") or {}).get("oid")
+            name = path.removeprefix(f"{subfolder}/")
+            if not _lies_in(path, subfolder):
+                raise ValueError(
+                    f"{public(url)} lists the path {path!r}, which does not lie in {subfolder}; nothing was written. "
+                    f"Correct fetch.servers.hugging_face in config.yaml, or put {folder} there yourself."
+                )
+            if "/" in name:
+                continue
+            is_sum = sha256 is None or re.fullmatch("[0-9a-f]{64}", sha256)
+            if type(size) is not int or size < 0 or not is_sum or name in files:
+                raise TypeError
+            files[name] = Listed(size, sha256)
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError, AttributeError, RecursionError):
         raise ValueError(
-            f"{url} is no list of files. Correct fetch.servers.hugging_face in config.yaml, or put {folder} there "
-            "yourself."
-        ) from error
+            f"{public(url)} is no list of files. Correct fetch.servers.hugging_face in config.yaml, or put {folder} "
+            "there yourself."
+        ) from None
+    return files
 
 
-def _choose(paths: Sequence[str]) -> set[str]:
-    """Settings, and the weights of the preferred form; half-precision copies (`.fp16.`) and other forms are left."""
-    full = [path for path in paths if len(Path(path).suffixes) == 1]
-    weights = next(filter(None, ([path for path in full if path.endswith(suffix)] for suffix in WEIGHTS)), [])
-    return {*weights, *(path for path in full if path.endswith(SMALL_FILES))}
+def _lies_in(path: str, folder: str) -> bool:
+    """Whether a path of a hub's list lies below a folder, on every system that may read it."""
+    parts = path.split("/")
+    is_plain = not re.search(r'[\x00-\x1f\x7f\\:*?"<>|]', path)
+    return is_plain and path.startswith(f"{folder}/") and not {"", ".", ".."} & set(parts)
+
+
+def _body(session: requests.Session, url: str, folder: Path) -> bytes:
+    """The whole of a short answer."""
+    body = b""
+    with _get(session, url, folder, {}) as response:
+        for piece in response.iter_content(PIECE):
+            body += piece
+            if len(body) > LARGEST_LISTING:
+                raise ValueError(
+                    f"{public(url)} sends more than {LARGEST_LISTING // 2**20} MiB; expected a list of files. Correct "
+                    f"fetch.servers.hugging_face in config.yaml, or put {folder} there yourself."
+                )
+    return body
+
+
+def _choose(names: Sequence[str]) -> list[str]:
+    """Settings and the weights of one form, in the order of the list."""
+    settings = [name for name in names if name.endswith(SMALL_FILES) and len(Path(name).suffixes) == 1]
+    chosen = {*settings, *next(filter(None, _forms(names)), [])}
+    return [name for name in names if name in chosen]
+
+
+def _forms(names: Sequence[str]) -> Iterator[list[str]]:
+    """The files of each form in which weights may be listed, the preferred form first."""
+    for half in ("", ".fp16"):
+        for shard in ("", r"-\d+-of-\d+"):
+            for suffix in WEIGHTS:
+                form = re.compile(rf"[^.]+{re.escape(half)}{shard}{re.escape(suffix)}")
+                weights = [name for name in names if form.fullmatch(name)]
+                if shard:
+                    indices = [name for name in names if name.endswith(f"{suffix}.index{half}.json")]
+                    yield [*weights, *indices] if weights else []
+                else:
+                    yield [name for name in weights if not re.search(r"-\d+-of-\d+\.", name)]
+
+
+def _check_published(url: str, chosen: Sequence[str], files: Mapping[str, Listed], sums: Mapping[str, str]) -> None:
+    """Raises ValueError: weights are published, and the hub lists others."""
+    weights = [name for name in chosen if name.endswith(WEIGHTS)]
+    for name in weights if sums else []:
+        if files[name].sha256 != sums.get(name):
+            raise ValueError(
+                f"{url} lists {name} with sha256 {files[name].sha256}; {MANIFEST.name} has "
+                f"{sums.get(name) or ', '.join(sums)}, so nothing was fetched. Correct fetch.servers.hugging_face in "
+                "config.yaml, or that line if another version was published."
+            )
 
 
 def _insist(
@@ -176,21 +329,25 @@ def _insist(
     waits: Sequence[int],
     held: Callable[[], int] = lambda: 0,
 ) -> Result:
-    """What `attempt` returns; where the network fails it is tried again, without end as long as bytes come."""
+    """What `attempt` returns; where the network fails it is tried again, without end as long as bytes come.
+
+    The errors of requests are not kept as causes, because a log would show the addresses in them.
+    """
     failures = 0
+    fix = f"Check the network and fetch.servers in config.yaml and run again, or put {path} there yourself."
     while True:
         before = held()
         try:
             return attempt()
         except RETRIED as error:
+            reason = _reason(error)
             failures = 1 if held() > before else failures + 1
             if failures > len(waits):
-                raise OSError(
-                    f"{url} cannot be fetched ({_reason(error)}), tried {failures} times. Check the network and "
-                    f"fetch.servers in config.yaml and run again, or put {path} there yourself."
-                ) from error
-            log.info("%s: %s; again in %d s", url, _reason(error), waits[failures - 1])
-            time.sleep(waits[failures - 1])
+                raise OSError(f"{public(url)} cannot be fetched ({reason}), tried {failures} times. {fix}") from None
+        except requests.RequestException as error:
+            raise OSError(f"{public(url)} cannot be fetched ({_reason(error)}). {fix}") from None
+        log.info("%s: %s; again in %d s", public(url), reason, waits[failures - 1])
+        time.sleep(waits[failures - 1])
 
 
 def _get(session: requests.Session, url: str, path: Path, headers: Mapping[str, str]) -> requests.Response:
@@ -205,34 +362,45 @@ def _get(session: requests.Session, url: str, path: Path, headers: Mapping[str, 
         raise requests.ConnectionError(f"the server answers {answer}")
     fix = f"Correct fetch.servers in config.yaml or the line in {MANIFEST.name}, or put {path} there yourself."
     if status in (404, 410):
-        raise FileNotFoundError(f"{url} does not exist (the server answers {answer}). {fix}")
-    raise OSError(f"{url} is refused (the server answers {answer}). {fix}")
+        raise FileNotFoundError(f"{public(url)} does not exist (the server answers {answer}). {fix}")
+    raise OSError(f"{public(url)} is refused (the server answers {answer}). {fix}")
 
 
-def _receive(session: requests.Session, url: str, path: Path, size: int | None, progress: Progress) -> None:
-    """Fill `<path>.part`, going on where it ends if the remote file is the one that it began with."""
+def _receive(
+    session: requests.Session, url: str, path: Path, size: int | None, progress: Progress, *, is_known: bool
+) -> None:
+    """Fill `<path>.part`, going on where it ends if the remote file is the one that it began with.
+
+    `is_known` is whether a published sum will tell later if bytes are missing.
+    """
     part = _part(path)
     begun = _begun(path)
     held = _length(part) if begun.get("version") else 0
-    if begun and _length(part) == begun["size"]:
+    if begun and _length(part) == begun["size"] == (size or begun["size"]):
         return
     headers = {"Accept-Encoding": "identity"}
     if held:
         headers |= {"Range": f"bytes={held}-", "If-Range": begun["version"]}
     with _get(session, url, path, headers) as response:
-        continues = response.headers.get("Content-Range", "").startswith(f"bytes {held}-")
-        if held and response.status_code != 200 and not (continues and _version(response) == begun["version"]):
-            response.close()
-            part.unlink()
-            return _receive(session, url, path, size, progress)
-        if response.status_code == 200:
+        total = _total(response, held)
+        if held and response.status_code != 200:
+            continues = total is not None and total == (begun["size"] or total)
+            if not continues or _version(response) != begun["version"]:
+                response.close()
+                part.unlink()
+                return _receive(session, url, path, size, progress, is_known=is_known)
+        else:
             held = 0
-        length = response.headers.get("Content-Length") if not held else response.headers["Content-Range"].split("/")[1]
-        total = int(length) if length else None
         if None not in (size, total) and size != total:
             raise ValueError(
-                f"{url} has {total} bytes; expected {size}. Correct fetch.servers in config.yaml, or the line in "
-                f"{MANIFEST.name} if another version was published."
+                f"{public(url)} has {total} bytes; expected {size}. Correct fetch.servers in config.yaml, or the line "
+                f"in {MANIFEST.name} if another version was published."
+            )
+        total = size if total is None else total
+        if total is None and not is_known and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            raise OSError(
+                f"{public(url)} comes without a length, so a file that was cut could not be told from a whole one. "
+                f"Correct fetch.servers in config.yaml, or put {path} there yourself."
             )
         pieces = response.iter_content(PIECE)
         if total is not None:
@@ -246,28 +414,91 @@ def _receive(session: requests.Session, url: str, path: Path, size: int | None, 
                     )
                 for piece in pieces:
                     file.write(piece)
+                    if total is not None and file.tell() > total:
+                        break
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise _no_space(path, (total or 0) - _length(part)) from error
             raise
+    if total is not None and _length(part) > total:
+        part.unlink()
+        raise ValueError(f"{public(url)} sends more than the {total} bytes that it has; nothing was kept. Try again.")
     if total is not None and _length(part) != total:
         raise requests.ConnectionError(f"it ended after {_length(part)} of {total} bytes")
+
+
+def _total(response: requests.Response, held: int) -> int | None:
+    """The length of the whole file, if the answer tells it and sends the bytes that follow those `held`."""
+    if response.status_code == 206:
+        told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+        return int(told[3]) if told and int(told[1]) == held and int(told[2]) == int(told[3]) - 1 else None
+    length = response.headers.get("Content-Length", "")
+    is_plain = response.headers.get("Content-Encoding", "identity") == "identity"
+    return int(length) if response.status_code == 200 and is_plain and re.fullmatch(r"\d+", length) else None
 
 
 def _begun(path: Path) -> dict[str, Any]:
     """Version and size of the remote file that `<path>.part` began with, or nothing if that is not known."""
     try:
-        return json.loads(_state(path).read_text(encoding="utf-8")) if _part(path).exists() else {}
-    except (FileNotFoundError, json.JSONDecodeError):
+        begun = json.loads(_state(path).read_text(encoding="utf-8")) if _part(path).exists() else {}
+        is_known = isinstance(begun["version"], str) and begun["version"].isprintable() and "size" in begun
+    except (FileNotFoundError, ValueError, TypeError, KeyError, RecursionError):
         return {}
+    return begun if is_known else {}
 
 
 def _version(response: requests.Response) -> str | None:
     """What tells one version of a remote file from another, byte for byte: a strong ETag, else its date."""
     tag = response.headers.get("ETag", "")
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _check_kind(url: str, path: Path, sha256: str | None) -> None:
+    """Refuse a page, an error message or a pointer that a server sent in place of the file.
+
+    Without a sum that would tell later, a file that should not begin as text must not, and JSON must be JSON.
+
+    Raises ValueError: it is no file of its kind; it is deleted.
+    """
+    part = _part(path)
+    with open(part, "rb") as file:
+        beginning = file.read(512)
+    what = _markup(beginning)
+    if not what and not sha256 and path.suffix == ".json":
+        try:
+            is_json = _length(part) <= LARGEST_JSON and json.loads(part.read_bytes()) is not None
+        except (ValueError, RecursionError):
+            is_json = False
+        what = "" if is_json else "no JSON"
+    elif not what and not sha256 and path.suffix not in TEXT and beginning and _is_text(beginning):
+        what = "text"
+    if what:
+        start = beginning[:40].decode(errors="replace")
+        part.unlink()
+        _state(path).unlink(missing_ok=True)
+        raise ValueError(
+            f"{public(url)} sends {what} instead of {path.name} (it begins with {start!r}), so {path} was not kept. Is "
+            "it a page that asks to log in? Correct fetch.servers in config.yaml, or put the file there yourself."
+        )
+
+
+def _is_text(beginning: bytes) -> bool:
+    """Whether the first bytes of a file are text, as those of no format of numbers are."""
+    try:
+        beginning.decode()
+    except UnicodeDecodeError as error:
+        return error.start > len(beginning) - 4 and not CONTROL.search(beginning)  # cut within a letter
+    return not CONTROL.search(beginning)
+
+
+def _markup(beginning: bytes) -> str:
+    """What a file is that begins as none of a model's or a dataset's files does; nothing if it may be one."""
+    start = beginning.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if start.startswith(POINTER):
+        return "a pointer of Git LFS"
+    return "a web page" if re.match(rb"<[!?/a-z]", start) and not CONTROL.search(beginning) else ""
 
 
 def _check_sum(url: str, path: Path, sha256: str | None, record: Path, name: str) -> None:
@@ -289,7 +520,8 @@ def _check_sum(url: str, path: Path, sha256: str | None, record: Path, name: str
         expected += "..." if len(expected) < len(found) else ""
         fix = "" if sha256 else f", or delete {record} if you know that the file was republished"
         raise ValueError(
-            f"{url} came with sha256 {found}; {source} has {expected}, so {path} was not kept. Fetch it again{fix}."
+            f"{public(url)} came with sha256 {found}; {source} has {expected}, so {path} was not kept. Fetch it "
+            f"again{fix}."
         )
 
 
@@ -312,13 +544,14 @@ def _free(path: Path) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost cause, without the connection pool around it."""
+    """The innermost cause, without the connection pool around it, and without what an address may hold in secret."""
     inner: Any = error
     while isinstance(inner, BaseException):
         error = inner
         causes = [getattr(error, "reason", None), *error.args]
         inner = next((cause for cause in causes if isinstance(cause, BaseException)), None)
-    return str(error).rpartition(": ")[2]
+    without_query = re.sub(r"\?[^\s'\")]+", "", str(error))
+    return re.sub(r"//[^/\s]*@", "//", without_query).rpartition(": ")[2]
 
 
 def _part(path: Path) -> Path:

@@ -5,11 +5,11 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from brain_diffuser.artifacts import messages
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.workflow import provenance, receipts
 
 Item = TypeVar("Item")
@@ -21,18 +21,33 @@ ROOT = Path(__file__).parents[2]
 log = logging.getLogger(__name__)
 
 
+class LogFile(logging.FileHandler):
+    """A log file that may stop, as on a full disk: stderr has every line, and what the job fails of is said there."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterator[receipts.Begun | None]:
     """Run the body as a job of a rule: log to its file and to stderr, and leave a receipt of every output.
 
     Yields what the job saw when it began, or None without `receipt`. `embed` writes receipts into HDF5 outputs as well.
-    What a killed predecessor left is removed. Wrong input or files (ValueError, OSError) end the job with one sentence
-    on stderr and the traceback in the log file; any other exception is a fault of the code and shows its traceback in
-    both.
+    What a killed predecessor left is removed. Wrong input or files (ValueError, OSError), and what the system has
+    against the job (a full disk, no memory), end it with one sentence on stderr and the traceback in the log file; any
+    other exception is a fault of the code and shows its traceback in both.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
     terminal = logging.StreamHandler(sys.stderr)
-    file = logging.FileHandler(snakemake.log[0], mode="w", encoding="utf-8")
+    try:
+        file = LogFile(snakemake.log[0], mode="w", encoding="utf-8")
+    except OSError as error:
+        _end(snakemake.rule, system_faults.message(error, snakemake.log[0]))
     for handler in (terminal, file):
         handler.setFormatter(logging.Formatter(f"%(asctime)s {snakemake.rule}: %(message)s", "%H:%M:%S"))
         root.addHandler(handler)
@@ -51,14 +66,18 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
     except Exception as error:
         root.removeHandler(terminal)
         log.exception("failed")
-        if not isinstance(error, ValueError | OSError):
+        if not isinstance(error, ValueError | OSError) and system_faults.sentence(error) is None:
             raise
-        sys.stderr.write(f"rule {snakemake.rule}: {' '.join(messages.readable(error).split())}\n")
-        raise SystemExit(1) from None
+        _end(snakemake.rule, system_faults.message(error))
     finally:
         for handler in (terminal, file):
             root.removeHandler(handler)
             handler.close()
+
+
+def _end(rule: str, sentence: str) -> NoReturn:
+    sys.stderr.write(f"rule {rule}: {sentence}\n")
+    raise SystemExit(1) from None
 
 
 def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:

@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.workflow import migration_journal, migration_plan, renamed
+from brain_diffuser.workflow.config import command_line
 
 SUMMARY = (__doc__ or "").partition("\n")[0]
 SHOWN = 3  # artifacts of each reason that are named
@@ -35,10 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = os.path.normpath(options.folder)
     try:
+        command_line.check_arguments(sys.argv[1:] if arguments is None else arguments)
         for line in _migrate(folder, options.configfile, is_dry=options.dry_run, accept=options.accept):
             sys.stdout.write(f"{line}\n")
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{system_faults.message(error)}\n")
         return 1
     return 0
 

@@ -8,6 +8,8 @@ from snakemake.api import SnakemakeApi, resolve_snakefile
 from snakemake.settings.enums import Quietness
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings
 
+from brain_diffuser.workflow.config import command_line
+
 
 class PlannedRule(NamedTuple):
     """A rule of the workflow.
@@ -61,9 +63,10 @@ def plan(
     ------
     SystemExit
         The workflow refuses its configuration or lacks files.
-    ValueError
-        Snakemake cannot plan.
+    FileNotFoundError or ValueError
+        A file cannot be read, or Snakemake cannot plan.
     """
+    command_line.check_files(config_files)
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         snakefile = resolve_snakefile(None)
         settings = ConfigSettings(config=dict(config), configfiles=list(config_files))

@@ -19,14 +19,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, system_faults
 
 FOLDER = ".receipts"
 OUTSIDE = "outside"  # below it, receipts of artifacts that do not lie in the folder of results
 ROOT = "<results>/"  # stands for that folder, so that receipts hold in a copy of another name
-TIMESTAMP = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
+TIMESTAMP = hdf5.OF_FOLDERS
 NO_CONTENT = ("Thumbs.db", "desktop.ini")  # and hidden files: what systems leave in folders that are looked at
 EMBEDDED = "receipt"  # attribute of an HDF5 file that Snakemake's cache may hand on without its neighbours
 LARGE = 64 * 2**20  # bytes; an input above is known by size, date and samples, not by all of its content
@@ -184,11 +182,12 @@ def place(name: str, root: str | Path) -> Path:
 
 
 def read(path: str | Path) -> Receipt | None:
-    """A receipt; None where there is none, or one that is damaged: what it was of then counts as without receipt."""
-    try:
-        return Receipt(**json.loads(Path(path).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
+    """A receipt; None where there is none, or one that is damaged: what it was of then counts as without receipt.
+
+    Raises SystemFault: there is one that cannot be read, such as for lack of permission.
+    """
+    content = system_faults.content(path)
+    return None if content is None else _parsed(content)
 
 
 def write(receipt: Receipt, root: str | Path) -> None:
@@ -312,8 +311,48 @@ def _may_be(receipt: Receipt, path: str) -> bool:
     return os.path.isfile(path) and os.path.getsize(path) == receipt.files[""][0]
 
 
+def _parsed(content: bytes | str) -> Receipt | None:
+    """The receipt in a text; None if it is none, or a damaged one."""
+    try:
+        found = json.loads(content)
+        return Receipt(**found) if _is_sound(found) else None
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def _is_sound(found: Any) -> bool:
+    """Whether what JSON holds has the fields of a receipt, each of its type."""
+    if not isinstance(found, dict):
+        return False
+    texts = (found.get(key) for key in ("output", "rule", "dataset", "log"))
+    params, given, inputs, versions = (found.get(key) for key in ("params", "given", "inputs", "versions"))
+    versions = {} if versions is None else versions
+    return (
+        all(isinstance(text, str) for text in texts)
+        and isinstance(params, list)
+        and all(isinstance(each, list) and [type(part) for part in each] == [str, str] for each in params)
+        and isinstance(given, list)
+        and all(isinstance(each, str) for each in given)
+        and isinstance(inputs, dict)
+        and all(isinstance(note, dict) and _is_note(note) for note in inputs.values())
+        and _are_files(found.get("files"))
+        and isinstance(versions, dict)
+        and all(isinstance(version, str) for version in versions.values())
+    )
+
+
+def _is_note(note: dict[str, Any]) -> bool:
+    return isinstance(note["digest"], str) if "digest" in note else _are_files(note.get("files"))
+
+
+def _are_files(files: Any) -> bool:
+    return isinstance(files, dict) and all(
+        isinstance(entry, list) and [type(part) for part in entry] == [int, int, str] for entry in files.values()
+    )
+
+
 def _embed(path: str, receipt: Receipt) -> None:
-    with h5py.File(path, "r+") as file:
+    with hdf5.adding(path) as file:
         hdf5.describe(file, EMBEDDED, json.dumps(asdict(receipt)))
 
 
@@ -323,9 +362,10 @@ def _embedded(path: str, name: str, root: str | Path) -> Receipt | None:
         return None
     with hdf5.opening(path) as file:
         found = file.attrs.get(EMBEDDED)
-    if found is None:
+    embedded = None if found is None else _parsed(found)
+    if embedded is None:
         return None
-    about = json.loads(found)
+    about = asdict(embedded)
     # The cache may bring a shard that another subject has made: what it names lies in this subject's folder, too.
     theirs, ours = (each.partition("/shards/")[0] + "/" for each in (about["output"], name))
     own = {key: key.replace(theirs, ours, 1) for key in (*about["given"], *about["inputs"], about["log"])}

@@ -8,6 +8,7 @@ is wanted now and gives its own reason. No job imports this module: an edit of i
 What Snakemake 9.27 does, and why records are rewritten instead of deleted: docs/decisions.md, 2026-11-29.
 """
 
+import errno
 import json
 import math
 import os
@@ -21,10 +22,12 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.workflow import receipts
 from brain_diffuser.workflow.receipts import Receipt
 
 METADATA = ".snakemake/metadata"  # of the folder in which Snakemake runs
+LAST_DATE = 2.0**40  # seconds; a file cannot be given a date far beyond
 RECORD_FORMAT = 6  # of Snakemake 9; it compares parameters of no other
 
 Record = dict[str, Any]
@@ -113,12 +116,17 @@ class Results:
 
     def record(self, name: str) -> Record | None:
         """Snakemake's record of an artifact; None where there is none that can be read."""
+        content = system_faults.content(_place(self._key(name)))
         try:
-            with open(_place(self._key(name)), "rb") as file:
-                found = json.loads(file.read())
-        except (OSError, ValueError):
+            found = json.loads(content or b"")
+        except (ValueError, RecursionError):
             return None
-        return found if isinstance(found, dict) and isinstance(found.get("params"), list) else None
+        if not (isinstance(found, dict) and isinstance(found.get("params"), list)):
+            return None
+        ended = found.get("endtime")
+        if not isinstance(ended, int | float) or not 0 <= ended < LAST_DATE:
+            return None
+        return found | {"endtime": float(ended)}
 
     def records(self) -> Iterator[tuple[str, Record]]:
         """(path, record) of every artifact that Snakemake has a record of."""
@@ -143,10 +151,16 @@ class Results:
         os.makedirs(os.path.dirname(place), exist_ok=True)
         mode = stat.S_IMODE(os.stat(place).st_mode) if os.path.exists(place) else 0o664
         partial = f"{METADATA}/part-{os.getpid()}"
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(record, file)
-        os.chmod(partial, mode)
-        os.replace(partial, place)
+        try:
+            with open(partial, "w", encoding="utf-8") as file:
+                json.dump(record, file)
+            os.chmod(partial, mode)
+            os.replace(partial, place)
+        except OSError as error:
+            said = system_faults.message(error, place)
+            with suppress(OSError):
+                os.remove(partial)
+            raise system_faults.SystemFault(error.errno or 0, said, place) from error
 
     def _correct(self, name: str, receipt: Receipt, record: Record | None, reason: str) -> None:
         inputs = sorted(map(self._key, receipt.given))
@@ -310,20 +324,34 @@ def _receipt_files(folder: str, above: frozenset[str] = frozenset()) -> Iterator
     here = os.path.realpath(folder)
     try:
         with os.scandir(folder) as entries:
-            folders = [entry.path for entry in entries if entry.is_dir()]
-    except OSError:
-        return
+            folders = [entry.path for entry in entries if _is_folder(entry)]
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return  # Snakemake, too, takes what is in a folder that may not be entered for missing
     if here in above:
         return
     made = set[str]()
     for each in folders:
         if os.path.basename(each) == receipts.FOLDER:
-            for path, _, files in os.walk(each):
+            for path, _, files in os.walk(each, onerror=_stop):
                 made.update(name.removesuffix(".json") for name in files)
                 yield from (os.path.join(path, name) for name in files if name.endswith(".json"))
     for each in folders:
         if os.path.basename(each) not in made | {receipts.FOLDER}:
             yield from _receipt_files(each, above | {here})
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Whether a folder's entry is a folder; a link that leads back to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise
+
+
+def _stop(error: OSError) -> None:
+    raise error
 
 
 def _date(path: str | Path) -> float:

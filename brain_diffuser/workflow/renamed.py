@@ -83,7 +83,7 @@ RULES = {
 }
 
 
-def problems(config: Mapping[str, Any]) -> list[str]:
+def problems(config: Mapping[Any, Any]) -> list[str]:
     """One sentence for each key or value of a configuration that has another name now."""
     return [
         *(

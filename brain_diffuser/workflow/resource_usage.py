@@ -8,15 +8,16 @@ of results, `results` if nothing is said.
 
 import argparse
 import csv
+import math
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TextIO
 
-from brain_diffuser.artifacts import shards, text_files
+from brain_diffuser.artifacts import shards, system_faults, text_files
 
 STAGES = {
     "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000"),
@@ -100,27 +101,39 @@ def tables(folder: Path) -> list[Table]:
 
 
 def _read(path: Path, name: str, span: str) -> Table:
+    row = _measured(path)
+    gpus = re.search(r"'gpu': (\d+)", row.get("resources") or "")
+    known = int(gpus[1]) if gpus else 0
+    seconds, cpu, peak = (_number(path, row, key) for key in ("s", "cpu_time", "max_rss"))
+    return Table(name, span, seconds, cpu, known if "resources" in row else None, peak)
+
+
+def _measured(path: Path) -> dict[str, str]:
+    """The first row of a table, by the names of its columns. Raises ValueError: it is empty, cut short or damaged."""
     row = read_benchmark(path)
     if row is None:
-        raise ValueError(f"{path} is no table of Snakemake's benchmarks; delete it, the cost of that job is lost.")
-    gpus = re.search(r"'gpu': (\d+)", row.get("resources", ""))
+        raise ValueError(_no_table(path))
+    return row
 
-    def number(key: str) -> float:
-        cell = row.get(key, "")
-        try:
-            value = float(cell) if cell not in ("", "-", "NA") else 0.0
-        except ValueError:
-            value = -1.0
-        if not 0 <= value < float("inf"):
-            raise ValueError(
-                f"{path}: {key} is {cell!r}; expected a number from 0. Delete it, the cost of that job is lost."
-            )
-        return value
 
-    known = int(gpus[1]) if gpus else 0
-    return Table(
-        name, span, number("s"), number("cpu_time"), known if "resources" in row else None, number("max_rss")
-    )  # fmt: skip
+def _number(path: str | Path, row: Mapping[str, str], key: str) -> float:
+    """A number of a table; 0 if Snakemake could not measure it."""
+    cell = row.get(key)
+    if cell in (None, "", "-", "NA"):
+        return 0.0
+    try:
+        found = float(cell)
+    except (ValueError, TypeError):
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ValueError(
+            f"{path}: {key} is {cell!r}; expected a number from 0. Delete it, the cost of that job is lost."
+        )
+    return found
+
+
+def _no_table(path: str | Path) -> str:
+    return f"{path} is no table of Snakemake's benchmarks; delete it, the cost of that job is lost."
 
 
 def read_benchmark(path: Path) -> dict[str, str] | None:
@@ -263,7 +276,6 @@ def main() -> None:
             "another folder of results"
         )
     try:
-        found = costs(results)
+        write_csv(sys.stdout, costs(results))
     except (ValueError, OSError) as error:
-        sys.exit(str(error))
-    write_csv(sys.stdout, found)
+        sys.exit(system_faults.message(error))

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.workflow import receipts, reconcile
 from brain_diffuser.workflow.receipts import Receipt
 
@@ -24,7 +25,7 @@ SUMMARY = (__doc__ or "").partition("\n")[0]
 
 
 class Difference(NamedTuple):
-    """What of an artifact is not as its receipt says, and the command that makes it again."""
+    """What of an artifact is not as its receipt says, and the command that makes it again, if that helps."""
 
     artifact: str
     stage: str
@@ -32,7 +33,8 @@ class Difference(NamedTuple):
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.artifact} (stage {self.stage}): {self.what}. Make it again: {self.fix}"
+        again = f". Make it again: {self.fix}" if self.fix else ""
+        return f"{self.artifact} (stage {self.stage}): {self.what}{again}"
 
 
 def differences(root: str) -> Iterator[Difference]:
@@ -41,21 +43,21 @@ def differences(root: str) -> Iterator[Difference]:
     for name, receipt in sorted(results.by_name.items()):
         path = Path(receipts.path_of(name, root))
         quoted = shlex.quote(str(path))
-        for what in _of_content(path, receipt):
-            yield Difference(str(path), receipt.rule, what, f"snakemake --cores all --forcerun {quoted} -- {quoted}")
-        for what in _of_inputs(results, receipt):
-            yield Difference(str(path), receipt.rule, what, f"snakemake --cores all -- {quoted}")
+        try:
+            for what in _of_content(path, receipt):
+                again = f"snakemake --cores all --forcerun {quoted} -- {quoted}"
+                yield Difference(str(path), receipt.rule, what, again)
+            for what in _of_inputs(results, receipt):
+                yield Difference(str(path), receipt.rule, what, f"snakemake --cores all -- {quoted}")
+        except OSError as error:  # what cannot be read now may be sound, and is not made again for that
+            yield Difference(str(path), receipt.rule, system_faults.message(error, path), "")
 
 
 def _of_content(path: Path, receipt: Receipt) -> Iterator[str]:
     """How an artifact differs from its receipt; a temporary one that was used up does not."""
     if not os.path.lexists(path):
         return
-    try:
-        present = receipts.contents(path, whole=True)
-    except OSError as error:
-        yield f"it cannot be read ({error.strerror})"
-        return
+    present = receipts.contents(path, whole=True)
     missing, more = receipt.files.keys() - present.keys(), present.keys() - receipt.files.keys()
     if missing or more:
         kind, names = ("lacks", missing) if missing else ("has, besides what was made,", more)
@@ -96,7 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m brain_diffuser.verify", description=SUMMARY)
     parser.add_argument("folder", nargs="?", default="results", help="a folder of results; default: results")
-    folder = parser.parse_args(arguments).folder.rstrip("/")
+    folder = parser.parse_args(arguments).folder.rstrip("/") or "/"
+    try:
+        return _verify(folder)
+    except OSError as error:
+        sys.stderr.write(f"{system_faults.message(error, folder)}\n")
+        return 1
+
+
+def _verify(folder: str) -> int:
+    """Write what differs, and a summary; the exit status."""
     found = reconcile.Results(folder).by_name
     if not found:
         sys.stderr.write(

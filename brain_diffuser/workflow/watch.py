@@ -13,13 +13,15 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from brain_diffuser.artifacts import tables, text_files
+from brain_diffuser.artifacts import system_faults, tables, text_files
 from brain_diffuser.workflow import resource_usage
+from brain_diffuser.workflow.config import command_line
 
 SUMMARY = (__doc__ or "").partition("\n")[0]
 OTHERS = "All other arguments are those of the run, as for snakemake."
@@ -55,7 +57,7 @@ class Job(NamedTuple):
     @property
     def values(self) -> dict[str, str]:
         """Its wildcards."""
-        return dict(each.split("=", 1) for each in self.wildcards.split(", ") if each)
+        return dict(each.split("=", 1) for each in self.wildcards.split(", ") if "=" in each)
 
     @property
     def stage(self) -> str:
@@ -152,8 +154,9 @@ def _job(found: re.Match[str]) -> Job:
 def planned(arguments: Sequence[str] = ()) -> list[Job]:
     """The jobs that Snakemake would run with these arguments.
 
-    Raises ValueError: it would not run.
+    Raises FileNotFoundError or ValueError: it would not run.
     """
+    command_line.check_files(command_line.config_files(arguments))  # where Snakemake shows a traceback
     command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
     found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if found.returncode:
@@ -188,7 +191,8 @@ def read_log(path: Path | None) -> Log:
     at = 0.0
     for found in EVENT.finditer(text):
         if found["at"]:
-            at = time.mktime(time.strptime(found["at"]))
+            with suppress(ValueError, OverflowError):  # other brackets that look like a date
+                at = time.mktime(time.strptime(found["at"]))
             continue
         fields = dict(FIELD.findall(found["fields"] or ""))
         number = found["finished"] or fields.get("jobid", "")
@@ -392,7 +396,7 @@ def main() -> None:
             if not options.every or all(row.state == "done" for row in found):
                 return
             time.sleep(options.every)
-    except ValueError as error:
-        sys.exit(str(error))
+    except (ValueError, OSError) as error:
+        sys.exit(system_faults.message(error))
     except KeyboardInterrupt:
         return

@@ -29,6 +29,6 @@ def mask_files(subject):
             fix = source_files.hint(
                 path, otherwise="put a volume there or correct the path"
             )
-            sys.exit(f"roi.regions.{name} reads {path}, which {wrong}; {fix}")
+            stop(f"config.yaml: roi.regions.{name} reads {path}, which {wrong}; {fix}")
         paths += [str(path)] if path else []
     return local(paths)

@@ -11,24 +11,24 @@ def network_weights(networks):
     """The files of some evaluation networks; what is missing stops their metrics before any job, and no other stage."""
     paths = []
     for network in networks:
-        package = evaluation_registry.SCORERS[network].requires
-        name = package.partition("==")[0]
-        if package and not CONDA and find_spec(name) is None:
-            sys.exit(
-                f"evaluation network {network} needs {name}, which is not installed; run pip install {package}, let "
-                f"Snakemake make its environments (--sdm conda), or leave {network} out of metrics.networks"
-            )
         of_network = evaluation_registry.network_files(
             network, cfg.metrics.protocol, PATHS.evaluation_networks, PATHS.clip
         )
-        missing = [path for path in of_network if not Path(path).exists()]
-        if missing and "evaluation_networks" not in cfg.fetched:
-            sys.exit(
-                f"evaluation network {network} needs {missing[0]}, which does not exist; put it there, let it be "
-                f"fetched (fetch.models: true), or leave {network} out of metrics.networks (docs/real_data.md)"
-            )
+        wrong = (not CONDA and evaluation_registry.package_problem(network)) or (
+            evaluation_registry.file_problem(network, of_network, MADE)
+        )
+        if wrong:
+            sys.exit(wrong)
         paths += of_network
     return local(paths)
+
+
+def say_missing_packages():
+    """Say which evaluation networks could not be loaded here, before hours of fetching; the run may be elsewhere."""
+    for network in [] if CONDA else cfg.metrics.networks:
+        wrong = evaluation_registry.package_problem(network)
+        if wrong and workflow.is_main_process:
+            print(f"Before the run: {wrong}", file=sys.stderr)
 
 
 def perceptual_scores(sets):

@@ -5,8 +5,6 @@ Out: results/{subject}/{perceptual_scores/{images}/{scorer}.csv, metrics, ablati
      contact_sheet.png}
 """
 
-from importlib.util import find_spec
-
 SHOWN = ["stage1", "recon", *schema.REFERENCES]
 ABLATIONS = [*SHOWN, *ABLATED]
 REPEATS = [

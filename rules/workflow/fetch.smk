@@ -5,7 +5,8 @@ Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae,
 
 A rule is there only for what is missing when Snakemake starts: no setting, date or --forceall can then make Snakemake
 delete tens of gigabytes to fetch them again. Jobs run where Snakemake does, for a cluster's nodes often see no internet.
-They try again by themselves; `retries:` would only repeat what a server or a checksum has refused.
+They try again by themselves; `retries:` would only repeat what a server or a checksum has refused. Addresses may hold
+passwords, so they are no parameters: Snakemake keeps those on disk.
 """
 
 from brain_diffuser.data import nsd
@@ -19,7 +20,6 @@ COMPONENTS = [
     "tokenizer",
     "image_feature_extractor",
 ]
-SERVERS = SETTINGS["fetch"]["servers"]
 PUBLISHED = fetch.published()
 NSD = Path(PATHS.nsd or "").as_posix()
 FETCHED = {
@@ -62,7 +62,8 @@ NOTHING_TO_FETCH = (
 # comes when a variant needs it, or by its own name.
 rule fetch:
     input:
-        lambda wildcards: sum(
+        lambda wildcards: say_missing_packages()
+        or sum(
             (
                 local(paths)
                 for key, paths in FETCHED.items()
@@ -95,9 +96,9 @@ if MISSING.get("nsd"):
             mem_mb=500,
             downloads=1,
         params:
-            source=lambda wildcards: PUBLISHED.get(
-                wildcards.file, fetch.Published("nsd", wildcards.file)
-            ).located(SERVERS),
+            source=lambda wildcards: list(
+                PUBLISHED.get(wildcards.file, fetch.Published("nsd", wildcards.file))
+            ),
         script:
             "../../workflow_scripts/workflow/fetch.py"
 
@@ -121,7 +122,7 @@ for name, published in FILES_MISSING.items():
             mem_mb=500,
             downloads=1,
         params:
-            source=published.located(SERVERS),
+            source=list(published),
         script:
             "../../workflow_scripts/workflow/fetch.py"
 
@@ -148,7 +149,8 @@ for model in ("versatile_diffusion", "stable_diffusion"):
                 mem_mb=500,
                 downloads=1,
             params:
-                url=PUBLISHED[model].located(SERVERS)["url"],
+                model=model,
+                source=list(PUBLISHED[model][:2]),
             script:
                 "../../workflow_scripts/workflow/fetch_folder.py"
 
@@ -174,6 +176,6 @@ if MISSING.get("evaluation_networks"):
             mem_mb=500,
             downloads=1,
         params:
-            source=lambda wildcards: PUBLISHED[wildcards.file].located(SERVERS),
+            source=lambda wildcards: list(PUBLISHED[wildcards.file]),
         script:
             "../../workflow_scripts/workflow/fetch.py"

@@ -99,7 +99,7 @@ def test_a_missing_shard_is_named(tmp_path, like):
 
 def test_a_damaged_shard_is_named_with_a_fix(tmp_path, like):
     paths = written(tmp_path / "shards", 2, like, of_features(np.zeros((5, 2, 3))))
-    paths[1].write_bytes(paths[1].read_bytes()[:1000])
+    paths[1].write_bytes(paths[1].read_bytes()[:-100])
     with pytest.raises(
         ValueError, match=rf"{paths[1]} cannot be read as HDF5 .* Rerun its job: snakemake --force {paths[1]}"
     ):

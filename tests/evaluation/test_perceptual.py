@@ -20,7 +20,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from brain_diffuser.artifacts import hdf5, image_files
 from brain_diffuser.evaluation import image_sets, perceptual, registry
-from brain_diffuser.models import efficientnet_lite
+from brain_diffuser.models import efficientnet_lite, torch_builds
 from brain_diffuser.workflow import fetch
 
 ROOT = Path(__file__).parents[2]
@@ -327,13 +327,16 @@ def test_a_missing_file_is_named_before_any_work(network, tmp_path, monkeypatch)
         registry.load(network, "mindeye", tmp_path, tmp_path / "clip")
 
 
-def test_no_torchvision(tmp_path, monkeypatch):
+@pytest.mark.parametrize("build", ["", "+cpu"])
+def test_no_torchvision(tmp_path, monkeypatch, build):
     (tmp_path / ALEXNET).touch()
     monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setattr(torch_builds, "_version", {"torch": f"2.13.0{build}", "torchvision": ""}.get)
+    command = re.escape(torch_builds.advice())
     with pytest.raises(
         FileNotFoundError,
-        match=r"alexnet needs torchvision, which is not installed; run pip install torchvision==0\.28\.0 \(it belongs "
-        r"to torch 2\.13\.0\), or drop the networks that need it from metrics\.networks",
+        match=rf"alexnet needs torchvision, which is not installed; {command} \(it belongs to torch "
+        r"2\.13\.0\), or drop the networks that need it from metrics\.networks",
     ):
         registry.load("alexnet", "mindeye", tmp_path, tmp_path)
 
@@ -348,15 +351,55 @@ def test_a_torchvision_of_another_build(tmp_path, monkeypatch):
     with pytest.raises(
         OSError,
         match=rf"cannot be imported beside torch {re.escape(torch.__version__)} \(operator torchvision::nms does not "
-        r"exist\); install torch 2\.13\.0 and torchvision 0\.28\.0 of one build",
+        r"exist\); install torch 2\.13\.0 and torchvision 0\.28\.0 of one build, both for CPU or both for CUDA: run",
     ):
         registry.load("alexnet", "mindeye", tmp_path, tmp_path)
 
 
+@pytest.mark.parametrize("network", ["alexnet", "swav"])
+def test_a_package_that_is_missing_is_known_before_any_job(monkeypatch, network):
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
+    found = registry.package_problem(network)
+    assert found.startswith(f"evaluation network {network} needs torchvision, which is not installed; run pip install ")
+    assert found.endswith(f"environments (--sdm conda), or leave {network} out of metrics.networks")
+    assert registry.package_problem("clip") == registry.package_problem("efficientnet_lite0") == ""
+
+
+def test_a_package_that_does_not_fit_is_known_before_any_job(monkeypatch):
+    monkeypatch.setattr(registry, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch_builds, "problem", lambda: "torchvision 1 cannot be imported; run pip")
+    assert registry.package_problem("alexnet").startswith(
+        "evaluation network alexnet: torchvision 1 cannot be imported; run pip; or let Snakemake make its environments"
+    )
+    monkeypatch.setattr(torch_builds, "problem", str)
+    assert registry.package_problem("alexnet") == ""
+
+
+def test_files_that_are_fetched_are_not_missing(tmp_path):
+    """Also those of CLIP, which belongs to no folder of evaluation networks."""
+    for name in ("clip", "swav"):
+        paths = registry.network_files(name, "mindeye", tmp_path, tmp_path / "towers")
+        found = registry.file_problem(name, paths)
+        assert found.startswith(
+            f"evaluation network {name} needs {paths[0]}, which does not exist; put it there, let it"
+        )
+        assert registry.file_problem(name, paths, {path.as_posix() for path in paths}) == ""
+        paths[0].mkdir(parents=True)
+        assert registry.file_problem(name, paths[:1]) == ""
+
+
+def test_a_hub_cache_in_place_of_clip_is_named(tmp_path):
+    snapshot = tmp_path / "models--openai--clip/snapshots/0a1b"
+    snapshot.mkdir(parents=True)
+    clip = tmp_path / "models--openai--clip"
+    found = registry.file_problem("clip", registry.network_files("clip", "mindeye", tmp_path, clip))
+    assert f"it is a folder of a hub's cache, so name its snapshot, {snapshot}, or leave clip out" in found
+
+
 def test_the_releases_that_messages_name_are_the_required_ones():
     pins = (ROOT / "requirements.txt").read_text().split() + (ROOT / "requirements-evaluation.txt").read_text().split()
-    assert {f"torch=={perceptual.TORCH}", registry.TORCHVISION} <= set(pins)
-    assert f"torchvision=={perceptual.TORCHVISION}" == registry.TORCHVISION
+    assert {f"torch=={torch_builds.TORCH}", registry.TORCHVISION} <= set(pins)
+    assert f"torchvision=={torch_builds.TORCHVISION}" == registry.TORCHVISION
 
 
 def test_a_checkpoint_of_another_network(folder, tmp_path):

@@ -1,6 +1,8 @@
 """CLIP's towers against outputs of the original program, transformers' own processors, and their folders."""
 
 import json
+import re
+import socket
 from pathlib import Path
 
 import golden_inputs
@@ -11,6 +13,7 @@ import vd_forms
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
+    CLIPProcessor,
     CLIPTextConfig,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
@@ -343,3 +346,202 @@ def test_files_that_each_feature_reads(whole, tmp_path):
     as_torch_file(whole)
     (whole / "tokenizer.json").rename(whole / "vocab.json")
     assert found(whole, "vd.pth")["clip_text"] == ["config.json", "pytorch_model.bin", "vocab.json", "merges.txt"]
+
+
+def as_transformers_5(folder):
+    """What transformers 5 writes: one description of all preprocessing."""
+    old = folder / "preprocessor_config.json"
+    described = {"image_processor": json.loads(old.read_text()), "processor_class": "CLIPProcessor"}
+    (folder / "processor_config.json").write_text(json.dumps(described))
+    old.unlink()
+
+
+def as_half(folder, suffix):
+    tensors = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
+    if suffix == "bin":
+        torch.save(tensors, folder / "pytorch_model.fp16.bin")
+    else:
+        save_file(tensors, folder / "model.fp16.safetensors")
+    (folder / "model.safetensors").unlink()
+
+
+def as_shards(folder, suffix):
+    tensors = load_file(folder / "model.safetensors")
+    stem = "model" if suffix == "safetensors" else "pytorch_model"
+    places = {name: f"{stem}-0000{1 + number % 3}-of-00003.{suffix}" for number, name in enumerate(tensors)}
+    for shard in set(places.values()):
+        of_shard = {name: tensor for name, tensor in tensors.items() if places[name] == shard}
+        save_file(of_shard, folder / shard) if suffix == "safetensors" else torch.save(of_shard, folder / shard)
+    (folder / f"{stem}.{suffix}.index.json").write_text(json.dumps({"weight_map": places}))
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("convert", "atol"),
+    [
+        (as_transformers_5, 0),
+        (lambda folder: as_half(folder, "safetensors"), 2e-3),
+        (lambda folder: as_half(folder, "bin"), 2e-3),
+        (lambda folder: as_shards(folder, "safetensors"), 0),
+        (lambda folder: as_shards(folder, "bin"), 0),
+    ],
+)
+def test_forms_in_which_clip_is_found(whole, convert, atol):
+    images, captions = random_images(2, 40, 50), ["a dog", ""]
+    expected = ClipVision.load(whole)(images), ClipText.load(whole)(captions)
+    convert(whole)
+    found = ClipVision.load(whole)(images), ClipText.load(whole)(captions)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=atol, rtol=0)
+    files = model_files.clip(whole, "vd.pth")
+    assert all(Path(file).is_file() for feature in files.values() for file in feature)
+    names = {Path(file).name for file in files["clip_vision"]}
+    assert names == {path.name for path in whole.iterdir()} - {"tokenizer.json", "tokenizer_config.json"}
+
+
+def test_a_processor_of_transformers_itself(tmp_path):
+    processor = CLIPProcessor(CLIPImageProcessorPil(), CLIPTokenizer({"<|startoftext|>": 0, "<|endoftext|>": 1}, []))
+    processor.save_pretrained(tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    assert Preprocessing.load(tmp_path) == PUBLISHED
+    (tmp_path / "processor_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"processor_config\.json has no image_processor; expected CLIP's size"):
+        Preprocessing.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": None},
+        {"size": -3},
+        {"size": "28"},
+        {"size": {"shortest_edge": 10**9}},
+        {"size": 20},
+        {"crop_size": {"height": 28.0, "width": 28}},
+        {"crop_size": 0},
+        {"resample": 99},
+        {"resample": "bicubic"},
+        {"image_mean": [0.5, 0.5]},
+        {"image_mean": 0.5},
+        {"image_std": [0.5, 0.0, 0.5]},
+        {"image_std": [0.5, float("nan"), 0.5]},
+        {"image_mean": ["0.5"] * 3},
+    ],
+)
+def test_a_damaged_preprocessing_is_one_sentence(tmp_path, changes):
+    describe(tmp_path, **changes)
+    with pytest.raises(
+        ValueError, match=r"preprocessor_config\.json (has|does not describe) .*(expected|is it damaged)"
+    ):
+        Preprocessing.load(tmp_path)
+
+
+def change_config(folder, part, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    (config[part] if part else config).update(changes)
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("part", ["", "vision_config"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"_attn_implementation": "somebody/kernels:attention"},
+        {"attn_implementation": "flash_attention_2"},
+        {"auto_map": {"AutoModel": "somebody/model--code.Model"}},
+        {"trust_remote_code": True},
+    ],
+)
+def test_a_clip_that_asks_for_code_is_refused(whole, part, changes, monkeypatch):
+    monkeypatch.setattr(socket.socket, "connect", lambda *arguments: pytest.fail("a hub was asked"))
+    change_config(whole, part, **changes)
+    for load in (ClipVision.load, ClipText.load):
+        with pytest.raises(ValueError, match=r"clip/config\.json has \w+: .*, which asks for code from a hub"):
+            load(whole)
+
+
+def test_a_tokeniser_or_preprocessing_that_asks_for_code_is_refused(whole):
+    for name, load in (("tokenizer_config.json", ClipText.load), ("preprocessor_config.json", ClipVision.load)):
+        config = json.loads((whole / name).read_text()) if (whole / name).is_file() else {}
+        (whole / name).write_text(json.dumps(config | {"auto_map": {"AutoTokenizer": ["code.Tokenizer", None]}}))
+        with pytest.raises(ValueError, match=rf"{re.escape(name)} has auto_map: .*, which asks for code from a hub"):
+            load(whole)
+
+
+def test_no_hub_is_asked_and_no_way_of_saving_is_taken_over(whole, monkeypatch):
+    """Keys that say how the library computes or saves belong to the run, not to a download."""
+    captions, images = ["a dog"], random_images(1, 28, 28)
+    expected = ClipText.load(whole)(captions), ClipVision.load(whole)(images)
+    monkeypatch.setattr(socket.socket, "connect", lambda *arguments: pytest.fail("a hub was asked"))
+    for part in ("text_config", "vision_config"):
+        change_config(
+            whole, part, return_dict=False, torch_dtype="float16", quantization_config={"bits": 4}, dropout=0.5
+        )
+    (whole / "code.py").write_text("raise SystemExit")
+    assert torch.equal(ClipText.load(whole)(captions), expected[0])
+    assert torch.equal(ClipVision.load(whole)(images), expected[1])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_hidden_layers": 10**9},
+        {"num_hidden_layers": "2"},
+        {"num_attention_heads": 0},
+        {"num_attention_heads": 5},
+        {"hidden_size": 10**15},
+        {"hidden_size": -32},
+        {"hidden_act": "nothing"},
+        {"hidden_act": ["gelu"]},
+        {"layer_norm_eps": None},
+        {"patch_size": 0},
+        {"image_size": [28, 28, 28]},
+    ],
+)
+def test_a_damaged_description_of_a_tower_is_one_sentence(whole, changes):
+    change_config(whole, "vision_config", **changes)
+    with pytest.raises(
+        ValueError, match=r"clip/(config\.json describes no vision tower of CLIP \(|model\.saf|.* crops)"
+    ):
+        ClipVision.load(whole)
+
+
+@pytest.mark.parametrize("part", [None, [], "text", 3])
+def test_a_tower_described_by_no_object(whole, part):
+    path = whole / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"text_config": part}))
+    with pytest.raises(ValueError, match=r"clip/config\.json has text_config of type \w+; expected an object"):
+        ClipText.load(whole)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"[]", b"\xff", b'{"model": 3}', b'{"version": "1.0", "model": {}}', b"{"]
+)
+def test_a_damaged_tokeniser_is_one_sentence(whole, content):
+    (whole / "tokenizer.json").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"clip(/tokenizer\.json is | has no tokeniser of CLIP's that | has \d+ tokens)"
+    ):
+        ClipText.load(whole)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"])
+def test_broken_links_of_a_clip_say_what_they_lead_to(whole, name):
+    (whole / name).unlink()
+    (whole / name).symlink_to(f"../../blobs/{name}")
+    with pytest.raises(
+        FileNotFoundError, match=rf"is a link to \.\./\.\./blobs/{name}, which does not exist; copy the fol"
+    ):
+        (ClipText if name == "tokenizer.json" else ClipVision).load(whole)
+
+
+def test_the_cache_of_a_hub_names_its_snapshot(whole, tmp_path):
+    root = tmp_path / "models--openai--clip-vit-large-patch14"
+    whole.rename((root / "snapshots").mkdir(parents=True) or root / "snapshots/0a1b")
+    for folder in (root, root / "snapshots"):
+        with pytest.raises(
+            FileNotFoundError, match=rf"it is a folder of a hub's cache, so name its snapshot, {root}/snap"
+        ):
+            ClipVision.load(folder)
+    assert ClipVision.load(root / "snapshots/0a1b").shape == (5, 48)

@@ -255,11 +255,29 @@ def test_nsd_is_fetched_only_on_its_terms(config, root):
     assert found.endswith("then set fetch.accept_nsd_terms to true")
 
 
-def test_servers_are_addresses(config, root):
-    put(config, "fetch.servers.nsd", "s3://natural-scenes-dataset")
+@pytest.mark.parametrize("key", ["clip", "clip_layers", "versatile_diffusion", "stable_diffusion"])
+@pytest.mark.parametrize("is_fetched", [False, True])
+def test_the_cache_of_a_hub_is_no_model(config, root, key, is_fetched):
+    """Nothing is fetched into one either."""
+    snapshot = root / "models--owner--model/snapshots/0a1b"
+    snapshot.mkdir(parents=True)
+    config["datasets"]["demo"][key] = "models--owner--model"
+    config["fetch"]["models"] = is_fetched
+    assert sentence(config, root).endswith(f"; it is a folder of a hub's cache, so name its snapshot, {snapshot}")
+    assert sentence(config, root).startswith(f"datasets.demo.{key} is models--owner--model; ")
+
+
+@pytest.mark.parametrize("url", ["s3://natural-scenes-dataset", "https://", "http://[x", "https://x:port", "x/y"])
+def test_servers_are_addresses(config, root, url):
+    put(config, "fetch.servers.nsd", url)
     assert sentence(config, root) == (
-        "fetch.servers.nsd is s3://natural-scenes-dataset; expected an address that begins with https:// or http://"
+        f"fetch.servers.nsd is {url}; expected an address that begins with https:// or http://"
     )
+
+
+def test_a_message_does_not_show_the_password_of_a_server(config, root):
+    put(config, "fetch.servers.nsd", "ftp://lab:s3cret@x/nsd?token=t0ken")
+    assert sentence(config, root).startswith("fetch.servers.nsd is ftp://x/nsd; expected")
 
 
 def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, root):

@@ -1,14 +1,18 @@
 """Fetching against real servers on loopback: whole files only, resumed after cuts and kills, one sentence otherwise."""
 
 import errno
+import gzip
 import hashlib
 import json
+import logging
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections import namedtuple
 from pathlib import Path
 
@@ -347,6 +351,393 @@ def test_a_page_instead_of_a_listing(server, tmp_path):
         fetch_folder(f"{server.url}/owner/model/tree/main/vae", tmp_path / "vae", progress, waits=())
 
 
+# a server that is not to be trusted
+
+PAGES = {
+    "a web page": b"<!DOCTYPE html><html>Please log in</html>",
+    "a web page in capitals": b"\xef\xbb\xbf\r\n <HTML><HEAD>",
+    "a web page in Latin letters": b"<html><title>Acc\xe8s refus\xe9",
+    "the XML of a bucket": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    "a pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "a message": b'{"error": "Repository not found"}',
+    "a word": b"404: Not Found\n",
+}
+NAMES = (
+    "betas.hdf5",
+    "mask.nii.gz",
+    "captions.npy",
+    "design.mat",
+    "net.th",
+    "net.pth.tar",
+    "net.bin",
+    "net.safetensors",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_place_of_a_file_of_unknown_sum_is_not_kept(server, tmp_path, page, name):
+    server.files[f"/{name}"] = PAGES[page]
+    expected = rf"/{name} sends (a web page|a pointer of Git LFS|text) instead of {re.escape(name)} \(it begins with "
+    with pytest.raises(ValueError, match=expected):
+        fetch(f"{server.url}/{name}", tmp_path / name, progress, waits=())
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_in_place_of_settings_is_not_kept(server, tmp_path, page):
+    if page == "a message":
+        return  # JSON, as settings are: what reads them finds the keys missing
+    server.files["/config.json"] = PAGES[page]
+    with pytest.raises(ValueError, match=r"/config\.json sends (a web page|a pointer of Git LFS|no JSON) instead"):
+        fetch(f"{server.url}/config.json", tmp_path / "config.json", progress, waits=())
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"", b"{", b"null", b'{"a": \xff}'])
+def test_settings_that_are_no_json_are_not_kept(server, tmp_path, content):
+    server.files["/config.json"] = content
+    with pytest.raises(ValueError, match=r"/config\.json sends no JSON instead of config\.json"):
+        fetch(f"{server.url}/config.json", tmp_path / "config.json", progress, waits=())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("captions.tsv", b"id\tcaption\n"),
+        ("design.mat", b"MATLAB 5.0 MAT-file, written by a program".ljust(124) + b"\x00\x01IM"),
+        ("model.safetensors", b"<a\x00\x00\x00\x00\x00\x00{"),
+        ("merges.txt", b"#version: 0.2\ni n\n"),
+    ],
+)
+def test_files_that_begin_as_text_or_nearly_are_kept(server, tmp_path, name, content):
+    server.files[f"/{name}"] = content
+    fetch(f"{server.url}/{name}", tmp_path / name, progress, waits=())
+    assert (tmp_path / name).read_bytes() == content
+
+
+def answer(*lines, body=CONTENT):
+    """An answer with these headers and no others."""
+
+    def write(handler):
+        handler.close_connection = True
+        handler.wfile.write("\r\n".join(("HTTP/1.1 200 OK", *lines, "", "")).encode() + body)
+
+    return write
+
+
+def test_a_file_of_known_length_that_ends_early_is_no_whole_one(server, tmp_path):
+    """The server states no length and closes the connection, as after a crash."""
+    server.answers[f"/{NAME}"] = answer(body=CONTENT[:-5])
+    with pytest.raises(OSError, match=rf"\(it ended after {len(CONTENT) - 5} of {len(CONTENT)} bytes\), tried 3 times"):
+        get(server, tmp_path, size=len(CONTENT))
+    assert not (tmp_path / NAME).exists()
+    del server.answers[f"/{NAME}"]
+    assert get(server, tmp_path, size=len(CONTENT)).read_bytes() == CONTENT
+
+
+def test_a_file_longer_than_known_is_not_read_to_its_end(server, tmp_path):
+    server.answers[f"/{NAME}"] = answer(body=CONTENT)
+    with pytest.raises(ValueError, match=rf"{NAME} sends more than the 100 bytes that it has; nothing was kept"):
+        get(server, tmp_path, size=100)
+    assert not (tmp_path / f"{NAME}.part").exists()
+
+
+@pytest.mark.parametrize("lines", [[], ["Content-Length: many"], ["Content-Length: -5"]])
+def test_a_file_of_no_known_length_is_refused(server, tmp_path, lines):
+    server.answers[f"/{NAME}"] = answer(*lines)
+    with pytest.raises(OSError, match=rf"{NAME} (comes without a length, so a file that was cut|cannot be fetched)"):
+        get(server, tmp_path)
+    assert left(tmp_path) == []
+
+
+def test_without_a_length_a_sum_or_the_chunks_tell_whether_a_file_is_whole(server, tmp_path):
+    server.answers[f"/{NAME}"] = answer()
+    get(server, tmp_path / "sum", sha256=sha256(CONTENT))
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(CONTENT), CONTENT)
+    server.answers[f"/{NAME}"] = answer("Transfer-Encoding: chunked", body=chunks)
+    assert get(server, tmp_path / "chunks").read_bytes() == CONTENT
+    server.answers[f"/{NAME}"] = answer("Transfer-Encoding: chunked", body=chunks[:-9])
+    with pytest.raises(OSError, match="cannot be fetched"):
+        get(server, tmp_path / "cut")
+
+
+def test_a_packed_answer_is_unpacked_and_its_length_not_taken_for_the_files(server, tmp_path):
+    packed = gzip.compress(CONTENT)
+    server.answers[f"/{NAME}"] = answer("Content-Encoding: gzip", f"Content-Length: {len(packed)}", body=packed)
+    assert get(server, tmp_path, size=len(CONTENT)).read_bytes() == CONTENT
+
+
+RANGES = [
+    "bytes {held}-{last}/*",
+    "bytes {held}-{last}",
+    "bytes {before}-{last}/{total}",
+    "bytes 0-{last}/{total}",
+    "bytes {held}-{held}/{total}",
+    "bytes {held}-{last}/many",
+    "pages {held}-{last}/{total}",
+    "bytes */{total}",
+    "",
+]
+
+
+@pytest.mark.parametrize("content_range", RANGES)
+def test_an_answer_that_may_not_go_on_where_the_part_ends_is_begun_again(server, tmp_path, content_range):
+    held, total = 2 * MIB, len(CONTENT)
+    tag = f'"{sha256(CONTENT)[:16]}"'
+    (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:held])
+    (tmp_path / f"{NAME}.part.json").write_text(json.dumps({"version": tag, "size": total}))
+
+    def go_on(handler):
+        if handler.headers["Range"]:
+            told = content_range.format(held=held, before=held - 3, last=total - 1, total=total)
+            handler.send_response(206)
+            handler.send_header("Content-Range", told)
+            handler.send_header("Content-Length", str(total - held))
+            handler.send_header("ETag", tag)
+            handler.end_headers()
+            handler.wfile.write(bytes(total - held))
+        else:
+            answer(f"Content-Length: {total}")(handler)
+
+    server.answers[f"/{NAME}"] = go_on
+    assert get(server, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "begun", ["[]", "3", '{"version": 3, "size": 5}', '{"version": "1"}', '{"version": "a\\nb", "size": 5}']
+)
+def test_a_damaged_note_of_the_part_is_as_none(server, tmp_path, begun):
+    (tmp_path / f"{NAME}.part").write_bytes(OTHER[:MIB])
+    (tmp_path / f"{NAME}.part.json").write_text(begun)
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert [request.range for request in server.requests] == [None]
+
+
+LEADING_OUT = [
+    "../config.json",
+    "vae/../../config.json",
+    "/etc/config.json",
+    "vae//etc/config.json",
+    "vae/./config.json",
+    "vae/..",
+    "vae/",
+    "vae\\..\\..\\config.json",
+    "vae/..\\config.json",
+    "C:/config.json",
+    "vae/C:config.json",
+    "vae/con\x00fig.json",
+    "vae/con\nfig.json",
+    "text_unet/config.json",
+    "",
+]
+
+
+@pytest.mark.parametrize("path", LEADING_OUT)
+def test_a_list_cannot_choose_where_files_are_written(hub, tmp_path, path):
+    entries = [{"type": "file", "path": name, "size": len(SETTINGS)} for name in ("vae/config.json", path)]
+    hub.listings["/api/models/shi-labs/versatile-diffusion/tree/0123abc/vae"] = json.dumps(entries).encode()
+    with pytest.raises(
+        ValueError, match=r"lists the path .*, which does not lie in vae; nothing was written\. Correct"
+    ):
+        folder_of(hub, "vae", tmp_path / "models")
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"{}",
+        b"[3]",
+        b'[{"type": "file"}]',
+        b'[{"type": "file", "path": 3, "size": 5}]',
+        b'[{"type": "file", "path": "vae/config.json", "size": "5"}]',
+        b'[{"type": "file", "path": "vae/config.json", "size": -5}]',
+        b'[{"type": "file", "path": "vae/config.json", "size": true}]',
+        b'[{"type": "file", "path": "vae/net.bin", "size": 5, "lfs": {"oid": "..."}}]',
+        b'[{"type": "file", "path": "vae/net.bin", "size": 5, "lfs": {"oid": 7}}]',
+        b'[{"type": "file", "path": "vae/net.bin", "size": 5, "lfs": "x"}]',
+        b'[{"type": "file", "path": "vae/a.bin", "size": 5}, {"type": "file", "path": "vae/a.bin", "size": 6}]',
+        b"[" * 100_000,
+        b"\xff",
+        b"",
+    ],
+)
+def test_a_list_that_is_none(hub, tmp_path, listing):
+    hub.listings["/api/models/shi-labs/versatile-diffusion/tree/0123abc/vae"] = listing
+    with pytest.raises(
+        ValueError, match=r"tree/0123abc/vae is no list of files\. Correct fetch\.servers\.hugging_face"
+    ):
+        folder_of(hub, "vae", tmp_path)
+
+
+def test_a_list_without_end(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching, "LARGEST_LISTING", 2**20)
+    hub.listings["/api/models/shi-labs/versatile-diffusion/tree/0123abc/vae"] = b"[" + b" " * 2**21 + b"]"
+    with pytest.raises(ValueError, match=r"sends more than 1 MiB; expected a list of files"):
+        folder_of(hub, "vae", tmp_path)
+
+
+def test_links_and_folders_of_a_list_are_left(hub, tmp_path):
+    entries = [{"type": kind, "path": "vae/net.json", "size": 5} for kind in ("directory", "symlink", "unknown")]
+    entries += [{"type": "file", "path": "vae/deeper/net.json", "size": 5, "lfs": None}]
+    entries += [{"type": "file", "path": "vae/config.json", "size": len(SETTINGS), "lfs": None}]
+    hub.listings["/api/models/shi-labs/versatile-diffusion/tree/0123abc/vae"] = json.dumps(entries).encode()
+    assert left(folder_of(hub, "vae", tmp_path)) == ["config.json"]
+
+
+def test_a_link_in_the_part_is_not_followed_out_of_it(hub, tmp_path):
+    (tmp_path / "vae.part").mkdir()
+    (tmp_path / "vae.part/config.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(
+        ValueError, match=r"vae\.part/config\.json is a link that leads out of its folder; delete the l"
+    ):
+        folder_of(hub, "vae", tmp_path)
+    assert not (tmp_path / "elsewhere.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["a.safetensors", "a.bin", "a.fp16.safetensors", "a.msgpack"], ["a.safetensors"]),
+        (["a.bin", "a.fp16.safetensors"], ["a.bin"]),
+        (["a.fp16.safetensors", "a.fp16.bin", "a.h5"], ["a.fp16.safetensors"]),
+        (["a.fp16.bin", "README.md"], ["a.fp16.bin"]),
+        (
+            ["a-00001-of-00002.safetensors", "a-00002-of-00002.safetensors", "a.safetensors.index.json", "a.fp16.bin"],
+            ["a-00001-of-00002.safetensors", "a-00002-of-00002.safetensors", "a.safetensors.index.json"],
+        ),
+        (["a-00001-of-00001.bin", "a.bin.index.json"], ["a-00001-of-00001.bin", "a.bin.index.json"]),
+        (["a.bin", "a-00001-of-00002.safetensors", "a.safetensors.index.json"], ["a.bin"]),
+        (
+            ["a.fp16-00001-of-00001.safetensors", "a.safetensors.index.fp16.json"],
+            ["a.fp16-00001-of-00001.safetensors", "a.safetensors.index.fp16.json"],
+        ),
+    ],
+)
+def test_one_form_of_weights_is_chosen(names, chosen):
+    assert fetching._choose(["config.json", *names]) == ["config.json", *chosen]
+
+
+def test_a_mirror_cannot_replace_published_weights(hub, tmp_path):
+    name = "diffusion_pytorch_model.bin"
+    url = f"{hub.url}/shi-labs/versatile-diffusion/tree/0123abc/text_unet"
+
+    def fetched(sums):
+        fetch_folder(url, tmp_path / "text_unet", progress, sums=sums, waits=())
+        return left(tmp_path / "text_unet")
+
+    with pytest.raises(
+        ValueError, match=rf"lists {name} with sha256 {sha256(b'pickled')}; published\.tsv has 00*, so n"
+    ):
+        fetched({name: "0" * 64})
+    with pytest.raises(ValueError, match=rf"lists {name} with sha256 .*; published\.tsv has net\.bin, so nothing was"):
+        fetched({"net.bin": sha256(b"pickled")})
+    assert left(tmp_path) == []
+    assert fetched({name: sha256(b"pickled")}) == ["config.json", name]
+
+
+def test_sums_of_published_weights():
+    of_unet = fetching.published_sums("versatile_diffusion", "image_unet")
+    assert {name: sha256[:8] for name, sha256 in of_unet.items()} == {"diffusion_pytorch_model.bin": "3899338e"}
+    assert set(fetching.published_sums("stable_diffusion", "unet")) == {"diffusion_pytorch_model.safetensors"}
+    assert fetching.published_sums("versatile_diffusion", "tokenizer") == {}
+    for name, source in published().items():
+        if "/" in name:
+            model, _, file = name.partition("/")
+            assert source.path == f"{published()[model].path.replace('/tree/', '/resolve/')}/{file}"
+
+
+# addresses with secrets
+
+SECRETS = ("s3cret", "t0ken", "us%40er", "us@er", "s3cr%65t")
+
+
+def with_secrets(server, path, query="?token=t0ken&x=1"):
+    return f"{server.url.replace('://', '://us%40er:s3cret@')}{path}{query}"
+
+
+def shown(caplog, error):
+    """All that a log has of a failed fetch."""
+    logging.getLogger("brain_diffuser").error("failed", exc_info=error)
+    return caplog.text + "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("fault", [404, 403, 503, "cut", "page", "size", "sum", "loop", "scheme", "length"])
+def test_no_message_or_log_has_the_secrets_of_an_address(server, tmp_path, caplog, fault):
+    caplog.set_level("DEBUG", "brain_diffuser")
+    path, options = f"/{NAME}?token=t0ken&x=1", {}
+    server.files[path] = CONTENT
+    if isinstance(fault, int):
+        server.faults = [("status", fault)] * 3
+    elif fault == "cut":
+        server.faults = [("cut", 0)] * 3
+    elif fault == "page":
+        server.files[path] = PAGES["a web page"]
+    elif fault == "length":
+        server.answers[path] = answer()
+    elif fault in ("loop", "scheme"):
+        server.redirects[path] = path if fault == "loop" else "file:///etc/passwd?token=t0ken"
+    else:
+        options = {"size": {"size": 5}, "sum": {"sha256": "0" * 64}}[fault]
+    with pytest.raises((OSError, ValueError)) as caught:
+        fetch(with_secrets(server, f"/{NAME}"), tmp_path / NAME, progress, waits=(0, 0), **options)
+    assert f"{server.url}/{NAME}" in str(caught.value)
+    text = shown(caplog, caught.value) + "".join(path.read_text(errors="replace") for path in tmp_path.rglob("*.json"))
+    assert not [secret for secret in SECRETS if secret in text]
+
+
+def test_no_message_has_the_secrets_of_a_server_that_is_not_there(tmp_path, caplog):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://us%40er:s3cret@127.0.0.1:{unused.getsockname()[1]}/{NAME}?token=t0ken"
+        for address in (url, url.replace("127.0.0.1", "no host"), url.replace("http:", "gopher:")):
+            with pytest.raises(OSError, match="cannot be fetched") as caught:
+                fetch(address, tmp_path / NAME, progress, waits=())
+            assert not [secret for secret in SECRETS if secret in shown(caplog, caught.value)]
+
+
+def test_secrets_of_an_address_are_sent_to_its_server_alone(server, tmp_path):
+    with serving({f"/{NAME}": CONTENT}) as other:
+        server.redirects[f"/{NAME}?token=t0ken&x=1"] = f"{other.url}/{NAME}"
+        fetch(with_secrets(server, f"/{NAME}"), tmp_path / NAME, progress, waits=())
+        assert server.requests[0].authorization.startswith("Basic ")
+        assert [(request.path, request.authorization) for request in other.requests] == [(f"/{NAME}", None)]
+
+
+def test_a_hub_behind_a_password(hub, tmp_path):
+    page = "/shi-labs/versatile-diffusion/tree/0123abc/text_unet"
+    fetch_folder(with_secrets(hub, page, ""), tmp_path / "text_unet", progress, waits=())
+    assert {request.authorization for request in hub.requests} == {"Basic dXNAZXI6czNjcmV0"}
+    hub.listings[f"/api/models{page}?token=t0ken"] = b"[]"
+    with pytest.raises(ValueError, match=rf"{hub.url}/shi-labs/.*/text_unet lists no file of") as caught:
+        fetch_folder(with_secrets(hub, page, "?token=t0ken"), tmp_path / "other", progress, waits=())
+    assert not [secret for secret in SECRETS if secret in str(caught.value)]
+
+
+def test_a_path_goes_before_the_query_of_a_server():
+    located = Published("nsd", "a/b").located({"nsd": "https://me:pw@x/base/?token=7"})
+    assert located["url"] == "https://me:pw@x/base/a/b?token=7"
+    assert fetching.public(located["url"]) == "https://x/base/a/b"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://us@er:s3cret@x/y?token=t0ken",
+        "ftp://us%40er:s3cret@x:21/y#t0ken",
+        "us@er:s3cret@x/y",
+        "https:/us@er:s3cret@x/y",
+        "https://us@er:s3cret/t0ken@x/y",
+        "http://us@er:s3cret@[x/y?t0ken",
+        "//us@er:s3cret@x?y=t0ken",
+    ],
+)
+def test_misspelt_addresses_show_no_secrets_either(url):
+    assert "x" in fetching.public(url)
+    assert not [secret for secret in SECRETS if secret in fetching.public(url)]
+
+
 def test_the_manifest_names_servers_of_the_configuration():
     servers = yaml.safe_load((ROOT / "config.yaml").read_text())["fetch"]["servers"]
     listed = published()
@@ -438,7 +829,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     files = {
         f"/{listed['captions'].path}": tree.captions.read_bytes(),
         f"/{listed['vdvae'].path}": (tmp_path / "models/vdvae/vdvae.safetensors").read_bytes(),
-        "/swav_800ep_pretrain.pth.tar": b"weights",
+        "/swav_800ep_pretrain.pth.tar": b"\x80weights",
     }
     for model in ("versatile-diffusion", "stable-diffusion"):
         hub = f"/{listed[model.replace('-', '_')].path.replace('/tree/', '/resolve/')}"
@@ -457,6 +848,9 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     edit_config(checkout, "datasets.toy", {"simulated": False, **paths})
     edit_config(checkout, "metrics.networks", ["swav", "clip", "efficientnet_lite0"])
     edit_config(checkout, "nsd.sessions", 2)
+    manifest = checkout / "brain_diffuser/workflow/published.tsv"  # these weights are not those of the published sums
+    rows = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(row for row in rows if "_diffusion/" not in row.partition("\t")[0]))
     targets = [
         "fetch",
         "results/sub01/data/betas_train.h5",
@@ -467,11 +861,16 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     with serving(files) as server:
         server.lfs = {path for path in files if path.endswith(".safetensors")}
         mirrors = {"nsd": bucket.url}
-        mirrors |= dict.fromkeys(("hugging_face", "openai", "pytorch", "facebook"), server.url)
+        mirrors |= dict.fromkeys(("hugging_face", "openai", "pytorch", "facebook"), with_secrets(server, "", ""))
         switches = {"nsd": True, "models": True, "accept_nsd_terms": True}
         edit_config(checkout, "fetch", {**switches, "servers": mirrors})
         fetched = {f"fetch_{key}" for key in ("nsd", "captions", "vdvae", "versatile_diffusion", "evaluation_networks")}
         assert fetched <= planned(checkout, *targets)
+        assert "Before the run: evaluation network swav needs torchvision" in snakemake(checkout, "-n", "fetch").stderr
+        edit_config(checkout, "metrics.networks", ["clip"])  # whose files come with another model
+        scores = "results/sub01/perceptual_scores/recon/clip.csv"
+        assert {"fetch_versatile_diffusion", "perceptual_scores:recon"} <= planned(checkout, scores)
+        edit_config(checkout, "metrics.networks", ["swav", "clip", "efficientnet_lite0"])
 
         server.faults = [("cut", 20 * MIB), ("status", 403)]
         run = snakemake(checkout, "--cores", "2", paths["captions"])
@@ -494,6 +893,10 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
             "tokenizer",
         }
 
+    kept = [path for path in checkout.rglob("*") if path.is_file() and "plans" not in path.parts]
+    for path in {*kept} - {checkout / "config.yaml"}:
+        assert b"s3cret" not in path.read_bytes(), path
+
     rois = "nsddata/ppdata/subj01/func1pt8mm/roi"
     betas = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
     expected = {
@@ -506,7 +909,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
     assert {name for name in nsd if not name.endswith(".sha256")} == expected
     assert {name.removesuffix(".sha256") for name in nsd} == expected
     assert left(checkout / "toy/versatile-diffusion") != []
-    assert (checkout / "toy/evaluation_networks/swav_800ep_pretrain.pth.tar").read_bytes() == b"weights"
+    assert (checkout / "toy/evaluation_networks/swav_800ep_pretrain.pth.tar").read_bytes() == b"\x80weights"
     assert not list(checkout.rglob("*.part*"))
 
     bucket.stop()

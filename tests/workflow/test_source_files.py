@@ -54,6 +54,21 @@ def test_sentences(tmp_path, monkeypatch, path, expected):
     assert found.startswith(f"config.yaml: nsd.mask leads to {expected}")
 
 
+def test_a_file_of_a_hub_cache_names_the_snapshot(tmp_path):
+    snapshot = tmp_path / "models--owner--model/snapshots/0a1b"
+    snapshot.mkdir(parents=True)
+    found = source_files.problem("datasets.nsd.clip", str(tmp_path / "models--owner--model/config.json"))
+    assert found
+    assert f"it is a folder of a hub's cache, so name its snapshot, {snapshot}" in found
+
+
+def test_a_link_of_a_hub_cache_without_its_file(tmp_path):
+    (tmp_path / "config.json").symlink_to("../../blobs/0a1b")
+    found = source_files.problem("datasets.nsd.clip", str(tmp_path / "config.json"))
+    assert found
+    assert "is a link to ../../blobs/0a1b, which does not exist (nothing was changed); put it there or copy" in found
+
+
 def test_what_may_not_be_read(monkeypatch):
     stat = os.stat
 

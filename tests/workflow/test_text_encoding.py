@@ -13,6 +13,7 @@ NO_TEXT = ("Image", "os", "tarfile", "zipfile")
 """What has an `open` that opens no text."""
 BINARY_AT_FIRST = ("NamedTemporaryFile", "TemporaryFile", "SpooledTemporaryFile")
 WRAPPERS = ("TextIOWrapper", "FileHandler")
+PROCESSES = ("run", "Popen", "check_output", "check_call", "call")
 
 
 def modes(call, place, default):
@@ -46,7 +47,7 @@ def lacks_encoding(call):
         return any("b" not in mode for mode in modes(call, 0, "w+b"))
     if name in ("read_text", "write_text"):
         return len(call.args) < ("read_text", "write_text").index(name) + 1
-    return name in WRAPPERS or bool({"text", "universal_newlines"} & keywords)
+    return name in WRAPPERS or (name in PROCESSES and bool({"text", "universal_newlines"} & keywords))
 
 
 def faults(source):

@@ -1,7 +1,8 @@
 """Fetch: one file that is missing."""
 
-from brain_diffuser.workflow.fetch import fetch
+from brain_diffuser.workflow.fetch import Published, fetch
 from brain_diffuser.workflow.job import job, progress
 
 with job(snakemake, receipt=False):
-    fetch(path=snakemake.output[0], progress=progress, **snakemake.params.source)
+    source = Published(*snakemake.params.source).located(snakemake.config["fetch"]["servers"])
+    fetch(path=snakemake.output[0], progress=progress, **source)

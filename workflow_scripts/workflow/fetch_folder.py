@@ -1,7 +1,14 @@
 """Fetch: one folder of a model that is missing."""
 
-from brain_diffuser.workflow.fetch import fetch_folder
+from brain_diffuser.workflow.fetch import Published, fetch_folder, published_sums
 from brain_diffuser.workflow.job import job, progress
 
 with job(snakemake, receipt=False):
-    fetch_folder(f"{snakemake.params.url}/{snakemake.wildcards.component}", snakemake.output[0], progress)
+    component = snakemake.wildcards.component
+    server, path = snakemake.params.source
+    fetch_folder(
+        Published(server, f"{path}/{component}").located(snakemake.config["fetch"]["servers"])["url"],
+        snakemake.output[0],
+        progress,
+        sums=published_sums(snakemake.params.model, component),
+    )

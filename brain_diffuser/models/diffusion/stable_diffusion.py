@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from brain_diffuser.models import checkpoints
+from brain_diffuser.models import checkpoints, torch_builds
 from brain_diffuser.models.diffusion import weights
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser
+
+with torch_builds.importing("diffusers"):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 SCHEDULE = {
     "num_train_timesteps": 1000,
@@ -81,8 +83,9 @@ def load(
     described = {name: checkpoints.read_config(folder / name) for name in ("unet", "vae")}
     _check(folder, described["unet"], described["vae"])
     with torch.device("meta"):
-        denoiser = TextDenoiser(checkpoints.build(UNet2DConditionModel, described["unet"]))
-        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, described["vae"]))
+        unet, vae = (folder / name / "config.json" for name in ("unet", "vae"))
+        denoiser = TextDenoiser(checkpoints.build(UNet2DConditionModel, described["unet"], unet))
+        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, described["vae"], vae))
     path = checkpoints.find_tensors(folder / "unet", weights.STEM)
     checkpoints.fill(denoiser.unet, checkpoints.read_tensors(path), path, device=device, dtype=dtype)
     weights.fill_autoencoder(autoencoder.vae, folder / "vae", device=device, dtype=dtype)
@@ -100,8 +103,7 @@ def _check(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> None:
                 "of that (docs/neuraldiffuser.md)."
             )
     path = folder / "unet" / "config.json"
-    if unet.get("sample_size") is None:
-        raise ValueError(f"{path} has no sample_size; expected the side of the latents, 64 for Stable Diffusion 1.")
+    weights.check_sample_size(path, unet, "Stable Diffusion 1")
     channels = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels[0] != channels[1]:
         raise ValueError(

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.transformers.transformer_2d import Transformer2DModel
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from jaxtyping import Float, Real, UInt8
 from torch import Tensor, nn
 
 from brain_diffuser.artifacts import finite
-from brain_diffuser.models import checkpoints
+from brain_diffuser.models import checkpoints, torch_builds
+
+with torch_builds.importing("diffusers"):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.transformers.transformer_2d import Transformer2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 SHARED_SIZES = ("attention_head_dim", "block_out_channels", "layers_per_block", "norm_num_groups")
 """Sizes that both UNets' descriptions must share, so that the text UNet's transformers fit the image UNet."""
@@ -86,12 +89,14 @@ class DualDenoiser(Denoiser):
         self.unet = unet
 
     @classmethod
-    def from_configs(cls, image_unet: Mapping[str, Any], text_unet: Mapping[str, Any]) -> "DualDenoiser":
-        """Fresh weights, from the two descriptions in diffusers' form.
+    def from_configs(
+        cls, image_unet: Mapping[str, Any], text_unet: Mapping[str, Any], path: str | Path = ""
+    ) -> "DualDenoiser":
+        """Fresh weights, from the two descriptions in diffusers' form; `path` is the first one's file, for messages.
 
         Raises ValueError: the text UNet's transformers would not fit the image UNet's slots.
         """
-        unet = checkpoints.build(UNet2DConditionModel, image_unet)
+        unet = checkpoints.build(UNet2DConditionModel, image_unet, path)
         for key in SHARED_SIZES:
             image, text = (json.dumps(config.get(key, unet.config[key])) for config in (image_unet, text_unet))
             if text != image:

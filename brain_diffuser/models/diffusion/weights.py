@@ -18,15 +18,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 
-from brain_diffuser.models import checkpoints, model_files
+from brain_diffuser.models import checkpoints, model_files, torch_builds
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
+with torch_builds.importing("diffusers"):
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
 STEM = "diffusion_pytorch_model"
+LARGEST_LATENTS = 1024  # their side; images of 8192 pixels
 UNET = {
     "sample_size": 64,
     "block_out_channels": [320, 640, 1280, 1280],
@@ -121,8 +124,8 @@ def load(
     path = Path(path)
     image_unet, text_unet, vae = (_describe(path, component) for component in PUBLISHED)
     with torch.device("meta"):
-        denoiser = DualDenoiser.from_configs(image_unet, text_unet)
-        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, vae))
+        denoiser = DualDenoiser.from_configs(image_unet, text_unet, _description_file(path, "image_unet"))
+        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, vae, _description_file(path, "vae")))
     if model_files.is_checkpoint(path):
         _fill_from_original(denoiser, autoencoder.vae, path, device=device, dtype=dtype)
     else:
@@ -133,7 +136,7 @@ def load(
 def image_size(path: str | Path) -> int:
     """Side in pixels of the images that both networks were trained on, 512 for the published ones."""
     unet, vae = (_describe(Path(path), component) for component in ("image_unet", "vae"))
-    return unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
+    return unet["sample_size"] * 2 ** (len(vae.get("block_out_channels", (64,))) - 1)
 
 
 def save(denoiser: DualDenoiser, folder: str | Path) -> None:
@@ -307,7 +310,7 @@ def _describe(path: Path, component: str) -> dict[str, Any]:
 
     Raises FileNotFoundError: a folder has none. ValueError: it does not describe Versatile Diffusion.
     """
-    file = path.with_suffix(".json") if model_files.is_checkpoint(path) else path / component / "config.json"
+    file = _description_file(path, component)
     if model_files.is_checkpoint(path) and not file.is_file():
         return PUBLISHED[component]
     description = checkpoints.read_config(file.parent, file.name)
@@ -318,8 +321,25 @@ def _describe(path: Path, component: str) -> dict[str, Any]:
                 "does"
             )
         description = description[component]
-    if component == "image_unet" and description.get("sample_size") is None:
-        raise ValueError(
-            f"{file} has no sample_size; expected the side of the latents, 64 for the published model. Add it."
-        )
+    if component == "image_unet":
+        check_sample_size(file, description, "the published model")
+    levels = description.get("block_out_channels", [])
+    if not isinstance(levels, list | tuple):
+        raise ValueError(f"{file} has block_out_channels {levels!r}; expected a list with a number for each level")
     return description
+
+
+def check_sample_size(file: Path, description: Mapping[str, Any], model: str) -> None:
+    """Raises ValueError: a UNet's description lacks the side of its latents, or has one that cannot be."""
+    side = description.get("sample_size")
+    if side is None:
+        raise ValueError(f"{file} has no sample_size; expected the side of the latents, 64 for {model}. Add it.")
+    if type(side) is not int or not 0 < side <= LARGEST_LATENTS:
+        raise ValueError(
+            f"{file} has sample_size {side!r}; expected the side of the latents, 64 for {model}. Correct it."
+        )
+
+
+def _description_file(path: Path, component: str) -> Path:
+    """Where the description of one network of a folder or of an original file is."""
+    return path.with_suffix(".json") if model_files.is_checkpoint(path) else path / component / "config.json"

@@ -1,7 +1,7 @@
 """VDVAE checkpoints: the published `.th` files, or safetensors, each with an optional description beside it."""
 
 import dataclasses
-import json
+import re
 from pathlib import Path
 
 import torch
@@ -9,6 +9,8 @@ from torch import nn
 
 from brain_diffuser.models import checkpoints
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
+
+MOST_PIXELS = 1024  # of a resolution, and of blocks at one
 
 
 def load(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> VDVAE:
@@ -23,7 +25,8 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtyp
     if not path.is_file():
         raise FileNotFoundError(f'{path} is missing; expected a VDVAE checkpoint, see README "Weights"')
     config = read_config(path.with_suffix(".json"))
-    with torch.device("meta"):
+    description = f"{path.with_suffix('.json')} does not describe a VDVAE ("
+    with checkpoints.describing(description, vars(config), ")"), torch.device("meta"):
         model = VDVAE(config)
     # checkpoints of data-parallel training call every tensor module.*
     tensors = {name.removeprefix("module."): tensor for name, tensor in checkpoints.read_tensors(path).items()}
@@ -40,7 +43,12 @@ def read_config(path: Path) -> VDVAEConfig:
     if not path.is_file():
         return VDVAEConfig.imagenet64
     try:
-        return VDVAEConfig(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        description = checkpoints.read_config(path.parent, path.name)
+        for key, value in description.items():
+            numbers = [int(number) for number in re.findall(r"\d+", value)] if isinstance(value, str) else []
+            if max(numbers, default=0) > MOST_PIXELS:  # thousands of blocks would take hours to build
+                raise ValueError(f"{key} has {max(numbers)}, where at most {MOST_PIXELS} can be")
+        return VDVAEConfig(**description)
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         known = ", ".join(field.name for field in dataclasses.fields(VDVAEConfig))
         raise ValueError(f"{path} does not describe a VDVAE ({error}); expected a JSON object with {known}") from error

@@ -17,8 +17,9 @@ from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
-from brain_diffuser.workflow import renamed, source_files
+from brain_diffuser.workflow import fetch, renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
+from brain_diffuser.workflow.config.sources import UNKNOWN, LocatedError, Sources
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 
@@ -26,12 +27,18 @@ NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 NSD_FORM = "https://naturalscenesdataset.org"
 
 
+MODELS = {record.key for record in (*FEATURES.values(), *BACKBONES.values())}
+"""Keys of a dataset that lead to models."""
+
+
 PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
 """The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
 
 
-def read(config: dict, root: Path) -> schema.Config:
+def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     """The checked configuration; paths in it start at `root`; whole numbers become floats where floats are meant.
+
+    `sources` tell messages in which file and line a wrong value stands.
 
     Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range, keys disagree, a path does not
     exist.
@@ -41,13 +48,13 @@ def read(config: dict, root: Path) -> schema.Config:
         try:
             checked = _with_root(schema.Config.model_validate(config))
         except ValidationError as error:
-            problems = messages.reworded(error, config)
+            problems = messages.reworded(error, config, sources)
         else:
             problems = list(_disagreements(checked, root))
             if not problems:
                 return checked
     others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    raise ValueError(f"config.yaml: {problems[0]}{others}")
+    raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}") + others)
 
 
 def _with_root(config: schema.Config) -> schema.Config:
@@ -81,24 +88,62 @@ def _of_results(results: str) -> Iterator[str]:
 def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     """Problems that no single key has by itself."""
     yield from _of_results(config.results)
+    yield from _of_subjects(config)
+    yield from _of_demo(config)
+    yield from _of_fetching(config)
+    yield from _of_variant_names(config)
+    yield from _of_variants(config)
+    yield from _of_blocks(config)
+    if config.dataset not in config.datasets:
+        yield (
+            f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
+            "so choose one of these or add it to datasets"
+        )
+        return
+    wrong = list(_of_adapter(config))
+    if wrong:
+        yield from wrong
+        return
+    yield from _of_regions(config)
+    yield from _of_dataset(config, root)
+    yield from _of_paths(config, root)
+    yield from _of_checkpoints(config, root)
+    yield from _of_autoencoder(config, root)
+
+
+def _of_subjects(config: schema.Config) -> Iterator[str]:
+    """A subject that is listed more than once."""
     repeated = [subject for subject in config.subjects if config.subjects.count(subject) > 1]
     if repeated:
         times = repeated.count(repeated[0])
         yield f"subjects has {repeated[0]} {times} times; expected each once, so delete the others"
+
+
+def _of_demo(config: schema.Config) -> Iterator[str]:
+    """Stimuli of the demo that do not fill its sessions."""
     n_stimuli = config.demo.n_train + config.demo.n_test
     if n_stimuli % DEMO_STIMULI_PER_SESSION:
         yield (
             f"demo.n_train + demo.n_test is {n_stimuli}; expected a multiple of {DEMO_STIMULI_PER_SESSION}, "
             "the stimuli of one session; change one of them"
         )
+
+
+def _of_fetching(config: schema.Config) -> Iterator[str]:
+    """Terms that are not accepted, and servers that are no addresses."""
     if config.fetch.nsd and not config.fetch.accept_nsd_terms:
         yield (
             f"fetch.nsd is true, fetch.accept_nsd_terms is false; read the terms ({NSD_TERMS}), fill in the access "
             f"form at {NSD_FORM}, then set fetch.accept_nsd_terms to true"
         )
     for key, url in config.fetch.servers:
-        if not url.startswith(("https://", "http://")):
-            yield f"fetch.servers.{key} is {url}; expected an address that begins with https:// or http://"
+        if not fetch.is_address(url):
+            shown = fetch.public(url)
+            yield f"fetch.servers.{key} is {shown}; expected an address that begins with https:// or http://"
+
+
+def _of_variant_names(config: schema.Config) -> Iterator[str]:
+    """Names of variants that mean something else, and names that are those of no variant."""
     for name in config.variants:
         if (
             not re.fullmatch(r"[a-z][a-z0-9_.]*", name)
@@ -112,22 +157,17 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
-    yield from _of_variants(config)
+
+
+def _of_blocks(config: schema.Config) -> Iterator[str]:
+    """Blocks of CLIP layers that are not in order."""
     blocks = config.features.clip_layers.blocks
     if blocks != sorted(set(blocks)):
         yield f"features.clip_layers.blocks is {blocks}; expected each block once, lowest first"
-    if config.dataset not in config.datasets:
-        yield (
-            f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
-            "so choose one of these or add it to datasets"
-        )
-        return
-    wrong = list(_of_adapter(config))
-    if wrong:
-        yield from wrong
-        return
-    yield from _of_regions(config)
-    yield from _of_dataset(config, root)
+
+
+def _of_paths(config: schema.Config, root: Path) -> Iterator[str]:
+    """Files of the chosen dataset that do not exist, and are neither written nor fetched nor read on demand alone."""
     no_captions = ("captions",) if config.paths.captions == NONE else ()
     left_out = {
         *("simulated", "adapter", "custom", "settings", "evaluation_networks"),
@@ -136,6 +176,10 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
         *no_captions,
         *config.fetched,
     }
+    for key in sorted(MODELS):
+        hint = model_files.cache_hint(root / getattr(config.paths, key)) if getattr(config.paths, key, None) else ""
+        if hint:
+            yield f"datasets.{config.dataset}.{key} is {getattr(config.paths, key)}; {hint}"
     for key, path in config.paths.model_dump(exclude=left_out, exclude_none=True).items():
         if not (root / path).exists():
             fix = source_files.hint(root / path, otherwise="put it there or correct the path")
@@ -143,7 +187,10 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
                 f"datasets.{config.dataset}.{key} is {path}, which does not exist; {fix} "
                 "(docs/real_data.md says where it comes from and how to have it fetched)"
             )
-    yield from _of_checkpoints(config, root)
+
+
+def _of_autoencoder(config: schema.Config, root: Path) -> Iterator[str]:
+    """A checkpoint of Versatile Diffusion in one file without its autoencoder beside it."""
     diffusion = root / config.paths.versatile_diffusion
     autoencoder = diffusion.with_name(model_files.AUTOENCODER)
     if model_files.is_checkpoint(diffusion) and diffusion.is_file() and not autoencoder.is_file():
@@ -241,24 +288,40 @@ def _of_dataset(config: schema.Config, root: Path) -> Iterator[str]:
 
 def _of_regions(config: schema.Config) -> Iterator[str]:
     """What is wrong with regions, and with what names them."""
-    roi = config.roi
-    for name, each in roi.regions.items():
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
-            yield f"roi.regions has {name}; expected a name of letters, digits, _ . + and -, so rename it"
-        if name == rois.REST or name.startswith(rois.RANDOM):
-            yield (
-                f"roi.regions has {name}; {rois.REST} and names that begin with {rois.RANDOM} are "
-                "those of controls, so rename it"
-            )
-        forms = sorted(each.model_fields_set) if isinstance(each, schema.RegionDefinition) else ["intersection"]
-        if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
-            yield (
-                f"roi.regions.{name} has {' and '.join(forms) or 'no key'}; expected a list of names, or one of "
-                "intersection, atlas with labels, mask, voxels"
-            )
+    for name, definition in config.roi.regions.items():
+        yield from _of_region(name, definition)
     definitions = config.roi.model_dump(exclude_none=True)["regions"]
     yield from rois.problems(definitions, config.nsd.rois, "roi.regions")
-    known = config.regions
+    yield from _of_region_names(config)
+    unknown = [name for name in config.roi.brain if name not in (*schema.RESERVED, *config.variants)]
+    if unknown:
+        yield (
+            f"roi.brain names {unknown[0]}; expected sets of images: "
+            f"{', '.join((*schema.RESERVED, *config.variants))}; correct the name"
+        )
+
+
+def _of_region(name: str, definition: Any) -> Iterator[str]:
+    """What is wrong with a region's name and form."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.+-]*", name):
+        yield f"roi.regions has {name}; expected a name of letters, digits, _ . + and -, so rename it"
+    if name == rois.REST or name.startswith(rois.RANDOM):
+        yield (
+            f"roi.regions has {name}; {rois.REST} and names that begin with {rois.RANDOM} are "
+            "those of controls, so rename it"
+        )
+    is_definition = isinstance(definition, schema.RegionDefinition)
+    forms = sorted(definition.model_fields_set) if is_definition else ["intersection"]
+    if forms not in (["intersection"], ["atlas", "labels"], ["mask"], ["voxels"]):
+        yield (
+            f"roi.regions.{name} has {' and '.join(forms) or 'no key'}; expected a list of names, or one of "
+            "intersection, atlas with labels, mask, voxels"
+        )
+
+
+def _of_region_names(config: schema.Config) -> Iterator[str]:
+    """Names of regions that are those of no region."""
+    roi, known = config.roi, config.regions
     listed = {"nsd": "roi.regions", "custom": f"datasets.{config.dataset}.custom.rois"}.get(
         config.adapter.section, "the regions of the dataset"
     )
@@ -278,10 +341,4 @@ def _of_regions(config: schema.Config) -> Iterator[str]:
         yield (
             f"roi.optimal names {roi.optimal[0]} alone, and roi.released_protocol: true z-scores latents across its "
             "regions; name two or more, or set roi.released_protocol to false"
-        )
-    unknown = [name for name in roi.brain if name not in (*schema.RESERVED, *config.variants)]
-    if unknown:
-        yield (
-            f"roi.brain names {unknown[0]}; expected sets of images: "
-            f"{', '.join((*schema.RESERVED, *config.variants))}; correct the name"
         )

@@ -1,17 +1,22 @@
 """One sentence for each key that the models refuse."""
 
 import json
+import re
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
-from brain_diffuser.workflow.config.schema import Config
+from brain_diffuser.workflow.config.schema import described
+from brain_diffuser.workflow.config.sources import Sources
+
+LONGEST_WORD = 300
+"""Signs; paths may be long."""
 
 
-def reworded(error: ValidationError, config: dict) -> list[str]:
+def reworded(error: ValidationError, config: dict, sources: Sources) -> list[str]:
     """One sentence for each key that pydantic reports, unknown keys first: a misspelt key is also a missing one."""
-    schema = Config.model_json_schema()
+    schema = described()
     found: dict[tuple, str] = {}
     for problem in error.errors():
         found.setdefault(_locate(schema, problem["loc"]), problem["type"])
@@ -34,7 +39,8 @@ def reworded(error: ValidationError, config: dict) -> list[str]:
             )
         elif found[key] != "missing":
             value = _value(config, key)
-            sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{_fix(value, node)}")
+            fix = _fix(value, node, sources.fix_for_number([str(part) for part in key]))
+            sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{fix}")
     return sentences
 
 
@@ -96,8 +102,8 @@ def _expected(schema: dict, node: dict) -> str:
     return " ".join(filter(None, (kinds.get(node["type"]), bounds)))
 
 
-def _fix(value: Any, node: dict) -> str:
-    """YAML reads 5e4 as text, and Snakemake every number in a section given by --config."""
+def _fix(value: Any, node: dict, how: str) -> str:
+    """What to do with a number that is text: it is in quotes, or in a section after --config, where all is text."""
     if node.get("type") not in ("number", "integer") or not isinstance(value, str):
         return ""
     try:
@@ -107,11 +113,14 @@ def _fix(value: Any, node: dict) -> str:
     low, high = node.get("minimum", node.get("exclusiveMinimum", number)), node.get("maximum", number)
     if not low <= number <= high or number == node.get("exclusiveMinimum"):
         return ""
-    return f"; write {number}, in a file rather than after --config"
+    return f"; write {number}, {how}"
 
 
 def _value(config: Any, key: tuple) -> Any:
+    """The value of a key, whose parts may be texts that stand for a number, a truth value or null."""
     for part in key:
+        if isinstance(config, dict) and part not in config:
+            part = next(name for name in config if str(name) == part)
         config = config[part]
     return config
 
@@ -119,7 +128,16 @@ def _value(config: Any, key: tuple) -> Any:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "a section" if value else "empty"
-    return json.dumps(value, default=str)
+    try:
+        return json.dumps(value, default=str)
+    except (TypeError, ValueError):  # keys that JSON does not have
+        return str(value)
+
+
+def printable(text: str) -> str:
+    """A message in one line, as terminals show it: other signs are escaped, and very long words are cut."""
+    escaped = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    return re.sub(rf"\S{{{LONGEST_WORD},}}", lambda word: f"{word[0][: LONGEST_WORD // 2]}...", escaped)
 
 
 def either(values: list) -> str:

@@ -1,8 +1,7 @@
 """Models that mirror config.yaml."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,12 @@ from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
-from brain_diffuser.workflow import renamed
+from brain_diffuser.workflow.config import targets
+from brain_diffuser.workflow.config.targets import NOT_SUBJECTS as NOT_SUBJECTS
+from brain_diffuser.workflow.config.targets import SUBJECT
+from brain_diffuser.workflow.config.variants import REPEAT as REPEAT
+from brain_diffuser.workflow.config.variants import Variants
+from brain_diffuser.workflow.config.variants import variant_regex as variant_regex
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -33,6 +37,12 @@ NotNegative = Annotated[float, Field(ge=0)]
 
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+PATH_MARK = "is_path"
+
+
+FilePath = Annotated[str, Field(min_length=1, json_schema_extra={PATH_MARK: True})]  # file_paths writes out its ~
 
 
 UnitInterval = Annotated[float, Field(ge=0, le=1)]
@@ -67,16 +77,7 @@ ScorerName = Annotated[str, one_of(SCORERS), Field(json_schema_extra={"enum": [*
 NetworkName = Annotated[str, one_of(NETWORKS), Field(json_schema_extra={"enum": [*NETWORKS]})]
 
 
-SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
-
-
 Subject = Annotated[str, Field(pattern=SUBJECT)]
-
-
-NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
-
-
-REPEAT = "seed_"
 
 
 RESULTS = "{results}"  # in paths of datasets: the folder of results
@@ -94,18 +95,6 @@ RESERVED = ("stage1", "recon", *REFERENCES)
 
 
 UNSET: Any = None
-
-
-def split_seed_suffix(name: str) -> tuple[str, int]:
-    """A variant and the number of its repeat: (neuraldiffuser, 3) of neuraldiffuser.seed_3; of seed_3 no variant."""
-    found = re.fullmatch(rf"(?:(.+)\.|){REPEAT}(\d+)", name)
-    return (found[1] or "", int(found[2])) if found else (name, 0)
-
-
-def variant_regex(variants: Iterable[str]) -> str:
-    """A regular expression of variants and their repeats; that without a name, of recon's, has repeats alone."""
-    found = [rf"{re.escape(each)}(?:\.{REPEAT}\d+)?" if each else rf"{REPEAT}\d+" for each in variants]
-    return "|".join(found) or "none"
 
 
 class Section(BaseModel):
@@ -131,11 +120,11 @@ def own_settings(records: Mapping[str, Any]) -> dict[str, Any]:
 class Custom(Section):
     """A dataset in the plain layout of docs/your_data.md; {label} is 01 for sub01, {session} as in the trials table."""
 
-    trials: Text
-    betas: Text
-    mask: Text
-    stimuli: Text
-    rois: dict[str, Text]
+    trials: FilePath
+    betas: FilePath
+    mask: FilePath
+    stimuli: FilePath
+    rois: dict[str, FilePath]
     zscore: Literal["none", "session"]
     check_affine: bool = True
     disclaimer: str
@@ -146,16 +135,16 @@ class Dataset(Section):
 
     simulated: bool
     adapter: Text = UNSET
-    nsd: Text = UNSET
+    nsd: FilePath = UNSET
     custom: Custom = UNSET
     settings: dict[str, Any] = UNSET
-    captions: Text
-    vdvae: Text
-    versatile_diffusion: Text
-    clip: Text
-    clip_layers: Text
-    stable_diffusion: Text
-    evaluation_networks: Text
+    captions: FilePath
+    vdvae: FilePath
+    versatile_diffusion: FilePath
+    clip: FilePath
+    clip_layers: FilePath
+    stable_diffusion: FilePath
+    evaluation_networks: FilePath
 
     @property
     def adapter_name(self) -> str:
@@ -165,7 +154,7 @@ class Dataset(Section):
 
 # A registered feature or backbone may be read from a folder that no other one reads.
 DatasetOfRegistries = extended(
-    Dataset, {record.key: (Text, UNSET) for record in (*FEATURES.values(), *BACKBONES.values())}
+    Dataset, {record.key: (FilePath, UNSET) for record in (*FEATURES.values(), *BACKBONES.values())}
 )
 
 
@@ -359,7 +348,7 @@ class RegionDefinition(Section):
     intersection: Names = UNSET
     atlas: Text = UNSET
     labels: Annotated[list[Count], Field(min_length=1)] = UNSET
-    mask: Text = UNSET
+    mask: FilePath = UNSET
     voxels: Annotated[list[Annotated[list[int], Field(min_length=3, max_length=3)]], Field(min_length=1)] = UNSET
 
 
@@ -443,7 +432,7 @@ class Provenance(Section):
 
 class Config(Section):
     dataset: Text
-    results: Text
+    results: FilePath
     subjects: Annotated[list[Subject], Field(min_length=1)]
     datasets: Annotated[
         dict[str, DatasetOfRegistries],  # pyright: ignore[reportInvalidTypeForm]
@@ -487,20 +476,15 @@ class Config(Section):
             models.append("evaluation_networks")
         return (*nsd, *(models if self.fetch.models else ()))
 
-    def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:
-        """A variant and all settings of its reconstructions; `seed_3` is the third repeat with another seed.
+    @property
+    def _all_variants(self) -> Variants:
+        """The sections that variants are made of."""
+        recon, guidance = self.recon.model_dump(), self.guidance.model_dump()
+        return Variants(self.variants, Variant(), recon, guidance, self.features.clip_layers.blocks)
 
-        So is `neuraldiffuser.seed_3` of that variant. Where text alone is read, `text_weight` is 1.
-        """
-        name, repeat = split_seed_suffix(name)
-        variant = self.variants[name] if name else Variant()
-        changed = variant.model_dump(
-            exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
-        )
-        found = self.recon.model_dump() | changed
-        if "vision" not in BACKBONES[variant.backbone].conditions:
-            found["text_weight"] = 1.0
-        return variant, found | {"seed": found["seed"] + repeat}
+    def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:
+        """A variant and all settings of its reconstructions, as `Variants.variant` gives them."""
+        return self._all_variants.variant(name)
 
     def settings_of(self, name: str) -> dict[str, Any]:
         """All settings of a variant's reconstructions, to make them.
@@ -516,73 +500,25 @@ class Config(Section):
         return settings
 
     def guidance_of(self, name: str) -> dict[str, Any]:
-        """All settings of a variant's guidance; empty if nothing guides it.
-
-        `layer_weights` has one number for each of `features.clip_layers.blocks`: 0 for those of `without`, 1 for those
-        that no number was given for.
+        """All settings of a variant's guidance, as `Variants.guidance_of` gives them; empty if nothing guides it.
 
         Raises ValueError: they name more blocks than there are, or others.
         """
-        name, _ = split_seed_suffix(name)
-        if name not in self.guided:
-            return {}
-        return self._all_guidance(self.variants[name].guidance.model_dump(exclude_none=True), name)
-
-    def _all_guidance(self, changed: dict[str, Any], name: str) -> dict[str, Any]:
-        """`guidance` with what a variant changes, as `guidance_of` gives it."""
-        found = self.guidance.model_dump() | changed
-        blocks, weights, without = self.features.clip_layers.blocks, found["layer_weights"], found.pop("without")
-        others = [block for block in without if block not in blocks]
-        if others:
-            raise ValueError(
-                f"config.yaml: guidance.without of variant {name} names block {others[0]}, features.clip_layers.blocks "
-                f"has {', '.join(map(str, blocks))}; name some of these"
-            )
-        if len(weights) > len(blocks):
-            raise ValueError(
-                f"config.yaml: guidance.layer_weights of variant {name} has {len(weights)} numbers for {len(blocks)} "
-                "blocks of features.clip_layers; expected at most one for each"
-            )
-        weights = [*weights, *[1.0] * (len(blocks) - len(weights))]
-        kept = [weight * (block not in without) for block, weight in zip(blocks, weights, strict=True)]
-        if not any(kept):
-            raise ValueError(
-                f"config.yaml: no block of variant {name} has a weight in guidance.layer_weights; expected one above 0"
-            )
-        return found | {"layer_weights": kept}
+        return self._all_variants.guidance_of(name)
 
     @property
     def guided(self) -> tuple[str, ...]:
         """The variants that guidance steers."""
-        return tuple(name for name, each in self.variants.items() if each.guidance is not None)
+        return self._all_variants.guided
 
     def unguided_of(self, name: str) -> str | None:
-        """The image set a guided variant is compared with: recon or a variant that differs in `kappa` alone, if any.
-
-        Self-attention guidance is not compared: the other variant has as much of it, and a kappa of 0.
-        """
-        sag_scale = self.guidance_of(name)["sag_scale"]
-        for other in ("", *self.variants):
-            found = self.guidance_of(other) or {"kappa": 0.0, "sag_scale": 0.0}
-            if self._made(other) == self._made(name) and (found["kappa"], found["sag_scale"]) == (0, sag_scale):
-                return other or "recon"
-        return None
+        """The image set a guided variant is compared with, as `Variants.unguided_of` finds it, if there is one."""
+        return self._all_variants.unguided_of(name)
 
     @property
     def grid(self) -> dict[tuple[float, float], str]:
         """{(kappa, eta): the guided variant that differs from `recon` and `guidance` in these alone}."""
-        found = {}
-        for name in self.guided:
-            settings = self.guidance_of(name)
-            others = self._all_guidance({key: settings[key] for key in ("kappa", "eta")}, name)
-            if self._made(name) == self._made("") and settings == others:
-                found[settings["kappa"], settings["eta"]] = name
-        return dict(sorted(found.items()))
-
-    def _made(self, name: str) -> tuple[Any, ...]:
-        """How a variant's images are made, but for guidance; recon's without a name."""
-        variant, settings = self.variant(name)
-        return variant.backbone, variant.start, variant.features, variant.decoder, settings
+        return self._all_variants.grid
 
     @property
     def regions(self) -> dict[str, Any]:
@@ -600,32 +536,11 @@ class Config(Section):
         return ADAPTERS[self.paths.adapter_name]
 
     def check_target(self, target: str) -> None:
-        """Check that a file that is asked for belongs to the root, a subject and a variant of the configuration.
+        """Raises ValueError: a file that is asked for belongs to no folder of results, subject or variant of these."""
+        targets.check(target, self.results, self.subjects, self.variants)
 
-        Targets of another kind pass.
 
-        Raises ValueError: it does not, or it is the old name of a file or rule.
-        """
-        old = renamed.target_problem(target, self.results)
-        if old:
-            raise ValueError(old)
-        root, path = Path(self.results), Path(target)
-        inside = path.relative_to(root).parts if path.is_relative_to(root) else ()
-        subject, kind, name, *_ = (*inside, "", "", "")
-        mine = kind and re.fullmatch(SUBJECT, subject) and subject not in NOT_SUBJECTS
-        first, second, *others = (*path.parts, "", "")
-        if not inside and first.startswith("results") and second in self.subjects:
-            meant = Path(self.results, second, *filter(None, others))
-            raise ValueError(
-                f"{target} does not lie in {self.results}, which is results in config.yaml; ask for {meant}, or give "
-                "the --configfile whose results are there"
-            )
-        if mine and subject not in self.subjects:
-            raise ValueError(
-                f"{target}: {subject} is not among the subjects of config.yaml, {', '.join(self.subjects)}; "
-                "add it to subjects or ask for one of these"
-            )
-        if mine and kind == "variants" and name and not re.fullmatch(variant_regex([*self.variants, ""]), name):
-            similar = get_close_matches(name, self.variants, n=1)
-            hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
-            raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
+@functools.cache
+def described() -> dict[str, Any]:
+    """The JSON schema of the configuration."""
+    return Config.model_json_schema()

@@ -1,0 +1,58 @@
+"""Targets of a run, checked before Snakemake looks for rules: a file of no subject or variant is one sentence."""
+
+import re
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from brain_diffuser.workflow import renamed
+from brain_diffuser.workflow.config.variants import variant_regex
+
+SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
+NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
+
+
+def check(target: str, results: str, subjects: Collection[str], variants: Mapping[str, object]) -> None:
+    """Check that a file that is asked for belongs to the folder of results, a subject and a variant.
+
+    Parameters
+    ----------
+    target
+        What Snakemake is asked for; targets of another kind pass.
+    results, subjects, variants
+        The keys of the configuration.
+
+    Raises
+    ------
+    ValueError
+        The target belongs to none of these, or is the old name of a file or rule.
+    """
+    old = renamed.target_problem(target, results)
+    if old:
+        raise ValueError(old)
+    root, path = Path(results), Path(target)
+    inside = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    _check_folder(target, results, subjects, is_inside=bool(inside))
+    subject, kind, name, *_ = (*inside, "", "", "")
+    if not kind or not re.fullmatch(SUBJECT, subject) or subject in NOT_SUBJECTS:
+        return
+    if subject not in subjects:
+        raise ValueError(
+            f"{target}: {subject} is not among the subjects of config.yaml, {', '.join(subjects)}; "
+            "add it to subjects or ask for one of these"
+        )
+    if kind == "variants" and name and not re.fullmatch(variant_regex([*variants, ""]), name):
+        similar = get_close_matches(name, variants, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
+        raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
+
+
+def _check_folder(target: str, results: str, subjects: Collection[str], *, is_inside: bool) -> None:
+    """Raises ValueError: a target lies in another folder of results."""
+    first, second, *others = (*Path(target).parts, "", "")
+    if not is_inside and first.startswith("results") and second in subjects:
+        meant = Path(results, second, *filter(None, others))
+        raise ValueError(
+            f"{target} does not lie in {results}, which is results in config.yaml; ask for {meant}, or give "
+            "the --configfile whose results are there"
+        )
