@@ -201,8 +201,6 @@ def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
     """
     with _new(path, **options) as (file, _):
         yield file
-        file.flush()
-        describe(file, PLAIN, json.dumps(_plain_chunks(file, partial)))
 
 
 def _plain_chunks(file: h5py.File, path: str | Path) -> dict[str, list[int]]:
@@ -256,6 +254,9 @@ def _new(path: str | Path, **options: Any) -> Iterator[tuple[h5py.File, NewFile]
         new_file = NewFile(partial)
         with _opened(new_file, "w", libver="latest", **options) as file:
             yield file, new_file
+            file.flush()
+            if new_file.failure is None:
+                describe(file, PLAIN, json.dumps(_plain_chunks(file, partial)))
 
 
 @contextmanager

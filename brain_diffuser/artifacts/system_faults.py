@@ -59,7 +59,7 @@ def sentence(error: BaseException, path: str | Path = "") -> str | None:
 
 
 def message(error: BaseException, path: str | Path = "") -> str:
-    """The sentence of a system's fault, or else the error's own words, as they are printed (see `messages.readable`)."""
+    """The sentence of a system's fault, or else the error's own words, as `messages.readable` prints them."""
     return messages.readable(sentence(error, path) or error)
 
 
