@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from brain_diffuser.artifacts import finite, system_faults
 from brain_diffuser.artifacts.new_file import NewFile
 
 CHUNK_BYTES = 2**20
+CHECKSUM = 4  # bytes of Fletcher's, at the end of a chunk
+PLAIN = "plain_chunks"  # the attribute of a file that says which of its chunks are zeros
 NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
 """What file systems answer that cannot store a folder's names at once; EACCES, where it may be written but not read."""
 OF_FOLDERS = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
@@ -200,6 +203,31 @@ def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
         yield file
 
 
+def _plain_chunks(file: h5py.File, path: str | Path) -> dict[str, list[int]]:
+    """How many chunks of each dataset are nothing but zeros or ones with a checksum of such, and a key of their places.
+
+    Fletcher's checksum of zeros is zero, and of ones it is ones: what a disk has lost would pass as what was written.
+    Of each chunk only the checksum is read.
+    """
+    found: dict[str, list[int]] = {}
+
+    def look(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.chunks and item.fletcher32:
+            plain: list[tuple[int, ...]] = []
+
+            def note(chunk: Any) -> None:
+                checksum = os.pread(stream.fileno(), CHECKSUM, chunk.byte_offset + chunk.size - CHECKSUM)
+                if checksum in (bytes(CHECKSUM), b"\xff" * CHECKSUM):
+                    plain.append(chunk.chunk_offset)
+
+            item.id.chunk_iter(note)
+            found[name] = [len(plain), zlib.crc32(repr(sorted(plain)).encode())]
+
+    with open(path, "rb") as stream:
+        file.visititems(look)
+    return found
+
+
 @contextmanager
 def writing_at(partial: str | Path, **options: Any) -> Iterator[h5py.File]:
     """Open a new HDF5 file under a name that `atomic` gave, in no other format than `options` of `h5py.File` say."""
@@ -226,6 +254,9 @@ def _new(path: str | Path, **options: Any) -> Iterator[tuple[h5py.File, NewFile]
         new_file = NewFile(partial)
         with _opened(new_file, "w", libver="latest", **options) as file:
             yield file, new_file
+            file.flush()
+            if new_file.failure is None:
+                describe(file, PLAIN, json.dumps(_plain_chunks(file, partial)))
 
 
 @contextmanager
@@ -290,6 +321,9 @@ def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Ite
         ) from error
     with file:
         try:
+            written = file.attrs.get(PLAIN)
+            if written is not None and json.loads(written) != _plain_chunks(file, path):
+                raise ValueError(f"{path} is damaged: parts of it were lost. {fix or rerun(path)}")
             yield file
         except (OSError, KeyError, RuntimeError) as error:
             said = system_faults.sentence(error, path)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from brain_diffuser.artifacts import messages
+
 IN_TEXT = (re.compile(r"\berrno = (\d+)"), re.compile(r"\(os error (\d+)\)"), re.compile(r"\bError code (\d+) \("))
 """How HDF5, Rust (safetensors) and torch write the number into their messages."""
 NAME_IN_TEXT = re.compile(r"\b(?:file)?name = '([^']+)'")  # HDF5's
@@ -57,8 +59,8 @@ def sentence(error: BaseException, path: str | Path = "") -> str | None:
 
 
 def message(error: BaseException, path: str | Path = "") -> str:
-    """The sentence of a system's fault, or else the error's own words; in one line."""
-    return " ".join((sentence(error, path) or str(error)).split())
+    """The sentence of a system's fault, or else the error's own words, as `messages.readable` prints them."""
+    return messages.readable(sentence(error, path) or error)
 
 
 def raise_if_any(error: BaseException, path: str | Path) -> None:

@@ -372,7 +372,7 @@ def _of_betas(
     for path, ranges in by_file:
         n_rows = ranges[-1][1].stop if ranges else 0
         here, used = (used[:n_rows], used[n_rows:]) if ranges else (None, used)
-        sentences, of_file = _of_file(path, ranges, here, mask, checks)
+        sentences, of_file = _of_file(path, files.trials, ranges, here, mask, checks)
         yield from sentences
         whole = whole and bool(of_file)
         sessions += of_file
@@ -425,6 +425,7 @@ def _of_units(first: Path, sessions: Sequence[_Session]) -> Iterator[str]:
 
 def _of_file(
     path: Path,
+    trials: Path,
     ranges: Sequence[tuple[str, range]] | None,
     used: np.ndarray | None,
     mask: nifti.Mask,
@@ -436,6 +437,8 @@ def _of_file(
     ----------
     path
         The file.
+    trials
+        The trials table, for messages.
     ranges
         (session, its rows) of all rows of the trials table for this file; None if there is no table.
     used : (rows,)
@@ -450,9 +453,7 @@ def _of_file(
         with custom_files.opening(path) as betas:
             n_rows = ranges[-1][1].stop if ranges else betas.n_trials
             if betas.n_trials != n_rows:
-                sentences.append(
-                    f"{path} has {betas.n_trials} trials, its trials table {n_rows} rows; expected as many"
-                )
+                sentences.append(f"{path} has {betas.n_trials} trials, {trials} {n_rows} rows for it; expected as many")
             n_selected = int(mask.selected.sum())
             if betas.series is None and betas.values.shape[1] != n_selected:
                 sentences.append(

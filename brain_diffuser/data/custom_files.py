@@ -404,6 +404,8 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path, formats=FORMATS) as image:
+                image.verify()  # compares the checksums of PNG, which decoding does not
+            with Image.open(path, formats=FORMATS) as image:
                 yield image
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             raise ValueError(

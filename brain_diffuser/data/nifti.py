@@ -7,7 +7,9 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import nibabel as nib
 import numpy as np
@@ -23,7 +25,7 @@ from brain_diffuser.data import placeholders
 
 UNREADABLE = (
     *(OSError, EOFError, ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, MemoryError),
-    *(struct.error, zlib.error, ImageFileError, HeaderDataError),
+    *(struct.error, zlib.error, ImageFileError, HeaderDataError, SyntaxError, TokenError, BadZipFile),
 )
 """What readers of NIfTI, HDF5 and NumPy files raise for files that are damaged or of another kind."""
 
@@ -194,6 +196,8 @@ def read_volume(path: str | Path, fix: str = "Write it again.") -> tuple[np.ndar
         raise ValueError(f"{path} has shape {volume.shape}; expected a volume of (x, y, z). {fix}")
     if volume.dtype.kind not in "biuf":
         raise ValueError(f"{path} stores {volume.dtype}; expected a number for each voxel. {fix}")
+    if not (np.isfinite(affine).all() and np.linalg.det(affine[:3, :3])):
+        raise ValueError(f"{path} has the affine {affine.tolist()}, which gives voxels no place. {fix}")
     return volume, affine
 
 

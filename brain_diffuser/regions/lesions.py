@@ -292,6 +292,21 @@ def write(folder: Path, norms: np.ndarray, by_name: Mapping[str, Sequence[Mappin
         tables.write_csv(folder / f"{name}.csv", COLUMNS[name], (row.values() for row in rows))
 
 
+def read_norms(path: str | Path) -> Float[np.ndarray, " voxels"]:
+    """The norms that `write` wrote. Raises FileNotFoundError, ValueError: they are missing, damaged or not finite."""
+    fix = hdf5.rerun(Path(path).parent)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing; expected the weight norms of voxels. {fix}")
+    try:
+        with open(path, "rb") as stream:
+            norms = np.load(stream, allow_pickle=False)
+    except Exception as error:  # a damaged header makes numpy stumble in as many ways as there are bytes
+        raise ValueError(f"{path} cannot be read as an array ({error}). {fix}") from error
+    if norms.ndim != 1 or norms.dtype.kind != "f" or not np.isfinite(norms).all():
+        raise ValueError(f"{path} has {norms.dtype} {norms.shape}; expected a finite number for each voxel. {fix}")
+    return norms
+
+
 def weight_norms(ridges: SharedRidge) -> Float[np.ndarray, " voxels"]:
     """L1 norm of each voxel's weights over the columns, in the features' units per standard deviation of the voxel.
 

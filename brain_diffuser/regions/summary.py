@@ -37,7 +37,7 @@ def write_tables(
     """
     folders = {feature: Path(path) for feature, path in lesions_of_features.items()}
     by_name = {name: _of_features(folders, name) for name in ("decoding", "lesions")}
-    norms = {feature: np.load(path / "weight_norms.npy") for feature, path in folders.items()}
+    norms = {feature: lesions.read_norms(path / "weight_norms.npy") for feature, path in folders.items()}
     percentiles = {feature: lesions.percentiles(values) for feature, values in norms.items()}
     by_name["weights"] = weight_rows(masks, percentiles)
     by_name["category_probe"] = mean_probabilities(tables.read_csv(Path(category_probe) / "category_probe.csv"))

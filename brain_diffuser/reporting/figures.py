@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from brain_diffuser.artifacts import tables
+from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.reporting import score_tables
 
 Figures = Sequence[tuple[str, Path]]
@@ -62,9 +62,20 @@ def embed(caption: str, path: Path) -> dict[str, Any]:
     if path.suffix == ".svg":
         return {"caption": caption, "rows": None, "uri": svg_uri(path.read_text(encoding="utf-8"))}
     file = io.BytesIO()
-    Image.open(path).convert("RGB").save(file, format="WEBP", quality=85)
+    _drawn(path).save(file, format="WEBP", quality=85)
     uri = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
     return {"caption": caption, "rows": None, "uri": uri}
+
+
+def _drawn(path: Path) -> Image.Image:
+    """An image that the workflow has drawn. Raises ValueError: its checksums do not fit."""
+    try:
+        with Image.open(path) as image:
+            image.verify()
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}). {hdf5.rerun(path)}") from error
 
 
 def svg_uri(svg: str) -> str:

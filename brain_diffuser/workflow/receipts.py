@@ -131,7 +131,9 @@ def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
         files={},
     )
     for path, name in zip(map(str, snakemake.input), made.given, strict=True):
-        made.inputs[name] = made.inputs.get(name) or note(path, name, root)
+        if name not in made.inputs:
+            check_unaltered(path, name, root)
+            made.inputs[name] = note(path, name, root)
     return Begun(root, made, {name_of(path, root, copies): str(path) for path in snakemake.output})
 
 
@@ -200,6 +202,30 @@ def note(path: str, name: str, root: str | Path) -> dict[str, Any]:
     if receipt and _may_be(receipt, path):
         return {"digest": receipt.digest}
     return {"files": contents(path)}
+
+
+def check_unaltered(path: str, name: str, root: str | Path) -> None:
+    """Refuse an artifact that has the date of its receipt and not the content, as a disk or a copy damages files.
+
+    Its date does not give it away, so that no run would make it again. What is above LARGE and has checksums of its own
+    (HDF5, and images with their manifest) is not looked at.
+
+    Raises ValueError: it is such an artifact.
+    """
+    receipt = read(place(name, root))
+    if receipt is None or (sum(size for size, _, _ in receipt.files.values()) > LARGE and _has_checksums(path)):
+        return
+    for inside, file, size, date in listing(path):
+        size_then, date_then, key = receipt.files.get(inside, (size, -1, ""))
+        if date == date_then and (size != size_then or _digest(file, size, True) != key):
+            raise ValueError(
+                f"{file} is not what was written, although its date says so: its sha256 is not that of its receipt, as "
+                f"where a disk or a copy damages files. {hdf5.rerun(path)}"
+            )
+
+
+def _has_checksums(path: str) -> bool:
+    return path.endswith(".h5") or os.path.isdir(path)
 
 
 def chosen(folder: str | Path, names: Iterable[str]) -> dict[str, Any]:

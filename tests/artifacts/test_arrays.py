@@ -229,3 +229,38 @@ def test_a_damaged_chunk_names_its_file_among_several(tmp_path):
         hdf5.reading(tmp_path / "sound.h5"),
     ):
         stored[:]
+
+
+@pytest.mark.parametrize("lost", [b"\0", b"\xff"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "bool"])
+def test_a_chunk_that_was_lost_is_not_read_as_zeros(tmp_path, lost, dtype):
+    """The checksum of zeros is zero, so that a hole in a file fits; so do ones, which erased memory is full of."""
+    path = tmp_path / "a.h5"
+    values = (np.arange(4 * 700).reshape(4, 700) % 7).astype(dtype)
+    hdf5.save(path, values, np.arange(4))
+    np.testing.assert_array_equal(hdf5.load(path).values, values)
+    with h5py.File(path) as file:
+        chunk = file["values"].id.get_chunk_info(0)
+    content = path.read_bytes()
+    end = chunk.byte_offset + chunk.size
+    path.write_bytes(content[: chunk.byte_offset] + lost * chunk.size + content[end:])
+    with pytest.raises(ValueError, match=r"a\.h5 is damaged: parts of it were lost\. Rerun its job"):
+        hdf5.load(path)
+
+
+def test_zeros_that_were_written_are_read(tmp_path):
+    values = np.zeros((6, 3, 2, 3), np.uint8)
+    values[2] = 255
+    values[4] = 7
+    hdf5.save(tmp_path / "a.h5", values, np.zeros(6, np.int32), flatten=False)
+    np.testing.assert_array_equal(hdf5.load(tmp_path / "a.h5").values, values)
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file.attrs[hdf5.PLAIN].decode().startswith('{"nsd_id": [1, ')
+        assert '"values": [5, ' in file.attrs[hdf5.PLAIN].decode()
+
+
+def test_a_file_from_before_zeros_were_counted_is_read(tmp_path):
+    hdf5.save(tmp_path / "a.h5", np.zeros((3, 2)), np.arange(3))
+    with h5py.File(tmp_path / "a.h5", "r+") as file:
+        del file.attrs[hdf5.PLAIN]
+    assert hdf5.load(tmp_path / "a.h5").values.shape == (3, 2)

@@ -47,6 +47,13 @@ def image(lab, image, **options):
     image.save(lab.stimuli / FIRST, format="PNG", **options)
 
 
+def of_another_checksum(path):
+    """A PNG whose pixels no longer fit the checksum of their chunk, which decoding does not compare."""
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IEND") - 5] ^= 1
+    path.write_bytes(content)
+
+
 def png_of_16_bits(path):
     """An RGB image of 16 bits a channel, which PIL itself cannot write."""
 
@@ -224,6 +231,10 @@ MALFORMED = {
     ),
     "a leak that is turned": (lambda lab: again_in_the_test(lab, upside_down), COPY),
     "a leak of grey in colours": (in_colours, COPY),
+    "a bit that its checksum knows": (
+        lambda lab: of_another_checksum(lab.stimuli / FIRST),
+        "set/00.png cannot be read to its end (broken PNG file (bad header checksum in b'IDAT')); copy or",
+    ),
     "a bomb": (
         lambda lab: of_size(lab.stimuli / FIRST, 50_000, 50_000),
         "set/00.png has more than 89,478,485 pixels; expected what was on the screen, so save it smaller",
@@ -408,7 +419,7 @@ MALFORMED = {
     ),
     "too few trials": (
         lambda lab: lab.write_volumes(lab.volumes()[..., :-2]),
-        "has 24 trials, its trials table 26 rows",
+        "sub-01_trials.tsv 26 rows for it; expected as many",
     ),
     "betas of one volume": (
         lambda lab: lab.write_volumes(lab.volumes()[..., 0]),

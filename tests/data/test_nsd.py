@@ -457,3 +457,14 @@ def test_without_noise_all_of_the_variance_can_be_explained():
     ceiling = averages.noise_ceiling(np.array([np.inf, 0, np.nan], np.float32), 3.0)
     np.testing.assert_array_equal(ceiling, np.array([1, 0, np.nan], np.float32))
     assert ceiling.dtype == np.float32
+
+
+@pytest.mark.parametrize("affine", [np.diag([np.nan, 1, 1, 1]), np.diag([1.8, 0, 1.8, 1])])
+def test_a_mask_whose_voxels_have_no_place_is_refused(tmp_path, affine):
+    image = nib.Nifti1Image(np.ones((2, 2, 2), np.int16), AFFINE)
+    image.header.set_sform(affine, 1)
+    (tmp_path / "mask.nii").write_bytes(image.header.binaryblock + bytes(4) + image.dataobj.tobytes())
+    with pytest.raises(
+        ValueError, match=r"mask\.nii has the affine .*, which gives voxels no place\. Download it again"
+    ):
+        nifti.read_mask(tmp_path / "mask.nii")

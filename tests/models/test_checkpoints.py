@@ -539,3 +539,23 @@ def test_nothing_is_ever_unpickled():
         assert not re.search(r"allow_pickle=True|weights_only=False|read_pickle|trust_remote_code=True", code), path
         for call in re.findall(r"torch\.load\([^)]*\)", code):
             assert "weights_only=True" in call, (path, call)
+
+
+@pytest.mark.parametrize("has_sums", [True, False])
+def test_checksums_of_torch_files_are_compared(tmp_path, has_sums):
+    """Torch writes them and does not read them, or, on request, does not write them either."""
+    path, tensors = tmp_path / "net.pth", {"w": torch.linspace(-1, 1, 1000)}
+    torch.serialization.set_crc32_options(has_sums)
+    try:
+        torch.save(tensors, path)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(checkpoints.read_tensors(path)["w"], tensors["w"])
+    content = bytearray(path.read_bytes())
+    content[content.index(tensors["w"].numpy().tobytes()) + 402] ^= 4
+    path.write_bytes(content)
+    if has_sums:
+        with pytest.raises(ValueError, match=r"net\.pth cannot be read as a checkpoint of tensors alone; is the downl"):
+            checkpoints.read_tensors(path)
+    else:
+        assert not torch.equal(checkpoints.read_tensors(path)["w"], tensors["w"])

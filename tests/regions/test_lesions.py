@@ -134,3 +134,30 @@ def test_what_is_not_finite_is_no_accuracy_of_0(known_code, split, where, bad):
     named = rf"nsd_id {betas[split].nsd_id[7]}" if (where, split, bad) != ("feature", 0, 1e39) else "nsd_id .*"
     with pytest.raises(ValueError, match=rf"lesions, {named}: (nan|-?inf) in the .*{where}{ends}"):
         lesions.SharedRidge.from_arrays(tuple(betas), tuple(of_features), z_score, ALPHA)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "weight_norms.npy is missing; expected the weight norms of voxels. Rerun its job: .*lesions"),
+        (b"", "weight_norms.npy cannot be read as an array"),
+        (b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4',", "weight_norms.npy cannot be read as an array"),
+        (b"PK\x03\x04" + bytes(40), "weight_norms.npy cannot be read as an array"),
+        (np.array([1.0, np.nan]), r"weight_norms.npy has float64 \(2,\); expected a finite number for each voxel"),
+        (np.ones((2, 2)), r"weight_norms.npy has float64 \(2, 2\); expected"),
+        (np.array(["a"]), r"weight_norms.npy has <U1 \(1,\); expected"),
+    ],
+)
+def test_damaged_norms_are_named(tmp_path, content, sentence):
+    (tmp_path / "lesions").mkdir()
+    path = tmp_path / "lesions/weight_norms.npy"
+    lesions.write(path.parent, np.arange(3.0), {})
+    np.testing.assert_array_equal(lesions.read_norms(path), np.arange(3.0))
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    elif content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        lesions.read_norms(path)

@@ -230,3 +230,32 @@ def test_a_record_may_have_a_name_of_any_length(results, length):
     name = "<results>/sub01/" + "v" * (length - len("results/sub01/"))
     receipts.write(made(name, {"": [0, 0, "sha256:0"]}), "results")
     assert reasons()[name] == ["1"]
+
+
+@pytest.mark.parametrize("name", ["captions.json", "betas.h5", "lesions"])
+def test_a_job_reads_no_artifact_that_a_disk_has_damaged(tmp_path, name):
+    """Its date is that of its receipt, its content is not; by its date, no run would make it again."""
+    path = tmp_path / "results/sub01" / name
+    file = dated(path / "lesions.csv" if name == "lesions" else path, b"0123456789" * 9)
+    artifact, root = f"<results>/sub01/{name}", tmp_path / "results"
+    receipts.write(made(artifact, receipts.contents(path, whole=True)), root)
+    receipts.check_unaltered(str(path), artifact, root)
+    for content in (b"0123456789" * 8 + b"012345678 ", b"0123", b""):
+        dated(file, content)
+        with pytest.raises(
+            ValueError, match=rf"{file.name} is not what was written, although its date says so.*--force"
+        ):
+            receipts.check_unaltered(str(path), artifact, root)
+    os.utime(file)
+    receipts.check_unaltered(str(path), artifact, root)  # its date tells the next run
+    receipts.check_unaltered(str(path), "<results>/sub01/other", root)
+
+
+def test_large_artifacts_with_checksums_are_not_read_twice(large, tmp_path):
+    for name in ("features.h5", "decoder.safetensors"):
+        path = dated(tmp_path / name, large.read_bytes())
+        receipts.write(made(f"<results>/{name}", receipts.contents(path, whole=True)), tmp_path)
+        dated(path, bytes(3000))
+    receipts.check_unaltered(str(tmp_path / "features.h5"), "<results>/features.h5", tmp_path)
+    with pytest.raises(ValueError, match=r"decoder.safetensors is not what was written"):
+        receipts.check_unaltered(str(path), "<results>/decoder.safetensors", tmp_path)

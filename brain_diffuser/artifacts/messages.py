@@ -1,0 +1,29 @@
+"""Errors as they are printed: nothing in a damaged file may fill the screen, break the line or hide a part of it."""
+
+import re
+
+LONGEST_WORD, SHOWN = 200, 60
+
+
+def readable(error: BaseException | str) -> str:
+    """An error's text in one line, or, if it lists problems, in one line for each.
+
+    Signs that no terminal shows (NUL, tabs, marks of direction) are written as escapes. Of words of more than
+    LONGEST_WORD letters, which are content of files, the beginning is shown.
+    """
+    first, *others = str(error).split("\n")
+    lines = [first]
+    for line in others:
+        if re.match(r"\d+\. ", line):
+            lines.append(line)
+        elif line.strip():
+            lines[-1] += f" {line.strip()}"
+    return "\n".join(map(_shown, lines))
+
+
+def _shown(line: str) -> str:
+    """A line without signs that cannot be seen and words that nobody reads to their end."""
+    visible = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+    return re.sub(
+        rf"[^\s;]{{{LONGEST_WORD + 1},}}", lambda word: f"{word[0][:SHOWN]}... ({len(word[0])} letters)", visible
+    )

@@ -1,0 +1,12 @@
+"""Damaged files of datasets: the values are those of sound ones, or a sentence says what is wrong; nothing else."""
+
+import pytest
+from damaged_data import READERS
+from reliability import N_COPIES, campaign
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: f"{reader.name} {reader.form}")
+def test_no_damage_is_silent(tmp_path, reader):
+    tally = campaign(reader, tmp_path)
+    assert not tally.failures, str(tally)
+    assert tally.counts.total() == N_COPIES
