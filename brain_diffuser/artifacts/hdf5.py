@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import sys
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from brain_diffuser.artifacts.new_file import NewFile
 
 CHUNK_BYTES = 2**20
 CHECKSUM = 4  # bytes of Fletcher's, at the end of a chunk
-PLAIN = "plain_chunks"  # the attribute of a file that says which of its chunks are zeros
+PLAIN = "plain_chunks"  # the attribute of a file that says how many of its chunks are zeros
 NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS, errno.EACCES)
 """What file systems answer that cannot store a folder's names at once; EACCES, where it may be written but not read."""
 OF_FOLDERS = ".snakemake_timestamp"  # Snakemake's, in every folder that is an artifact
@@ -203,29 +202,34 @@ def writing(path: str | Path, **options: Any) -> Iterator[h5py.File]:
         yield file
 
 
-def _plain_chunks(file: h5py.File, path: str | Path) -> dict[str, list[int]]:
-    """How many chunks of each dataset are nothing but zeros or ones with a checksum of such, and a key of their places.
+def _plain_chunks(file: h5py.File, path: str | Path) -> dict[str, int]:
+    """How many chunks of each dataset are nothing but zeros, or ones, with a checksum of such.
 
     Fletcher's checksum of zeros is zero, and of ones it is ones: what a disk has lost would pass as what was written.
     Of each chunk only the checksum is read.
     """
-    found: dict[str, list[int]] = {}
+    found: dict[str, int] = {}
 
     def look(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.chunks and item.fletcher32:
-            plain: list[tuple[int, ...]] = []
+            found[name] = 0
 
             def note(chunk: Any) -> None:
                 checksum = os.pread(stream.fileno(), CHECKSUM, chunk.byte_offset + chunk.size - CHECKSUM)
-                if checksum in (bytes(CHECKSUM), b"\xff" * CHECKSUM):
-                    plain.append(chunk.chunk_offset)
+                found[name] += checksum in (bytes(CHECKSUM), b"\xff" * CHECKSUM)
 
             item.id.chunk_iter(note)
-            found[name] = [len(plain), zlib.crc32(repr(sorted(plain)).encode())]
 
     with open(path, "rb") as stream:
         file.visititems(look)
     return found
+
+
+def _has_lost_chunks(file: h5py.File, path: str | Path) -> bool:
+    """Whether more chunks are zeros than were written so; files from before that was noted do not tell."""
+    text = file.attrs.get(PLAIN)
+    written = {} if text is None else json.loads(text)
+    return bool(written) and any(n > written.get(name, n) for name, n in _plain_chunks(file, path).items())
 
 
 @contextmanager
@@ -321,8 +325,7 @@ def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Ite
         ) from error
     with file:
         try:
-            written = file.attrs.get(PLAIN)
-            if written is not None and json.loads(written) != _plain_chunks(file, path):
+            if _has_lost_chunks(file, path):
                 raise ValueError(f"{path} is damaged: parts of it were lost. {fix or rerun(path)}")
             yield file
         except (OSError, KeyError, RuntimeError) as error:

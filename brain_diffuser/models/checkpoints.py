@@ -77,7 +77,9 @@ def describing(beginning: str, description: Mapping[str, Any], ending: str = "")
     for key, value in _entries(dict(description)):
         most = MOST_LAYERS if "layers" in key else LARGEST_NUMBER
         if isinstance(value, int | float) and not abs(value) <= most:
-            reason = f"{key} is {value:.6g}, more than {most}"
+            is_short = isinstance(value, float) or abs(value) < 10**300
+            found = f"{value:.6g}" if is_short else "a number of more than 300 digits"
+            reason = f"{key} is {found}, more than {most}"
             raise ValueError(f"{beginning}{reason}{ending}; is it damaged?")
     try:
         yield

@@ -33,6 +33,12 @@ NOT_OF_TOWER = {
 """Beginnings of the names of tensors that do not belong to a tower, in a file of both towers."""
 
 
+TOKENISER_FILES = (
+    *("tokenizer_config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json"),
+)
+"""JSON files of a tokeniser, of which a folder has some."""
+
+
 class ClipText:
     """Captions -> embeddings of all their tokens, projected and divided by the length of the pooled token (the end).
 
@@ -68,8 +74,8 @@ class ClipText:
         tokeniser = _load_tokeniser(folder)
         if len(tokeniser) != model.config.vocab_size:
             raise ValueError(
-                f"{folder} has {len(tokeniser)} tokens, {text_encoder} {model.config.vocab_size}; expected the same. "
-                "Are both of one model?"
+                f"{folder} has {len(tokeniser)} tokens (in {_tokeniser_files(folder)}), {text_encoder} "
+                f"{model.config.vocab_size}; expected the same. Are both of one model?"
             )
         return cls(model, tokeniser)
 
@@ -277,8 +283,7 @@ def _load_tokeniser(folder: Path) -> CLIPTokenizer:
 
     Raises ValueError: its files are no tokeniser of CLIP's, or ask for code.
     """
-    names = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "special_tokens_map.json", "added_tokens.json")
-    for name in names:
+    for name in TOKENISER_FILES:
         if (folder / name).is_file():
             checkpoints.read_config(folder, name)
     try:
@@ -287,6 +292,12 @@ def _load_tokeniser(folder: Path) -> CLIPTokenizer:
         raise
     except Exception as error:  # a damaged file makes the library stumble in as many ways as there are bytes
         reason = " ".join(str(error).split())[:200] or type(error).__name__
+        files = _tokeniser_files(folder)
         raise ValueError(
-            f"{folder} has no tokeniser of CLIP's that can be read ({reason}); download it again"
+            f"{folder} has no tokeniser of CLIP's that can be read ({reason}); download {files} again"
         ) from error
+
+
+def _tokeniser_files(folder: Path) -> str:
+    """The names of the files that make the tokeniser of a folder."""
+    return ", ".join(name for name in (*TOKENISER_FILES, "merges.txt") if (folder / name).is_file())

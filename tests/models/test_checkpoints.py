@@ -344,6 +344,13 @@ def test_a_damaged_description_is_one_sentence(tmp_path, change):
         {"zdim": [4]},
         {"n_latents": None},
         {"image_size": 1e400},
+        {"image_size": 10**400},
+        {"n_latents": False},
+        {"scale": None},
+        {"scale": 0},
+        {"scale": "69"},
+        {"shift": 65536},
+        {"shift": -1.5},
     ],
 )
 def test_a_damaged_description_of_a_vdvae_is_one_sentence(tmp_path, change):

@@ -96,15 +96,17 @@ class DualDenoiser(Denoiser):
 
         Raises ValueError: the text UNet's transformers would not fit the image UNet's slots.
         """
-        unet = checkpoints.build(UNet2DConditionModel, image_unet, path)
+        unet, named = checkpoints.build(UNet2DConditionModel, image_unet, path), f"{path}: " if path else ""
         for key in SHARED_SIZES:
             image, text = (json.dumps(config.get(key, unet.config[key])) for config in (image_unet, text_unet))
             if text != image:
                 raise ValueError(
-                    f"text_unet has {key} {text}, image_unet {image}; expected the same, for the text transformers run "
-                    "inside the image UNet. Are both of one model?"
+                    f"{named}text_unet has {key} {text}, image_unet {image}; expected the same, for the text "
+                    "transformers run inside the image UNet. Are both of one model?"
                 )
-        return cls(unet, text_unet.get("cross_attention_dim", unet.config["cross_attention_dim"]))
+        text_dim = text_unet.get("cross_attention_dim", unet.config["cross_attention_dim"])
+        with checkpoints.describing(f"{named}no Versatile Diffusion fits it: ", text_unet):
+            return cls(unet, text_dim)
 
     @property
     def text_config(self) -> dict[str, Any]:

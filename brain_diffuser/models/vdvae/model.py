@@ -59,7 +59,7 @@ class VDVAEConfig:
     imagenet64: ClassVar["VDVAEConfig"]
 
     def __post_init__(self) -> None:
-        """Raises ValueError: the blocks do not fit each other, the image or `n_latents`."""
+        """Raises ValueError: the blocks do not fit each other, the image or `n_latents`; levels that no image has."""
         encoded = {resolution // (pool or 1) for resolution, pool in parse_blocks(self.enc_blocks, "d")}
         decoded = [resolution for resolution, _ in parse_blocks(self.dec_blocks, "m")]
         if not set(decoded) <= encoded or decoded[-1] != self.image_size:
@@ -67,6 +67,8 @@ class VDVAEConfig:
                 f"dec_blocks ends at {decoded[-1]} px and uses {sorted(set(decoded))} px; expected to end at "
                 f"image_size {self.image_size} and to use only what enc_blocks gives, {sorted(encoded)}"
             )
+        if not (0 <= self.shift <= 255 and 0 < self.scale <= 255):
+            raise ValueError(f"shift is {self.shift} and scale {self.scale}; expected mean and std of levels 0 to 255")
         if not 0 <= self.n_latents <= len(decoded):
             raise ValueError(
                 f"n_latents is {self.n_latents}; expected at most {len(decoded)}, the blocks of dec_blocks"

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,6 +11,7 @@ from torch import nn
 from brain_diffuser.models import checkpoints
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
+KINDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number"}
 MOST_PIXELS = 1024  # of a resolution, and of blocks at one
 
 
@@ -48,6 +50,12 @@ def read_config(path: Path) -> VDVAEConfig:
             numbers = [int(number) for number in re.findall(r"\d+", value)] if isinstance(value, str) else []
             if max(numbers, default=0) > MOST_PIXELS:  # thousands of blocks would take hours to build
                 raise ValueError(f"{key} has {max(numbers)}, where at most {MOST_PIXELS} can be")
+        for field in dataclasses.fields(VDVAEConfig):
+            value = description.get(field.name, field.default)
+            if field.type is float and type(value) is int:
+                description[field.name] = float(value)
+            elif field.name in description and type(value) is not field.type:
+                raise TypeError(f"{field.name} is of type {type(value).__name__}, not {KINDS[field.type]}")
         return VDVAEConfig(**description)
     except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
         known = ", ".join(field.name for field in dataclasses.fields(VDVAEConfig))
