@@ -228,7 +228,12 @@ READERS = (
     Reader("array read by itself", ".h5", write_array, read_array, damage.BYTES, has_checksum=True),
     Reader("regions read by themselves", ".h5", write_regions, rois.load, damage.BYTES, has_checksum=True),
     Reader(
-        "training, its network", ".safetensors", write_checkpoint("network.safetensors"), read_checkpoint, damage.BYTES
+        "training, its network",
+        ".safetensors",
+        write_checkpoint("network.safetensors"),
+        read_checkpoint,
+        damage.BYTES,
+        has_checksum=True,
     ),
     Reader(
         "training, its best network",
@@ -236,7 +241,17 @@ READERS = (
         write_checkpoint("best.safetensors"),
         read_checkpoint,
         damage.BYTES,
+        has_checksum=True,
     ),
-    Reader("training, its optimiser", ".pt", write_checkpoint("optimiser.pt"), read_checkpoint, damage.BYTES),
-    Reader("training, its curve", ".json", write_checkpoint("curve.json"), read_checkpoint, DESCRIPTION),
+    Reader(
+        "training, its optimiser",
+        ".pt",
+        write_checkpoint("optimiser.pt"),
+        read_checkpoint,
+        damage.BYTES,
+        has_checksum=True,
+    ),
+    Reader(
+        "training, its curve", ".json", write_checkpoint("curve.json"), read_checkpoint, DESCRIPTION, has_checksum=True
+    ),
 )

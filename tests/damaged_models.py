@@ -190,14 +190,6 @@ READERS = (
         alike,
     ),
     Reader(
-        "Versatile Diffusion, image UNet",
-        ".safetensors",
-        diffusion_file("image_unet/diffusion_pytorch_model.safetensors"),
-        read_diffusion,
-        damage.BYTES,
-        alike,
-    ),
-    Reader(
         "Versatile Diffusion, image UNet's description",
         ".json",
         diffusion_file("image_unet/config.json"),

@@ -252,6 +252,8 @@ def test_every_weight_learns_and_copies_are_apart(small_inputs):
 def test_unets_that_do_not_belong_together_are_refused():
     with pytest.raises(ValueError, match=r"text_unet has attention_head_dim 8, image_unet 4; expected the same"):
         DualDenoiser.from_configs(GOLDEN_UNET, {**GOLDEN_UNET, "attention_head_dim": 8})
+    with pytest.raises(ValueError, match=r"^config.json: dual_cross_attention is true; expected false, as in the publ"):
+        DualDenoiser.from_configs({**SMALL_UNET, "dual_cross_attention": True}, SMALL_UNET, "config.json")
     with pytest.raises(ValueError, match=r"text_unet has block_out_channels \[16, 64\], image_unet \[16, 32\]"):
         DualDenoiser.from_configs(SMALL_UNET, {**SMALL_UNET, "block_out_channels": [16, 64]})
 

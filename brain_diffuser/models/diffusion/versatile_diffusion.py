@@ -104,6 +104,8 @@ class DualDenoiser(Denoiser):
                     f"{named}text_unet has {key} {text}, image_unet {image}; expected the same, for the text "
                     "transformers run inside the image UNet. Are both of one model?"
                 )
+        if unet.config["dual_cross_attention"]:
+            raise ValueError(f"{named}dual_cross_attention is true; expected false, as in the published image UNet")
         text_dim = text_unet.get("cross_attention_dim", unet.config["cross_attention_dim"])
         with checkpoints.describing(f"{named}no Versatile Diffusion fits it: ", text_unet):
             return cls(unet, text_dim)

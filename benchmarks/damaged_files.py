@@ -1,6 +1,6 @@
 """Damaged inputs: how many faults every reader finds. --write puts the table into docs/reliability.md.
 
-    PYTHONPATH=tests python benchmarks/reliability.py --write
+    PYTHONPATH=tests python benchmarks/damaged_files.py --write
 
 The tests test_damaged_*.py count the same and fail if a fault is silent.
 """
