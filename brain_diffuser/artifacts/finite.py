@@ -1,7 +1,8 @@
 """Numbers that are not finite are refused where they arise: no image or feature is made of them.
 
-NaN passes where it means "not measured": a voxel in betas, which `nsd.constant_voxels` refuses or drops, the correlation
-of something constant, a noise ceiling without repeats. Only a signal-to-noise ratio without any noise is infinite.
+NaN passes where it means "not measured": a voxel in betas, which `nsd.constant_voxels` refuses or drops, the
+correlation of something constant, a noise ceiling without repeats. Only a signal-to-noise ratio without any noise is
+infinite.
 
 Networks name the row of their batch; the stage that knows the stimuli of the batch names these (`naming`).
 """

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from brain_diffuser.artifacts import hdf5, shards, system_faults
-from brain_diffuser.data import captions, custom_checks, custom_files, nifti, nsd_design, nsd_sessions
+from brain_diffuser.data import captions, custom_files, image_checks, nifti, nsd_design, nsd_sessions
 from brain_diffuser.decoding import network
 from brain_diffuser.models import checkpoints
 
@@ -449,6 +449,6 @@ def test_validation_of_custom_data_lists_the_cause(tmp_path):
     """Beside the other problems, not as damage."""
     Image.linear_gradient("L").save(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to("b.png")
-    _, found = custom_checks._pixels(tmp_path, {name: name for name in ("a.png", "b.png")})
+    _, found = image_checks.pixels(tmp_path, {name: name for name in ("a.png", "b.png")})
     assert len(found) == 1
     assert found[0].startswith(f"{tmp_path}/b.png is, or lies below, a link that leads back to itself")

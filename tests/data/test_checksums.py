@@ -14,7 +14,7 @@ from scipy.io import savemat
 from test_custom import averaged
 from toy_lab import AFFINE, write_lab
 
-from brain_diffuser.data import custom_checks, custom_files, matlab, nifti, nsd_design, nsd_sessions
+from brain_diffuser.data import betas_checks, custom_checks, custom_files, matlab, nifti, nsd_design, nsd_sessions
 
 N_FLIPS = 300
 
@@ -52,7 +52,7 @@ def test_bits_of_custom_betas(lab):
     for damaged in flips(content):
         lab.betas.write_bytes(damaged)
         trials, mask = custom_files.read_trials(lab.trials), custom_files.read_mask(lab.mask, 0)
-        found = list(custom_checks._of_betas(files, trials, mask, custom_checks.DEFAULT))
+        found = list(betas_checks.of_betas(files, trials, mask, custom_checks.DEFAULT))
         if found:
             assert len(found) == 1
             one_sentence(found[0], lab.betas, "cannot be read", "is damaged")

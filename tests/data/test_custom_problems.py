@@ -15,7 +15,7 @@ from PIL import Image
 from toy_lab import AFFINE, SHAPE, SIDE, write_lab, write_table
 
 from brain_diffuser.artifacts import captions
-from brain_diffuser.data import custom, custom_checks, custom_files, stimulus_table
+from brain_diffuser.data import custom, custom_checks, custom_files, image_checks, stimulus_table
 from brain_diffuser.data.custom_checks import problems
 
 FIRST = "set/00.png"
@@ -641,7 +641,7 @@ def test_damaged_images_get_one_sentence(tmp_path, kind):
                 place = int(random.integers(len(content)))
                 content[place : place + 16] = random.bytes(16)
         path.write_bytes(content)
-        _, sentences = custom_checks._pixels(tmp_path, {"set.png": "set.png"})
+        _, sentences = image_checks.pixels(tmp_path, {"set.png": "set.png"})
         assert all(sentence.startswith(str(tmp_path)) and "\n" not in sentence for sentence in sentences)
         n_sentences += len(sentences)
     assert n_sentences > 25

@@ -8,7 +8,7 @@ from typing import TypeGuard
 from brain_diffuser.workflow.code_key.statements import Import
 
 PROJECT = frozenset(("ast", "dis", "gc", "importlib", "inspect", "linecache", "pkgutil", "runpy", "tokenize"))
-HARMLESS = ("importlib.metadata", "importlib.resources")
+HARMLESS = ("importlib.metadata", "importlib.resources", "tokenize.TokenError")
 INTROSPECTIVE = frozenset(("__annotations__", "__code__", "__doc__", "__subclasses__", "get_type_hints", "_getframe"))
 """Names by which code reads code: what they are used for cannot be followed, so all of the project counts, word for
 word."""
