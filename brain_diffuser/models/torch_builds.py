@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 NEEDED_BY = ("clip", "clip_layers", "stable_diffusion", "versatile_diffusion")
 """Keys of datasets.* whose models are read with transformers."""
@@ -46,7 +45,7 @@ def problem() -> str:
     Where both name the same build this costs nothing; else torchvision is imported in a process of its own, about 5 s.
     """
     torch, torchvision = _version("torch"), _version("torchvision")
-    if find_spec("torchvision") is None or not torchvision:
+    if not torchvision:
         return ""
     if torch.partition("+")[2] == torchvision.partition("+")[2] and _fits(torch):
         return ""
