@@ -353,6 +353,14 @@ def test_a_start_with_unchanged_code_parses_nothing(cache, monkeypatch):
     assert keys() == cold
 
 
+def test_no_job_reads_code_so_that_all_of_it_would_count():
+    """One finder of modules in a function that jobs reach would make any edit run every job again."""
+    for script in sorted((ROOT / "workflow_scripts").rglob("*.py")):
+        code = provenance.Code(ROOT)
+        code.key(script)
+        assert [node for node, parts in code.parts_of.items() if ("project",) in parts] == [], script
+
+
 def test_values_pass_unchanged_through_what_surrounds_a_job(tmp_path, monkeypatch):
     """What is reached of these modules may be left out of keys: they neither compute nor reach what does."""
     monkeypatch.chdir(tmp_path)
