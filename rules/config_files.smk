@@ -9,7 +9,7 @@ ROOT = Path(str(workflow.current_basedir)).parent
 sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 
 from brain_diffuser.artifacts import system_faults
-from brain_diffuser.workflow.config import command_line, sources
+from brain_diffuser.workflow.config import command_line, sources as config_sources
 
 IS_MODULE = Path(workflow.main_snakefile).resolve() != ROOT / "Snakefile"
 
@@ -24,13 +24,13 @@ def exit_with_message():
     """Stop before any job with an error's own words, without where in the program it came from."""
     try:
         yield
-    except sources.LocatedError as error:
+    except config_sources.LocatedError as error:
         sys.exit(str(error))
     except (ValueError, OSError) as error:
         stop(system_faults.message(error))
 
 
-SOURCES = sources.Sources()
+SOURCES = config_sources.Sources()
 with exit_with_message():
     SOURCES = command_line.of_run(
         workflow, sys.argv, [] if IS_MODULE else ["config.yaml"]
