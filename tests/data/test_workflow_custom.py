@@ -102,7 +102,7 @@ def test_an_edited_image_runs_what_sees_it(custom_checkout):
         path.touch()  # as a copy of the dataset has new dates
     assert planned(custom_checkout) == set()
     image = next(custom_checkout.glob("data/custom/stimuli/set/*.png"))
-    Image.new("RGB", (SIDE, SIDE)).save(image)
+    Image.linear_gradient("L").resize((SIDE, SIDE)).convert("RGB").save(image)
     found = planned(custom_checkout)
     assert {"stimuli", "features:vdvae", "ridge:vdvae", "recon"} <= found
     assert not {"design", "betas", "captions", "ridge_kernel"} & found
