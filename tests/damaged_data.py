@@ -238,11 +238,14 @@ def is_lab(values: Any, sound: Any) -> bool:
     """Values of another sound lab with the same number of trials and the same images."""
     trials = values["trials"]
     are_trials = len(trials) == len(sound["trials"]) and all(split in ("train", "test", "n/a") for *_, split in trials)
-    others = {key: value for key, value in values.items() if key not in ("trials", "captions", "images")}
+    others = {key: value for key, value in values.items() if key not in ("trials", "captions", "images", "betas")}
+    betas = values["betas"]
+    are_betas = betas.shape == (len(trials), np.count_nonzero(values["mask"])) and bool(np.isfinite(betas).all())
     is_rest_alike = alike(others, {key: sound[key] for key in others})
     images, sound_images = values["images"], sound["images"]
     are_images = images.dtype == np.uint8 and images.shape[1:] == sound_images.shape[1:]
-    return are_trials and is_rest_alike and are_images and are_captions(values["captions"], sound["captions"])
+    is_rest_alike = is_rest_alike and are_trials and are_betas
+    return is_rest_alike and are_images and are_captions(values["captions"], sound["captions"])
 
 
 def write_image_names(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -76,12 +77,15 @@ def write_folder(
 
 
 def read_manifest(manifest: str | Path) -> list[tuple[str, int, str]]:
-    """(file, nsd_id, sha256) of every image, in order. Raises ValueError: the table has other columns."""
+    """(file, nsd_id, sha256) of every image, in order. Raises ValueError: other columns, or names of no images."""
     header, rows = tables.read_tsv(manifest)
     if tuple(header) != MANIFEST_COLUMNS:
         raise ValueError(f"{manifest} has columns {header}; expected {list(MANIFEST_COLUMNS)}. Is this a manifest?")
     named = [dict(zip(header, row, strict=True)) for row in rows]
     ids = tables.numbers(manifest, named, "nsd_id", np.int64).tolist()
+    odd = [row["file"] for row in named if not re.fullmatch(r"[^/\\\0]+\.png", row["file"])]
+    if odd:
+        raise ValueError(f"{manifest} lists {odd[0]!r}; expected names of .png files. {hdf5.rerun(manifest)}")
     return [(row["file"], nsd_id, row["sha256"]) for row, nsd_id in zip(named, ids, strict=True)]
 
 

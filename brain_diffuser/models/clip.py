@@ -137,7 +137,8 @@ class ClipVision:
         model = _load_tower(CLIPVisionModelWithProjection, "vision", image_encoder, device, dtype)
         if preprocess.crop != (model.config.image_size,) * 2:
             raise ValueError(
-                f"{image_feature_extractor} crops images to {preprocess.crop} pixels, {image_encoder} reads "
+                f"{image_feature_extractor} crops images to {preprocess.crop} pixels (in "
+                f"{model_files.preprocessing(image_feature_extractor)}), {image_encoder} reads "
                 f"{model.config.image_size}; expected the same. Are both of one model?"
             )
         return cls(model, preprocess)
@@ -287,7 +288,9 @@ def _load_tokeniser(folder: Path) -> CLIPTokenizer:
         if (folder / name).is_file():
             checkpoints.read_config(folder, name)
     try:
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokeniser = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokeniser("a \u2603")  # what a damaged vocabulary lacks is looked for where it is needed
+        return tokeniser
     except MemoryError:
         raise
     except Exception as error:  # a damaged file makes the library stumble in as many ways as there are bytes

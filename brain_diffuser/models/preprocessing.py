@@ -14,6 +14,7 @@ from brain_diffuser.models import checkpoints, model_files
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the red, green and blue levels of ImageNet, between 0 and 1."""
+LEAST_STD = 0.01  # of levels between 0 and 1; what is divided by less is no image
 LARGEST_SIDE = 4096
 """In pixels; larger images than any network reads."""
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -85,10 +86,12 @@ class Preprocessing(NamedTuple):
         sides, colours = (found.shortest_side, *found.crop), (*found.mean, *found.std)
         are_sides = all(type(side) is int and 0 < side <= LARGEST_SIDE for side in sides)
         are_colours = all(type(colour) in (int, float) and math.isfinite(colour) for colour in colours)
-        if not are_sides or not are_colours or len(found.mean) != 3 or len(found.std) != 3 or min(found.std) <= 0:
+        are_three = len(found.mean) == len(found.std) == 3
+        are_colours = are_colours and are_three and 0 <= min(found.mean) and max(colours) <= 1
+        if not are_sides or not are_colours or min(found.std) < LEAST_STD:
             raise ValueError(
                 f"{path} has size {size}, crop_size {crop}, image_mean {list(found.mean)}, image_std "
-                f"{list(found.std)}; expected pixels, and three numbers of mean and of std, the latter above 0"
+                f"{list(found.std)}; expected pixels, and three numbers from 0 to 1 of mean and of std, which is not 0"
             )
         if max(found.crop) > found.shortest_side:
             raise ValueError(

@@ -152,3 +152,13 @@ def test_contact_sheet_breaks_long_titles_between_words():
     guided, true = (np.asarray(two)[first_line, start : start + 128] for start in (157, 289))
     assert (guided < 100).any()  # above the last line: words that both share
     np.testing.assert_array_equal(guided, true)
+
+
+@pytest.mark.parametrize("name", ["", "nsd00003", "../nsd00003.png", "/etc/nsd00003.png", "a\\nsd00003.png"])
+def test_a_manifest_names_images_of_its_folder_alone(tmp_path, name):
+    image = np.zeros((2, 2, 3), np.uint8)
+    image_files.write_folder(tmp_path / "recon", tmp_path / "recon.tsv", [(3, image)], "nsd")
+    manifest = (tmp_path / "recon.tsv").read_text().replace("nsd00003.png", name)
+    (tmp_path / "recon.tsv").write_text(manifest)
+    with pytest.raises(ValueError, match=r"recon\.tsv lists '.*'; expected names of \.png files\. Rerun its job"):
+        image_files.read_folder(tmp_path / "recon", tmp_path / "recon.tsv")

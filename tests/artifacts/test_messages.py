@@ -27,4 +27,8 @@ def test_what_is_printed(text, printed):
 def test_content_of_a_file_does_not_fill_the_screen():
     printed = messages.readable(f"a.json has key {'x' * 140_000}; delete it")
     assert printed == f"a.json has key {'x' * 60}... (140000 letters); delete it"
+    many = messages.readable(f"a.json has the list {['x'] * 1000}; delete it")
+    assert many.startswith("a.json has the list ['x', 'x'")
+    assert many.endswith("'x', 'x']; delete it")
+    assert len(many) < 1000
     assert messages.readable("/" + "folder/" * 25 + "a.tsv is missing").endswith("folder/a.tsv is missing")

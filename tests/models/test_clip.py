@@ -263,7 +263,7 @@ def test_folders_of_two_models_are_refused(text_folder, vision_folder, tmp_path)
     ):
         ClipText.load(text_folder)
     describe(vision_folder / "image_feature_extractor", crop_size=24)
-    with pytest.raises(ValueError, match=r"crops images to \(24, 24\) pixels, .*image_encoder reads 28"):
+    with pytest.raises(ValueError, match=r"crops images to \(24, 24\) pixels \(in prepro.*image_encoder reads 28"):
         ClipVision.load(vision_folder)
 
 
