@@ -4,7 +4,7 @@ import reprlib
 from pathlib import Path
 from typing import Any
 
-from brain_diffuser.artifacts import hdf5, text_files
+from brain_diffuser.artifacts import hdf5, messages, text_files
 
 MISSING = ("nan", "NaN", "None", "null", "NULL", "<NA>")
 """What programs write into a table where there is no value."""
@@ -12,7 +12,13 @@ MISSING = ("nan", "NaN", "None", "null", "NULL", "<NA>")
 CONTAINERS = ("{'", '{"', "['", '["', "[[", "[{", "{}", "[]")
 """What an object, or a list of texts or of objects, begins with where a program writes it as a text."""
 
-KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
+KINDS: dict[type, messages.Sentence] = {
+    dict: "an object",
+    list: "a list",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
 """Names of what JSON has beside texts and null."""
 
 
@@ -51,7 +57,7 @@ def of_json(path: str | Path) -> dict[int, list[str]]:
     return captions
 
 
-def problem(value: Any) -> str | None:
+def problem(value: Any) -> messages.Sentence | None:
     """What a value is that is no caption, and what was expected, as the end of a sentence; None if it is a caption.
 
     A caption is a text. Tables and arrays have nothing but texts, so the texts count as well that programs make of a

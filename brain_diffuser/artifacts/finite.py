@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from brain_diffuser.artifacts import messages
+
 BLOCK_ITEMS = 2**24  # numbers that are looked at at a time
-WIDER = {"float16": "bfloat16 or float32", "bfloat16": "float32"}
+WIDER: dict[str, messages.Sentence] = {"float16": "bfloat16 or float32", "bfloat16": "float32"}
 
 
 class NotFinite(ValueError):
@@ -34,20 +36,32 @@ class NotFinite(ValueError):
         The stage and the stimuli, once they are known.
     """
 
-    def __init__(self, what: str, rows: Sequence[int], value: float, fix: str, where: str = ""):
+    def __init__(
+        self,
+        what: messages.Sentence,
+        rows: Sequence[int],
+        value: float,
+        fix: messages.Sentence,
+        where: messages.Sentence = "",
+    ):
         self.what, self.rows, self.value, self.fix, self.where = what, list(rows), value, fix, where
-        where = where or f"row {_listed(self.rows)} of the batch"
-        super().__init__(f"{where}: {value:g} in {what}; expected finite numbers. {fix}")
+        super().__init__(self.sentence())
 
-    def of(self, stage: str, nsd_id: Sequence[int] | np.ndarray) -> "NotFinite":
+    def sentence(self) -> messages.Sentence:
+        """Where which number was, of what, and what to do."""
+        where = self.where or f"row {_listed(self.rows)} of the batch"
+        return f"{where}: {self.value:g} in {self.what}; expected finite numbers. {self.fix}"
+
+    def of(self, stage: messages.Sentence, nsd_id: Sequence[int] | np.ndarray) -> "NotFinite":
         """The same error with its stage and the stimuli of its rows; one that has them already stays as it is."""
         if self.where:
             return self
         stimuli = _listed([int(nsd_id[row % len(nsd_id)]) for row in self.rows])
-        return NotFinite(self.what, self.rows, self.value, self.fix, f"{stage}, nsd_id {stimuli}")
+        where: messages.Sentence = f"{stage}, nsd_id {stimuli}"
+        return NotFinite(self.what, self.rows, self.value, self.fix, where)
 
 
-def check(values: Any, what: str, fix: str) -> None:
+def check(values: Any, what: messages.Sentence, fix: messages.Sentence) -> None:
     """Refuse an array or a tensor with numbers that are not finite.
 
     Parameters
@@ -95,7 +109,7 @@ def first_not_finite(row: Any) -> float:
     return row.detach()[~row.isfinite()].flatten()[0].item()
 
 
-def check_network(values: Any, what: str, dtype: Any) -> None:
+def check_network(values: Any, what: messages.Sentence, dtype: Any) -> None:
     """Refuse what a network computed in `dtype`, if a number is not finite; the sentence says which precision to try.
 
     Raises NotFinite.
@@ -111,7 +125,7 @@ def check_network(values: Any, what: str, dtype: Any) -> None:
 
 
 @contextmanager
-def naming(stage: str, nsd_id: Sequence[int] | np.ndarray) -> Iterator[None]:
+def naming(stage: messages.Sentence, nsd_id: Sequence[int] | np.ndarray) -> Iterator[None]:
     """Have an error about rows of a batch say the stage, and which stimuli they are."""
     try:
         yield
@@ -129,7 +143,7 @@ def from_row(first: int) -> Iterator[None]:
         raise NotFinite(error.what, rows, error.value, error.fix, error.where) from error
 
 
-def _listed(numbers: Sequence[int], shown: int = 5) -> str:
+def _listed(numbers: Sequence[int], shown: int = 5) -> messages.Sentence:
     """The first numbers as a text: 3, 7, 9 (and 12 more)."""
     numbers = list(dict.fromkeys(numbers))
     more = f" (and {len(numbers) - shown} more)" if len(numbers) > shown else ""

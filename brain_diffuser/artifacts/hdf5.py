@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int, Int32, Shaped
 
-from brain_diffuser.artifacts import finite, system_faults
+from brain_diffuser.artifacts import finite, messages, system_faults
 from brain_diffuser.artifacts.new_file import NewFile
 
 CHUNK_BYTES = 2**20
@@ -307,7 +307,7 @@ def reading(
 
 
 @contextmanager
-def opening(path: str | Path, fix: str = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
+def opening(path: str | Path, fix: messages.Sentence = "", *, by_columns: bool = False) -> Iterator[h5py.File]:
     """Open an HDF5 file to read. An error is one sentence: what is wrong with the file, and `fix` or how to remake it.
 
     Raises FileNotFoundError: no such file. SystemFault: the file may be sound, and the system, or another program,
@@ -410,7 +410,10 @@ def load_aligned(path_a: str | Path, path_b: str | Path, rows: slice = ALL) -> t
 
 
 def check_aligned(
-    path_a: str | Path, ids_a: Int[np.ndarray, " rows_a"], path_b: str | Path, ids_b: Int[np.ndarray, " rows_b"]
+    path_a: messages.Sentence | Path,
+    ids_a: Int[np.ndarray, " rows_a"],
+    path_b: messages.Sentence | Path,
+    ids_b: Int[np.ndarray, " rows_b"],
 ) -> None:
     """Check that two files have the same stimuli in the same order.
 
@@ -477,7 +480,7 @@ def feature_chunks(n_rows: int, n_columns: int, itemsize: int) -> tuple[int, int
     return math.ceil(n_rows / max(1, bands)), columns
 
 
-def rerun(path: str | Path) -> str:
+def rerun(path: str | Path) -> messages.Sentence:
     """The sentence that says how to make an artifact, or the folder that is the artifact of a file, again."""
     path = Path(path)
     if len(path.parts) == 1 and not path.suffix:  # a word for an artifact

@@ -1,6 +1,10 @@
 """Errors as they are printed: nothing in a damaged file may fill the screen, break the line or hide a part of it."""
 
 import re
+from typing import TypeAlias
+
+Sentence: TypeAlias = str
+"""A text, or a part of one, that people read and no result holds: its words are no part of what a job depends on."""
 
 LONGEST_LINE, LONGEST_WORD, SHOWN = 900, 200, 60
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, messages
 
 SPAN = r"\d{5}-\d{5}"
 COLUMNS = 1024  # of features that are gathered at a time
@@ -127,7 +127,9 @@ def gather(paths: Sequence[str | Path], like: Sequence[str | Path], out_path: st
             (part.shape[1:], part.dtype): path for (part, ids), path in zip(opened, paths, strict=True) if len(ids)
         }
         if len(of_kinds) != 1:
-            kinds = ", ".join(f"{path} has rows of {shape}, {dtype}" for (shape, dtype), path in of_kinds.items())
+            kinds: messages.Sentence = ", ".join(
+                f"{path} has rows of {shape}, {dtype}" for (shape, dtype), path in of_kinds.items()
+            )
             raise ValueError(
                 f"{kinds or f'the {len(paths)} shards of {out_path} are empty'}; expected one kind of rows. "
                 f"{hdf5.rerun(list(of_kinds.values())[-1] if of_kinds else paths[0])}"

@@ -20,7 +20,7 @@ NAME_IN_TEXT = re.compile(r"\b(?:file)?name = '([^']+)'")  # HDF5's
 PARTIAL = re.compile(r"\.part-\d+(/.*)?$")  # what hdf5.atomic adds to a name while a file is written
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, 524)  # 524 is ENOTSUPP, which NFS lets through
 OF_LINUX = tuple(getattr(errno, name) for name in ("EREMOTEIO", "EUCLEAN") if hasattr(errno, name))
-READ_UNLOCKED = "set the environment variable HDF5_USE_FILE_LOCKING=FALSE and run again"
+READ_UNLOCKED: messages.Sentence = "set the environment variable HDF5_USE_FILE_LOCKING=FALSE and run again"
 
 
 class SystemFault(OSError):
@@ -39,7 +39,7 @@ def number(error: BaseException) -> int | None:
     return _cause(error)[1]
 
 
-def sentence(error: BaseException, path: str | Path = "") -> str | None:
+def sentence(error: BaseException, path: str | Path = "") -> messages.Sentence | None:
     """What the system has against a file, and what helps, in one sentence; None if the error says something else.
 
     `path` is meant if the error names no file itself.
@@ -58,7 +58,7 @@ def sentence(error: BaseException, path: str | Path = "") -> str | None:
     return tell(named) if tell else None
 
 
-def message(error: BaseException, path: str | Path = "") -> str:
+def message(error: BaseException, path: str | Path = "") -> messages.Sentence:
     """The sentence of a system's fault, or else the error's own words, as `messages.readable` prints them."""
     return messages.readable(sentence(error, path) or error)
 
@@ -154,7 +154,7 @@ def _file(path: str) -> str:
     return path or "A file"
 
 
-def _full(path: str) -> str:
+def _full(path: str) -> messages.Sentence:
     again = (
         "Make room there, or name a folder on a larger disk (results in config.yaml), and run again; what is finished "
         "stays"
@@ -172,14 +172,14 @@ def _full(path: str) -> str:
     return f"{_file(path)} cannot be written: its disk is full ({free} now). {again}."
 
 
-def _quota(path: str) -> str:
+def _quota(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} cannot be written: the quota of this user, group or project on its disk is used up, whatever "
         "df says. Make room among these files or have the quota raised, and run again; what is finished stays."
     )
 
 
-def _too_large(path: str) -> str:
+def _too_large(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} cannot be written: it grows beyond the largest file that its file system or the limit of this "
         "process (ulimit -f) allows. Raise the limit, or name a folder on another file system (results in "
@@ -187,7 +187,7 @@ def _too_large(path: str) -> str:
     )
 
 
-def _many_files(path: str) -> str:
+def _many_files(path: str) -> messages.Sentence:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -199,14 +199,14 @@ def _many_files(path: str) -> str:
     )
 
 
-def _all_files(path: str) -> str:
+def _all_files(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} cannot be opened: the machine has as many files open as it can (sysctl fs.file-max). The file "
         "is not at fault; end other programs, or have the limit raised, and run again."
     )
 
 
-def _no_permission(path: str) -> str:
+def _no_permission(path: str) -> messages.Sentence:
     me = _user(os.geteuid())
     if not path:
         return f"A file may not be read or written by {me}: the system denies permission."
@@ -229,7 +229,7 @@ def _no_permission(path: str) -> str:
     )
 
 
-def _not_allowed(path: str) -> str:
+def _not_allowed(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} may not be changed by {_user(os.geteuid())}: the system does not permit the operation, as for "
         "files that are immutable (lsattr) or somebody else's. Have it permitted by the owner, or name another folder "
@@ -237,14 +237,14 @@ def _not_allowed(path: str) -> str:
     )
 
 
-def _read_only(path: str) -> str:
+def _read_only(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} cannot be written: its file system is mounted for reading only. Name another folder (results "
         "in config.yaml), or have it mounted for writing, and run again."
     )
 
 
-def _locked(path: str) -> str:
+def _locked(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} is locked: another program has it open for writing, such as a notebook. The file is not at "
         f"fault; close it there (restart the notebook's kernel), and run again. If no program writes it, "
@@ -252,21 +252,21 @@ def _locked(path: str) -> str:
     )
 
 
-def _no_locks(path: str) -> str:
+def _no_locks(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} cannot be locked: its file system has no file locks, as with some mounts of NFS and Lustre. "
         f"The file is not at fault; {READ_UNLOCKED}."
     )
 
 
-def _stale(path: str) -> str:
+def _stale(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} was replaced or removed on its file server while it was in use (stale file handle). Run again; "
         "if it stays so, have the file system mounted again."
     )
 
 
-def _disk_fails(path: str) -> str:
+def _disk_fails(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} cannot be read or written: its disk, or the connection to it, fails (input/output error). Keep "
         "the file, run again, and if it stays so, have the disk or the mount looked at (dmesg tells) before anything "
@@ -274,7 +274,7 @@ def _disk_fails(path: str) -> str:
     )
 
 
-def _memory(path: str) -> str:
+def _memory(path: str) -> messages.Sentence:
     where = f" (at {path})" if path else ""
     return (
         f"The memory is used up{where}. Run fewer jobs at a time (--cores), give the job more memory "
@@ -282,7 +282,7 @@ def _memory(path: str) -> str:
     )
 
 
-def _long_name(path: str) -> str:
+def _long_name(path: str) -> messages.Sentence:
     longest = max(path.split("/"), key=len)
     return (
         f"{_file(path)} has a longer name than its file system allows (its longest part has "
@@ -291,19 +291,19 @@ def _long_name(path: str) -> str:
     )
 
 
-def _loop(path: str) -> str:
+def _loop(path: str) -> messages.Sentence:
     return f"{_file(path)} is, or lies below, a link that leads back to itself. Correct the link; ls -l shows it."
 
 
-def _is_folder(path: str) -> str:
+def _is_folder(path: str) -> messages.Sentence:
     return f"{_file(path)} is a folder; expected a file. Correct the path, or move the folder away."
 
 
-def _no_folder(path: str) -> str:
+def _no_folder(path: str) -> messages.Sentence:
     return f"{_file(path)} lies below a file; expected a folder there. Correct the path, or move that file away."
 
 
-def _missing(path: str) -> str:
+def _missing(path: str) -> messages.Sentence:
     if path and os.path.islink(path):
         target = os.readlink(path)
         fix = "put the file there, or correct the link"
@@ -315,7 +315,7 @@ def _missing(path: str) -> str:
     return f"{_file(path)} does not exist. Put it there, or correct the path."
 
 
-def _in_use(path: str) -> str:
+def _in_use(path: str) -> messages.Sentence:
     return (
         f"{_file(path)} is in use by another program or is a mount (device or resource busy). Close what uses it "
         "(lsof tells), and run again."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped
 
-from brain_diffuser.artifacts import hdf5, text_files
+from brain_diffuser.artifacts import hdf5, messages, text_files
 
 BREAKS = set("\t\n\r")
 """What no cell of a tab-separated table can have."""
@@ -107,7 +107,7 @@ def parse(path: str | Path, delimiter: str) -> tuple[list[str], list[tuple[int, 
     try:
         numbered.extend((reader.line_num, row) for row in reader)
     except csv.Error as error:
-        hint = f"is it {_separated(delimiter)}{', and is every quote closed' * (delimiter == ',')}?"
+        hint: messages.Sentence = f"is it {_separated(delimiter)}{', and is every quote closed' * (delimiter == ',')}?"
         raise ValueError(f"{path} line {reader.line_num} cannot be read as a table ({error}); {hint}") from None
     while numbered and not numbered[-1][1]:
         numbered.pop()

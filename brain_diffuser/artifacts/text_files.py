@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from brain_diffuser.artifacts import system_faults
+from brain_diffuser.artifacts import messages, system_faults
 
 HEAD_BYTES = 512
 """Bytes at the beginning of a file that tell what it is."""
@@ -64,7 +64,7 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(_naming(path, error)) from None
 
 
-def check_is_file(path: str | Path, expected: str = "a file", fix: str = "") -> None:
+def check_is_file(path: str | Path, expected: messages.Sentence = "a file", fix: messages.Sentence = "") -> None:
     """Check that a path leads to a file, which a folder, a pipe and a link that leads nowhere are not.
 
     `fix` ends the sentence about a path where nothing is.
@@ -77,7 +77,7 @@ def check_is_file(path: str | Path, expected: str = "a file", fix: str = "") -> 
         raise ValueError(f"{path} is a pipe or a device; expected {expected}")
 
 
-def placeholder(head: bytes) -> str | None:
+def placeholder(head: bytes) -> messages.Sentence | None:
     """What stands in place of a file, by its first bytes, as the end of a sentence; None if it may be the file itself.
 
     Datasets are often copied without their content: git-annex and Git LFS leave a short text that names it. Servers

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
-from brain_diffuser.artifacts import finite, hdf5
+from brain_diffuser.artifacts import finite, hdf5, messages
 from brain_diffuser.data import nifti, stimulus_table
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def average_trials(
             if np.isinf(means[row]).any():
                 too_large.append(row)
     if too_large:
-        fix = "Check the betas of the stimulus' trials: float32 ends at 3.4e38."
+        fix: messages.Sentence = "Check the betas of the stimulus' trials: float32 ends at 3.4e38."
         wrong = finite.NotFinite("the mean over a stimulus' trials", too_large, np.inf, fix)
         raise wrong.of("betas", stimulus_table.all_ids(splits))
     ends = np.cumsum([len(stimuli.nsd_id) for stimuli in splits.values()])
@@ -152,7 +152,7 @@ def handle_constant_voxels(
     if not len(constant):
         return dict(betas), mask
     voxel = tuple(int(index) for index in np.argwhere(mask.selected)[constant[0]])
-    summary = (
+    summary: messages.Sentence = (
         f"{mask.path} selects {len(constant)} of {len(varies)} voxels whose betas are constant over {len(train)} train "
         f"stimuli{'' if measured.all() else ' or were not measured (NaN)'}; the first is column {constant[0]}, voxel "
         f"{voxel}"

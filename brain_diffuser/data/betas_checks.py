@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from brain_diffuser.artifacts import system_faults
+from brain_diffuser.artifacts import messages, system_faults
 from brain_diffuser.data import custom_files, hdf5_storage, nifti, units
 from brain_diffuser.data.adapter import NONE
 from brain_diffuser.data.wording import attempt, listed
@@ -95,7 +95,7 @@ def of_betas(
     trials: Sequence[custom_files.Trial] | None,
     mask: nifti.Mask,
     checks: Checks,
-) -> Iterator[str]:
+) -> Iterator[messages.Sentence]:
     """Problems of a subject's betas: trials, grid and values."""
     first = files.betas[0]
     found = custom_files.sessions(trials) if trials else []
@@ -121,7 +121,9 @@ def of_betas(
         yield from _of_sessions(first, sessions, mask, checks)
 
 
-def _of_sessions(first: Path, sessions: Sequence[_Session], mask: nifti.Mask, checks: Checks) -> Iterator[str]:
+def _of_sessions(
+    first: Path, sessions: Sequence[_Session], mask: nifti.Mask, checks: Checks
+) -> Iterator[messages.Sentence]:
     """Problems that show in all sessions of a subject together: voxels that are absent or constant, units."""
     absent = np.any([session.absent for session in sessions], axis=0)
     lowest = np.min([session.lowest for session in sessions], axis=0)
@@ -147,7 +149,7 @@ def _of_sessions(first: Path, sessions: Sequence[_Session], mask: nifti.Mask, ch
         yield from _of_units(first, sessions)
 
 
-def _of_units(first: Path, sessions: Sequence[_Session]) -> Iterator[str]:
+def _of_units(first: Path, sessions: Sequence[_Session]) -> Iterator[messages.Sentence]:
     """Sessions of different units, whose betas would be averaged."""
     fix = "write all in one unit, or set custom.zscore: session"
     sizes = {session.name: session.moments.size for session in sessions}
@@ -171,7 +173,7 @@ def _of_file(
     used: np.ndarray | None,
     mask: nifti.Mask,
     checks: Checks,
-) -> tuple[list[str], list[_Session]]:
+) -> tuple[list[messages.Sentence], list[_Session]]:
     """The problems of one file of betas, and what was found in its sessions.
 
     Parameters
@@ -224,7 +226,7 @@ def _of_file(
     return [*sentences, *of_values], [] if of_values else sessions
 
 
-def _of_values(path: Path, sessions: Sequence[_Session], mask: nifti.Mask) -> Iterator[str]:
+def _of_values(path: Path, sessions: Sequence[_Session], mask: nifti.Mask) -> Iterator[messages.Sentence]:
     """Trials that were never measured, and values that are no number."""
     unmeasured = [trial for session in sessions for trial in session.unmeasured]
     if unmeasured:
@@ -242,7 +244,9 @@ def _of_values(path: Path, sessions: Sequence[_Session], mask: nifti.Mask) -> It
         )
 
 
-def _grid_problem(path: Path, shape: Sequence[int], affine: np.ndarray, mask: nifti.Mask, checks: Checks) -> str | None:
+def _grid_problem(
+    path: Path, shape: Sequence[int], affine: np.ndarray, mask: nifti.Mask, checks: Checks
+) -> messages.Sentence | None:
     """The sentence about a volume that lies on another grid than the mask; None if it does not."""
     problem = nifti.grid_problem(path, shape, mask, affine if checks.check_affine else None)
     if problem is None:
@@ -257,11 +261,11 @@ def _grid_problem(path: Path, shape: Sequence[int], affine: np.ndarray, mask: ni
     )
 
 
-def _voxel(mask: nifti.Mask, column: int) -> str:
+def _voxel(mask: nifti.Mask, column: int) -> messages.Sentence:
     return f"voxel {tuple(np.argwhere(mask.selected)[column].tolist())}"
 
 
-def of_roi(name: str, path: Path, mask: nifti.Mask, subject: str, checks: Checks) -> Iterator[str]:
+def of_roi(name: str, path: Path, mask: nifti.Mask, subject: str, checks: Checks) -> Iterator[messages.Sentence]:
     """Problems of a region: its grid, and whether it has voxels inside the mask."""
     read, found = attempt(lambda: nifti.read_volume(path))
     yield from found

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from brain_diffuser.artifacts import messages
 from brain_diffuser.data.adapter import NONE, Adapter, Config, Source, fill_subject, matching_files, only_file
 
 STIM_FILES = "stim_files.tsv"
@@ -63,7 +64,7 @@ def n_stimuli(config: Config, subject: str, split: str) -> int:
     return _counts(trials)[split]
 
 
-def problems(config: Config) -> Iterator[str]:
+def problems(config: Config) -> Iterator[messages.Sentence]:
     """What is wrong with names of regions and with templates of paths."""
     where, custom = f"datasets.{config.dataset}", config.paths.custom
     for name in custom.rois:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, messages
 from brain_diffuser.data import betas_checks, custom_files, image_checks, stimulus_table
 from brain_diffuser.data.betas_checks import DEFAULT, Checks
 from brain_diffuser.data.wording import attempt, listed, printable
@@ -22,7 +22,7 @@ def problems(
     stimuli: str | Path,
     captions: str | Path | None,
     checks: Checks = DEFAULT,
-) -> Iterator[str]:
+) -> Iterator[messages.Sentence]:
     """A sentence for every problem of a dataset; betas and images are read from end to end.
 
     Parameters
@@ -128,7 +128,7 @@ Lines = Sequence[tuple[int, custom_files.Trial]]
 
 def _of_trials(
     path: Path, trials: Sequence[custom_files.Trial], folder: Path, images: Mapping[str, str]
-) -> Iterator[str]:
+) -> Iterator[messages.Sentence]:
     """Problems of a trials table: cells, stimuli, repeats, sessions and splits.
 
     Parameters
@@ -156,7 +156,7 @@ def _of_trials(
     yield from _of_splits(path, shown)
 
 
-def _of_cells(path: Path, shown: Lines) -> Iterator[str]:
+def _of_cells(path: Path, shown: Lines) -> Iterator[messages.Sentence]:
     for name, accepts, expected in (
         ("session", _is_label, "letters and digits"),
         ("run", _is_label, "letters and digits"),
@@ -168,7 +168,7 @@ def _of_cells(path: Path, shown: Lines) -> Iterator[str]:
             yield f"{path} line {listed([*wrong])}: {name} is {next(iter(wrong.values()))!r}; expected {expected}"
 
 
-def _of_stimuli(path: Path, shown: Lines, folder: Path, images: Mapping[str, str]) -> Iterator[str]:
+def _of_stimuli(path: Path, shown: Lines, folder: Path, images: Mapping[str, str]) -> Iterator[messages.Sentence]:
     names = {line: trial.stim_file for line, trial in shown}
     outside = [line for line, name in names.items() if _is_outside(name)]
     if outside:
@@ -182,7 +182,7 @@ def _of_stimuli(path: Path, shown: Lines, folder: Path, images: Mapping[str, str
         yield f"{path} line {lines}: stim_file {name!r} is not in the folder of images; {_hint(folder, name, images)}"
 
 
-def _hint(folder: Path, name: str, images: Mapping[str, str]) -> str:
+def _hint(folder: Path, name: str, images: Mapping[str, str]) -> messages.Sentence:
     """What to do about the name of an image that is not there."""
     if (folder / name).is_dir():
         return "it is a folder; expected an image"
@@ -203,7 +203,7 @@ def _alike(ids: Mapping[str, int]) -> list[str]:
     return [printable(name) for name in ids if n_times[custom_files.composed(name)] > 1]
 
 
-def _of_repeats(path: Path, shown: Lines) -> Iterator[str]:
+def _of_repeats(path: Path, shown: Lines) -> Iterator[messages.Sentence]:
     n_times = Counter((trial.stim_file, trial.repeat) for _, trial in shown)
     doubled = {line: trial for line, trial in shown if n_times[trial.stim_file, trial.repeat] > 1}
     if doubled:
@@ -214,7 +214,7 @@ def _of_repeats(path: Path, shown: Lines) -> Iterator[str]:
         )
 
 
-def _of_splits(path: Path, shown: Lines) -> Iterator[str]:
+def _of_splits(path: Path, shown: Lines) -> Iterator[messages.Sentence]:
     stimuli = {split: {trial.stim_file for _, trial in shown if trial.split == split} for split in custom_files.SPLITS}
     leaking = sorted(stimuli["train"] & stimuli["test"])
     if leaking:
@@ -243,7 +243,7 @@ def _is_outside(name: str) -> bool:
     )
 
 
-def _of_captions(path: str | Path, used: Sequence[str]) -> Iterator[str]:
+def _of_captions(path: str | Path, used: Sequence[str]) -> Iterator[messages.Sentence]:
     """Stimuli without a caption."""
     captions, found = attempt(lambda: custom_files.read_captions(path))
     yield from found

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float32
 from PIL import Image, UnidentifiedImageError
 
 from brain_diffuser.artifacts import captions as caption_files
-from brain_diffuser.artifacts import hdf5, system_faults, tables, text_files
+from brain_diffuser.artifacts import hdf5, messages, system_faults, tables, text_files
 from brain_diffuser.data import hdf5_storage, nifti, placeholders, stimulus_table
 from brain_diffuser.data.adapter import NONE
 
@@ -45,7 +45,7 @@ VOLUMES = (".nii", ".nii.gz")
 TABLES = (".npy", ".h5", ".hdf5")
 VOLUMES_AT_A_TIME = 32
 BLOCK_BYTES = 2**26
-FIX = "Write it again."
+FIX: messages.Sentence = "Write it again."
 
 
 class SubjectFiles(NamedTuple):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from brain_diffuser.artifacts import messages
 from brain_diffuser.data import custom_files
 from brain_diffuser.data.wording import listed
 
@@ -45,7 +46,7 @@ def pixels(folder: Path, images: Mapping[str, str]) -> tuple[dict[str, bytes], l
     return content, sentences + list(_of_sizes(folder, sizes))
 
 
-def _of_one_colour(path: Path, image: Image.Image) -> str | None:
+def _of_one_colour(path: Path, image: Image.Image) -> messages.Sentence | None:
     """The sentence about an image whose pixels are all equal, as in one that was never written."""
     image.load()
     if any(low != high for low, high in np.reshape(image.getextrema(), (-1, 2)).tolist()):
@@ -62,13 +63,13 @@ def _pixel_hash(image: Image.Image) -> bytes:
     return hashlib.sha256(repr(upright.size).encode() + upright.tobytes()).digest()
 
 
-def _naming(path: Path, error: Exception) -> str:
+def _naming(path: Path, error: Exception) -> messages.Sentence:
     """The sentence of an error about a file, which begins with the path."""
     sentence = str(error)
     return sentence if sentence.startswith(str(path)) else f"{path} cannot be read ({sentence})"
 
 
-def _of_sizes(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+def _of_sizes(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[messages.Sentence]:
     """Problems of the sizes of images: more than one, or no square."""
     if not sizes:
         return
@@ -84,7 +85,9 @@ def _of_sizes(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> Iterator[st
         yield f"{folder} has images of {usual[0]} x {usual[1]} pixels; expected squares, so crop or pad them"
 
 
-def of_copies(folder: Path, content: Mapping[str, bytes], splits: Mapping[tuple[str, str], set[str]]) -> Iterator[str]:
+def of_copies(
+    folder: Path, content: Mapping[str, bytes], splits: Mapping[tuple[str, str], set[str]]
+) -> Iterator[messages.Sentence]:
     """Images of a subject's test whose pixels are, under another name, those of an image of its training."""
     for subject in dict.fromkeys(subject for subject, _ in splits):
         train, test = (splits.get((subject, split), set()) & set(content) for split in custom_files.SPLITS)
@@ -97,7 +100,7 @@ def of_copies(folder: Path, content: Mapping[str, bytes], splits: Mapping[tuple[
             )
 
 
-def _of_image(path: Path, image: Image.Image) -> str | None:
+def _of_image(path: Path, image: Image.Image) -> messages.Sentence | None:
     """Why the pixels of an open image are not what was shown; None if they are."""
     depth = 8
     if image.format == "PNG":

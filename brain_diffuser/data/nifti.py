@@ -20,7 +20,7 @@ from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 from nibabel.volumeutils import apply_read_scaling
 
-from brain_diffuser.artifacts import hdf5, system_faults
+from brain_diffuser.artifacts import hdf5, messages, system_faults
 from brain_diffuser.data import placeholders
 
 UNREADABLE = (
@@ -28,6 +28,9 @@ UNREADABLE = (
     *(struct.error, zlib.error, ImageFileError, HeaderDataError, SyntaxError, TokenError, BadZipFile),
 )
 """What readers of NIfTI, HDF5 and NumPy files raise for files that are damaged or of another kind."""
+
+WRITE_AGAIN: messages.Sentence = "Write it again."
+DOWNLOAD_AGAIN: messages.Sentence = "Download it again."
 
 TOLERANCE = 1e-3
 """Millimetres by which affines of one grid may differ."""
@@ -100,7 +103,7 @@ class Series(NamedTuple):
         return apply_read_scaling(stored, slope, inter)
 
 
-def open_series(path: str | Path, fix: str) -> Series:
+def open_series(path: str | Path, fix: messages.Sentence) -> Series:
     """The header of a file of volumes. `fix` says what to do about a file that cannot be read.
 
     Raises FileNotFoundError, ValueError: not NIfTI, not (x, y, z, trials), or shorter than its header says.
@@ -115,8 +118,7 @@ def open_series(path: str | Path, fix: str) -> Series:
     except UNREADABLE as error:
         system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as NIfTI ({reason(error)}). {fix}") from error
-    problem = f"{path} has shape {shape}; expected (x, y, z, trials)" if len(shape) != 4 else None
-    problem = problem or _size_problem(path, shape[:3], series.n_bytes)
+    problem = _size_problem(path, shape, series.n_bytes, n_axes=4)
     if problem:
         raise ValueError(damage(path, fix) or f"{problem}. {fix}")
     return series
@@ -148,7 +150,7 @@ def masked_trials(
         raise ValueError(f"{series.path} cannot be read ({reason(error)}). {fix}") from error
 
 
-def damage(path: str | Path, fix: str) -> str | None:
+def damage(path: str | Path, fix: messages.Sentence) -> messages.Sentence | None:
     """Why the content of a compressed file is not what was written, as a sentence; None if its checksum agrees.
 
     What a damaged header says leads astray, so this is asked before any sentence about it.
@@ -165,7 +167,7 @@ def reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def read_volume(path: str | Path, fix: str = "Write it again.") -> tuple[np.ndarray, np.ndarray]:
+def read_volume(path: str | Path, fix: messages.Sentence = WRITE_AGAIN) -> tuple[np.ndarray, np.ndarray]:
     """A three-dimensional volume and its affine, which takes (x, y, z) to millimetres; (x, y, z, 1) is one, too.
 
     A compressed file is read to its end, where its checksum is. `fix` says what to do about a file that is unfit.
@@ -209,8 +211,16 @@ def _load(path: str | Path) -> tuple[SpatialImage, ArrayProxy]:
     return image, image.dataobj
 
 
-def _size_problem(path: Path, shape: Sequence[int], n_bytes: int) -> str | None:
-    """Why a file cannot have what its header says, as the beginning of a sentence; None if it can."""
+def _size_problem(
+    path: Path, shape: Sequence[int], n_bytes: int, n_axes: int | None = None
+) -> messages.Sentence | None:
+    """Why a file cannot have what its header says, as the beginning of a sentence; None if it can.
+
+    With `n_axes` it is a series of volumes, of which one has to be of a possible size.
+    """
+    if n_axes and len(shape) != n_axes:
+        return f"{path} has shape {tuple(shape)}; expected (x, y, z, trials)"
+    shape = shape[:3] if n_axes else shape
     if min(shape, default=0) < 1 or math.prod(shape) > MAX_VOXELS:
         return f"{path} has shape {tuple(shape)} in its header; expected 1 to {MAX_VOXELS} voxels"
     size = path.stat().st_size
@@ -246,7 +256,7 @@ def _read_to_end(path: str | Path, most: int) -> None:
 
 def grid_problem(
     path: str | Path, shape: Sequence[int], mask: Mask, affine: Float[np.ndarray, "4 4"] | None = None
-) -> str | None:
+) -> messages.Sentence | None:
     """How the grid of a volume differs from that of a mask, as the beginning of a sentence; None if it does not.
 
     Parameters
@@ -289,7 +299,7 @@ def read_mask(path: str | Path) -> Mask:
 
     Raises FileNotFoundError, ValueError: not a volume, or no voxel.
     """
-    volume, affine = read_volume(path, "Download it again.")
+    volume, affine = read_volume(path, DOWNLOAD_AGAIN)
     mask = Mask(Path(path), volume > 0, affine)
     if not mask.selected.any():
         raise ValueError(
@@ -312,7 +322,7 @@ def read_labels(paths: Sequence[str | Path], mask: Mask) -> dict[str, Int16[np.n
     """
     labels = {}
     for path in map(Path, paths):
-        volume, _ = read_volume(path, "Download it again.")
+        volume, _ = read_volume(path, DOWNLOAD_AGAIN)
         problem = grid_problem(path, volume.shape, mask)
         if problem:
             raise ValueError(f"{problem}. Is one of them another subject's?")

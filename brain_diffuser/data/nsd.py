@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from brain_diffuser.artifacts import messages
 from brain_diffuser.data.adapter import Adapter, Config, Source, only_file
 
 SUBJECTS = tuple(f"sub0{number}" for number in range(1, 9))
@@ -131,7 +132,7 @@ def n_stimuli(config: Config, subject: str, split: str) -> int:
     return min(published, nsd_sessions.N_TRIALS * len(numbers))
 
 
-def problems(config: Config) -> Iterator[str]:
+def problems(config: Config) -> Iterator[messages.Sentence]:
     """What is wrong with the names of subjects."""
     others = [subject for subject in config.subjects if subject not in SUBJECTS]
     if others:

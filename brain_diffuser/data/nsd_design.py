@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int32
 
-from brain_diffuser.artifacts import hdf5, system_faults
+from brain_diffuser.artifacts import hdf5, messages, system_faults
 from brain_diffuser.data import hdf5_storage, matlab, nsd_sessions, placeholders
 from brain_diffuser.data.stimulus_table import LEAST, Stimuli, group_trials, too_few
 
@@ -34,9 +34,10 @@ def read_design(
     except ValueError as error:
         raise ValueError(f"{path} cannot be read as a MAT file ({error}). Download it again.") from error
     for name, expected in (("masterordering", (1, 30000)), ("subjectim", (8, 10000))):
-        shape = design[name].shape if name in design else "no such variable"
+        shape = design[name].shape if name in design else None
         if shape != expected:
-            raise ValueError(f"{path}: {name} has shape {shape}; expected {expected}. Is this nsd_expdesign.mat?")
+            has: messages.Sentence = f"has shape {shape}" if shape else "is missing"
+            raise ValueError(f"{path}: {name} {has}; expected {expected}. Is this nsd_expdesign.mat?")
         if not (design[name] == np.clip(np.rint(design[name]), 0, 2**31 - 1)).all():
             raise ValueError(f"{path}: {name} has values that are not whole numbers from 0. Download it again.")
     ordering, images = design["masterordering"][0].astype(np.int32), design["subjectim"].astype(np.int32)
@@ -115,7 +116,7 @@ def copy_stimuli(stimulus_file: str | Path, path: str | Path, nsd_id: Int32[np.n
 
     Raises FileNotFoundError, ValueError: the file is not HDF5, has no `imgBrick` of RGB images, or lacks an image.
     """
-    fix = "Download nsd_stimuli.hdf5 again."
+    fix: messages.Sentence = "Download nsd_stimuli.hdf5 again."
     placeholders.refuse(stimulus_file, "NSD's images", "Download nsd_stimuli.hdf5.")
     with hdf5.opening(stimulus_file, fix) as file:
         stored = hdf5_storage.find(file, "imgBrick")

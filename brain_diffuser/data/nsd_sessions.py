@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 
-from brain_diffuser.artifacts import hdf5, system_faults
+from brain_diffuser.artifacts import hdf5, messages, system_faults
 from brain_diffuser.data import averages, hdf5_storage, nifti, placeholders, stimulus_table, units
 
 N_TRIALS = 750  # per session
@@ -21,7 +21,7 @@ PUBLISHED_STIMULI = {  # in all of these sessions
 }
 DTYPES = ("int16", "float32", "float64")
 BLOCK_BYTES = 2**25
-FIX = "Download it again."
+FIX: messages.Sentence = "Download it again."
 
 logger = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ def _cells(selected: np.ndarray, cell: list[int]) -> Iterator[tuple[np.ndarray, 
 
 def _problem(
     path: Path, dtype: np.dtype, n_trials: int, shape: tuple[int, ...], selected: np.ndarray, mask_path: Path
-) -> str | None:
+) -> messages.Sentence | None:
     """Why a session is not what its mask and the design expect; None if it is."""
     if n_trials != N_TRIALS:
         return f"{path} has {n_trials} trials; expected {N_TRIALS} per session. {FIX}"

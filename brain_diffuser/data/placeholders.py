@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from brain_diffuser.artifacts import system_faults, text_files
+from brain_diffuser.artifacts import messages, system_faults, text_files
 
 
-def refuse(path: str | Path, expected: str, fix: str) -> None:
+def refuse(path: str | Path, expected: messages.Sentence, fix: messages.Sentence) -> None:
     """Raise, with one sentence, if a path has no content that could be read; `fix` says how to get a missing file.
 
     Raises FileNotFoundError: no such file. SystemFault: a folder, a link to nothing, or what may not be read.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, Int32
 
-from brain_diffuser.artifacts import tables
+from brain_diffuser.artifacts import messages, tables
 
 LEAST = {"train": 2, "test": 2}
 """Stimuli that a split needs: a z-score needs two, and so has every score of a stimulus by comparison with others."""
@@ -54,7 +54,7 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
     )
 
 
-def too_few(split: str, n_stimuli: int) -> str:
+def too_few(split: str, n_stimuli: int) -> messages.Sentence:
     """What is wrong with a split of too few stimuli."""
     why = "every score compares a stimulus with others" if split == "test" else "betas are z-scored over them"
     noun = "stimulus" if n_stimuli == 1 else "stimuli"

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Shaped
 
+from brain_diffuser.artifacts import messages
+
 AUTO = "auto"
 PERCENT = "percent signal change"
 Z_SCORES = "standard deviations of a session"
@@ -89,8 +91,8 @@ def scale_of(path: str | Path, betas: Shaped[np.ndarray, "trials voxels"], unit:
     moments = Moments(betas.shape[1])
     moments.add(betas)
     size = moments.size
-    about = f"{Path(path).name} stores {betas.dtype.name} with a root mean square of {size:.3g}"
-    evidence = f"nsd.unit is {unit}"
+    about: messages.Sentence = f"{Path(path).name} stores {betas.dtype.name} with a root mean square of {size:.3g}"
+    stated: messages.Sentence = f"nsd.unit is {unit}"
     if unit == AUTO:
         fitting = [name for name, (least, most) in SIZES.items() if least <= size < most]
         if betas.dtype.kind == "i":
@@ -102,8 +104,9 @@ def scale_of(path: str | Path, betas: Shaped[np.ndarray, "trials voxels"], unit:
                 f"{path} stores {betas.dtype.name} with a root mean square of {size:.3g}, which is neither percent "
                 f"signal change (about 2) nor 300 times that (about 600); set nsd.unit to one of {', '.join(STORED)}"
             )
-        unit, evidence = fitting[0], f"{about}, and nsd.unit is auto"
+        unit = fitting[0]
     stored = STORED[unit]
+    evidence: messages.Sentence = f"{about}, and {stated}" if stated.endswith(AUTO) else stated
     return Scale(Path(path), stored, evidence, size / stored.per_unit)
 
 

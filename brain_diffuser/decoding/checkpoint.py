@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from brain_diffuser.artifacts import hdf5, system_faults
+from brain_diffuser.artifacts import hdf5, messages, system_faults
 from brain_diffuser.artifacts.new_file import NewFile
 from brain_diffuser.decoding.network import Decoder
 from brain_diffuser.decoding.training_data import Source
@@ -145,7 +145,7 @@ def _read_curve(last: Path) -> dict[str, Any]:
     return saved
 
 
-def _damaged(last: Path, what: str) -> str:
+def _damaged(last: Path, what: str) -> messages.Sentence:
     return (
         f"{last}, from which the training would go on, is damaged: {what}. Move that folder away and run again; the "
         "training then begins with its first epoch."

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from brain_diffuser.artifacts import finite
+from brain_diffuser.artifacts import finite, messages
 from brain_diffuser.decoding import checkpoint as checkpoints
 from brain_diffuser.decoding import learning_curves, network
 from brain_diffuser.decoding import losses as decoding_losses
@@ -307,7 +307,7 @@ def _epoch(run: Run, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradSca
     return means
 
 
-def _diverged(run: Run, finding: str) -> str:
+def _diverged(run: Run, finding: str) -> messages.Sentence:
     """The sentence for a training whose numbers are not finite any more."""
     subjects, name = ", ".join(run.sources), str(run.dtype).removeprefix("torch.")
     precision = f", or set learned.precision to {finite.WIDER[name]}" if name in finite.WIDER else ""

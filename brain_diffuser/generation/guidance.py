@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from brain_diffuser.artifacts import finite
+from brain_diffuser.artifacts import finite, messages
 from brain_diffuser.generation.ddim import Step
 from brain_diffuser.models import hooks
 
@@ -28,7 +28,7 @@ BLUR_WIDTH, BLUR_SIGMA = 9, 1.0
 ATTENTION_THRESHOLD = 1.0
 """Self-attention that a place gets from all places together, 1 on average; places above it are blurred."""
 
-OVERFLOW = (
+OVERFLOW: messages.Sentence = (
     "Gradients can overflow in float16: set compute.dtype to bfloat16 or float32; if that does not help, check the "
     "weights."
 )

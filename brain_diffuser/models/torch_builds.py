@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from brain_diffuser.artifacts import messages
+
 NEEDED_BY = ("clip", "clip_layers", "stable_diffusion", "versatile_diffusion")
 """Keys of datasets.* whose models are read with transformers."""
 TORCH, TORCHVISION = "2.13.0", "0.28.0"  # these belong together; as in requirements.txt and requirements-evaluation.txt
@@ -24,7 +26,7 @@ def _version(package: str) -> str:
         return ""
 
 
-def advice() -> str:
+def advice() -> messages.Sentence:
     """How to install the torchvision of the torch that is here, beginning with a verb.
 
     torch of the usual index has no build in its version. PyTorch's own index has a folder for each other build, and
@@ -39,7 +41,7 @@ def advice() -> str:
     return f"run pip install torchvision=={TORCHVISION}+{build} --no-deps --index-url {index}"
 
 
-def problem() -> str:
+def problem() -> messages.Sentence:
     """Why torchvision is of no use beside torch, with the way out; nothing if it works or is not installed.
 
     Where both name the same build this costs nothing; else torchvision is imported in a process of its own, about 5 s.
@@ -56,7 +58,7 @@ def problem() -> str:
     return broken(run.stderr.strip().rpartition("\n")[2] or "it crashes")
 
 
-def broken(reason: object) -> str:
+def broken(reason: object) -> messages.Sentence:
     """The sentence of a torchvision that cannot be imported."""
     torch, torchvision = _version("torch"), _version("torchvision")
     return (

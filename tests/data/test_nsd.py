@@ -240,7 +240,7 @@ def test_designs_that_cannot_be_used(tmp_path, tree):
     refused(r"nsd_expdesign.mat cannot be read as a MAT file")
     ordering, images = np.ones((1, 30000), np.int32), np.ones((8, 10000), np.int32)
     savemat(path, {"subjectim": images})
-    refused(r"masterordering has shape no such variable; expected \(1, 30000\). Is this nsd_expdesign.mat\?")
+    refused(r"masterordering is missing; expected \(1, 30000\). Is this nsd_expdesign.mat\?")
     savemat(path, {"masterordering": ordering, "subjectim": images.T})
     refused(r"subjectim has shape \(10000, 8\); expected \(8, 10000\)")
     savemat(path, {"masterordering": ordering * 0, "subjectim": images})

@@ -64,7 +64,7 @@ def test_design_is_nsds():
 
 @pytest.mark.parametrize(
     ("n_train", "n_test", "message"),
-    [(230, 21, "multiple of 250"), (250, 0, "at least 1"), (9100, 150, "choose fewer")],
+    [(230, 21, "multiple of 250"), (250, 0, "at least 2"), (9100, 150, "choose fewer")],
 )
 def test_stimuli_that_do_not_fit_the_design(n_train, n_test, message):
     with pytest.raises(ValueError, match=message):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from brain_diffuser.workflow import provenance
+from brain_diffuser.workflow.code_key import sentences
 
 ROOT = Path(provenance.__file__).parents[2]
 SCRIPTS = sorted(
@@ -199,13 +200,29 @@ class Oracle:
 # Mutations
 
 
+def says(node):
+    """Whether a node has sentences that people read, and no result."""
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func).endswith(tuple(name.rpartition(".")[2] for name in sentences.CHECKS))
+    annotation = node.returns if isinstance(node, ast.FunctionDef) else getattr(node, "annotation", None)
+    return "Sentence" in (ast.unparse(annotation) if annotation else "")
+
+
 class Meaningful(ast.NodeVisitor):
     """The nodes of a definition whose change changes what it does."""
 
     def __init__(self):
         self.found = []
+        self.is_said = False
 
     def visit(self, node):
+        before, self.is_said = self.is_said, self.is_said or says(node)
+        self.visit_meaningful(node)
+        self.is_said = before
+
+    def visit_meaningful(self, node):
+        if self.is_said and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant | ast.Call):
             return  # docstrings, and perhaps log lines
         if isinstance(node, ast.Raise | ast.JoinedStr | ast.arg):
@@ -297,6 +314,8 @@ class Reworded(ast.NodeTransformer):
         node.returns = self.other_type(node.returns)
         for argument in node.args.args:
             argument.annotation = self.other_type(argument.annotation)
+        if says(node):
+            self.visit_Raise(node)
         node.body.insert(0, ast.Expr(ast.Constant("Another docstring.")))
         node.body.insert(1, ast.AnnAssign(ast.Name("nobody_reads", ast.Store()), ast.Name("int", ast.Load()), None, 1))
         return node
@@ -326,6 +345,18 @@ class Reworded(ast.NodeTransformer):
             node.body = [*others, *functions[::-1]]
         node.body += ast.parse("import json as nobody_reads\n\ndef nobody_calls():\n    return json.dumps({})").body
         return node
+
+
+def test_checks_are_the_functions_that_take_sentences(project):
+    taking = {
+        f"{name.removeprefix('brain_diffuser.')}.{owner.name}"
+        for name, _, tree in modules(project)
+        for owner in tree.body
+        if isinstance(owner, DEFINITIONS)
+        for each in ast.walk(owner)
+        if isinstance(each, ast.arg) and says(each)
+    }
+    assert {f"brain_diffuser.{name}" for name in taking} == sentences.CHECKS
 
 
 def test_rewording_the_whole_project_changes_no_key(project, tmp_path):

@@ -43,6 +43,14 @@ MEANINGLESS = {
     ),
     "error_in_devices": (f"{CODE}/models/devices.py", "not enough memory; lower", "too little memory; lower"),
     "error_in_ridge": (f"{CODE}/decoding/ridge.py", "expected one mask", "expected the same mask"),
+    "sentence_of_a_full_disk": (f"{CODE}/artifacts/system_faults.py", "its disk is full", "that disk is full"),
+    "sentence_about_numbers": (f"{CODE}/artifacts/finite.py", "expected finite numbers", "expected numbers"),
+    "sentence_about_captions": (f"{CODE}/artifacts/captions.py", "expected a text", "expected a sentence"),
+    "sentence_about_latents": (
+        f"{CODE}/generation/vdvae_stage.py",
+        "the predicted VDVAE",
+        "the predicted latents, VDVAE",
+    ),
     "docstring": (f"{CODE}/decoding/ridge.py", "The kernels X X^T and", "The two kernels X X^T and"),
     "unused_definition": (f"{CODE}/artifacts/hdf5.py", "CHUNK_BYTES = 2**20\n", "CHUNK_BYTES = 2**20\nEDITED = True\n"),
     "unused_method_of_reading": (f"{CODE}/workflow/fetch.py", 'f"{path.name}.part.json"', 'f"{path.name}.part.yaml"'),
@@ -61,8 +69,18 @@ FEW = {
         {"accuracy", "report"},
     ),
     "style_of_report": (f"{CODE}/reporting/page.css", "{", "{ ", {"report"}),
-    "labels_of_atlas": (f"{CODE}/data/atlas_labels.tsv", "\n", "\n\n", {"regions", "accuracy", "report"}),
-    "published_scores": (f"{CODE}/reporting/published_scores.tsv", "\n", "\n\n", {"metrics", "report"}),
+    "labels_of_atlas": (
+        f"{CODE}/data/atlas_labels.tsv",
+        "name\n",
+        "name\nmine\t1\tmine\n",
+        {"regions", "accuracy", "report"},
+    ),
+    "published_scores": (
+        f"{CODE}/reporting/published_scores.tsv",
+        "\nLin et al.",
+        "\nLin and others",
+        {"metrics", "report"},
+    ),
 }
 
 

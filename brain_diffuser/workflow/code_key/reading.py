@@ -16,7 +16,7 @@ from brain_diffuser.workflow.code_key.references import (
     QUIET_CALLS,
     ReferenceCollector,
 )
-from brain_diffuser.workflow.code_key.sentences import is_sentence, sentences_of_errors
+from brain_diffuser.workflow.code_key.sentences import CHECKS, is_said, is_sentence, sentences_of_errors
 from brain_diffuser.workflow.code_key.statements import Expression, Module, Reference, Scope, Statement
 from brain_diffuser.workflow.code_key.syntax import (
     bound_names,
@@ -55,7 +55,7 @@ class _Reader(ReferenceCollector):
         self.sentences: list[frozenset[str]] = []  # variables of the functions around that only errors tell
         self.constants: dict[str, None] = {}
         self.field = ""  # the attribute that is read of what is looked up next
-        self.is_in_class = False
+        self.is_in_class = self.is_raised = self.is_for_people = False
 
     def statement(self, node: ast.stmt) -> Statement:
         names, stars = bound_names([node]), tuple(star_imports([node]))
@@ -67,7 +67,7 @@ class _Reader(ReferenceCollector):
         else:
             self.is_noisy = not only_binds(node)
             self.visit(node)
-        if len(names) == 1 and value:
+        if len(names) == 1 and value and not is_said(node):
             alias = next(iter(self.denoted(value)), None)
             if isinstance(value, ast.Dict):
                 entries = self.entries(value)
@@ -134,9 +134,19 @@ class _Reader(ReferenceCollector):
         self.words.append(")")
 
     def visit_Constant(self, node: ast.Constant) -> None:
+        if self.is_for_people and isinstance(node.value, str) and (not node.value or " " in node.value):
+            self.words.append("sentence")
+            return
         self.words.append(repr(node.value))
         if isinstance(node.value, str) and 0 < len(node.value) <= 200 and node.value.isprintable():
             self.constants[node.value] = None
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        if self.is_for_people:
+            self.words.append("sentence")
+            self.values(node)
+        else:
+            self.generic(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
         if is_text(node):
@@ -157,10 +167,10 @@ class _Reader(ReferenceCollector):
 
     def visit_Raise(self, node: ast.Raise) -> None:
         self.words.append("Raise(")
-        if isinstance(node.exc, ast.Call):
-            self.call(node.exc, lambda sentence: None)  # what it tells is told to nobody who goes on
-        else:
+        self.is_raised = True
+        with self.for_people(True):
             self.visit(node.exc)
+        self.is_raised = False
         self.visit(node.cause)
         self.words.append(")")
 
@@ -177,7 +187,8 @@ class _Reader(ReferenceCollector):
         if self.is_in_class:
             self.generic(node)
         elif node.value is not None:
-            self.visit(ast.Assign([node.target], node.value))
+            with self.for_people(is_said(node)):
+                self.visit(ast.Assign([node.target], node.value))
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.decorate(node.decorator_list)
@@ -196,7 +207,7 @@ class _Reader(ReferenceCollector):
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
         if not is_known:  # a decorator may read the types of arguments
             self.visit([each.annotation for each in every if each] + [node.returns])
-        with self.function(arguments, node.body):
+        with self.for_people(is_said(node)), self.function(arguments, node.body):
             self.visit(node.body)
         self.words.append(")")
 
@@ -207,6 +218,13 @@ class _Reader(ReferenceCollector):
         with self.function(node.args, []):
             self.visit(node.body)
         self.words.append(")")
+
+    @contextmanager
+    def for_people(self, value: bool) -> Iterator[None]:
+        """What follows has sentences for people, whose words do not count."""
+        before, self.is_for_people = self.is_for_people, value or self.is_for_people
+        yield
+        self.is_for_people = before
 
     @contextmanager
     def function(self, arguments: ast.arguments, body: list[ast.stmt]) -> Iterator[None]:
@@ -296,8 +314,10 @@ class _Reader(ReferenceCollector):
             for name in self.texts(node.args[1]):
                 self.chain(ast.Attribute(node.args[0], name, ast.Load()))
             self.visit(node.args[1:])
-        elif called == "warnings.warn":
+        elif called == "warnings.warn" or called in CHECKS:
             self.call(node, self.values)
+        elif self.is_raised:
+            self.call(node, lambda sentence: None)
         else:
             self.generic(node)
 

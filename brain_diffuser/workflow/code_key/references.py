@@ -13,12 +13,13 @@ QUIET_BUILTINS = frozenset(
     "staticmethod str sum super tuple type zip".split()
 )
 QUIET_CALLS = frozenset(
-    "abc.abstractmethod collections.Counter collections.OrderedDict collections.defaultdict collections.namedtuple "
-    "contextlib.contextmanager dataclasses.dataclass dataclasses.field functools.cache functools.cached_property "
-    "functools.lru_cache functools.partial functools.wraps itertools.chain jaxtyping.jaxtyped logging.getLogger "
-    "numpy.array numpy.float32 operator.attrgetter operator.itemgetter pathlib.Path pathlib.PurePath "
-    "pydantic.ConfigDict pydantic.Field pydantic.field_validator pydantic.model_validator re.compile "
-    "torch.inference_mode torch.no_grad types.MappingProxyType typing.NewType typing.TypeVar typing.overload".split()
+    "abc.abstractmethod brain_diffuser.models.torch_builds.importing collections.Counter collections.OrderedDict "
+    "collections.defaultdict collections.namedtuple contextlib.contextmanager dataclasses.dataclass "
+    "dataclasses.field functools.cache functools.cached_property functools.lru_cache functools.partial "
+    "functools.wraps itertools.chain jaxtyping.jaxtyped logging.getLogger numpy.array numpy.float32 "
+    "operator.attrgetter operator.itemgetter pathlib.Path pathlib.PurePath pydantic.ConfigDict pydantic.Field "
+    "pydantic.field_validator pydantic.model_validator re.compile torch.inference_mode torch.no_grad "
+    "types.MappingProxyType typing.NewType typing.TypeVar typing.overload".split()
 )
 QUIET_METHODS = frozenset(
     "copy encode format items join joinpath keys lower partition replace resolve rsplit split strip title upper values "

@@ -3,7 +3,25 @@
 import ast
 from collections.abc import Collection, Iterable
 
-from brain_diffuser.workflow.code_key.syntax import bound_names
+from brain_diffuser.workflow.code_key.syntax import FUNCTIONS, bound_names
+
+CHECKS = frozenset(
+    f"brain_diffuser.{name}"
+    for name in (
+        "artifacts.finite.NotFinite artifacts.finite.check artifacts.finite.check_network artifacts.finite.naming "
+        "artifacts.hdf5.check_aligned artifacts.hdf5.opening artifacts.text_files.check_is_file data.nifti.damage "
+        "data.nifti.open_series data.nifti.read_volume data.placeholders.refuse"
+    ).split()
+)
+"""Functions with parameters that are messages.Sentence: texts among their arguments get into errors alone."""
+
+
+def is_said(node: ast.AST) -> bool:
+    """Whether a function returns, or a variable is, messages.Sentence: for people to read, and in no result."""
+    annotation = node.returns if isinstance(node, FUNCTIONS) else getattr(node, "annotation", None)
+    return annotation is not None and any(
+        getattr(each, "id", getattr(each, "attr", "")) == "Sentence" for each in ast.walk(annotation)
+    )
 
 
 def is_sentence(node: ast.expr) -> bool:
@@ -29,9 +47,10 @@ def sentences_of_errors(body: list[ast.stmt]) -> frozenset[str]:
             if is_sentence(node.value):
                 assigned.setdefault(node.targets[0].id, []).append(node.value)
                 skipped.add(node.value)
-        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            arguments = [*node.exc.args, *(each.value for each in node.exc.keywords)]
-            skipped.update(each for each in arguments if is_sentence(each))
+        elif isinstance(node, ast.Raise) and node.exc:
+            calls = [each for each in ast.walk(node.exc) if isinstance(each, ast.Call)]
+            arguments = [each for call in calls for each in (*call.args, *(word.value for word in call.keywords))]
+            skipped.update(each for each in arguments if isinstance(each, ast.Name) or is_sentence(each))
     if not assigned:
         return frozenset()
     bound = bound_names(body)

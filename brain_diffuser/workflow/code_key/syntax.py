@@ -87,6 +87,9 @@ def only_binds(node: ast.stmt) -> bool:
         return all(isinstance(part, ast.Name | ast.Tuple | ast.List | ast.Store) for part in parts)
     if isinstance(node, ast.AnnAssign):
         return isinstance(node.target, ast.Name)
+    if isinstance(node, ast.With):  # what its context managers do counts as calls
+        is_import = all(isinstance(each, ast.Import | ast.ImportFrom) or only_binds(each) for each in node.body)
+        return is_import and not any(each.optional_vars for each in node.items)
     return isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Pass))
 
 
