@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -165,7 +164,7 @@ def create(
         checked = {"chunks": chunks, "fletcher32": chunks is not None}
         values = file.create_dataset("values", stored_shape, dtype, dcpl=in_order, fill_time="never", **checked)
         store(file, "nsd_id", np.asarray(nsd_id, np.int32))
-        versions = {name: sys.modules[name].__version__ for name in ("numpy", "h5py", "torch") if name in sys.modules}
+        versions = {each.__name__: each.__version__ for each in (np, h5py)}  # of all libraries: the job's receipt
         record = {"shape": row_shape, "axes": list(axes), "made_by": dict(attrs or {}), "versions": versions}
         for name, content in record.items():
             describe(values, name, json.dumps(content, default=str))
