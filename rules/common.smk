@@ -9,7 +9,7 @@ from pathlib import Path
 
 # Threads that wait for each other sleep: on busy cores, spinning makes small networks up to forty times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Tensors below 64 MiB stay with the process: giving each one back to Linux, to get it anew, is a tenth of a small
+# Tensors below 64 MiB stay with the process: giving each one back to Linux, to ask for it again, is a tenth of a small
 # network's time. (Of glibc; nothing else reads them.)
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))

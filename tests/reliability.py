@@ -30,7 +30,7 @@ SILENT, NO_SENTENCE = "silent", "no sentence"
 
 
 class Lost(Exception):
-    """The program takes a file that is damaged for one that is not there, and makes anew what it stood for."""
+    """The program takes a file that is damaged for one that is not there, and makes again what it stood for."""
 
 
 class Reader(NamedTuple):

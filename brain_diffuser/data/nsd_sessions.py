@@ -115,7 +115,7 @@ def average_betas(
     Raises
     ------
     ValueError
-        A session is unfit (see `read`), its unit cannot be told, or is not that of the sessions before.
+        A session is unfit (see `read`), its unit is not known, or is not that of the sessions before.
 
     Differs from the reference: divided by 300 if they are 300 times percent signal change; float32, never all voxels of
     a session.

@@ -75,7 +75,7 @@ class Moments:
 
 
 class Scale(NamedTuple):
-    """The unit of a session, what it was told from, and the size of the betas in that unit."""
+    """The unit of a session, what says so, and the size of the betas in that unit."""
 
     path: Path
     stored: Stored

@@ -174,8 +174,8 @@ def _check_voxels(mean: np.ndarray, std: np.ndarray, n_train: int, start: int) -
     if len(unfit):
         raise ValueError(
             f"betas_train: voxel column {start + unfit[0]} has std {std[unfit[0]]} over {n_train} stimuli (and "
-            f"{len(unfit) - 1} more like it); a z-score needs a finite std > 0. Check the mask (nsd.mask in "
-            "config.yaml)."
+            f"{len(unfit) - 1} more like it); a z-score needs a finite std > 0. Check the mask of the "
+            "dataset."
         )
 
 

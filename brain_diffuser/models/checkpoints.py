@@ -198,7 +198,7 @@ def _read_shards(index: Path, is_needed: Callable[[str], bool]) -> dict[str, Ten
 def _check_zip(path: Path) -> None:
     """Refuse what torch never writes: packed entries, of which a small file may hold terabytes; compare checksums.
 
-    Torch compares none, and writes none if it is told so.
+    Torch compares none, and writes none if it is set to.
 
     Raises BadZipFile, ValueError: as said.
     """

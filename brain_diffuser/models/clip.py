@@ -42,7 +42,7 @@ TOKENISER_FILES = (
 class ClipText:
     """Captions -> embeddings of all their tokens, projected and divided by the length of the pooled token (the end).
 
-    Source: Xu et al. 2023, arXiv 2211.08332. Differs from the reference: its tokeniser first mends texts by ftfy (curly
+    Source: Xu et al. 2023, arXiv 2211.08332. Differs from the reference: its tokeniser repairs texts with ftfy (curly
     quotes, HTML entities, ligatures, broken encodings); captions of plain ASCII without entities have the same tokens.
     """
 

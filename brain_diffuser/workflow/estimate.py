@@ -126,7 +126,7 @@ class Estimate:
         held = dataset_record.read(self.results)
         is_own = held is None or dataset_record.is_same(held, dataset_record.of_config(cfg))
         self.own = own_speeds(self.results) if is_own else {}
-        self.guessed: set[str] = set()  # subjects whose stimuli nobody has counted yet
+        self.guessed: set[str] = set()  # subjects whose stimuli are not counted yet
         self.sharded = {job.stage for job in plan if job.span}
         ends: dict[tuple[str, str, str], int] = {}
         for job in plan:
@@ -142,7 +142,7 @@ class Estimate:
         return f"Dataset {self.cfg.dataset}, results in {self.results}; {own if self.own else none}."
 
     def n_stimuli(self, subject: str, split: str) -> int:
-        """How many there are; while nobody knows, what the planned shards have room for."""
+        """How many there are; while that is not known, what the planned shards have room for."""
         if "+" in split:
             return sum(self.n_stimuli(subject, each) for each in split.split("+"))
         known = watch.splits(self.results / subject / "data/stimuli.tsv")
@@ -150,7 +150,7 @@ class Estimate:
             return known.count(split)
         if self.cfg.paths.simulated:
             return {"train": self.cfg.demo.n_train, "test": self.cfg.demo.n_test}[split]
-        self.guessed.add(subject)
+        self.guessed.update([subject] if subject in self.cfg.subjects else self.cfg.subjects)
         return self.bounds.get((subject, split), 0)
 
     def stimuli(self, job: watch.Job) -> int:

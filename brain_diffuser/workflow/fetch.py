@@ -399,7 +399,7 @@ def _receive(
         total = size if total is None else total
         if total is None and not is_known and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
             raise OSError(
-                f"{public(url)} comes without a length, so a file that was cut could not be told from a whole one. "
+                f"{public(url)} comes without a length, so a file that was cut could not be recognised. "
                 f"Correct fetch.servers in config.yaml, or put {path} there yourself."
             )
         pieces = response.iter_content(PIECE)
@@ -432,8 +432,8 @@ def _receive(
 def _total(response: requests.Response, held: int) -> int | None:
     """The length of the whole file, if the answer tells it and sends the bytes that follow those `held`."""
     if response.status_code == 206:
-        told = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
-        return int(told[3]) if told and int(told[1]) == held and int(told[2]) == int(told[3]) - 1 else None
+        sent = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", ""))
+        return int(sent[3]) if sent and int(sent[1]) == held and int(sent[2]) == int(sent[3]) - 1 else None
     length = response.headers.get("Content-Length", "")
     is_plain = response.headers.get("Content-Encoding", "identity") == "identity"
     return int(length) if response.status_code == 200 and is_plain and re.fullmatch(r"\d+", length) else None

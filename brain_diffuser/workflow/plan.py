@@ -1,7 +1,7 @@
 """The plan of a run: the configuration as the main process read it, handed on to jobs that start Snakemake again.
 
-A job on a cluster reads config.yaml when it starts, which may be hours after it was planned. It is told on its command
-line of a copy of the configuration that was planned, so that edits for the next run do it no harm. Values that depend
+A job on a cluster reads config.yaml when it starts, which may be hours after it was planned. Its command line
+names a copy of the configuration that was planned, so that edits for the next run do it no harm. Values that depend
 on the machine are settled in that copy, once.
 """
 
@@ -22,7 +22,7 @@ KEY = "planned"  # of the configuration, in jobs that were handed a plan
 
 
 def hand_on(config: Mapping[str, Any]) -> str:
-    """Write a configuration where jobs find it; returns what they are told, planned=.snakemake/plans/0a1b.yaml."""
+    """Write a configuration where jobs find it; returns their setting, as in planned=.snakemake/plans/0a1b.yaml."""
     text = yaml.safe_dump(_plain(config), sort_keys=False)
     path = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
     if not path.is_file():

@@ -193,7 +193,7 @@ class Results:
         return self._is_same(path, noted["files"], copied, "chosen" in noted)
 
     def _is_same(self, path: str, noted: receipts.Files, copied: bool, is_chosen: bool) -> bool:
-        """Whether an outside path holds what was noted; receipts do not judge one that is missing."""
+        """Whether an outside path holds what was noted; receipts say nothing of one that is missing."""
         if is_chosen:
             found = ((name, next(receipts.listing(f"{path}/{name}"), None)) for name in noted)
             present = {name: entry[1:] for name, entry in found if entry}
@@ -268,7 +268,7 @@ class Results:
 class Dates:
     """Dates by which Snakemake would run jobs again although nothing has changed, as those of a copy are.
 
-    Snakemake cannot be told to disregard dates. Where an artifact agrees with its receipt and an input that agrees as
+    Snakemake cannot be made to disregard dates. Where an artifact agrees with its receipt and an input that agrees as
     well is newer, the artifact gets a new date, and so do those that are made of it.
     """
 

@@ -43,7 +43,7 @@ def tower():
 
 @pytest.fixture(scope="module")
 def inputs():
-    """First guesses of 12 pixels and text embeddings of three images."""
+    """Stage-1 images of 12 pixels and text embeddings of three images."""
     guesses = np.random.default_rng(0).integers(256, size=(3, 12, 12, 3), dtype=np.uint8)
     return guesses, contexts(3)[0]
 

@@ -1,4 +1,4 @@
-"""docs/reuse.md, followed: another Snakefile imports the workflow; and what the catalog of workflows is told."""
+"""docs/reuse.md, followed: another Snakefile imports the workflow; and what the catalog of workflows reads."""
 
 import json
 import re

@@ -12,7 +12,7 @@ unchanged (a test says so), so of them a key has only the names that are used.""
 UNCOUNTED = ("__version__",)
 """Names whose values tell what made a result and decide nothing about it."""
 
-TOLD = ("__file__", "__name__", "__package__", "__path__", "__spec__", *UNCOUNTED)
+OF_MODULES = ("__file__", "__name__", "__package__", "__path__", "__spec__", *UNCOUNTED)
 """What a module tells of itself beside its definitions."""
 
 
@@ -117,7 +117,7 @@ class Names(Files):
             found += [("import", inner), *self.attribute(inner, tuple(others), use, seen)]
         if found or not module:
             return found or [".".join((name, *attributes))]
-        if first in TOLD:
+        if first in OF_MODULES:
             return [".".join(attributes)]
         return [("name", name, "__getattr__") if self.places(name, "__getattr__") else ("whole", name), *attributes]
 

@@ -16,7 +16,7 @@ DEFAULT_PROFILE = "default"
 
 
 def of_run(workflow: Any, command: Sequence[str], standard: Sequence[str]) -> sources.Sources:
-    """The sources of the configuration of a run, all of which are read; none for its jobs, which are told of the plan.
+    """The sources of the configuration of a run, all of which are read; none for its jobs, which read the plan.
 
     Parameters
     ----------

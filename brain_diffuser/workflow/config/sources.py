@@ -133,7 +133,7 @@ class Sources:
 
 
 UNKNOWN = Sources()
-"""Where nothing is known of files, as in jobs, which are told of the plan."""
+"""Where nothing is known of files, as in jobs, which read the plan."""
 
 
 def of_file(path: str | Path) -> Source:

@@ -104,7 +104,7 @@ def _text(path: Path, name: str) -> str:
         raise FileNotFoundError(_missing(path, name)) from None
     except OSError as error:
         raise ValueError(
-            f"{name}: this file cannot be read ({error.strerror}); mend that or name another file"
+            f"{name}: this file cannot be read ({error.strerror}); correct the file, or name another"
         ) from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(f"{name}: this text is UTF-16; save it as UTF-8")
