@@ -490,9 +490,9 @@ def test_an_answer_that_may_not_go_on_where_the_part_ends_is_begun_again(server,
 
     def go_on(handler):
         if handler.headers["Range"]:
-            answer = content_range.format(held=held, before=held - 3, last=total - 1, total=total)
+            header = content_range.format(held=held, before=held - 3, last=total - 1, total=total)
             handler.send_response(206)
-            handler.send_header("Content-Range", answer)
+            handler.send_header("Content-Range", header)
             handler.send_header("Content-Length", str(total - held))
             handler.send_header("ETag", tag)
             handler.end_headers()

@@ -216,9 +216,7 @@ def test_what_is_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"this is a link to other\.yaml, which does not exist; put it there"):
         yaml_file.read(path, "mine.yaml")
     other.symlink_to("mine.yaml")
-    with pytest.raises(
-        ValueError, match=r"cannot be read \(Too many levels of symbolic links\); correct the file"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be read \(Too many levels of symbolic links\); correct the file"):
         yaml_file.read(path, "mine.yaml")
     path.unlink()
     path.symlink_to(".git/annex/objects/x")
