@@ -106,11 +106,9 @@ if workflow.is_main_process:
 
 # Settled once for a folder of results: "auto" of another machine would make all of them again.
 DEVICE = plan.device(cfg.compute.device)
-SETTLED = {}
-if cfg.compute.dtype == "auto":
-    begun = dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
-    SETTLED = begun or {"compute.dtype": plan.dtype(DEVICE)}
-    config["compute"]["dtype"] = SETTLED["compute.dtype"]
+BEGUN_WITH = dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
+SETTLED = plan.settle(config, DEVICE, BEGUN_WITH)
+BATCH_SIZE = config["compute"]["batch_size"]
 SETTINGS = provenance.without_added(cfg.model_dump())
 SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
 # What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
@@ -274,6 +272,8 @@ if workflow.is_main_process and cfg.nsd.sessions == "all":
 def write_dataset():
     """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
     numbers = {subject: read for subject, read in SESSIONS.items() if read}
+    if SETTLED.get("compute.dtype") == "bfloat16" and not BEGUN_WITH:
+        print(plan.BFLOAT16_IS_CHOSEN, file=sys.stderr)
     dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
 
 

@@ -11,11 +11,12 @@ from jaxtyping import Float, Float64, Int32, UInt8
 from torch import Tensor
 
 from brain_diffuser.artifacts import finite, hdf5, image_files, seeds
-from brain_diffuser.generation import ddim
+from brain_diffuser.generation import ddim, dpm_solver
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, DualDenoiser
 
 STAGE = "reconstruction"
+SAMPLERS = {"ddim": ddim.sample, "dpmpp_2m": dpm_solver.sample}
 AUTOENCODED = "image through the autoencoder"
 Models = tuple[DualDenoiser | TextDenoiser, Autoencoder]
 """The denoiser, of Versatile Diffusion or Stable Diffusion, and the autoencoder of its latents."""
@@ -79,6 +80,7 @@ def reconstruct(
     guidance_scale: float,
     text_weight: float,
     noise_at: Literal["paper", "scheduler"],
+    sampler: Literal["ddim", "dpmpp_2m"] = "ddim",
     batch_size: int = 1,
     guidance_fn: Callable[[ddim.Step], Tensor] | None = None,
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "image_height image_width 3"]]]:
@@ -114,6 +116,8 @@ def reconstruct(
         Share of the text in the two conditions, 0 to 1; 0.4 in the paper.
     noise_at : "paper" or "scheduler"
         Timestep of the first noise; see `ddim.noise_timestep`.
+    sampler : "ddim" or "dpmpp_2m"
+        A name in SAMPLERS; DDIM in the paper.
     batch_size : int
         Images at a time; changes no image by more than rounding.
     guidance_fn : callable or None
@@ -154,7 +158,7 @@ def reconstruct(
                 guided = GuidedDenoiser(
                     denoiser, contexts, text_weight, guidance_scale, taken, alpha_bars, rows, guidance_fn
                 )
-                latents = ddim.sample(guided, start(rows), taken, alpha_bars)
+                latents = SAMPLERS[sampler](guided, start(rows), taken, alpha_bars)
                 images = _to_images(latents, models)
             yield from zip(nsd_id[rows].tolist(), images, strict=True)
 

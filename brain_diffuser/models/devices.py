@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from brain_diffuser.models import model_files
+from brain_diffuser.models import precisions
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
@@ -13,7 +13,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     """Device and dtype of the networks.
 
-    "auto" is a GPU if there is one, and the first of `model_files.PRECISIONS` for the device. "mps" is the GPU of an
+    "auto" is a GPU if there is one, and the precision of `precisions.choose`. "mps" is the GPU of an
     Apple computer.
 
     Raises ValueError: there is no such GPU, or the precision has no fast kernels on the device.
@@ -24,11 +24,11 @@ def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     if not is_there[device]:
         raise ValueError(f"compute.device is {device}, but torch sees no such GPU here; set it to cpu or auto")
     if dtype == "auto":
-        dtype = model_files.PRECISIONS[device][0]
-    if dtype not in model_files.PRECISIONS[device]:
+        dtype = precisions.choose(device)
+    if dtype not in precisions.PRECISIONS[device]:
         raise ValueError(
             f"compute.dtype is {dtype}, which has no fast kernels on {device}; choose one of "
-            f"{', '.join(model_files.PRECISIONS[device])} (auto keeps the precision in which a folder of results was "
+            f"{', '.join(precisions.PRECISIONS[device])} (auto keeps the precision in which a folder of results was "
             "begun)"
         )
     return torch.device(device), getattr(torch, dtype)

@@ -7,14 +7,6 @@ from pathlib import Path
 AUTOENCODER = "kl-f8.pth"
 """The autoencoder that is published beside Versatile Diffusion's original files."""
 
-PRECISIONS = {
-    "cpu": ("float32", "bfloat16"),
-    "cuda": ("float16", "bfloat16", "float32"),
-    "mps": ("float32", "float16", "bfloat16"),
-}
-"""Precisions in which networks can be computed on each device; the first is that of `compute.dtype: auto`."""
-
-
 INDEX = ".index"
 """Part of the names of files that say in which shard of a model each tensor is."""
 

@@ -8,16 +8,22 @@ on the machine are settled in that copy, once.
 import hashlib
 import platform
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from brain_diffuser.artifacts import hdf5
-from brain_diffuser.models import model_files
+from brain_diffuser.artifacts import hdf5, messages
+from brain_diffuser.models import precisions
 
 FOLDER = Path(".snakemake/plans")  # of the folder in which Snakemake runs
+LARGE_GPU_GIB = 15
+BFLOAT16_IS_CHOSEN: messages.Sentence = (
+    "compute.dtype: auto is bfloat16 in this folder of results, because the processor multiplies it faster; for "
+    "float32, set compute.dtype to float32"
+)
 KEY = "planned"  # of the configuration, in jobs that were handed a plan
 
 
@@ -53,9 +59,55 @@ def device(wanted: str) -> str:
     return "mps" if (platform.system(), platform.machine()) == ("Darwin", "arm64") else "cpu"
 
 
-def dtype(on_device: str) -> str:
-    """The precision that `compute.dtype: auto` stands for on a device."""
-    return model_files.PRECISIONS[on_device][0]
+def batch_sizes(on_device: str) -> dict[str, int]:
+    """The images in a batch that `compute.batch_size: auto` stands for, by stage.
+
+    On a processor larger batches make a network slower: what it holds leaves the caches.
+    """
+    if on_device == "cuda" and _gpu_gib() >= LARGE_GPU_GIB:
+        return {"features": 32, "stage1": 16, "recon": 8}
+    return (
+        {"features": 16, "stage1": 8, "recon": 4} if on_device == "cuda" else {"features": 4, "stage1": 4, "recon": 1}
+    )
+
+
+def _gpu_gib() -> float:
+    """The memory of the smallest GPU of this machine; 0 if there is none."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split("\n")
+        return min(float(line) for line in lines if line.strip()) / 1024
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 0.0
+
+
+def settle(config: Mapping[str, Any], on_device: str, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Write into a configuration what "auto" stands for in its section `compute`.
+
+    Parameters
+    ----------
+    config : mapping
+        config.yaml; its section `compute` is changed.
+    on_device : str
+        cuda, mps or cpu.
+    known : {key: value}
+        What "auto" has stood for in the folder of results, which it goes on to stand for.
+
+    Returns
+    -------
+    {key: value}
+        What it stands for now, by the keys of config.yaml.
+    """
+    compute, settled = config["compute"], {}
+    sizes = compute["batch_size"]
+    places = [("compute.dtype", compute, "dtype")]
+    places += [(f"compute.batch_size.{stage}", sizes, stage) for stage in sizes]
+    for key, section, name in places:
+        if section[name] == "auto":
+            chosen: Any = precisions.choose(on_device) if name == "dtype" else batch_sizes(on_device)[name]
+            settled[key] = known[key] if type(known.get(key)) is type(chosen) else chosen
+            section[name] = settled[key]
+    return settled
 
 
 def _plain(value: Any) -> Any:

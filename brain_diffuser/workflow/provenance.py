@@ -13,7 +13,7 @@ CACHE = ".snakemake/code_keys.json"
 """Where keys are kept, of the folder in which Snakemake runs."""
 
 
-ADDED: dict[str, Any] = {"features.clip_vision.levels": "kept"}
+ADDED: dict[str, Any] = {"features.clip_vision.levels": "kept", "recon.sampler": "ddim"}
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.
 
 With that value a key is no part of what a job depends on, so results from before the key are not made again. The code
@@ -73,7 +73,10 @@ def stage_config(config: dict, *paths: str) -> dict:
 
     Raises ValueError: the configuration has no such key.
     """
-    return {path: _sorted(_value(config, path)) for path in sorted(paths)}
+    found = {path: _value(config, path) for path in sorted(paths)}
+    return {
+        path: _sorted(without_added(value, path) if isinstance(value, dict) else value) for path, value in found.items()
+    }
 
 
 def _value(config: dict, path: str) -> Any:

@@ -26,7 +26,7 @@ rule brain_vision:
         runtime=scaled_by_attempt(60),
         gpu=GPU,
         device=cfg.compute.device,
-        batch_size=cfg.compute.batch_size.features,
+        batch_size=BATCH_SIZE["features"],
     params:
         cfg=settings(
             "features.storage", "compute.dtype", *settings_of_feature("clip_vision")

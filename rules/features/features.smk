@@ -36,7 +36,7 @@ rule features_cached_shard:
         runtime=scaled_by_attempt(30, each=0.01 if GPU else 0.1),
         gpu=GPU,
         device=cfg.compute.device,
-        batch_size=cfg.compute.batch_size.features,
+        batch_size=BATCH_SIZE["features"],
     params:
         cfg=lambda wildcards: settings(
             "features.storage",

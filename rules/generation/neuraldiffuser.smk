@@ -69,7 +69,7 @@ rule guided_shard:
         runtime=scaled_by_attempt(30, each=1 if GPU else 20),
         gpu=GPU,
         device=cfg.compute.device,
-        batch_size=cfg.compute.batch_size.recon,
+        batch_size=BATCH_SIZE["recon"],
     params:
         **diffusion_params("neuraldiffuser"),
         cfg=lambda wildcards: stage_config(

@@ -27,7 +27,7 @@ rule recon_shard:
         runtime=scaled_by_attempt(30, each=0.5 if GPU else 10),
         gpu=GPU,
         device=cfg.compute.device,
-        batch_size=cfg.compute.batch_size.recon,
+        batch_size=BATCH_SIZE["recon"],
     params:
         cfg=settings("recon", "compute.dtype"),
         backbone="versatile_diffusion",

@@ -76,7 +76,7 @@ rule autoencoder_reference_shard:
         runtime=scaled_by_attempt(30, each=0.1 if GPU else 1),
         gpu=GPU,
         device=cfg.compute.device,
-        batch_size=cfg.compute.batch_size.recon,
+        batch_size=BATCH_SIZE["recon"],
     params:
         cfg=settings("recon.seed", "compute.dtype"),
         source="stimuli",

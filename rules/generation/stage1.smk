@@ -24,7 +24,7 @@ rule stage1_shard:
         runtime=scaled_by_attempt(15, each=0.1),
         gpu=GPU,
         device=cfg.compute.device,
-        batch_size=cfg.compute.batch_size.stage1,
+        batch_size=BATCH_SIZE["stage1"],
     params:
         cfg=settings("stage1", "compute.dtype"),
         source="latents",

@@ -81,7 +81,7 @@ rule optimal_images:
         runtime=scaled_by_attempt(240),
         gpu=GPU,
         device=cfg.compute.device,
-        batch_size=cfg.compute.batch_size.recon,
+        batch_size=BATCH_SIZE["recon"],
     params:
         cfg=settings("stage1", "recon", "compute.dtype"),
         n_images=cfg.roi.images,

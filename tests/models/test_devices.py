@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from brain_diffuser.models import devices
+from brain_diffuser.models import devices, precisions
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,8 @@ from brain_diffuser.models import devices
         (("mps",), ("mps", "float16"), ("mps", torch.float16)),
     ],
 )
-def test_choice(monkeypatch, gpus, asked, expected):
+def test_choice(monkeypatch, tmp_path, gpus, asked, expected):
+    monkeypatch.setattr(precisions, "CPUINFO", tmp_path / "none")
     there_are(monkeypatch, gpus)
     assert devices.choose(*asked) == (torch.device(expected[0]), expected[1])
 

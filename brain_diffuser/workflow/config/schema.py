@@ -55,6 +55,7 @@ Strength = Annotated[float, Field(gt=0, le=1)]
 
 
 NoiseAt = Literal["paper", "scheduler"]
+SamplerName = Literal["ddim", "dpmpp_2m"]
 
 
 def one_of(names: Sequence[str]) -> AfterValidator:
@@ -274,6 +275,7 @@ class Recon(Section):
     text_weight: UnitInterval
     noise_at: NoiseAt
     seed: Seed
+    sampler: SamplerName = "ddim"
 
 
 class Guidance(Section):
@@ -318,6 +320,7 @@ class Variant(Section):
     guidance_scale: NotNegative = UNSET
     text_weight: UnitInterval = UNSET
     noise_at: NoiseAt = UNSET
+    sampler: SamplerName = UNSET
     seed: Seed = UNSET
     guidance: VariantGuidance = UNSET
 
@@ -392,9 +395,9 @@ class Report(Section):
 
 
 class BatchSize(Section):
-    features: Count
-    stage1: Count
-    recon: Count
+    features: Count | Literal["auto"]
+    stage1: Count | Literal["auto"]
+    recon: Count | Literal["auto"]
 
 
 class Shards(Section):
