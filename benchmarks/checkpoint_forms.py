@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion import descriptions, weights
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser
 
 GIB = 2**30
@@ -74,8 +74,8 @@ def report(paths: dict[str, Path], dtypes: list[str]) -> None:
 
 def write(folder: Path, channels: int) -> dict[str, Path]:
     """{form: path}"""
-    image = {**weights.UNET, "block_out_channels": [channels, 2 * channels, 4 * channels, 4 * channels]}
-    configs = {"image_unet": image, "text_unet": image, "vae": weights.PUBLISHED["vae"]}
+    image = {**descriptions.UNET, "block_out_channels": [channels, 2 * channels, 4 * channels, 4 * channels]}
+    configs = {"image_unet": image, "text_unet": image, "vae": descriptions.PUBLISHED["vae"]}
     with torch.device("meta"):
         denoiser = DualDenoiser.from_configs(image, image)
         vae = AutoencoderKL(**configs["vae"])

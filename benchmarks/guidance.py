@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from brain_diffuser.models import checkpoints
+from brain_diffuser.models.diffusion.descriptions import PUBLISHED
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser
-from brain_diffuser.models.diffusion.weights import PUBLISHED
 
 
 class Fused(torch.autograd.Function):

@@ -1,11 +1,12 @@
-"""How long stage 1 takes to average betas, and how much memory, at the size of NSD's subject 1.
+"""CPU-seconds and memory that averaging betas takes, at the size of NSD's subject 1.
 
-    python benchmarks/nsd_betas.py --sessions 1 --gz-level 1
+    python -m benchmarks.nsd_betas --sessions 1 --gz-level 1
 
 Synthetic sessions (81 x 104 x 83 voxels, 750 trials, int16; a quarter of the volume is brain, the rest 0) are written
 to a temporary folder (0.4 GB each per format), then each way of reading them runs in a process of its own:
-- decompress: gunzip alone, the floor of any reader of NIfTI;
-- nifti, hdf5: `nsd.average_betas`;
+- gunzip, igzip: GNU's gunzip and isal's own program alone, what they write thrown away;
+- decompress: Python's gzip alone;
+- nifti, hdf5: `nsd_sessions.average_betas`; nifti_gzip: the same where isal is not installed;
 - naive: nibabel's get_fdata and a boolean mask, as the paper's code (10 GB).
 The three means must be equal to the last bit.
 """
@@ -17,6 +18,8 @@ import json
 import logging
 import platform
 import re
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,7 +34,8 @@ from brain_diffuser.data import nifti, nsd_design, nsd_sessions
 
 logger = logging.getLogger("nsd_betas")
 
-WAYS = ("decompress", "nifti", "hdf5", "naive")
+WAYS = ("gunzip", "igzip", "decompress", "nifti", "nifti_gzip", "hdf5", "naive")
+PROGRAMS = {"gunzip": ["gunzip", "-c"], "igzip": [sys.executable, "-m", "isal.igzip", "-d", "-c"]}
 MASKED = 15_724 / (81 * 104 * 83)  # share of the volume that is nsdgeneral
 
 
@@ -65,8 +69,12 @@ def measure(way: str, folder: Path) -> None:
     nsd_id = np.load(folder / "nsd_id.npy")
     splits = nsd_design.split_stimuli(nsd_id, np.where(nsd_id % 10 == 0, 1, 1001).astype(np.int32))
     paths = nsd_sessions.find(folder, "all", "hdf5" if way == "hdf5" else "nifti")
-    start = time.perf_counter()
-    if way == "decompress":
+    start = cpu_seconds()
+    if way in PROGRAMS:
+        for path in paths:
+            subprocess.run([*PROGRAMS[way], path], stdout=subprocess.DEVNULL, check=True)
+        means = []
+    elif way == "decompress":
         for path in paths:
             with gzip.open(path) as stream:
                 while stream.read(2**20):
@@ -79,11 +87,19 @@ def measure(way: str, folder: Path) -> None:
             for stimuli in splits.values()
         ]
     else:
+        if way == "nifti_gzip":
+            nifti.open_gzip = gzip.open
         means = [rows.values for rows in nsd_sessions.average_betas(paths, mask, splits)[0].values()]
-    seconds = time.perf_counter() - start
+    seconds = cpu_seconds() - start
     peak_kib = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))[1]
     digest = hashlib.sha256(b"".join(each.tobytes() for each in means)).hexdigest()
     sys.stdout.write(json.dumps({"seconds": seconds, "peak_mib": int(peak_kib) / 1024, "sha256": digest}))
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def main() -> None:
@@ -92,6 +108,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(81, 104, 83))
     parser.add_argument("--gz-level", type=int, default=1)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
+    parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -106,16 +123,22 @@ def main() -> None:
             "%d sessions of %s x 750, gzip level %d, written in %.0f s",
             *(arguments.sessions, arguments.shape, arguments.gz_level, time.perf_counter() - start),
         )
-        found = {}
-        for way in arguments.ways:
-            command = [sys.executable, __file__, "--measure", way, folder]
-            found[way] = json.loads(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
-            ratio = found[way]["seconds"] / found.get("decompress", found[way])["seconds"]
+        found: dict[str, list[dict]] = {way: [] for way in arguments.ways}
+        for _ in range(arguments.times):
+            for way in arguments.ways:
+                command = [sys.executable, "-m", "benchmarks.nsd_betas", "--measure", way, folder]
+                run = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
+                found[way].append(json.loads(run.stdout))
+        seconds = {way: statistics.median(each["seconds"] for each in found[way]) for way in found}
+        for way, results in found.items():
+            all_seconds = [each["seconds"] for each in results]
             logger.info(
-                "%-10s %7.2f s  %5.2f x decompress  peak %6.0f MiB",
-                *(way, found[way]["seconds"], ratio, found[way]["peak_mib"]),
+                "%-10s %7.2f CPU-s (%.2f to %.2f)  %5.2f x %s  peak %6.0f MiB",
+                *(way, seconds[way], min(all_seconds), max(all_seconds), seconds[way] / seconds[arguments.ways[0]]),
+                *(arguments.ways[0], max(each["peak_mib"] for each in results)),
             )
-    if len({result["sha256"] for way, result in found.items() if way != "decompress"}) > 1:
+    digests = {each["sha256"] for way in found for each in found[way] if way not in (*PROGRAMS, "decompress")}
+    if len(digests) > 1:
         raise SystemExit("the ways of averaging differ in their result")
 
 

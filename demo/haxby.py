@@ -13,7 +13,6 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from nilearn import signal
 from PIL import Image, ImageDraw
 
 from brain_diffuser.artifacts import hdf5, tables, text_files
@@ -75,6 +74,8 @@ def block_means(
     shift
         The delay of the haemodynamic response, in volumes. Volumes beyond the end of a run are left out.
     """
+    from nilearn import signal
+
     cleaned = signal.clean(volumes, runs=np.array(runs), detrend=True, standardize="zscore_sample", t_r=TR)
     values, category, run = [], [], []
     for start in range(len(labels)):

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int
-from matplotlib.figure import Figure
-from sklearn.linear_model import RidgeClassifier
 
 from brain_diffuser.artifacts import figures, hdf5, image_files, tables
 from brain_diffuser.decoding import ridge
@@ -123,6 +121,8 @@ def identify(
 
 def classify(blocks: Labelled, order: Int[np.ndarray, " blocks"], alpha: float = 100.0) -> np.ndarray:
     """The category that a ridge classifier of the other runs' betas names: the information in betas, without images."""
+    from sklearn.linear_model import RidgeClassifier
+
     named, betas = np.empty_like(blocks.category), blocks.betas.values
     for run in np.unique(blocks.run):
         kept, left = blocks.run != run, blocks.run == run
@@ -177,6 +177,8 @@ def p_value(blocks: Labelled, named: np.ndarray, draws: int = 10_000, seed: int 
 
 def plot_runs(hits: dict[str, np.ndarray], run: np.ndarray, control_shares: np.ndarray, title: str) -> str:
     """SVG: share of blocks identified in each run left out, the mean, chance, and the range of the control."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()
     runs = np.unique(run)

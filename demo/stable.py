@@ -17,12 +17,11 @@ from torch import Tensor
 
 from brain_diffuser.models import checkpoints
 from brain_diffuser.models.clip import ClipText
-from brain_diffuser.models.diffusion import weights
-from brain_diffuser.models.diffusion.stable_diffusion import SCHEDULE
+from brain_diffuser.models.diffusion import descriptions
 from demo import scenes
 
 LENGTH_SCENES = 200
-SCHEDULER = SCHEDULE | {
+SCHEDULER = descriptions.SCHEDULE | {
     "_class_name": "DDIMScheduler",
     "clip_sample": False,
     "set_alpha_to_one": False,
@@ -37,7 +36,7 @@ def derive(versatile_diffusion: str | Path, folder: str | Path) -> None:
     for name in ("vae", "tokenizer"):
         shutil.copytree(source / name, folder / name, dirs_exist_ok=True)
     text, image = (
-        checkpoints.read_tensors(checkpoints.find_tensors(source / component, weights.STEM))
+        checkpoints.read_tensors(checkpoints.find_tensors(source / component, descriptions.STEM))
         for component in ("text_unet", "image_unet")
     )
     tower = checkpoints.read_tensors(checkpoints.find_tensors(source / "text_encoder", "model"))
@@ -46,7 +45,7 @@ def derive(versatile_diffusion: str | Path, folder: str | Path) -> None:
     unet |= {name: read_hidden(name, tensor, projection) for name, tensor in text.items()}
     width = {"cross_attention_dim": projection.shape[1]}
     described = checkpoints.read_config(source / "text_encoder") | {"architectures": ["CLIPTextModel"]}
-    _write(folder / "unet", checkpoints.read_config(source / "image_unet") | width, unet, weights.STEM)
+    _write(folder / "unet", checkpoints.read_config(source / "image_unet") | width, unet, descriptions.STEM)
     _write(folder / "text_encoder", described, tower, "model")
     (folder / "scheduler").mkdir(exist_ok=True)
     (folder / "scheduler/scheduler_config.json").write_text(json.dumps(SCHEDULER, indent=2) + "\n", encoding="utf-8")

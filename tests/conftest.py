@@ -5,11 +5,13 @@ import shutil
 
 import pytest
 from filelock import FileLock
-from toy_workflow import snakemake, write_checkout
 
-# Every core has a test process of its own; threads that wait for each other by spinning would take most of the time.
+# Before torch is imported, which reads them once: every core has a test process of its own, and threads that wait for
+# each other by spinning would take most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from toy_workflow import snakemake, write_checkout
 
 # Files that take a minute or more, to begin with: a process works through a file alone.
 LONG = (

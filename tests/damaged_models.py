@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from brain_diffuser.models import clip
-from brain_diffuser.models.diffusion import stable_diffusion, weights
+from brain_diffuser.models.diffusion import descriptions, stable_diffusion, weights
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser
 from brain_diffuser.models.vdvae import weights as vdvae_weights
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
@@ -76,7 +76,7 @@ def diffusion_file(name: str) -> Callable[[Path], Path]:
 
 def read_diffusion(path: Path) -> Any:
     denoiser, autoencoder = weights.load(models_of(path))
-    return tensors(denoiser), tensors(autoencoder), weights.image_size(models_of(path))
+    return tensors(denoiser), tensors(autoencoder), descriptions.image_size(models_of(path))
 
 
 def stable_file(name: str) -> Callable[[Path], Path]:
@@ -119,7 +119,7 @@ def write_original(folder: Path) -> None:
     for file, model, of_model in (("vd.pth", denoiser, names[0]), ("kl-f8.pth", autoencoder.vae, names[1])):
         state = model.state_dict()
         torch.save({in_file: state[name].clone() for in_file, name in of_model.items()}, folder / file)
-    described = {part: json.loads((folder / part / "config.json").read_text()) for part in weights.PUBLISHED}
+    described = {part: json.loads((folder / part / "config.json").read_text()) for part in descriptions.PUBLISHED}
     (folder / "vd.json").write_text(json.dumps(described))
 
 

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 
@@ -89,15 +87,15 @@ def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: i
     return text.rstrip() + "..."
 
 
-def name_regions(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Label the x axis with the region of each row and its number of voxels."""
+def name_regions(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Label the x axis of matplotlib's `axes` with the region of each row and its number of voxels."""
     names = [f"{row['region']}, {float(row['voxels']):.0f}" for row in rows]
     axes.set_xticks(range(len(rows)), names, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_xlabel("region, number of voxels")
 
 
-def svg(figure: Figure) -> str:
-    """The figure as SVG for use inside a page, without date and with ids that do not change."""
+def svg(figure: Any) -> str:
+    """A figure of matplotlib as SVG for use inside a page, without date and with ids that do not change."""
     import matplotlib
 
     stream = io.StringIO()

@@ -1,7 +1,6 @@
 """NIfTI volumes: masks, labels of atlases, series of volumes, and the test that volumes share a grid."""
 
 import bz2
-import gzip
 import math
 import struct
 import zlib
@@ -23,9 +22,16 @@ from nibabel.volumeutils import apply_read_scaling
 from brain_diffuser.artifacts import hdf5, messages, system_faults
 from brain_diffuser.data import placeholders
 
-UNREADABLE = (
+try:  # inflates at more than twice the speed, and refuses the same streams
+    from isal.igzip import open as open_gzip
+    from isal.igzip_lib import IsalError as GzipError
+except ImportError:
+    from gzip import open as open_gzip
+    from zlib import error as GzipError
+
+UNREADABLE: Any = (  # a tuple of exceptions; isal's types call its error an instance
     *(OSError, EOFError, ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, MemoryError),
-    *(struct.error, zlib.error, ImageFileError, HeaderDataError, SyntaxError, TokenError, BadZipFile),
+    *(struct.error, zlib.error, GzipError, ImageFileError, HeaderDataError, SyntaxError, TokenError, BadZipFile),
 )
 """What readers of NIfTI, HDF5 and NumPy files raise for files that are damaged or of another kind."""
 
@@ -236,7 +242,7 @@ def _inflated(path: str | Path) -> Any:
     """The bytes of a file, inflated if it is compressed. Each of these programs compares checksums at the end."""
     name = Path(path).name.lower()
     if name.endswith((".gz", ".mgz")):
-        return gzip.open(path)
+        return open_gzip(path)
     if name.endswith(".bz2"):
         return bz2.open(path)
     return ImageOpener(str(path)) if name.endswith(".zst") else open(path, "rb")

@@ -55,9 +55,9 @@ def shard(
     def write(rows: slice) -> None:
         own = dict(settings)
         if diffusion:
-            from brain_diffuser.models.diffusion import weights
+            from brain_diffuser.models.diffusion import descriptions
 
-            own["image_size"] = weights.image_size(diffusion)
+            own["image_size"] = descriptions.image_size(diffusion)
         loaded = registry.FEATURES[feature].load(model, device=device, dtype=dtype)
         extract(feature, loaded, stimuli_path, captions_path, out_path, rows=rows, dtype=dtype, **options, **own)
 

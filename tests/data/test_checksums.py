@@ -4,12 +4,16 @@ import bz2
 import gzip
 import io
 import os
+import random
 import struct
+import subprocess
+import sys
 
 import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+from isal import igzip
 from scipy.io import savemat
 from test_custom import averaged
 from toy_lab import AFFINE, write_lab
@@ -171,6 +175,45 @@ def test_a_small_mask_that_inflates_without_end(tmp_path):
     path.write_bytes(gzip.compress(header_of((4, 4, 4)) + bytes(2**26)))
     with pytest.raises(ValueError, match=r"it has more than 1049184 bytes, inflated\). Download it again"):
         nifti.read_mask(path)
+
+
+def test_isal_reads_and_refuses_what_gzip_does(tmp_path, monkeypatch):
+    draw, path = random.Random(0), tmp_path / "m.nii.gz"
+    content = header_of((4, 4, 4)) + draw.randbytes(3000) + bytes(3000)
+    sound = [gzip.compress(content, level) for level in (0, 1, 9)]
+    sound += [gzip.compress(content) + gzip.compress(b"another member"), igzip.compress(content)]
+    n_refused = 0
+    for number in range(400):
+        stream = bytearray(draw.choice(sound))
+        place, length = draw.randrange(len(stream)), draw.randrange(1, 40)
+        if number % 4 == 0:
+            stream[place] ^= 1 << draw.randrange(8)
+        elif number % 4 == 1:
+            del stream[place:]
+        elif number % 4 == 2:
+            stream[place : place + length] = draw.randbytes(length)
+        else:
+            stream += draw.choice([bytes(length), draw.randbytes(length)])
+        path.write_bytes(stream)
+        found = []
+        for program in (igzip.open, gzip.open):
+            monkeypatch.setattr(nifti, "open_gzip", program)
+            found.append(nifti.damage(path, "Download it again."))
+        assert (found[0] is None) == (found[1] is None), (number, found)
+        n_refused += found[0] is not None
+    assert 200 < n_refused < 400
+
+
+def test_without_isal_gzip_reads(tmp_path):
+    path = tmp_path / "m.nii.gz"
+    nib.Nifti1Image(np.eye(4, dtype=np.int16)[..., None], np.eye(4)).to_filename(path)
+    program = (
+        "import sys; sys.modules['isal'] = None\n"
+        "from brain_diffuser.data import nifti\n"
+        "print(nifti.open_gzip.__module__, nifti.read_mask(sys.argv[1]).selected.sum())"
+    )
+    run = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["gzip", "4"]
 
 
 def test_tables_that_claim_more_voxels_than_a_brain_has(lab):

@@ -15,7 +15,7 @@ from vd_forms import FORMS
 
 from brain_diffuser.generation import img2img
 from brain_diffuser.models import model_files
-from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion import descriptions, weights
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser
 
 ORIGINAL = ("old", "new")
@@ -87,7 +87,7 @@ def test_every_weight_arrives_in_its_dtype(written, form, dtype):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_image_size(written, form):
-    assert weights.image_size(written[form]) == 16
+    assert descriptions.image_size(written[form]) == 16
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -170,7 +170,7 @@ def test_a_checkpoint_of_another_model(original):
 
 def test_without_description_the_sizes_are_the_published_ones(original):
     original.with_suffix(".json").unlink()
-    assert weights.image_size(original) == 512
+    assert descriptions.image_size(original) == 512
     name = "model.diffusion_model.unet_image.input_blocks.0.0.weight"
     message = re.escape(f"{name} (16, 4, 3, 3) instead of (320, 4, 3, 3)") + ".* vd.json .the published one if"
     with pytest.raises(ValueError, match=message):
@@ -240,7 +240,7 @@ def test_a_file_of_more_than_tensors(original, content, message):
 @pytest.mark.parametrize("layout", ORIGINAL)
 def test_names_cover_the_published_model_once(layout):
     with torch.device("meta"):
-        denoiser = DualDenoiser.from_configs(weights.PUBLISHED["image_unet"], weights.PUBLISHED["text_unet"])
+        denoiser = DualDenoiser.from_configs(descriptions.PUBLISHED["image_unet"], descriptions.PUBLISHED["text_unet"])
     names = weights.original_names(denoiser, layout)
     assert sorted(names.values()) == sorted(denoiser.state_dict())
     assert all(weights.LAYOUTS[layout].read.match(name) for name in names)
@@ -272,7 +272,7 @@ def test_autoencoder_names_are_those_of_the_original_program():
 
 def test_published_autoencoder_has_its_size():
     with torch.device("meta"):
-        vae = weights.checkpoints.build(weights.AutoencoderKL, weights.PUBLISHED["vae"])
+        vae = weights.checkpoints.build(weights.AutoencoderKL, descriptions.PUBLISHED["vae"])
     assert sum(parameter.numel() for parameter in vae.parameters()) == 83_653_863
     assert vae.config["scaling_factor"] == 0.18215
 

@@ -25,11 +25,23 @@ def test_packaged_weights_are_the_published_file():
 
 @pytest.mark.parametrize(("variant", "n_parameters"), [("lite0", 4_652_008), ("lite1", 5_416_680)])
 def test_published_weights_load_whole(variant, n_parameters):
+    network = efficientnet_lite.EfficientNetLite(variant)
+    assert sum(parameter.numel() for parameter in network.parameters()) == n_parameters
     loaded = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights(variant))
-    assert sum(parameter.numel() for parameter in loaded.parameters()) == n_parameters
     assert loaded.input_size == efficientnet_lite.VARIANTS[variant][1]
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+@pytest.mark.parametrize("variant", efficientnet_lite.VARIANTS)
+def test_folded_norms_change_features_by_rounding_alone(variant):
+    path = efficientnet_lite.packaged_weights(variant)
+    published = efficientnet_lite.EfficientNetLite(variant).eval()
+    published.load_state_dict(torch.load(path, weights_only=True))
+    expected = published.embed(skimage.data.chelsea()[None])
+    loaded = efficientnet_lite.load_efficientnet_lite(path)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in loaded.modules())
+    np.testing.assert_allclose(loaded.embed(skimage.data.chelsea()[None]), expected, atol=1e-5 * expected.max())
 
 
 def test_photographs_get_their_class(network):

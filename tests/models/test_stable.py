@@ -168,8 +168,8 @@ def test_every_published_form_is_the_same_model(folder, form):
     expected = stable_diffusion.load(folder, dtype=torch.float16)
     text = HiddenText.load(folder, dtype=torch.float16).model.state_dict()
     for component, stem in (
-        ("unet", stable_diffusion.weights.STEM),
-        ("vae", stable_diffusion.weights.STEM),
+        ("unet", stable_diffusion.descriptions.STEM),
+        ("vae", stable_diffusion.descriptions.STEM),
         ("text_encoder", "model"),
     ):
         old = folder / component / f"{stem}.safetensors"

@@ -3,7 +3,7 @@
 from brain_diffuser.artifacts import image_files
 from brain_diffuser.features import extract, registry
 from brain_diffuser.models import devices
-from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion import descriptions
 from brain_diffuser.workflow.job import job, progress
 
 with job(snakemake), devices.enough_memory("features"):
@@ -19,6 +19,6 @@ with job(snakemake), devices.enough_memory("features"):
         batch_size=snakemake.resources.batch_size,
         storage=cfg["features.storage"],
         progress=progress,
-        image_size=weights.image_size(params.diffusion),
+        image_size=descriptions.image_size(params.diffusion),
         **cfg.get("features.clip_vision", {}),
     )

@@ -8,21 +8,12 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 from brain_diffuser.models import checkpoints, torch_builds
-from brain_diffuser.models.diffusion import weights
+from brain_diffuser.models.diffusion import descriptions, weights
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser
 
 with torch_builds.importing("diffusers"):
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-SCHEDULE = {
-    "num_train_timesteps": 1000,
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "prediction_type": "epsilon",
-}
-"""The noise schedule that `ddim` computes with, and with which the UNet must have been trained."""
 
 
 class TextDenoiser(Denoiser):
@@ -86,7 +77,7 @@ def load(
         unet, vae = (folder / name / "config.json" for name in ("unet", "vae"))
         denoiser = TextDenoiser(checkpoints.build(UNet2DConditionModel, described["unet"], unet))
         autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, described["vae"], vae))
-    path = checkpoints.find_tensors(folder / "unet", weights.STEM)
+    path = checkpoints.find_tensors(folder / "unet", descriptions.STEM)
     checkpoints.fill(denoiser.unet, checkpoints.read_tensors(path), path, device=device, dtype=dtype)
     weights.fill_autoencoder(autoencoder.vae, folder / "vae", device=device, dtype=dtype)
     return denoiser.eval().requires_grad_(False), autoencoder.eval().requires_grad_(False)
@@ -96,14 +87,14 @@ def _check(folder: Path, unet: dict[str, Any], vae: dict[str, Any]) -> None:
     """Raises ValueError: the model of the folder does not fit this sampler or its autoencoder."""
     path = folder / "scheduler" / "scheduler_config.json"
     schedule = {"prediction_type": "epsilon"} | checkpoints.read_config(path.parent, path.name)
-    for key, expected in SCHEDULE.items():
+    for key, expected in descriptions.SCHEDULE.items():
         if schedule.get(key) != expected:
             raise ValueError(
                 f"{path} has {key} {schedule.get(key)}; expected {expected}, as in Stable Diffusion 1. Name a folder "
                 "of that (docs/neuraldiffuser.md)."
             )
     path = folder / "unet" / "config.json"
-    weights.check_sample_size(path, unet, "Stable Diffusion 1")
+    descriptions.check_sample_size(path, unet, "Stable Diffusion 1")
     channels = unet.get("in_channels", 4), vae.get("latent_channels", 4)
     if channels[0] != channels[1]:
         raise ValueError(

@@ -22,35 +22,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from brain_diffuser.models import checkpoints, model_files, torch_builds
+from brain_diffuser.models.diffusion import descriptions
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
 with torch_builds.importing("diffusers"):
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-STEM = "diffusion_pytorch_model"
-LARGEST_LATENTS = 1024  # their side; images of 8192 pixels
-UNET = {
-    "sample_size": 64,
-    "block_out_channels": [320, 640, 1280, 1280],
-    "layers_per_block": 2,
-    "cross_attention_dim": 768,
-    "attention_head_dim": 8,
-}
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "image_unet": UNET,
-    "text_unet": UNET,
-    "vae": {
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "block_out_channels": [128, 256, 512, 512],
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "sample_size": 256,
-        "scaling_factor": 0.18215,
-    },
-}
-"""Descriptions of the published networks, as far as they differ from diffusers' defaults."""
 OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 """Names in autoencoders that were written by diffusers before 0.18, such as the published one."""
 RESNET = {
@@ -122,21 +100,15 @@ def load(
     Raises FileNotFoundError: a file is missing. ValueError: tensors of another model, or more than tensors.
     """
     path = Path(path)
-    image_unet, text_unet, vae = (_describe(path, component) for component in PUBLISHED)
+    image_unet, text_unet, vae = (descriptions.describe(path, component) for component in descriptions.PUBLISHED)
     with torch.device("meta"):
-        denoiser = DualDenoiser.from_configs(image_unet, text_unet, _description_file(path, "image_unet"))
-        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, vae, _description_file(path, "vae")))
+        denoiser = DualDenoiser.from_configs(image_unet, text_unet, descriptions.description_file(path, "image_unet"))
+        autoencoder = Autoencoder(checkpoints.build(AutoencoderKL, vae, descriptions.description_file(path, "vae")))
     if model_files.is_checkpoint(path):
         _fill_from_original(denoiser, autoencoder.vae, path, device=device, dtype=dtype)
     else:
         _fill_from_folder(denoiser, autoencoder.vae, path, device=device, dtype=dtype)
     return denoiser.eval().requires_grad_(False), autoencoder.eval().requires_grad_(False)
-
-
-def image_size(path: str | Path) -> int:
-    """Side in pixels of the images that both networks were trained on, 512 for the published ones."""
-    unet, vae = (_describe(Path(path), component) for component in ("image_unet", "vae"))
-    return unet["sample_size"] * 2 ** (len(vae.get("block_out_channels", (64,))) - 1)
 
 
 def save(denoiser: DualDenoiser, folder: str | Path) -> None:
@@ -148,7 +120,7 @@ def save(denoiser: DualDenoiser, folder: str | Path) -> None:
         into.mkdir(parents=True, exist_ok=True)
         (into / "config.json").write_text(json.dumps(configs[component], indent=2) + "\n", encoding="utf-8")
         tensors = {name: state[in_denoiser].contiguous() for name, in_denoiser in names.items()}
-        save_file(tensors, into / f"{STEM}.safetensors")
+        save_file(tensors, into / f"{descriptions.STEM}.safetensors")
 
 
 def component_names(denoiser: DualDenoiser) -> dict[str, dict[str, str]]:
@@ -229,7 +201,7 @@ def modern_attention(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def fill_autoencoder(vae: AutoencoderKL, folder: Path, **where: Any) -> None:
     """Fill an autoencoder that was built on the meta device from its folder; `where` as for `checkpoints.fill`."""
-    path = checkpoints.find_tensors(folder, STEM)
+    path = checkpoints.find_tensors(folder, descriptions.STEM)
     checkpoints.fill(vae, modern_attention(checkpoints.read_tensors(path)), path, **where)
 
 
@@ -274,7 +246,7 @@ def _layers(unet: UNet2DConditionModel) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _fill_from_folder(denoiser: DualDenoiser, vae: AutoencoderKL, folder: Path, **where: Any) -> None:
     for component, names in component_names(denoiser).items():
-        path = checkpoints.find_tensors(folder / component, STEM)
+        path = checkpoints.find_tensors(folder / component, descriptions.STEM)
         is_text = component == "text_unet"
         tensors = checkpoints.read_tensors(path, lambda name, is_text=is_text: not is_text or ".attentions." in name)
         checkpoints.fill(denoiser, tensors, path, names=names, **where)
@@ -303,43 +275,3 @@ def _fill_from_original(denoiser: DualDenoiser, vae: AutoencoderKL, path: Path, 
     checkpoints.fill(denoiser, of_flow, path, described_by, names=original_names(denoiser, layout), **where)
     of_vae = autoencoder_tensors(checkpoints.read_tensors(autoencoder))
     checkpoints.fill(vae, of_vae, autoencoder, described_by, names=autoencoder_names(vae), **where)
-
-
-def _describe(path: Path, component: str) -> dict[str, Any]:
-    """The description of one network of a folder or of an original file.
-
-    Raises FileNotFoundError: a folder has none. ValueError: it does not describe Versatile Diffusion.
-    """
-    file = _description_file(path, component)
-    if model_files.is_checkpoint(path) and not file.is_file():
-        return PUBLISHED[component]
-    description = checkpoints.read_config(file.parent, file.name)
-    if model_files.is_checkpoint(path):
-        if set(description) != set(PUBLISHED) or not all(isinstance(each, dict) for each in description.values()):
-            raise ValueError(
-                f"{file} has {', '.join(description)}; expected {', '.join(PUBLISHED)}, each described as diffusers "
-                "does"
-            )
-        description = description[component]
-    if component == "image_unet":
-        check_sample_size(file, description, "the published model")
-    levels = description.get("block_out_channels", [])
-    if not isinstance(levels, list | tuple):
-        raise ValueError(f"{file} has block_out_channels {levels!r}; expected a list with a number for each level")
-    return description
-
-
-def check_sample_size(file: Path, description: Mapping[str, Any], model: str) -> None:
-    """Raises ValueError: a UNet's description lacks the side of its latents, or has one that cannot be."""
-    side = description.get("sample_size")
-    if side is None:
-        raise ValueError(f"{file} has no sample_size; expected the side of the latents, 64 for {model}. Add it.")
-    if type(side) is not int or not 0 < side <= LARGEST_LATENTS:
-        raise ValueError(
-            f"{file} has sample_size {side!r}; expected the side of the latents, 64 for {model}. Correct it."
-        )
-
-
-def _description_file(path: Path, component: str) -> Path:
-    """Where the description of one network of a folder or of an original file is."""
-    return path.with_suffix(".json") if model_files.is_checkpoint(path) else path / component / "config.json"
