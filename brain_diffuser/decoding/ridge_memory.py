@@ -3,7 +3,7 @@
 PROCESS_BYTES = 300 * 2**20  # of the interpreter with its libraries
 
 
-def of_kernel(n_train: int, n_test: int, n_columns: float, itemsize: int = 8, column_block: int = 2048) -> float:
+def of_kernel(n_train: int, n_test: int, n_columns: int, itemsize: int = 8, column_block: int = 2048) -> int:
     """Bytes that `ridge.kernel` takes.
 
     Parameters

@@ -16,7 +16,7 @@ use rule ridge_kernel as encoding_kernel with:
     benchmark:
         "<results>/{subject}/benchmarks/encoding_kernel.tsv"
     resources:
-        mem_mb=scaled_by_attempt(kernel_mb(math.inf)),
+        mem_mb=scaled_by_attempt(kernel_mb(sys.maxsize)),  # of features; more than stimuli
         runtime=scaled_by_attempt(30),
 
 
