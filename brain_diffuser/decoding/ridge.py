@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Shaped
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from brain_diffuser.artifacts import finite, hdf5
 from brain_diffuser.decoding import ridge_memory, ridge_solution, ridge_stream
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 RESCALES = ("none", "test", "train_oof")
 GIB = 2**30
+SMALL = 2048  # rows of a matrix that one core factorises: on busy cores the threads of small steps wait for each other
 
 
 class Kernel(NamedTuple):
@@ -77,7 +79,8 @@ def kernel(
         )
     _check_machine(len(train), len(test), train.shape[1], precision, voxel_block)
     make = _of_voxels if len(train) > train.shape[1] else _of_stimuli
-    made = make(betas_train, betas_test, precision, voxel_block)
+    with threadpool_limits(1 if min(train.shape) <= SMALL else None, "blas"):
+        made = make(betas_train, betas_test, precision, voxel_block)
     with finite.naming("ridge kernel", betas_train.nsd_id):
         products = made.train if made.gram is None else made.gram
         finite.check(products, f"the products of train betas ({precision})", "Check the mask and the betas.")
@@ -397,14 +400,17 @@ def _solution(
 ) -> ridge_solution.Solution:
     """The solution for one alpha, in the space of the kernel."""
     ids = kernel.train_id, kernel.test_id
-    if kernel.gram is not None:
-        return ridge_solution.in_voxel_space(
-            kernel.train, kernel.test, kernel.gram, alpha, dtype, ids, leave_one_out=leave_one_out, overwrite=overwrite
-        )
-    return ridge_solution.in_stimulus_space(
-        kernel.train, kernel.test, alpha, dtype, ids,
-        leave_one_out=leave_one_out, covariance=covariance, overwrite=overwrite,
-    )  # fmt: skip
+    small = len(kernel.train if kernel.gram is None else kernel.gram) <= SMALL
+    with threadpool_limits(1 if small else None, "blas"):
+        if kernel.gram is not None:
+            return ridge_solution.in_voxel_space(
+                kernel.train, kernel.test, kernel.gram, alpha, dtype, ids,
+                leave_one_out=leave_one_out, overwrite=overwrite,
+            )  # fmt: skip
+        return ridge_solution.in_stimulus_space(
+            kernel.train, kernel.test, alpha, dtype, ids,
+            leave_one_out=leave_one_out, covariance=covariance, overwrite=overwrite,
+        )  # fmt: skip
 
 
 def check_memory(
