@@ -27,8 +27,8 @@ SMALL = 2048  # rows of a matrix that one core factorises: on busy cores the thr
 class Kernel(NamedTuple):
     """What all features and alphas share: products of z-scored betas.
 
-    In stimulus space, without `gram`, `train` is X X^T (train, train) and `test` is X_test X^T (test, train). With more
-    train stimuli than voxels X^T X is the smaller matrix: then it is `gram`, and `train` and `test` are X and X_test.
+    In stimulus space, without `gram`, `train` is X X^T (train, train) and `test` is X_test X^T (test, train). From
+    twice as many train stimuli as voxels on, `gram` is X^T X, and `train` and `test` are X and X_test.
     """
 
     train: Float[np.ndarray, "train columns"]
@@ -50,7 +50,7 @@ def kernel(
     """The products of z-scored betas X that every ridge needs: X X^T and X_test X^T, or X^T X with X and X_test.
 
     The z-score uses the train stimuli's mean and std (ddof 1) in both splits. The products depend on neither feature
-    nor alpha, so they serve all of them. X^T X is taken where there are more train stimuli than voxels; predictions are
+    nor alpha, so they serve all of them. X^T X is taken from twice as many train stimuli as voxels on; predictions are
     the same.
 
     Parameters
@@ -78,7 +78,7 @@ def kernel(
             "Rerun the rule betas."
         )
     _check_machine(len(train), len(test), train.shape[1], precision, voxel_block)
-    make = _of_voxels if len(train) > train.shape[1] else _of_stimuli
+    make = _of_voxels if ridge_memory.in_voxel_space(*train.shape) else _of_stimuli
     with threadpool_limits(1 if min(train.shape) <= SMALL else None, "blas"):
         made = make(betas_train, betas_test, precision, voxel_block)
     with finite.naming("ridge kernel", betas_train.nsd_id):

@@ -3,6 +3,11 @@
 PROCESS_BYTES = 300 * 2**20  # of the interpreter with its libraries
 
 
+def in_voxel_space(n_train: int, n_columns: int) -> bool:
+    """Whether a kernel is made of products of voxels: from here on it is smaller, and no solution takes longer."""
+    return n_train >= 2 * n_columns
+
+
 def of_kernel(n_train: int, n_test: int, n_columns: int, itemsize: int = 8, column_block: int = 2048) -> int:
     """Bytes that `ridge.kernel` takes.
 
@@ -17,9 +22,9 @@ def of_kernel(n_train: int, n_test: int, n_columns: int, itemsize: int = 8, colu
     column_block : int
         Columns that are read at a time.
     """
-    numbers = (min(column_block, n_columns) + min(n_train, n_columns)) * (n_train + n_test)
-    if n_train > n_columns:
-        numbers += n_columns**2
+    numbers = min(column_block, n_columns) * (n_train + n_test)
+    if in_voxel_space(n_train, n_columns):
+        numbers += (n_train + n_test + n_columns) * n_columns
     else:
-        numbers += n_test * n_train
+        numbers += (n_train + 2 * n_test) * n_train
     return PROCESS_BYTES + numbers * itemsize

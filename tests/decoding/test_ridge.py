@@ -98,20 +98,20 @@ def only_voxels(betas, n_voxels):
 
 @pytest.fixture
 def in_stimulus_space(monkeypatch):
-    """Has kernels made of products of stimuli, whatever their shape."""
-    return lambda: monkeypatch.setattr(ridge, "_of_voxels", ridge._of_stimuli)
+    """Has kernels made of products of stimuli, or of voxels, whatever their shape."""
+    return lambda is_it=True: monkeypatch.setattr(ridge_memory, "in_voxel_space", lambda *_: not is_it)
 
 
-@pytest.mark.parametrize("n_voxels", [1, 6, N_TRAIN - 1, N_TRAIN, N_TRAIN + 1])
+@pytest.mark.parametrize("n_voxels", [1, 6, 19, 20, 21, N_TRAIN - 1, N_TRAIN, N_TRAIN + 1])
 def test_as_many_stimuli_as_voxels_or_more(predict, betas, targets, n_voxels):
     narrow = only_voxels(betas, n_voxels)
-    assert (ridge.kernel(*narrow).gram is None) == (n_voxels >= N_TRAIN)
+    assert (ridge.kernel(*narrow).gram is None) == (n_voxels > N_TRAIN / 2)
     assert relative_error(predict(splits=narrow), sklearn_predictions(narrow, targets)) < 1e-9
 
 
 @pytest.mark.parametrize("rescale", ridge.RESCALES)
 @pytest.mark.parametrize("n_test", [2, N_TEST])
-@pytest.mark.parametrize("n_voxels", [6, N_TRAIN - 1])
+@pytest.mark.parametrize("n_voxels", [6, 20, N_TRAIN - 1, N_TRAIN, N_TRAIN + 1])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float16, 2e-4)])
 def test_both_spaces_agree(
     predict, tmp_path, betas, targets, in_stimulus_space, n_voxels, n_test, rescale, dtype, tolerance
@@ -120,6 +120,7 @@ def test_both_spaces_agree(
     narrow = narrow[0], hdf5.StimulusArray(narrow[1].values[:n_test], narrow[1].nsd_id[:n_test])
     paths = [tmp_path / name for name in ("in_voxels.h5", "in_stimuli.h5")]
     options = {"splits": narrow, "values": targets.astype(dtype)}
+    in_stimulus_space(False)
     found = [predict(rescale, reliability=paths[0], **options), predict(rescale, **options)]
     in_stimulus_space()
     expected = predict(rescale, reliability=paths[1], **options)
