@@ -50,18 +50,18 @@ def measure(folder: Path, options: argparse.Namespace) -> dict:
     sizes = {name: round(options.scale * columns) for name, (columns, _) in FEATURES.items()}
     alone(write_inputs, folder, n_train, n_test, n_voxels, sizes, "float16")
     alone(make_kernel, folder, options.precision)
-    found = {name: alone(predict, folder, name, options.rescale)[:2] for name in sizes}
-    alone(predict, folder, "clip_vision", "none")
-    with_weights, peak, error = alone(fit_one_token, folder, min(TOKEN, sizes["clip_vision"]))
+    found = {name: alone(predict, folder, name, options.rescale, options.precision)[:2] for name in sizes}
+    alone(predict, folder, "clip_vision", "none", options.precision)
+    with_weights, peak, error, _ = alone(fit_one_token, folder, min(TOKEN, sizes["clip_vision"]))
     ours = sum(seconds for seconds, _ in found.values())
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         **{key: value for key, value in vars(options).items() if key != "folder"},
         "size": {"patterns": N_PATTERNS, "train": n_train, "voxels": n_voxels, **sizes},
-        "seconds": {name: round(seconds, 1) for name, (seconds, _) in found.items()},
+        "cpu_seconds": {name: round(seconds, 1) for name, (seconds, _) in found.items()},
         "peak_gib": {name: round(gib, 2) for name, (_, gib) in found.items()},
-        "ours_seconds": round(ours, 1),
-        "sklearn_one_token_seconds": round(with_weights, 1),
+        "ours_cpu_seconds": round(ours, 1),
+        "sklearn_one_token_cpu_seconds": round(with_weights, 1),
         "sklearn_one_token_peak_gib": round(peak, 2),
         "all_weights_gb_float32": round(4e-9 * n_voxels * sum(sizes.values()), 1),
         "sklearn_per_token_over_ours": round(N_FITS * with_weights / ours, 1),
@@ -77,8 +77,8 @@ def patterns(n_voxels: int) -> np.ndarray:
     return found
 
 
-def predict(folder: Path, name: str, rescale: str) -> None:
-    kernel = ridge.load_kernel(folder / "kernel.h5")
+def predict(folder: Path, name: str, rescale: str, precision: str) -> None:
+    kernel = ridge.load_kernel(folder / f"kernel_{precision}.h5")
     with hdf5.reading(folder / "betas_train.h5", by_columns=True) as train:
         rows = ridge.cross_kernel(kernel, hdf5.StimulusArray(*train), patterns(train[0].shape[1]), standardised=True)
     ridge.predict(

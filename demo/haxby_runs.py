@@ -153,10 +153,7 @@ def control(
     """
     random = np.random.default_rng([seed, 1])
     orders = [shuffled(blocks.run, random) for _ in range(permutations)]
-    operators = [
-        (kept, left, np.linalg.solve(kernel.train + alpha * np.eye(len(kept)), kernel.test.T).T)
-        for kept, left, kernel in folds(blocks)
-    ]
+    operators = [(kept, left, ridge.rows_of_test(kernel, alpha)) for kept, left, kernel in folds(blocks)]
     shares = []
     for order in orders:
         predicted = np.empty_like(features)

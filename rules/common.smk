@@ -143,11 +143,15 @@ GPU = int(DEVICE != "cpu")
 
 
 def scaled_by_attempt(first, each=0):
-    """A resource that grows by half of itself with every retry; `each` stimulus of a shard adds to it."""
+    """A resource that grows by half of itself with every retry; `each` stimulus of a shard adds to it.
+
+    `first` is a number, or a function of the wildcards.
+    """
 
     def of(wildcards, attempt):
         start, end = map(int, wildcards.get("span", "0-0").split("-"))
-        return math.ceil((first + each * (end - start)) * (1 + attempt) / 2)
+        base = first(wildcards) if callable(first) else first
+        return math.ceil((base + each * (end - start)) * (1 + attempt) / 2)
 
     return of
 

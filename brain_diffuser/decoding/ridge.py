@@ -1,10 +1,10 @@
 """Ridge: one linear map from betas to every feature, solved in stimulus space and streamed over features."""
 
 import logging
-import threading
+import math
+import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,27 +12,32 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float, Int32, Shaped
 from scipy import linalg
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from brain_diffuser.artifacts import finite, hdf5
+from brain_diffuser.decoding import ridge_memory, ridge_solution, ridge_stream
 
 logger = logging.getLogger(__name__)
 
 RESCALES = ("none", "test", "train_oof")
-MIRRORED = 1024  # rows that are mirrored at a time
-WIDEST_BLOCK = 2048  # columns; beyond it a matrix product gets no faster
-PROCESS_BYTES = 300 * 2**20  # of the interpreter with its libraries
+GIB = 2**30
+SMALL = 2048  # rows of a matrix that one core factorises: on busy cores the threads of small steps wait for each other
 
 
 class Kernel(NamedTuple):
-    """What all features and alphas share: products of z-scored betas, stimulus by stimulus."""
+    """What all features and alphas share: products of z-scored betas.
 
-    train: Float[np.ndarray, "train train"]
-    test: Float[np.ndarray, "test train"]
+    In stimulus space, without `gram`, `train` is X X^T (train, train) and `test` is X_test X^T (test, train). From
+    twice as many train stimuli as voxels on, `gram` is X^T X, and `train` and `test` are X and X_test.
+    """
+
+    train: Float[np.ndarray, "train columns"]
+    test: Float[np.ndarray, "test columns"]
     train_id: Int32[np.ndarray, " train"]
     test_id: Int32[np.ndarray, " test"]
     betas_mean: Float[np.ndarray, " voxels"]
     betas_std: Float[np.ndarray, " voxels"]
+    gram: Float[np.ndarray, "voxels voxels"] | None = None
 
 
 def kernel(
@@ -42,10 +47,11 @@ def kernel(
     precision: str = "float64",
     voxel_block: int = 2048,
 ) -> Kernel:
-    """The kernels X X^T and X_test X^T of z-scored betas X.
+    """The products of z-scored betas X that every ridge needs: X X^T and X_test X^T, or X^T X with X and X_test.
 
-    The z-score uses the train stimuli's mean and std (ddof 1) in both splits. The kernels depend on neither feature nor
-    alpha, so they serve all of them.
+    The z-score uses the train stimuli's mean and std (ddof 1) in both splits. The products depend on neither feature
+    nor alpha, so they serve all of them. X^T X is taken from twice as many train stimuli as voxels on; predictions are
+    the same.
 
     Parameters
     ----------
@@ -59,10 +65,10 @@ def kernel(
     Raises
     ------
     ValueError
-        The splits have different voxels, a voxel is constant over the train stimuli, or a number is not finite, before
-        or after the z-score.
+        The splits have different voxels, this machine's memory is too small, a voxel is constant over the train
+        stimuli, or a number is not finite, before or after the z-score.
 
-    Memory: the kernels, and one block of voxels of both splits.
+    Memory: the result, and one block of voxels of both splits.
     Source: Ozcelik and VanRullen 2023, arXiv 2303.05334 (z-score).
     """
     train, test = betas_train.values, betas_test.values
@@ -71,26 +77,79 @@ def kernel(
             f"betas_train has {train.shape[1]} voxels, betas_test has {test.shape[1]}; expected one mask for both. "
             "Rerun the rule betas."
         )
-    n_voxels = train.shape[1]
+    _check_machine(len(train), len(test), train.shape[1], precision, voxel_block)
+    make = _of_voxels if ridge_memory.in_voxel_space(*train.shape) else _of_stimuli
+    with threadpool_limits(1 if min(train.shape) <= SMALL else None, "blas"):
+        made = make(betas_train, betas_test, precision, voxel_block)
+    with finite.naming("ridge kernel", betas_train.nsd_id):
+        products = made.train if made.gram is None else made.gram
+        finite.check(products, f"the products of train betas ({precision})", "Check the mask and the betas.")
+    with finite.naming("ridge kernel", betas_test.nsd_id):
+        finite.check(made.test, f"the products of test and train betas ({precision})", "Check the mask and the betas.")
+    return made
+
+
+def _of_stimuli(
+    betas_train: hdf5.StimulusArray, betas_test: hdf5.StimulusArray, precision: str, voxel_block: int
+) -> Kernel:
+    """A kernel in stimulus space."""
+    train, test = betas_train.values, betas_test.values
     of_train = np.zeros((len(train), len(train)), precision, order="F")  # its lower triangle, until the end
     of_test = np.zeros((len(test), len(train)), precision)
-    betas_mean, betas_std = np.empty(n_voxels), np.empty(n_voxels)
+    betas_mean, betas_std = np.empty((2, train.shape[1]))
     (add_gram,) = linalg.get_blas_funcs(("syrk",), (of_train,))
     product = np.empty_like(of_test)
     for voxels, z_train, z_test, moments in _blocks(train, test, precision, voxel_block):
-        with finite.naming(
-            f"z-scored betas_test, voxel columns {voxels.start} to {voxels.stop - 1}", betas_test.nsd_id
-        ):
-            finite.check(z_test, f"the betas ({precision})", "Check the betas, or set ridge.precision to float64.")
+        _check_test(z_test, betas_test, voxels, precision)
         betas_mean[voxels], betas_std[voxels] = moments
         of_train = add_gram(1.0, z_train.T, beta=1.0, c=of_train, trans=1, lower=1, overwrite_c=1)
         of_test += np.matmul(z_test, z_train.T, out=product)
-    _mirror(of_train)
-    with finite.naming("ridge kernel", betas_train.nsd_id):
-        finite.check(of_train, f"the products of train betas ({precision})", "Check the mask and the betas.")
-    with finite.naming("ridge kernel", betas_test.nsd_id):
-        finite.check(of_test, f"the products of test and train betas ({precision})", "Check the mask and the betas.")
+    ridge_solution.mirror(of_train)
     return Kernel(of_train.T, of_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std)
+
+
+def _of_voxels(
+    betas_train: hdf5.StimulusArray, betas_test: hdf5.StimulusArray, precision: str, voxel_block: int
+) -> Kernel:
+    """A kernel in voxel space."""
+    train, test = betas_train.values, betas_test.values
+    x_train, x_test = (np.empty(split.shape, precision) for split in (train, test))
+    betas_mean, betas_std = np.empty((2, train.shape[1]))
+    for voxels, z_train, z_test, moments in _blocks(train, test, precision, voxel_block):
+        _check_test(z_test, betas_test, voxels, precision)
+        betas_mean[voxels], betas_std[voxels] = moments
+        x_train[:, voxels], x_test[:, voxels] = z_train, z_test
+    (gram_of,) = linalg.get_blas_funcs(("syrk",), (x_train,))
+    gram = gram_of(1.0, x_train.T, lower=1)
+    ridge_solution.mirror(gram)
+    return Kernel(x_train, x_test, betas_train.nsd_id, betas_test.nsd_id, betas_mean, betas_std, gram.T)
+
+
+def _check_test(z_test: np.ndarray, betas_test: hdf5.StimulusArray, voxels: slice, precision: str) -> None:
+    """Raises NotFinite: a test beta, z-scored."""
+    with finite.naming(f"z-scored betas_test, voxel columns {voxels.start} to {voxels.stop - 1}", betas_test.nsd_id):
+        finite.check(z_test, f"the betas ({precision})", "Check the betas, or set ridge.precision to float64.")
+
+
+def _check_machine(n_train: int, n_test: int, n_voxels: int, precision: str, voxel_block: int) -> None:
+    """Raises ValueError: a kernel takes more memory than this machine has."""
+    itemsize = np.dtype(precision).itemsize
+    needed = ridge_memory.of_kernel(n_train, n_test, n_voxels, itemsize, voxel_block) / GIB
+    has = _memory_of_machine() / GIB
+    if needed > has:
+        less = f"set ridge.precision to float32 ({needed / 2:.1f} GiB), or " if precision == "float64" else ""
+        raise ValueError(
+            f"the ridge kernel of {n_train} train stimuli and {n_voxels} voxels takes {needed:.1f} GiB in {precision}, "
+            f"and this machine has {has:.1f}; {less}choose a smaller mask (nsd.mask) or fewer stimuli"
+        )
+
+
+def _memory_of_machine() -> float:
+    """Bytes of memory; where the system does not say, any number is less."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError, AttributeError):
+        return float("inf")
 
 
 def cross_kernel(
@@ -100,8 +159,10 @@ def cross_kernel(
     *,
     standardised: bool = False,
     voxel_block: int = 2048,
-) -> Float[np.ndarray, "new train"]:
-    """The kernel X_new X^T of other patterns; `kernel._replace(test=..., test_id=...)` predicts from them.
+) -> Float[np.ndarray, "new columns"]:
+    """The kernel X_new X^T of other patterns, or their z-score in voxel space.
+
+    `kernel._replace(test=..., test_id=...)` predicts from them.
 
     Parameters
     ----------
@@ -131,6 +192,11 @@ def cross_kernel(
                 f"the ridge kernel has {len(kernel.betas_mean)} voxels, {name} has {n_voxels}; expected the same. "
                 "Rerun ridge_kernel, or encoding_kernel for an encoding model."
             )
+    if kernel.gram is not None:
+        if standardised:
+            return np.asarray(new[...], kernel.train.dtype)
+        mean, std = (moment.astype(kernel.train.dtype) for moment in (kernel.betas_mean, kernel.betas_std))
+        return np.subtract(new[...], mean, dtype=kernel.train.dtype, casting="same_kind") / std
     products = np.zeros((len(new), len(train)), kernel.train.dtype)
     product = np.empty_like(products)
     for _, z_train, z_new, _ in _blocks(train, new, products.dtype, voxel_block, kernel, standardised):
@@ -152,7 +218,7 @@ def _blocks(
         z_train, z_other = (buffer[:, : voxels.stop - start] for buffer in buffers)
         z_train[...] = train[:, voxels]
         if known is None:
-            mean, std = _centre_in_place(z_train, ddof=1)
+            mean, std = ridge_stream.centre_in_place(z_train, ddof=1)
             _check_voxels(mean, std, len(train), start)
         else:
             mean, std = (moment[voxels].astype(precision) for moment in (known.betas_mean, known.betas_std))
@@ -183,7 +249,8 @@ def save_kernel(path: str | Path, kernel: Kernel) -> None:
     """Write a kernel to HDF5, one dataset per field; the file appears whole or not at all."""
     with hdf5.writing(path) as file:
         for name, values in kernel._asdict().items():
-            hdf5.store(file, name, values)
+            if values is not None:
+                hdf5.store(file, name, values)
 
 
 def load_kernel(path: str | Path) -> Kernel:
@@ -214,12 +281,12 @@ def load_reliability(path: str | Path) -> Reliability:
 def _load(path: str | Path, form: type[Stored], what: str) -> Stored:
     """Read the datasets of a file, one for each field of a class."""
     with hdf5.opening(path) as file:
-        missing = sorted(set(form._fields) - set(file))
+        missing = sorted(set(form._fields) - set(form._field_defaults) - set(file))
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}; expected a {what}. {hdf5.rerun(path)}")
-        stored = form(*(np.asarray(file[name]) for name in form._fields))
+        stored = form(**{name: np.asarray(file[name]) for name in form._fields if name in file})
     for name, values in stored._asdict().items():
-        if finite.rows_not_finite(values):
+        if values is not None and finite.rows_not_finite(values):
             raise ValueError(f"{path}: {name} has numbers that are not finite; expected a {what}. {hdf5.rerun(path)}")
     return stored
 
@@ -275,35 +342,35 @@ def predict(
     started = time.perf_counter()
     with hdf5.reading(features_train, by_columns=True) as (values, nsd_id):
         hdf5.check_aligned("the ridge kernel", kernel.train_id, features_train, nsd_id)
+        shapes = {name: field.shape for name, field in kernel._asdict().items() if field is not None}
+        left_out = rescale == "train_oof" or reliability is not None
+        free = _free_bytes(
+            shapes, kernel.train.dtype, values, left_out, reliability is not None, overwrite_kernel, memory_gib
+        )
         dtype = np.result_type(values.dtype, np.float32)
-        operator = _operator(kernel, alpha, "train_oof" if reliability else rescale, dtype, overwrite_kernel)
-        measured = Reliability(*np.zeros((2, values.shape[1]), dtype)) if reliability else None
-        workers, width = _workers_and_width(values, kernel, operator, memory_gib)
+        solution = _solution(kernel, alpha, dtype, left_out, reliability is not None, overwrite_kernel)
+        measured = ridge_stream.Reliabilities(*np.zeros((2, values.shape[1]), dtype)) if reliability else None
         row_shape, n_features, n_test = hdf5.about(values)["shape"], values.shape[1], len(kernel.test_id)
-        with (
-            hdf5.create(
-                predicted_test,
-                (n_test, *row_shape),
-                dtype,
-                kernel.test_id,
-                axes=hdf5.about(values)["axes"],
-                unit=hdf5.about(values)["unit"],
-                attrs={"alpha": alpha, "rescale": rescale},
-                chunk=hdf5.feature_chunks(n_test, n_features, dtype.itemsize),
-                by_columns=True,
-            ) as predicted,
-            threadpool_limits(1, "blas"),  # a product on each core keeps all busier than one product on all
-        ):
-            blocks = _Blocks(values, predicted, operator, n_test, width, rescale, measured, nsd_id)
-            with ThreadPoolExecutor(workers, initializer=blocks.make_buffers) as pool:
-                for _ in pool.map(blocks.predict, range(0, n_features, width)):
-                    pass
+        chunk = hdf5.feature_chunks(n_test, n_features, dtype.itemsize)
+        with hdf5.create(
+            predicted_test,
+            (n_test, *row_shape),
+            dtype,
+            kernel.test_id,
+            axes=hdf5.about(values)["axes"],
+            unit=hdf5.about(values)["unit"],
+            attrs={"alpha": alpha, "rescale": rescale},
+            chunk=chunk,
+            by_columns=True,
+        ) as predicted:
+            stream = ridge_stream.Stream(values, nsd_id, predicted, solution, rescale, measured)
+            stream.run(*ridge_stream.workers_and_width(values, chunk[1], solution.buffer_rows, dtype.itemsize, free))
     if reliability and measured:
         with hdf5.writing(reliability) as file:
             for name, numbers in measured._asdict().items():
                 hdf5.store(file, name, numbers.reshape(row_shape))
     seconds = time.perf_counter() - started
-    speed = 2e-9 * operator.size * n_features / seconds
+    speed = 2e-9 * solution.products_of_a_column * n_features / seconds
     logger.info("%s: %d features in %.1f s, %.0f GFLOP/s", Path(predicted_test).name, n_features, seconds, speed)
 
 
@@ -317,73 +384,66 @@ def _check_settings(alpha: float, rescale: str, n_test: int) -> None:
         raise ValueError('rescale "test" z-scores over test stimuli and there is 1; use "train_oof" or "none"')
 
 
-class _Blocks:
-    """Predictions of one block of feature columns after the other; every thread has buffers of its own."""
+def rows_of_test(kernel: Kernel, alpha: float) -> Float[np.ndarray, "test train"]:
+    """The rows that turn centred targets into centred test predictions, X_test (X^T X + alpha I)^-1 X^T.
 
-    def __init__(
-        self,
-        values: h5py.Dataset,
-        predicted: h5py.Dataset,
-        operator: np.ndarray,
-        n_test: int,
-        width: int,
-        rescale: str,
-        measured: Reliability | None,
-        train_id: Int32[np.ndarray, " train"],
-    ):
-        self.train_id = train_id
-        self.values, self.predicted, self.operator = values, predicted, operator
-        self.n_test, self.width, self.rescale, self.measured = n_test, width, rescale, measured
-        self.own = threading.local()  # fresh memory for each block would take longer than the product
+    Raises ValueError: alpha is lost in the kernel's rounding, or a row is not finite.
+    """
+    solution = _solution(kernel, alpha, kernel.train.dtype, False, False, False)
+    if isinstance(solution, ridge_solution.VoxelSpace):
+        return solution.test @ solution.train.T
+    return solution.rows
 
-    def make_buffers(self) -> None:
-        """Give the calling thread its buffers."""
-        dtype = self.operator.dtype
-        self.own.stored = np.empty((_rows_of_chunk(self.values), self.width), self.values.dtype)
-        self.own.targets = np.empty((len(self.values), self.width), dtype)
-        self.own.product = np.empty((len(self.operator), self.width), dtype)
 
-    def _refuse(self, column: int) -> None:
-        """Raises ValueError: a column of targets has no finite std."""
-        path, values = self.values.file.filename, self.values[:, column]
-        rows = finite.rows_not_finite(values)
-        if rows:
-            value = finite.first_not_finite(values[rows[0]])
-            raise finite.NotFinite(f"feature column {column}", rows, value, hdf5.rerun(path)).of(path, self.train_id)
-        largest = int(np.argmax(np.abs(values)))
-        raise ValueError(
-            f"{path} has {values[largest]:g} in feature column {column} for nsd_id {self.train_id[largest]}, whose "
-            f"square {self.operator.dtype} cannot hold; expected numbers below 1e18. {hdf5.rerun(path)}"
-        )
+def _solution(
+    kernel: Kernel, alpha: float, dtype: np.dtype, leave_one_out: bool, covariance: bool, overwrite: bool
+) -> ridge_solution.Solution:
+    """The solution for one alpha, in the space of the kernel."""
+    ids = kernel.train_id, kernel.test_id
+    small = len(kernel.train if kernel.gram is None else kernel.gram) <= SMALL
+    with threadpool_limits(1 if small else None, "blas"):
+        if kernel.gram is not None:
+            return ridge_solution.in_voxel_space(
+                kernel.train, kernel.test, kernel.gram, alpha, dtype, ids,
+                leave_one_out=leave_one_out, overwrite=overwrite,
+            )  # fmt: skip
+        return ridge_solution.in_stimulus_space(
+            kernel.train, kernel.test, alpha, dtype, ids,
+            leave_one_out=leave_one_out, covariance=covariance, overwrite=overwrite,
+        )  # fmt: skip
 
-    def predict(self, start: int) -> None:
-        """Predict the block of columns that begins at `start`."""
-        columns = slice(start, min(start + self.width, self.values.shape[1]))
-        here = slice(0, columns.stop - start)
-        targets, product = self.own.targets[:, here], self.own.product[:, here]
-        self._read(targets, columns)
-        with np.errstate(invalid="ignore"):
-            mean, std = _centre_in_place(targets)
-        if not np.isfinite(std).all():
-            self._refuse(start + int(np.flatnonzero(~np.isfinite(std))[0]))
-        np.matmul(self.operator, targets, out=product)
-        out_of_fold = product[self.n_test :]
-        _rescale(product[: self.n_test], out_of_fold, mean, std, self.rescale, start)
-        self.predicted[:, columns] = product[: self.n_test]
-        if self.measured:
-            out_of_fold_std = _centre_in_place(out_of_fold)[1]
-            _check_std(out_of_fold_std, start)
-            spread = out_of_fold_std * std * len(targets)
-            self.measured.correlation[columns] = _ratio(np.einsum("ij,ij->j", targets, out_of_fold), spread)
-            self.measured.std[columns] = std
 
-    def _read(self, targets: np.ndarray, columns: slice) -> None:
-        """Fill `targets` from the file in bands of one chunk's rows, which stay in the processor's cache."""
-        stored, here = self.own.stored, slice(0, targets.shape[1])
-        for top in range(0, len(targets), len(stored)):
-            band = targets[top : top + len(stored)]
-            self.values.read_direct(stored, np.s_[top : top + len(band), columns], np.s_[: len(band), here])
-            band[...] = stored[: len(band), here]
+def check_memory(
+    kernel: str | Path,
+    features_train: str | Path,
+    rescale: str,
+    *,
+    reliability: bool,
+    memory_gib: float,
+    overwrite_kernel: bool = False,
+) -> None:
+    """Check, by shapes and before any number is read, that `predict` has memory enough.
+
+    Parameters
+    ----------
+    kernel, features_train : paths
+        Of the kernel and of the train stimuli's features.
+    rescale, memory_gib, overwrite_kernel
+        As of `predict`.
+    reliability : bool
+        Whether `predict` writes one.
+
+    Raises
+    ------
+    ValueError
+        The memory is too little.
+    """
+    with hdf5.opening(kernel) as file, hdf5.reading(features_train) as (values, _):
+        parts = {name: hdf5.dataset(file, name) for name in Kernel._fields}
+        shapes = {name: part.shape for name, part in parts.items() if part is not None}
+        if parts["train"] is not None and parts["test"] is not None:  # of another file `load_kernel` says what it lacks
+            left_out = rescale == "train_oof" or reliability
+            _free_bytes(shapes, parts["train"].dtype, values, left_out, reliability, overwrite_kernel, memory_gib)
 
 
 def save_weights(
@@ -437,8 +497,11 @@ def save_weights(
         chosen = np.arange(values.shape[1]) if columns is None else np.unique(columns)
         if chosen[-1] >= values.shape[1]:
             raise ValueError(f"{features_train} has {values.shape[1]} columns, got column {chosen[-1]}; choose fewer.")
-        system = _cholesky(kernel, alpha)
-        z = (betas_train.values[:, voxels] - kernel.betas_mean[voxels]) / kernel.betas_std[voxels]
+        if kernel.gram is None:
+            system = ridge_solution.cholesky(kernel.train, alpha)
+            z = (betas_train.values[:, voxels] - kernel.betas_mean[voxels]) / kernel.betas_std[voxels]
+        else:
+            system, z = ridge_solution.cholesky(kernel.gram, alpha), None
         with hdf5.writing(path) as file:
             shape = (int(voxels.sum()), len(chosen))
             weights = file.create_dataset("weights", shape, np.float32, chunks=True, fletcher32=True)
@@ -458,129 +521,65 @@ def save_weights(
                 targets = values[:, slice(which[0], which[-1] + 1) if is_range else which].astype(kernel.train.dtype)
                 hdf5.check_finite(features_train, targets, nsd_id)
                 mean = targets.mean(0)
-                dual = solve(system, np.asfortranarray(targets - mean), lower=1)[0]
-                weights[:, block], intercept[block] = z.T @ dual, mean
+                if z is not None:
+                    made = z.T @ solve(system, np.asfortranarray(targets - mean), lower=1)[0]
+                else:
+                    made = solve(system, kernel.train.T @ (targets - mean), lower=1)[0][voxels]
+                weights[:, block], intercept[block] = made, mean
             hdf5.store(file, "intercept", intercept)
 
 
-def _operator(
-    kernel: Kernel, alpha: float, rescale: str, dtype: np.dtype, overwrite_kernel: bool = False
-) -> np.ndarray:
-    """The rows that turn centred targets into centred test predictions, then for "train_oof" leave-one-out predictions.
+def _free_bytes(
+    shapes: Mapping[str, tuple[int, ...]],
+    precision: np.dtype,
+    values: h5py.Dataset,
+    leave_one_out: bool,
+    covariance: bool,
+    overwrite: bool,
+    memory_gib: float,
+) -> float:
+    """Bytes that are left for blocks of targets.
 
-    With M = (K + alpha I)^-1, by Cholesky, test predictions are K_test M y. The hat matrix of a ridge with intercept is
-    1/n + I - alpha M, and a fit without stimulus i predicts y_i - (M y)_i / (M_ii - 1 / (n alpha)) for it, the z-score
-    of the betas held fixed.
+    Parameters
+    ----------
+    shapes : {field of the kernel: shape}
+    precision : dtype
+        Of the kernel.
+    values : h5py.Dataset (train, features)
+        The targets.
+    leave_one_out, covariance, overwrite : bool
+        As of `ridge_solution.in_stimulus_space`.
+    memory_gib : float
+        Of the whole process.
 
-    Raises NotFinite: a row.
+    Raises
+    ------
+    ValueError
+        Less than one block of one chunk needs, or than the solution takes while it is made.
     """
-    n_test, n_train = kernel.test.shape
-    solve, invert = linalg.get_lapack_funcs(("potrs", "potri"), (kernel.train,))
-    system = _cholesky(kernel, alpha, overwrite_kernel)
-    operator = np.empty((n_test + n_train if rescale == "train_oof" else n_test, n_train), dtype)
-    operator[:n_test] = solve(system, kernel.test.T, lower=1)[0].T
-    if rescale == "train_oof":
-        inverse = invert(system, lower=1, overwrite_c=1)[0]
-        _mirror(inverse)
-        remaining = np.diagonal(inverse) - 1 / (n_train * alpha)
-        for start in range(0, n_train, MIRRORED):
-            stimuli = slice(start, start + MIRRORED)
-            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                operator[n_test:][stimuli] = -inverse[stimuli] / remaining[stimuli, None]
-        operator[n_test + np.arange(n_train), np.arange(n_train)] += 1
-    ids = np.concatenate([kernel.test_id, kernel.train_id])
-    with finite.naming("ridge", ids):
-        finite.check(operator, f"what turns features into predictions ({dtype})", "Raise the feature's ridge.alpha.")
-    return operator
-
-
-def _cholesky(kernel: Kernel, alpha: float, overwrite_kernel: bool = False) -> np.ndarray:
-    """The lower Cholesky factor of K + alpha I; numbers above the diagonal have no meaning."""
-    (factor,) = linalg.get_lapack_funcs(("potrf",), (kernel.train,))
-    system = np.array(kernel.train.T, order="F", copy=None if overwrite_kernel else True)  # symmetric, so T is the same
-    system[np.diag_indices(len(system))] += alpha
-    system, problem = factor(system, lower=1, overwrite_a=1, clean=0)
-    if problem:
-        raise ValueError(
-            f"alpha {alpha} is lost in the rounding of a {kernel.train.dtype} kernel; raise it, or set ridge.precision "
-            "to float64"
-        )
-    return system
-
-
-def _mirror(lower: np.ndarray) -> None:
-    """Copy the lower triangle of a square matrix to its upper one, in place."""
-    for start in range(0, len(lower), MIRRORED):
-        stop = start + MIRRORED
-        corner = np.tril(lower[start:stop, start:stop])
-        lower[start:stop, start:stop] = corner + np.tril(corner, -1).T
-        lower[start:stop, stop:] = lower[stop:, start:stop].T
-
-
-def _workers_and_width(
-    values: h5py.Dataset, kernel: Kernel, operator: np.ndarray, memory_gib: float
-) -> tuple[int, int]:
-    """How many blocks are computed at a time, one for each thread of BLAS, and how many feature columns a block has.
-
-    A block has whole HDF5 chunks. Of each column memory holds one chunk as stored, all centred and all multiplied.
-    """
+    (n_train, n_columns), n_test = shapes["train"], shapes["test"][0]
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    itemsize = np.result_type(values.dtype, np.float32).itemsize
+    panel = min(ridge_solution.PANEL, n_train) * leave_one_out
+    of_train = n_train * n_columns
+    kept = 0 if overwrite else of_train * precision.itemsize
+    if "gram" in shapes:
+        kept += n_test * n_columns * itemsize + (of_train * itemsize if itemsize != precision.itemsize else 0)
+        making = kept + (0 if overwrite else n_columns**2 * precision.itemsize)
+        buffer_rows = (n_test, n_columns, panel, panel)
+    else:
+        half = n_train * (n_train + panel) // 2 * (leave_one_out + covariance)
+        kept += (n_test * n_train + half) * itemsize
+        making = kept + of_train * itemsize * leave_one_out
+        buffer_rows = (n_test, panel)
     chunk = values.chunks[1] if values.chunks else 1
-    n_rows, n_train = operator.shape
-    per_chunk = chunk * (_rows_of_chunk(values) * values.dtype.itemsize + (n_train + n_rows) * operator.itemsize)
-    fixed = PROCESS_BYTES + operator.nbytes + sum(field.nbytes for field in kernel)
-    chunks = int(memory_gib * 2**30 - fixed) // per_chunk
-    if chunks < 1:
+    fixed = ridge_memory.PROCESS_BYTES + numbers * precision.itemsize
+    one_block = chunk * ridge_stream.bytes_of_a_column(values, buffer_rows, itemsize)
+    needed = fixed + max(making, kept + one_block)
+    if needed > memory_gib * GIB:
+        less = "" if precision.itemsize == 4 else ", or set ridge.precision to float32"
         raise ValueError(
-            f"memory_gib {memory_gib} is too little for {n_rows} x {n_train} stimuli; expected at least "
-            f"{(fixed + per_chunk) / 2**30:.2f}."
+            f"memory_gib {memory_gib} is too little for {n_test} x {n_train} stimuli; expected at least "
+            f"{needed / GIB:.2f}. Raise ridge.memory_gib{less}."
         )
-    threads = max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=1)
-    workers = min(threads, chunks)
-    return workers, chunk * max(1, min(chunks // workers, WIDEST_BLOCK // chunk))
-
-
-def _rows_of_chunk(values: h5py.Dataset) -> int:
-    return values.chunks[0] if values.chunks else len(values)
-
-
-def _centre_in_place(columns: np.ndarray, ddof: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Centre columns in place and return their mean and std; a std within rounding of a constant is 0."""
-    mean = columns.mean(0, dtype=np.float64).astype(columns.dtype)
-    squares = np.zeros(columns.shape[1])
-    for start in range(0, len(columns), 256):  # short float32 sums, added up in float64
-        part = columns[start : start + 256]
-        part -= mean
-        squares += np.einsum("ij,ij->j", part, part)
-    std = np.sqrt(squares / (len(columns) - ddof)).astype(columns.dtype)
-    return mean, np.where(std <= 4 * np.finfo(columns.dtype).eps * np.abs(mean), 0, std)
-
-
-def _rescale(
-    predicted: np.ndarray, out_of_fold: np.ndarray, mean: np.ndarray, std: np.ndarray, rescale: str, start: int
-) -> None:
-    """Bring predictions of centred targets, in place, to the targets' mean and, unless "none", to their std.
-
-    Raises ValueError: the std of predictions of a column, counted from `start`, is not finite.
-    """
-    if rescale != "none":
-        predicted_mean, predicted_std = _centre_in_place(predicted if rescale == "test" else out_of_fold)
-        _check_std(predicted_std, start)
-        if rescale == "train_oof":
-            predicted -= predicted_mean
-        predicted *= _ratio(std, predicted_std)
-    predicted += mean
-
-
-def _check_std(std: np.ndarray, start: int) -> None:
-    """Raises ValueError: predictions by which others would be divided to 0 are not finite, or too large."""
-    unfit = np.flatnonzero(~np.isfinite(std))
-    if len(unfit):
-        raise ValueError(
-            f"the predictions of feature column {start + unfit[0]} have std {std[unfit[0]]} in {std.dtype} (and "
-            f"{len(unfit) - 1} more columns); expected finite numbers. Check the betas and the feature."
-        )
-
-
-def _ratio(numerator: np.ndarray | float, denominator: np.ndarray) -> np.ndarray:
-    """numerator / denominator, and 0 where the denominator is 0, so that constant columns stay at their mean."""
-    return np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)
+    return memory_gib * GIB - fixed - kept

@@ -1,5 +1,10 @@
 """Input and parameter functions of the rules of decoding."""
 
+from brain_diffuser.decoding import ridge_memory
+
+# Of a whole-brain mask of 1.8 mm, such as NSD's nsdgeneral; the mask itself may be made by the run that is planned.
+MOST_VOXELS = 16000
+
 
 def alpha_of(wildcards):
     """The penalty of a feature's ridge."""
@@ -24,3 +29,17 @@ def pretrained(wildcards):
     if not cfg.learned.pretrain or not other_subjects(wildcards):
         return []
     return "<results>/shared/learned/{feature}/without_{subject}/weights.safetensors"
+
+
+def kernel_mb(n_columns):
+    """The memory of a ridge kernel by its shape, MB; a function of the wildcards."""
+
+    def of(wildcards):
+        counts = (
+            ADAPTER.n_stimuli(cfg, wildcards.subject, split)
+            for split in ("train", "test")
+        )
+        itemsize = {"float32": 4, "float64": 8}[cfg.ridge.precision]
+        return 500 + ridge_memory.of_kernel(*counts, n_columns, itemsize) * 1.2e-6
+
+    return of

@@ -19,7 +19,7 @@ rule ridge_kernel:
         "../../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=scaled_by_attempt(4500),
+        mem_mb=scaled_by_attempt(kernel_mb(MOST_VOXELS)),
         runtime=scaled_by_attempt(30),
     params:
         cfg=settings("ridge.precision"),

@@ -15,6 +15,9 @@ use rule ridge_kernel as encoding_kernel with:
         "<results>/{subject}/logs/encoding_kernel.log",
     benchmark:
         "<results>/{subject}/benchmarks/encoding_kernel.tsv"
+    resources:
+        mem_mb=scaled_by_attempt(kernel_mb(sys.maxsize)),  # of features; more than stimuli
+        runtime=scaled_by_attempt(30),
 
 
 use rule ridge as encoding with:

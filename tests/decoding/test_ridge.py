@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.decoding import ridge
+from brain_diffuser.decoding import ridge, ridge_memory, ridge_solution, ridge_stream
 
 N_TRAIN, N_TEST, N_VOXELS, ALPHA = 40, 7, 90, 30.0
 TOKENS = (5, 13)
@@ -92,9 +92,121 @@ def test_one_voxel_has_a_closed_form(predict, rng):
     np.testing.assert_allclose(predicted, [[8.5]], rtol=1e-12)
 
 
-def test_more_stimuli_than_voxels(predict, betas, targets):
-    narrow = tuple(hdf5.StimulusArray(rows.values[:, :6], rows.nsd_id) for rows in betas)
+def only_voxels(betas, n_voxels):
+    return tuple(hdf5.StimulusArray(rows.values[:, :n_voxels], rows.nsd_id) for rows in betas)
+
+
+@pytest.fixture
+def in_stimulus_space(monkeypatch):
+    """Has kernels made of products of stimuli, or of voxels, whatever their shape."""
+    return lambda is_it=True: monkeypatch.setattr(ridge_memory, "in_voxel_space", lambda *_: not is_it)
+
+
+@pytest.mark.parametrize("n_voxels", [1, 6, 19, 20, 21, N_TRAIN - 1, N_TRAIN, N_TRAIN + 1])
+def test_as_many_stimuli_as_voxels_or_more(predict, betas, targets, n_voxels):
+    narrow = only_voxels(betas, n_voxels)
+    assert (ridge.kernel(*narrow).gram is None) == (n_voxels > N_TRAIN / 2)
     assert relative_error(predict(splits=narrow), sklearn_predictions(narrow, targets)) < 1e-9
+
+
+@pytest.mark.parametrize("rescale", ridge.RESCALES)
+@pytest.mark.parametrize("n_test", [2, N_TEST])
+@pytest.mark.parametrize("n_voxels", [6, 20, N_TRAIN - 1, N_TRAIN, N_TRAIN + 1])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float16, 2e-4)])
+def test_both_spaces_agree(
+    predict, tmp_path, betas, targets, in_stimulus_space, n_voxels, n_test, rescale, dtype, tolerance
+):
+    narrow = only_voxels(betas, n_voxels)
+    narrow = narrow[0], hdf5.StimulusArray(narrow[1].values[:n_test], narrow[1].nsd_id[:n_test])
+    paths = [tmp_path / name for name in ("in_voxels.h5", "in_stimuli.h5")]
+    options = {"splits": narrow, "values": targets.astype(dtype)}
+    in_stimulus_space(False)
+    found = [predict(rescale, reliability=paths[0], **options), predict(rescale, **options)]
+    in_stimulus_space()
+    expected = predict(rescale, reliability=paths[1], **options)
+    for each in found:
+        assert relative_error(each, expected) < tolerance
+    by_voxels, by_stimuli = map(ridge.load_reliability, paths)
+    np.testing.assert_allclose(by_voxels.correlation, by_stimuli.correlation, atol=tolerance)
+    np.testing.assert_allclose(by_voxels.std, by_stimuli.std, rtol=1e-5)
+
+
+def test_both_spaces_agree_in_other_patterns_and_weights(tmp_path, rng, betas, targets, in_stimulus_space):
+    narrow, patterns = only_voxels(betas, 6), rng.normal(size=(3, 6))
+    features, found = save_features(tmp_path / "features.h5", targets, betas), []
+    for _ in range(2):
+        kernel, made = ridge.kernel(*narrow, voxel_block=4), []
+        for standardised in (False, True):
+            rows = ridge.cross_kernel(kernel, narrow[0], patterns, standardised=standardised, voxel_block=4)
+            other = kernel._replace(test=kernel.test[:3] + 2 * rows, test_id=np.zeros(3, np.int32))
+            ridge.predict(other, features, tmp_path / "out.h5", alpha=ALPHA, rescale="train_oof")
+            made.append(hdf5.load(tmp_path / "out.h5").values)
+        options = {"alpha": ALPHA, "voxels": np.arange(6) != 4, "columns": [3, 17, 40], "column_block": 2}
+        ridge.save_weights(tmp_path / "weights.h5", kernel, narrow[0], features, **options)
+        with h5py.File(tmp_path / "weights.h5") as file:
+            found.append([*made, file["weights"][...], ridge.rows_of_test(kernel, ALPHA)])
+        in_stimulus_space()
+    for by_voxels, by_stimuli in zip(*found, strict=True):
+        np.testing.assert_allclose(by_voxels, by_stimuli, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("rescale", ["none", "train_oof"])
+def test_a_kernel_of_voxels_comes_back_and_may_be_overwritten(predict, tmp_path, betas, targets, rescale):
+    narrow = only_voxels(betas, 6)
+    expected = predict(rescale, splits=narrow)
+    ridge.save_kernel(tmp_path / "kernel.h5", ridge.kernel(*narrow))
+    ridge.predict(
+        ridge.load_kernel(tmp_path / "kernel.h5"), tmp_path / "features.h5", tmp_path / "again.h5",
+        alpha=ALPHA, rescale=rescale, overwrite_kernel=True,
+    )  # fmt: skip
+    np.testing.assert_array_equal(hdf5.load(tmp_path / "again.h5").values.reshape(N_TEST, -1), expected)
+
+
+def test_a_kernel_larger_than_the_machine_is_refused_before_it_is_read(monkeypatch, betas):
+    monkeypatch.setattr(ridge, "_memory_of_machine", lambda: 2.0**30)
+    nothing = hdf5.StimulusArray(np.broadcast_to(np.float32(np.nan), (120_000, 15_000)), np.zeros(120_000, np.int32))
+    message = (
+        r"the ridge kernel of 120000 train stimuli and 15000 voxels takes 1\d\.\d GiB in float64, and this machine has "
+        r"1\.0; set ridge\.precision to float32 \(\d\.\d GiB\), or choose a smaller mask \(nsd\.mask\) or fewer"
+    )
+    with pytest.raises(ValueError, match=message):
+        ridge.kernel(nothing, hdf5.StimulusArray(nothing.values[:7], nothing.nsd_id[:7]))
+
+
+def test_memory_is_checked_by_shapes(tmp_path, betas, targets):
+    features = save_features(tmp_path / "features.h5", targets, betas)
+    for n_voxels in (6, N_VOXELS):
+        ridge.save_kernel(tmp_path / "kernel.h5", ridge.kernel(*only_voxels(betas, n_voxels)))
+        options = {"reliability": True, "overwrite_kernel": True}
+        ridge.check_memory(tmp_path / "kernel.h5", features, "test", memory_gib=0.4, **options)
+        with pytest.raises(
+            ValueError, match=r"at least 0\.\d\d\. Raise ridge\.memory_gib, or set ridge\.precision to float32"
+        ):
+            ridge.check_memory(tmp_path / "kernel.h5", features, "test", memory_gib=0.01, **options)
+
+
+def test_half_precision_is_widened_exactly():
+    stored = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(256, 256)
+    wide = np.empty(stored.shape, np.float32)
+    ridge_stream.widen(stored, wide)
+    finite = np.isfinite(stored)
+    np.testing.assert_array_equal(wide[finite], stored[finite].astype(np.float32))
+    assert np.abs(wide[~finite]).min() >= ridge_stream.HALF_END > 65504
+
+
+def test_large_numbers_in_half_precision_are_predicted(predict, betas, targets):
+    large = (targets * 600).astype(np.float16)
+    assert 4e4 < np.abs(large).max() < np.inf
+    expected = sklearn_predictions(betas, large.astype(np.float64))
+    assert relative_error(predict(values=large), expected) < 1e-5
+
+
+def test_first_rows_unlike_the_others_lose_no_digits(predict, betas, targets, monkeypatch):
+    """A column is shifted by the mean of its first rows."""
+    monkeypatch.setattr(ridge_stream, "CACHED_ROWS", 2)
+    drifting = (targets.reshape(N_TRAIN, -1) + np.where(np.arange(N_TRAIN) < 2, 1000, 0)[:, None]).astype(np.float32)
+    expected = sklearn_predictions(betas, drifting.astype(np.float64))
+    assert relative_error(predict(values=drifting), expected) < 1e-5
 
 
 def test_row_order_of_train_stimuli_changes_nothing(predict, rng, betas, targets):
@@ -112,14 +224,14 @@ def test_overwriting_the_kernel_changes_nothing(predict):
 
 def test_many_cores_change_nothing(predict, monkeypatch):
     alone = predict("train_oof")
-    monkeypatch.setattr(ridge, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 5}])
-    monkeypatch.setattr(ridge, "WIDEST_BLOCK", 1)
+    monkeypatch.setattr(ridge_stream, "threadpool_info", lambda: [{"user_api": "blas", "num_threads": 5}])
+    monkeypatch.setattr(ridge_stream, "WIDEST_BLOCK", 1)
     np.testing.assert_allclose(predict("train_oof"), alone, rtol=1e-12)
 
 
 def test_block_width_changes_nothing(predict, monkeypatch):
     wide = predict("train_oof")
-    monkeypatch.setattr(ridge, "WIDEST_BLOCK", 1)  # then one HDF5 chunk at a time
+    monkeypatch.setattr(ridge_stream, "WIDEST_BLOCK", 1)  # then one HDF5 chunk at a time
     np.testing.assert_allclose(predict("train_oof"), wide, rtol=1e-12)
 
 
@@ -130,7 +242,7 @@ def test_many_blocks_land_in_their_columns(tmp_path, rng, betas):
     ) as written:
         written[...] = values
     kernel = ridge.kernel(*betas)
-    one_chunk = ridge.PROCESS_BYTES / 2**30 + 2e-3
+    one_chunk = ridge_memory.PROCESS_BYTES / 2**30 + 2e-3
     ridge.predict(
         kernel, tmp_path / "features.h5", tmp_path / "out.h5", alpha=ALPHA, rescale="none", memory_gib=one_chunk
     )
@@ -158,12 +270,42 @@ def leave_one_out(betas, targets):
     return out_of_fold
 
 
-def test_leave_one_out_formula_is_that_of_refits(betas, targets):
-    kernel = ridge.kernel(*betas)
-    operator = ridge._operator(kernel, ALPHA, "train_oof", np.dtype(np.float64))
-    flat = targets.reshape(N_TRAIN, -1)
-    out_of_fold = operator[N_TEST:] @ (flat - flat.mean(0)) + flat.mean(0)
-    assert relative_error(out_of_fold, leave_one_out(betas, targets)) < 1e-10
+@pytest.mark.parametrize("panel", [7, 1024])
+@pytest.mark.parametrize("n_voxels", [6, N_VOXELS])
+def test_leave_one_out_moments_are_those_of_refits(monkeypatch, betas, targets, n_voxels, panel):
+    """In both spaces, whatever constant is left in the targets."""
+    monkeypatch.setattr(ridge_solution, "PANEL", panel)
+    betas = [hdf5.StimulusArray(split.values[:, :n_voxels], split.nsd_id) for split in betas]
+    solution = ridge._solution(ridge.kernel(*betas), ALPHA, np.dtype(np.float64), True, True, False)
+    flat, expected = targets.reshape(N_TRAIN, -1), leave_one_out(betas, targets)
+    centred, expected = flat - flat.mean(0), expected - flat.mean(0)
+    offset = np.where(np.arange(flat.shape[1]) == 17, 0, np.linspace(-2, 2, flat.shape[1]))
+    buffers = [np.empty((rows, flat.shape[1])) for rows in solution.buffer_rows]
+    _, found = solution.predict(centred + offset, offset, buffers)
+    np.testing.assert_allclose(found.mean, expected.mean(0), rtol=1e-8, atol=1e-11)
+    np.testing.assert_allclose(found.std, expected.std(0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.covariance, (expected * centred).mean(0), rtol=1e-9, atol=1e-9)
+
+
+def test_leave_one_out_moments_in_single_precision(rng):
+    """They differ from double precision by 1e-5 at most, of 2e-6 on average, where bfloat16 would by 1e-3."""
+    n_train, n_voxels = 700, 900
+    signal = rng.normal(size=(n_train, 30))
+    values = (signal @ rng.normal(size=(30, n_voxels)) + 3 * rng.normal(size=(n_train, n_voxels))).astype(np.float32)
+    ids = np.arange(n_train, dtype=np.int32)
+    kernel = ridge.kernel(hdf5.StimulusArray(values, ids), hdf5.StimulusArray(values[:2], ids[:2]))
+    targets = signal @ rng.normal(size=(30, 64)) + 10 * rng.normal(size=(n_train, 64))
+    targets -= targets.mean(0)
+    found = []
+    for dtype in (np.float64, np.float32):
+        solution = ridge._solution(kernel, 3000.0, np.dtype(dtype), True, True, False)
+        buffers = [np.empty((rows, 64), dtype) for rows in solution.buffer_rows]
+        found.append(solution.predict(targets.astype(dtype), np.zeros(64), buffers)[1])
+    exact, single = found
+    correlations = [moments.covariance / moments.std / targets.std(0) for moments in found]
+    assert np.abs(single.std / exact.std - 1).max() < 1e-5
+    assert np.abs(single.std / exact.std - 1).mean() < 2e-6
+    assert np.abs(correlations[1] - correlations[0]).max() < 1e-5
 
 
 def test_rescale_train_oof_uses_leave_one_out_moments(predict, betas, targets):
@@ -216,7 +358,8 @@ def test_a_kernel_comes_back_from_its_file(tmp_path, betas):
     kernel = ridge.kernel(*betas)
     ridge.save_kernel(tmp_path / "kernel.h5", kernel)
     loaded = ridge.load_kernel(tmp_path / "kernel.h5")
-    for name, values in kernel._asdict().items():
+    assert loaded.gram is None
+    for name, values in list(kernel._asdict().items())[:-1]:
         np.testing.assert_array_equal(getattr(loaded, name), values)
         assert getattr(loaded, name).dtype == values.dtype
     np.testing.assert_allclose(loaded.betas_mean, betas[0].values.mean(0, dtype=np.float64))
@@ -281,9 +424,14 @@ def test_alpha_must_be_positive(predict, alpha):
         predict(alpha=alpha)
 
 
-def test_alpha_below_the_kernels_rounding_is_refused(predict, betas):
-    """With fewer voxels than stimuli the kernel itself is singular."""
-    narrow = tuple(hdf5.StimulusArray(rows.values[:, :6], rows.nsd_id) for rows in betas)
+@pytest.mark.parametrize("by_stimuli", [True, False])
+def test_alpha_below_the_kernels_rounding_is_refused(predict, betas, in_stimulus_space, by_stimuli):
+    """With fewer voxels than stimuli products of stimuli are singular, with equal voxels those of voxels."""
+    narrow = only_voxels(betas, 6)
+    if by_stimuli:
+        in_stimulus_space()
+    else:
+        narrow = [hdf5.StimulusArray(np.tile(rows.values, 2), rows.nsd_id) for rows in narrow]
     with pytest.raises(ValueError, match=r"alpha 1e-10 is lost in the rounding of a float32 kernel; raise it, or set"):
         predict(alpha=1e-10, splits=narrow, precision="float32")
 

@@ -113,7 +113,11 @@ def test_the_published_programs_file(toy_ridge, masks, feature):
     listed = ["faces", "V1", "V2", "V3", "V4", "most"]
     options = {"labels": folder / "rois.h5", "feature": feature, "is_released": True, "scale": 1.0, "seed": 0}
     options |= {"alpha": ALPHA, "memory_gib": 1.0}
-    paths = folder / "out.h5", ridge.Kernel(*(field.copy() for field in kernel)), folder / "betas.h5"
+    paths = (
+        folder / "out.h5",
+        ridge.Kernel(*(None if field is None else field.copy() for field in kernel)),
+        folder / "betas.h5",
+    )
     hdf5.save(paths[2], toy_ridge[0].values, toy_ridge[0].nsd_id)
     optimal_patterns.optimal_features(*paths, folder / "train.h5", masks, names=listed, **options)
     names, made = optimal_patterns.load(folder / "out.h5")
