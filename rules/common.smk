@@ -175,6 +175,17 @@ def settings(*keys):
     return stage_config(SETTINGS, *keys)
 
 
+def batch_of(stage):
+    """The key of a batch size that results depend on: in 16 bits on a GPU, as the configuration names it.
+
+    Kernels for 16 bits depend on the shape of a batch. CPUs compute images one by one then, and no CPU computes in
+    float16. The machine that plans is not asked, or a laptop would plan a GPU's results again.
+    """
+    device, dtype = cfg.compute.device, SETTINGS["compute"]["dtype"]
+    is_on_gpu = dtype == "float16" or (dtype == "bfloat16" and device in ("cuda", "mps"))
+    return [f"compute.batch_size.{stage}"] if is_on_gpu else []
+
+
 CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 
 
