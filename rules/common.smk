@@ -110,7 +110,7 @@ BEGUN_WITH = dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
 SETTLED = plan.settle(config, DEVICE, BEGUN_WITH)
 BATCH_SIZE = config["compute"]["batch_size"]
 SETTINGS = provenance.without_added(cfg.model_dump())
-SETTINGS["compute"]["dtype"] = config["compute"]["dtype"]
+SETTINGS["compute"] |= {key: config["compute"][key] for key in ("dtype", "batch_size")}
 # What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
 # backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
 WRITTEN_SETTINGS = {key: SETTINGS[key] for key in SETTINGS if key != "decoders"}
@@ -175,6 +175,17 @@ wildcard_constraints:
 def settings(*keys):
     """The part of config.yaml that a job's result depends on, in canonical form."""
     return stage_config(SETTINGS, *keys)
+
+
+def batch_of(stage):
+    """The key of a batch size that results depend on: in 16 bits on a GPU, as the configuration names it.
+
+    Kernels for 16 bits depend on the shape of a batch. CPUs compute images one by one then, and no CPU computes in
+    float16. The machine that plans is not asked, or a laptop would plan a GPU's results again.
+    """
+    device, dtype = cfg.compute.device, SETTINGS["compute"]["dtype"]
+    is_on_gpu = dtype == "float16" or (dtype == "bfloat16" and device in ("cuda", "mps"))
+    return [f"compute.batch_size.{stage}"] if is_on_gpu else []
 
 
 CODE = provenance.Code(ROOT, cache=provenance.CACHE)

@@ -13,6 +13,7 @@ from torch import Tensor
 from brain_diffuser.artifacts import captions as caption_files
 from brain_diffuser.artifacts import finite, hdf5, shards
 from brain_diffuser.features import registry
+from brain_diffuser.models import batches
 from brain_diffuser.models.progress import Progress, no_progress
 
 
@@ -59,7 +60,8 @@ def shard(
 
             own["image_size"] = descriptions.image_size(diffusion)
         loaded = registry.FEATURES[feature].load(model, device=device, dtype=dtype)
-        extract(feature, loaded, stimuli_path, captions_path, out_path, rows=rows, dtype=dtype, **options, **own)
+        computes = {"device": device, "dtype": dtype}
+        extract(feature, loaded, stimuli_path, captions_path, out_path, rows=rows, **computes, **options, **own)
 
     shards.make(span, stimuli_path, out_path, write)
 
@@ -105,6 +107,7 @@ def store(
     batch_size: int,
     rows: slice = hdf5.ALL,
     storage: Literal["float16", "float32"],
+    device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     progress: Progress = no_progress,
     **settings: Any,
@@ -124,13 +127,13 @@ def store(
     out_path : path
         The HDF5 that is written: values (rows, features) and their ids.
     batch_size : int
-        Stimuli at a time.
+        Stimuli at a time; see `batches`.
     rows : slice
         Which stimuli are written.
     storage : "float16" or "float32"
         Precision of the file.
-    dtype : torch.dtype
-        In which the network computes, for the message.
+    device, dtype
+        Where and in which precision the network computes.
     progress : callable
         Reports the batches.
     settings
@@ -144,22 +147,24 @@ def store(
     Memory: one batch of inputs and of their features.
     """
     first, last, _ = rows.indices(len(nsd_id))
-    starts = range(first, last, batch_size)
+    of_captions = registry.FEATURES[feature].reads == "captions"
+    planned = list(batches.split(range(first, last), batch_size, device, dtype, one_by_one=of_captions))
 
     def embedded() -> Iterator[tuple[slice, Tensor]]:
-        for start in starts:
-            batch = slice(start, min(start + batch_size, last))
-            with finite.naming(f"feature {feature}", nsd_id[batch]):
-                values = registry.FEATURES[feature].embed(inputs[batch], nsd_id[batch], model, **settings)
+        for batch in planned:
+            of_batch, ids = inputs[batch.rows], batch.padded_array(nsd_id[batch.rows])
+            with finite.naming(f"feature {feature}", ids):
+                padded = of_batch if of_captions else batch.padded_array(of_batch)
+                values = registry.FEATURES[feature].embed(padded, ids, model, **settings)
                 finite.check_network(values, "the network's output", dtype)
-            yield batch, values
+            yield batch.rows, values[: batch.n_rows]
 
-    batches = embedded()
-    first_batch = next(batches)
+    computed = embedded()
+    first_batch = next(computed)
     shape, made_by = (last - first, *first_batch[1].shape[1:]), {"feature": feature, **settings}
     axes = registry.FEATURES[feature].axes
     with hdf5.create(out_path, shape, storage, nsd_id[rows], axes=axes, attrs=made_by) as stored:
-        for batch, values in progress(chain([first_batch], batches), len(starts), f"{feature} batches"):
+        for batch, values in progress(chain([first_batch], computed), len(planned), f"{feature} batches"):
             storable = to_storage(values.flatten(1), nsd_id[batch], feature, storage)
             stored[batch.start - first : batch.stop - first] = storable
 

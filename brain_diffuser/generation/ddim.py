@@ -14,7 +14,7 @@ class Step(NamedTuple):
     """One sampling step of a batch of images, as a guidance function gets it to change the noise."""
 
     rows: slice
-    """Which of all images the batch holds."""
+    """Which of all images the batch holds; what is left of the batch are copies of the last."""
     place: int
     """Number of the step; 0 is the first of `n_steps`."""
     n_steps: int

@@ -275,9 +275,10 @@ class Guide:
         """
 
         def pull(latents: Tensor, row: int) -> Tensor:
+            target = min(step.rows.start + row, step.rows.stop - 1)
             with torch.enable_grad(), finite.from_row(row):
                 latents = latents.detach().requires_grad_()
-                scaled = GRADIENT_SCALE * self.distance(latents, step.rows.start + row)
+                scaled = GRADIENT_SCALE * self.distance(latents, target)
                 finite.check(scaled[None], "the distance to the guidance targets", OVERFLOW)
                 return torch.autograd.grad(scaled, latents)[0]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from brain_diffuser.artifacts import finite, hdf5, image_files, seeds
 from brain_diffuser.generation import ddim, dpm_solver
+from brain_diffuser.models import batches
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, DualDenoiser
 
@@ -119,7 +120,7 @@ def reconstruct(
     sampler : "ddim" or "dpmpp_2m"
         A name in SAMPLERS; DDIM in the paper.
     batch_size : int
-        Images at a time; changes no image by more than rounding.
+        Images at a time; see `batches`.
     guidance_fn : callable or None
         Step -> the noise that it takes, instead of that of classifier-free guidance.
 
@@ -151,15 +152,15 @@ def reconstruct(
         return ddim.add_noise(latents, noise, alpha_bars[ddim.noise_timestep(taken, noise_at)])
 
     def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
-        for first in range(0, len(nsd_id), batch_size):
-            rows = slice(first, first + batch_size)
-            with torch.no_grad(), finite.naming(STAGE, nsd_id[rows]):
-                contexts = _contexts(conditions, unconditional, rows, denoiser)
+        for batch in batches.split(range(len(nsd_id)), batch_size, denoiser.unet.device, denoiser.unet.dtype):
+            rows = batch.rows
+            with torch.no_grad(), finite.naming(STAGE, batch.padded_array(nsd_id[rows])):
+                contexts = _contexts(conditions, unconditional, batch, denoiser)
                 guided = GuidedDenoiser(
                     denoiser, contexts, text_weight, guidance_scale, taken, alpha_bars, rows, guidance_fn
                 )
-                latents = SAMPLERS[sampler](guided, start(rows), taken, alpha_bars)
-                images = _to_images(latents, models)
+                latents = SAMPLERS[sampler](guided, batch.padded(start(rows)), taken, alpha_bars)
+                images = _to_images(latents[: batch.n_rows], models)
             yield from zip(nsd_id[rows].tolist(), images, strict=True)
 
     return images_in_order()
@@ -215,7 +216,7 @@ def _check_conditions(
 def _contexts(
     conditions: Mapping[str, Float[np.ndarray, "stimuli _ _"]],
     unconditional: tuple[Float[Tensor, "1 _ _"], ...],
-    rows: slice,
+    batch: batches.Batch,
     denoiser: Denoiser,
 ) -> list[Float[Tensor, "two_batches _ _"]]:
     """Of each kind of embeddings the unconditional ones, then those of a batch of stimuli.
@@ -224,7 +225,7 @@ def _contexts(
     """
     contexts, device, dtype = [], denoiser.unet.device, denoiser.unet.dtype
     for (kind, predicted), uncond in zip(conditions.items(), unconditional, strict=True):
-        cond = torch.from_numpy(predicted[rows]).to(device, uncond.dtype)
+        cond = batch.padded(torch.from_numpy(predicted[batch.rows])).to(device, uncond.dtype)
         contexts.append(torch.cat([uncond.to(device).expand_as(cond), cond]))
         finite.check_network(contexts[-1].to(dtype), f"the {kind} embedding", dtype)
     return contexts
@@ -260,7 +261,7 @@ def autoencode(
     seed : int
         Of the draws from the posteriors.
     batch_size : int
-        Images at a time.
+        Images that are read at a time; the autoencoder takes them one by one.
 
     Returns
     -------

@@ -48,7 +48,7 @@ def shard(
     settings : mapping
         The section `recon` of config.yaml, and those of the guide.
     batch_size : int
-        Images at a time; changes no image by more than rounding.
+        Images at a time; see `batches`.
     device, dtype
         Where and in which precision the networks run.
     progress : callable

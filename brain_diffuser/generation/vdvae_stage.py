@@ -9,6 +9,7 @@ from jaxtyping import Float, Int32, UInt8
 
 from brain_diffuser.artifacts import finite, seeds
 from brain_diffuser.artifacts.hdf5 import StimulusArray
+from brain_diffuser.models import batches
 from brain_diffuser.models.vdvae import logistic
 from brain_diffuser.models.vdvae.model import VDVAE
 
@@ -44,7 +45,7 @@ def decode(
     temperature : float or None
         Factor of the prior's standard deviation, at least 0; 0 is the prior's mean, None is 1.
     batch_size : int
-        Images at a time; changes no image by more than rounding.
+        Images at a time; see `batches`.
 
     Returns
     -------
@@ -68,11 +69,11 @@ def decode(
         finite.check(latents.values, "the predicted VDVAE latents", "Rerun what predicts them.")
 
     def images_in_order() -> Iterator[tuple[int, np.ndarray]]:
-        for start in range(0, len(latents.nsd_id), batch_size):
-            values, nsd_id = (part[start : start + batch_size] for part in latents)
+        for batch in batches.split(range(len(latents.nsd_id)), batch_size, model.device, model.dtype):
+            values, nsd_id = (batch.padded_array(part[batch.rows]) for part in latents)
             with finite.naming(STAGE, nsd_id):
                 images = decode_batch(values, nsd_id, model, seed, pixel_likelihood, temperature)
-            yield from zip(nsd_id.tolist(), images, strict=True)
+            yield from list(zip(nsd_id.tolist(), images, strict=True))[: batch.n_rows]
 
     return images_in_order()
 

@@ -29,7 +29,10 @@ rule brain_vision:
         batch_size=BATCH_SIZE["features"],
     params:
         cfg=settings(
-            "features.storage", "compute.dtype", *settings_of_feature("clip_vision")
+            "features.storage",
+            "compute.dtype",
+            *settings_of_feature("clip_vision"),
+            *batch_of("features"),
         ),
         model=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,

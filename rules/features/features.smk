@@ -42,6 +42,11 @@ rule features_cached_shard:
             "features.storage",
             "compute.dtype",
             *settings_of_feature(wildcards.feature),
+            *(
+                batch_of("features")
+                if FEATURE_RECORDS[wildcards.feature].reads == "images"
+                else []
+            ),
         ),
         model=lambda wildcards: MODEL_PATHS[FEATURE_RECORDS[wildcards.feature].key],
         diffusion=lambda wildcards: (

@@ -82,6 +82,7 @@ rule guided_shard:
             "guidance",
             "features.clip_layers",
             "compute.dtype",
+            *batch_of("recon"),
         ),
         tower=lambda wildcards: PATHS.clip_layers,
     script:

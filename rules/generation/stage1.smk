@@ -26,7 +26,7 @@ rule stage1_shard:
         device=cfg.compute.device,
         batch_size=BATCH_SIZE["stage1"],
     params:
-        cfg=settings("stage1", "compute.dtype"),
+        cfg=settings("stage1", "compute.dtype", *batch_of("stage1")),
         source="latents",
         model=lambda wildcards: PATHS.vdvae,
         batch_key="stage1",

@@ -33,6 +33,7 @@ use rule recon_shard as variant_shard with:
             SETTINGS | {"recon": recon_of(wildcards)},
             "recon",
             "compute.dtype",
+            *batch_of("recon"),
         ),
 
 

@@ -83,7 +83,7 @@ rule optimal_images:
         device=cfg.compute.device,
         batch_size=BATCH_SIZE["recon"],
     params:
-        cfg=settings("stage1", "recon", "compute.dtype"),
+        cfg=settings("stage1", "recon", "compute.dtype", *batch_of("recon")),
         n_images=cfg.roi.images,
         numbered=True,
         clip=lambda wildcards: PATHS.clip,
@@ -140,7 +140,7 @@ use rule optimal_images as perturbed_images with:
     benchmark:
         "<results>/{subject}/benchmarks/perturbed_images.tsv"
     params:
-        cfg=settings("stage1", "recon", "compute.dtype"),
+        cfg=settings("stage1", "recon", "compute.dtype", *batch_of("recon")),
         n_images=1,
         numbered=False,
         clip=lambda wildcards: PATHS.clip,

@@ -18,6 +18,8 @@ with job(snakemake), devices.enough_memory("features"):
         snakemake.output[0],
         batch_size=snakemake.resources.batch_size,
         storage=cfg["features.storage"],
+        device=device,
+        dtype=dtype,
         progress=progress,
         image_size=descriptions.image_size(params.diffusion),
         **cfg.get("features.clip_vision", {}),

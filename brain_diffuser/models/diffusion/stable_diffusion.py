@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Real
 from torch import Tensor
 
-from brain_diffuser.models import checkpoints, torch_builds
+from brain_diffuser.models import checkpoints, layout, torch_builds
 from brain_diffuser.models.diffusion import descriptions, weights
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser
 
@@ -80,6 +80,8 @@ def load(
     path = checkpoints.find_tensors(folder / "unet", descriptions.STEM)
     checkpoints.fill(denoiser.unet, checkpoints.read_tensors(path), path, device=device, dtype=dtype)
     weights.fill_autoencoder(autoencoder.vae, folder / "vae", device=device, dtype=dtype)
+    for model in (denoiser, autoencoder):
+        layout.arrange(model, device, dtype)
     return denoiser.eval().requires_grad_(False), autoencoder.eval().requires_grad_(False)
 
 

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from brain_diffuser.models import checkpoints, model_files, torch_builds
+from brain_diffuser.models import checkpoints, layout, model_files, torch_builds
 from brain_diffuser.models.diffusion import descriptions
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
@@ -108,6 +108,8 @@ def load(
         _fill_from_original(denoiser, autoencoder.vae, path, device=device, dtype=dtype)
     else:
         _fill_from_folder(denoiser, autoencoder.vae, path, device=device, dtype=dtype)
+    for model in (denoiser, autoencoder):
+        layout.arrange(model, device, dtype)
     return denoiser.eval().requires_grad_(False), autoencoder.eval().requires_grad_(False)
 
 

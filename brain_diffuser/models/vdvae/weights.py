@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from brain_diffuser.models import checkpoints
+from brain_diffuser.models import checkpoints, layout
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
 KINDS: dict[Any, str] = {str: "text", int: "a whole number", float: "a number"}
@@ -37,6 +37,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", dtype: torch.dtyp
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.to(dtype)
+    layout.arrange(model, device, dtype)
     return model.eval().requires_grad_(False)
 
 
