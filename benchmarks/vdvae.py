@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from brain_diffuser.generation.vdvae_stage import decode_batch
+from brain_diffuser.models import layout
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
 N_BLOCKS = 75
@@ -70,6 +71,7 @@ def measure(way: str, n_images: int, threads: int) -> tuple[np.ndarray, float, f
         for module in model.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.to(torch.bfloat16)
+        layout.arrange(model, "cpu", torch.bfloat16)
 
     def one(index: int) -> np.ndarray:
         if way.startswith("decode"):

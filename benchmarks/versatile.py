@@ -20,6 +20,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
 
+from brain_diffuser.models import layout
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
 
@@ -72,7 +73,8 @@ def dual(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
         error = (denoiser(x, t, text, vision, 0.0) - expected).abs().max().item()
         if error > 1e-4:
             raise SystemExit(f"at text weight 0 the dual denoiser is {error:.1e} from diffusers' image UNet")
-    return count(denoiser), lambda: denoiser(x, t, text, vision, 0.4)
+    projected = denoiser.project(text, vision)
+    return count(denoiser), lambda: denoiser(x, t, *projected, 0.4)
 
 
 def whole(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
@@ -117,7 +119,9 @@ def build(make: Callable, options: argparse.Namespace, *arguments):
     torch.set_default_dtype(getattr(torch, options.dtype))
     try:
         with torch.device(options.device):
-            return make(*arguments).eval().requires_grad_(False)
+            model = make(*arguments).eval().requires_grad_(False)
+        layout.arrange(model, options.device, getattr(torch, options.dtype))
+        return model
     finally:
         torch.set_default_dtype(before)
 

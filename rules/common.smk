@@ -184,7 +184,9 @@ def batch_of(stage):
     float16. The machine that plans is not asked, or a laptop would plan a GPU's results again.
     """
     device, dtype = cfg.compute.device, SETTINGS["compute"]["dtype"]
-    is_on_gpu = dtype == "float16" or (dtype == "bfloat16" and device in ("cuda", "mps"))
+    is_on_gpu = dtype == "float16" or (
+        dtype == "bfloat16" and device in ("cuda", "mps")
+    )
     return [f"compute.batch_size.{stage}"] if is_on_gpu else []
 
 

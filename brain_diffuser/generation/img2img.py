@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,7 +15,7 @@ from brain_diffuser.artifacts import finite, hdf5, image_files, seeds
 from brain_diffuser.generation import ddim, dpm_solver
 from brain_diffuser.models import batches
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
-from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, DualDenoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, DualDenoiser, Projected
 
 STAGE = "reconstruction"
 SAMPLERS = {"ddim": ddim.sample, "dpmpp_2m": dpm_solver.sample}
@@ -180,16 +181,26 @@ class GuidedDenoiser:
     rows: slice
     guidance_fn: Callable[[ddim.Step], Tensor] | None
 
+    @cached_property
+    def both_passes(self) -> tuple[Projected, ...]:
+        """The contexts, projected once for all steps."""
+        return self.denoiser.project(*self.contexts)
+
+    @cached_property
+    def passes(self) -> tuple[tuple[Projected, ...], tuple[Projected, ...]]:
+        """The same of the unconditional and of the conditional pass alone; guidance functions need them."""
+        unconditional, conditional = zip(*(context.chunk(2) for context in self.contexts), strict=True)
+        return self.denoiser.project(*unconditional), self.denoiser.project(*conditional)
+
     def __call__(self, x: Float[Tensor, "batch ..."], t: int) -> Float[Tensor, "batch ..."]:
-        uncond, cond = self.denoiser(torch.cat([x, x]), t, *self.contexts, self.text_weight).chunk(2)
+        uncond, cond = self.denoiser(torch.cat([x, x]), t, *self.both_passes, self.text_weight).chunk(2)
         eps = uncond + self.guidance_scale * (cond - uncond)
         finite.check(eps, f"the noise that step {t} takes", "Lower recon.guidance_scale.")
         if self.guidance_fn is None:
             return eps
 
         def noise_in(other_x: Tensor, is_conditional: bool) -> Tensor:
-            halves = (context.chunk(2)[is_conditional] for context in self.contexts)
-            return self.denoiser(other_x, t, *halves, self.text_weight)
+            return self.denoiser(other_x, t, *self.passes[is_conditional], self.text_weight)
 
         place = len(self.steps) - 1 - self.steps.index(t)
         alpha_bar = self.alpha_bars[t].item()

@@ -17,4 +17,6 @@ def arrange(model: nn.Module, device: str | torch.device, dtype: torch.dtype) ->
     Apple's GPUs were not measured and keep it too. Names and shapes of the tensors stay.
     """
     if is_narrow(dtype) and torch.device(device).type != "mps":
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from brain_diffuser.models import checkpoints, layout, torch_builds
 from brain_diffuser.models.diffusion import descriptions, weights
-from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser
+from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, Projected, cast_context
 
 with torch_builds.importing("diffusers"):
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -22,15 +22,18 @@ class TextDenoiser(Denoiser):
     Source: Rombach et al. 2022, arXiv 2112.10752.
     """
 
+    branches = ("",)
+
     def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
         self.unet = unet
+        self.keep_contexts()
 
     def forward(
         self,
         x: Float[Tensor, "batch channels height width"],
         t: Real[Tensor, "..."] | int,
-        text: Float[Tensor, "batch text_tokens text_dim"],
+        text: Float[Tensor, "batch text_tokens text_dim"] | Projected,
         text_weight: float = 1.0,
     ) -> Float[Tensor, "batch channels height width"]:
         """The noise in x at timestep t, float32 whatever the weights are.
@@ -41,8 +44,8 @@ class TextDenoiser(Denoiser):
             Noisy latents.
         t : int or tensor
             Timestep, of all images or of each.
-        text : float (batch, tokens, dim)
-            Hidden states of the text tower.
+        text : float (batch, tokens, dim), or Projected
+            Hidden states of the text tower, or what `project` makes of them.
         text_weight : float
             1, because text alone is read; the argument is there for the signature of `DualDenoiser`.
 
@@ -54,7 +57,7 @@ class TextDenoiser(Denoiser):
         if text_weight != 1:
             raise ValueError(f"text_weight must be 1 where text alone is read, got {text_weight}")
         dtype = self.unet.conv_in.weight.dtype
-        noise = self.unet(x.to(dtype), t, text.to(dtype), return_dict=False)[0].float()
+        noise = self.unet(x.to(dtype), t, cast_context(text, dtype), return_dict=False)[0].float()
         self.check(noise, t)
         return noise
 

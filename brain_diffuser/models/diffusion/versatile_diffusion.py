@@ -1,7 +1,7 @@
 """Versatile Diffusion's dual-guided denoiser and its image autoencoder, built from diffusers' parts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from brain_diffuser.artifacts import finite
 from brain_diffuser.models import checkpoints, torch_builds
 
 with torch_builds.importing("diffusers"):
+    from diffusers.models.attention_processor import Attention, AttnProcessor2_0
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.transformers.transformer_2d import Transformer2DModel
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -21,12 +22,44 @@ SHARED_SIZES = ("attention_head_dim", "block_out_channels", "layers_per_block", 
 """Sizes that both UNets' descriptions must share, so that the text UNet's transformers fit the image UNet."""
 
 
+class Projected(NamedTuple):
+    """A context as the attention layers read it. Contexts do not change while an image is sampled, so one will do."""
+
+    keys_and_values: list[tuple[Float[Tensor, "batch tokens _"], Float[Tensor, "batch tokens _"]]]
+    """Of each layer, in the order of `Denoiser.readers`."""
+
+
 class Contexts(NamedTuple):
     """Both conditions and the share of the text, which the UNet passes on to its attention slots."""
 
-    text: Float[Tensor, "batch text_tokens text_dim"]
-    vision: Float[Tensor, "batch vision_tokens vision_dim"]
+    text: Float[Tensor, "batch text_tokens text_dim"] | Projected
+    vision: Float[Tensor, "batch vision_tokens vision_dim"] | Projected
     text_weight: float
+
+
+class ContextAttention(AttnProcessor2_0):
+    """Attention to a context or, with the same arithmetic, to its kept keys and values."""
+
+    def __init__(self, place: int):
+        super().__init__()
+        self.place = place
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Float[Tensor, "batch places _"],
+        encoder_hidden_states: Float[Tensor, "batch tokens _"] | Projected | None = None,
+        *others: Any,
+        **more: Any,
+    ) -> Float[Tensor, "batch places _"]:
+        if not isinstance(encoder_hidden_states, Projected):
+            return super().__call__(attn, hidden_states, encoder_hidden_states, *others, **more)
+        query, key, value = (
+            part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for part in (attn.to_q(hidden_states), *encoder_hidden_states.keys_and_values[self.place])
+        )
+        attended = nn.functional.scaled_dot_product_attention(query, key, value)
+        return attn.to_out[1](attn.to_out[0](attended.transpose(1, 2).flatten(2)))
 
 
 class DualTransformer(nn.Module):
@@ -58,6 +91,38 @@ class Denoiser(nn.Module):
     """The noise in latents by a UNet, conditioned by embeddings."""
 
     unet: UNet2DConditionModel
+    branches: tuple[str, ...]
+    """What the names of the transformers that read a context contain, for each context in the order of arguments."""
+
+    def readers(self, branch: str) -> list[Any]:
+        """The attention layers that read a context."""
+        of_unet: Iterable[tuple[str, Any]] = self.unet.named_modules()
+        return [
+            module
+            for name, module in of_unet
+            if isinstance(module, Attention) and branch in name and name.endswith(".attn2")
+        ]
+
+    def keep_contexts(self) -> None:
+        """Let the attention layers read projected contexts too."""
+        for branch in self.branches:
+            for place, layer in enumerate(self.readers(branch)):
+                layer.set_processor(ContextAttention(place))
+
+    @torch.no_grad()
+    def project(self, *contexts: Float[Tensor, "batch _ _"]) -> tuple[Projected, ...]:
+        """Contexts as the attention layers read them, without gradients; `forward` takes them instead of contexts.
+
+        Memory: 33 MB for the two passes of an image at the published size in 16 bits.
+        """
+        projected = []
+        for branch, context in zip(self.branches, contexts, strict=True):
+            tokens, of_branch = context.to(self.unet.dtype), []
+            for layer in self.readers(branch):
+                read = layer.norm_encoder_hidden_states(tokens) if layer.norm_cross else tokens
+                of_branch.append((layer.to_k(read), layer.to_v(read)))
+            projected.append(Projected(of_branch))
+        return tuple(projected)
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -70,6 +135,11 @@ class Denoiser(nn.Module):
         finite.check_network(noise, f"the UNet's output{place}", dtype)
 
 
+def cast_context(context: Float[Tensor, "batch _ _"] | Projected, dtype: torch.dtype) -> Any:
+    """A context in the precision of the UNet; a projected one is in it already."""
+    return context if isinstance(context, Projected) else context.to(dtype)
+
+
 class DualDenoiser(Denoiser):
     """The noise in latents by the image UNet, whose attention reads vision and text at once.
 
@@ -80,6 +150,8 @@ class DualDenoiser(Denoiser):
     any number of tokens.
     """
 
+    branches = (".text.", ".vision.")
+
     def __init__(self, unet: UNet2DConditionModel, text_dim: int):
         super().__init__()
         self.text_dim = text_dim
@@ -87,6 +159,7 @@ class DualDenoiser(Denoiser):
             if getattr(block, "has_cross_attention", False):
                 block.attentions = nn.ModuleList(DualTransformer(slot, text_dim) for slot in block.attentions)
         self.unet = unet
+        self.keep_contexts()
 
     @classmethod
     def from_configs(
@@ -124,8 +197,8 @@ class DualDenoiser(Denoiser):
         self,
         x: Float[Tensor, "batch channels height width"],
         t: Real[Tensor, "..."] | int,
-        text: Float[Tensor, "batch text_tokens text_dim"],
-        vision: Float[Tensor, "batch vision_tokens vision_dim"],
+        text: Float[Tensor, "batch text_tokens text_dim"] | Projected,
+        vision: Float[Tensor, "batch vision_tokens vision_dim"] | Projected,
         text_weight: float,
     ) -> Float[Tensor, "batch channels height width"]:
         """The noise in x at timestep t, float32 whatever the weights are.
@@ -136,8 +209,8 @@ class DualDenoiser(Denoiser):
             Noisy latents.
         t : int or tensor
             Timestep, of all images or of each.
-        text, vision : float (batch, tokens, dim)
-            Embeddings.
+        text, vision : float (batch, tokens, dim), or Projected
+            Embeddings, or what `project` makes of them.
         text_weight : float
             Share of the text in the mix, 0 (vision alone) to 1 (text alone); 0.4 in Brain-Diffuser.
 
@@ -149,7 +222,7 @@ class DualDenoiser(Denoiser):
         if not 0 <= text_weight <= 1:
             raise ValueError(f"text_weight must be between 0 (vision alone) and 1 (text alone), got {text_weight}")
         dtype = self.unet.conv_in.weight.dtype
-        contexts = Contexts(text.to(dtype), vision.to(dtype), text_weight)
+        contexts = Contexts(cast_context(text, dtype), cast_context(vision, dtype), text_weight)
         noise = self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
         self.check(noise, t)
         return noise
