@@ -54,7 +54,7 @@ def heavy(program: str) -> list[str]:
     process = os.posix_spawn(sys.executable, [sys.executable, "-c", listing], os.environ)
     os.close(writing)
     os.waitpid(process, 0)
-    with os.fdopen(reading) as file:
+    with os.fdopen(reading, encoding="utf-8") as file:
         return sorted(file.read().split())
 
 

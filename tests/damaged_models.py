@@ -11,6 +11,7 @@ import numpy as np
 import tiny_diffusion
 import torch
 import toy_workflow
+from diffusers import UNet2DConditionModel
 from reliability import Reader, alike
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,6 +24,10 @@ from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
 DESCRIPTION = (*damage.JSON, *damage.TEXT, *damage.BYTES)
 SMALL_VDVAE = VDVAEConfig("4x1,4d4,1x1", "1x1,4m1,4x1", width=16, zdim=4, num_mixtures=3, image_size=4, n_latents=2)
+ONE_LEVEL = tiny_diffusion.SMALL_UNET | {
+    **{"down_block_types": ["CrossAttnDownBlock2D"], "up_block_types": ["CrossAttnUpBlock2D"]},
+    **{"block_out_channels": [8], "norm_num_groups": 4},
+}
 CAPTIONS = ["a cat on 3 mats", "dogs, 12 of them"]
 
 
@@ -34,11 +39,17 @@ def tensors(model: nn.Module) -> dict[str, Any]:
 
 def save_one_level(folder: Path) -> None:
     """A Versatile Diffusion of one level, which is built four times as fast as that of other tests."""
-    sizes = {"down_block_types": ["CrossAttnDownBlock2D"], "up_block_types": ["CrossAttnUpBlock2D"]}
-    unet = tiny_diffusion.SMALL_UNET | sizes | {"block_out_channels": [8], "norm_num_groups": 4}
     torch.manual_seed(0)
-    weights.save(DualDenoiser.from_configs(unet, {**unet, "cross_attention_dim": 10}), folder)
+    weights.save(DualDenoiser.from_configs(ONE_LEVEL, {**ONE_LEVEL, "cross_attention_dim": 10}), folder)
     tiny_diffusion.save_part(folder / "vae", tiny_diffusion.kl([4], norm_num_groups=4, layers_per_block=1))
+
+
+def save_one_level_stable(folder: Path) -> None:
+    """A Stable Diffusion of one level, but for its text tower."""
+    torch.manual_seed(0)
+    tiny_diffusion.save_part(folder / "unet", UNet2DConditionModel(**ONE_LEVEL))
+    tiny_diffusion.save_part(folder / "vae", tiny_diffusion.kl([4], norm_num_groups=4, layers_per_block=1))
+    tiny_diffusion.published_scheduler().save_pretrained(folder / "scheduler")
 
 
 def clip_file(name: str) -> Callable[[Path], Path]:
@@ -82,7 +93,7 @@ def read_diffusion(path: Path) -> Any:
 def stable_file(name: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         (folder / "models").mkdir()
-        tiny_diffusion.save_small_stable(folder / "models")
+        save_one_level_stable(folder / "models")
         return folder / "models" / name
 
     return write
