@@ -126,7 +126,8 @@ def open_series(path: str | Path, fix: messages.Sentence) -> Series:
         raise ValueError(f"{path} cannot be read as NIfTI ({reason(error)}). {fix}") from error
     problem = _size_problem(path, shape, series.n_bytes, n_axes=4)
     if problem:
-        raise ValueError(damage(path, fix) or f"{problem}. {fix}")
+        damaged = damage(path, fix)
+        raise ValueError(damaged or f"{problem}. {fix}")
     return series
 
 
@@ -197,7 +198,8 @@ def read_volume(path: str | Path, fix: messages.Sentence = WRITE_AGAIN) -> tuple
         system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} cannot be read as NIfTI ({reason(error)}). {fix}") from error
     if problem:
-        raise ValueError(damage(path, fix) or f"{problem}. {fix}")
+        damaged = damage(path, fix)
+        raise ValueError(damaged or f"{problem}. {fix}")
     while volume.ndim > 3 and volume.shape[-1] == 1:
         volume = volume[..., 0]
     if volume.ndim != 3:
