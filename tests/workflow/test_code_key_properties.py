@@ -80,8 +80,11 @@ class Stripped(ast.NodeTransformer):
         return ast.Assign([node.target], node.value) if node.value else ast.Pass()
 
     def visit_Raise(self, node):
-        if isinstance(node.exc, ast.Call):
-            node.exc = node.exc.func
+        """Texts among the arguments of an error, or of what makes one, are taken out; what else is named counts."""
+        for call in ast.walk(node.exc) if node.exc else ():
+            if isinstance(call, ast.Call):
+                call.args = [each for each in call.args if not sentences.is_sentence(each)]
+                call.keywords = [each for each in call.keywords if not sentences.is_sentence(each.value)]
         return node
 
 
