@@ -1,114 +1,181 @@
-"""One step of the dual-context denoiser with classifier-free guidance, against two whole UNets that are mixed after.
+"""A step of Versatile Diffusion under classifier-free guidance and its autoencoder, beside the authors' program.
 
-    python benchmarks/versatile.py --channels 320 --latents 64 --dtype bfloat16     # the published size
+    python -m benchmarks.versatile --channels 320 --latents 64 --dtype bfloat16 --threads 2     # the published size
 
-Random weights and inputs; each way runs in a process of its own, so that peak memory is its own. `whole` holds what
-loading both published UNets holds (2.6 billion parameters at the published size). Mixing predictions instead of
-attention is another model, so what is checked is that the dual denoiser at text weight 0 is diffusers' own image UNet.
+Random weights and inputs. The authors' program runs both passes of guidance at once, as ours does, with attention
+written out (products, softmax, products) and the contexts projected in every step; `fused` is the same with torch's
+fused attention. All three have the same weights, and must give the same noise. Steps of the three ways alternate in
+one process, and every figure is the median of the repeats. FLOPs are those of matrix products and convolutions; the
+peak is what a product of two matrices of 2,048 reaches in the same precision, beside. Peak memory is that of a process
+of its own.
 """
 
 import argparse
+import copy
 import multiprocessing
 import platform
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.pipelines.deprecated.versatile_diffusion.modeling_text_unet import UNetFlatConditionModel
+from diffusers import AutoencoderKL
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from torch.utils.flop_counter import FlopCounterMode
 
 from brain_diffuser.models import layout
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
+STEPS = {
+    "ours": "a step, ours",
+    "fused": "a step as in the authors' program, with fused attention",
+    "written_out": "a step as in the authors' program, attention written out",
+}
+OTHERS = {"encode": "autoencoder, encoding", "decode": "autoencoder, decoding"}
+TOLERANCE = {"float32": 1e-4, "bfloat16": 6e-2, "float16": 1e-2}
+"""Of noise with standard deviation 1, as a root mean square between two orders of the same sums."""
+PEAK_SIZE = 2048
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--channels", type=int, default=64, help="of the first level")
+    parser.add_argument("--channels", type=int, default=64, help="of the first level, at least 160; 320 is published")
     parser.add_argument("--latents", type=int, default=32, help="side of the latents; 64 is the published size")
     parser.add_argument("--batch", type=int, default=1, help="images at a time")
-    parser.add_argument("--steps", type=int, default=3, help="timed after one of warm-up")
+    parser.add_argument("--repeats", type=int, default=3, help="timed after one of warm-up")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--dtype", default="float32", choices=list(TOLERANCE))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--ways", nargs="+", default=[*STEPS, *OTHERS], choices=[*STEPS, *OTHERS])
     options = parser.parse_args()
     out = sys.stdout.write
+    steps = [way for way in STEPS if way in options.ways]
+    groups = [steps, *([way] for way in OTHERS if way in options.ways)]
+    found: dict[str, dict[str, float]] = {}
+    for group in filter(None, groups):
+        found |= alone(measure, group, options)
+    for way in found:
+        found[way]["gib"] = alone(peak_memory, way, options)
+    unit = "CPU-s" if options.device == "cpu" else "s"
     out(f"torch {torch.__version__}, {platform.machine()}, {options.device}, {options.threads} thread(s), ")
-    out(f"{options.dtype}, {options.channels} channels, latents of {options.latents}, {options.batch} image(s)\n\n")
-    out("| way | parameters | seconds | peak memory, GiB |\n| --- | --- | --- | --- |\n")
-    for way in options.ways:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            parameters, seconds, gib = pool.submit(measure, way, options).result()
-        out(f"| {WAYS[way][0]} | {parameters:,} | {seconds:.2f} | {gib:.2f} |\n")
+    out(f"{options.dtype}, {options.channels} channels, latents of {options.latents}, {options.batch} image(s), ")
+    out(f"median of {options.repeats}\n\n| what | {unit} | share of the peak | beside ours | peak memory, GiB |\n")
+    out("| --- | --- | --- | --- | --- |\n")
+    for way, name in (STEPS | OTHERS).items():
+        if way in found:
+            row = found[way]
+            ratio = f"{row['seconds'] / found['ours']['seconds']:.2f} x" if way in STEPS and "ours" in found else ""
+            out(f"| {name} | {row['seconds']:.2f} | {row['share']:.2f} | {ratio} | {row['gib']:.2f} |\n")
+
+
+def alone(function: Callable, *arguments):
+    """What a function returns in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 @torch.inference_mode()
-def measure(way: str, options: argparse.Namespace) -> tuple[int, float, float]:
-    """Parameters, seconds and peak GiB; on the CPU process time, which other jobs disturb least."""
+def measure(ways: list[str], options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Seconds and share of the peak of each way; of the ways in turn, so that what disturbs one disturbs all."""
     torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    parameters, step = WAYS[way][1](options)
-    on_cpu = options.device == "cpu"
-    clock = time.process_time if on_cpu else time.perf_counter
-    step().sum().item()
-    start = clock()
-    for _ in range(options.steps):
-        step().sum().item()
-    seconds = (clock() - start) / options.steps
+    runs = runs_of(ways, options)
+    outputs = {way: run() for way, run in runs.items()}
+    check(outputs, options.dtype)
+    with FlopCounterMode(display=False) as counter:
+        runs[ways[-1]]()
+    matrix = torch.randn(PEAK_SIZE, PEAK_SIZE, device=options.device).to(getattr(torch, options.dtype))
+    seconds: dict[str, list[float]] = {way: [] for way in [*runs, "peak"]}
+    for _ in range(options.repeats):
+        for way, run in [*runs.items(), ("peak", lambda: matrix @ matrix)]:
+            seconds[way].append(timed(run, options.device))
+    middle = {way: statistics.median(each) for way, each in seconds.items()}
+    fastest = 2 * PEAK_SIZE**3 / middle["peak"]
+    flops = counter.get_total_flops()
+    return {way: {"seconds": middle[way], "share": flops / middle[way] / fastest} for way in runs}
+
+
+def timed(run: Callable, device: str) -> float:
+    """Seconds of the processor that a run takes, which other jobs disturb least; on a GPU seconds until it is done."""
+    if device == "cpu":
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+@torch.inference_mode()
+def peak_memory(way: str, options: argparse.Namespace) -> float:
+    """GiB that a way takes at most."""
+    torch.set_num_threads(options.threads)
+    (run,) = runs_of([way], options).values()
+    run()
+    if options.device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**30
     kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return parameters, seconds, kib / 2**20 if on_cpu else torch.cuda.max_memory_allocated() / 2**30
+    return kib / 2**20
 
 
-def dual(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
-    denoiser = build(DualDenoiser.from_configs, options, describe(options), describe(options))
-    x, t, text, vision = inputs(options)
-    if options.channels < 320:  # a second UNet would count in the peak
-        plain = build(lambda config: UNet2DConditionModel(**config), options, describe(options))
-        own = {name.replace(".vision.", "."): tensor for name, tensor in denoiser.unet.state_dict().items()}
-        plain.load_state_dict({name: own[name] for name in plain.state_dict()})
-        expected = plain(x.to(denoiser.unet.dtype), t, vision.to(denoiser.unet.dtype)).sample.float()
-        error = (denoiser(x, t, text, vision, 0.0) - expected).abs().max().item()
-        if error > 1e-4:
-            raise SystemExit(f"at text weight 0 the dual denoiser is {error:.1e} from diffusers' image UNet")
-    projected = denoiser.project(text, vision)
-    return count(denoiser), lambda: denoiser(x, t, *projected, 0.4)
+def check(outputs: dict[str, torch.Tensor], dtype: str) -> None:
+    """Exit if the ways of a step give different noise."""
+    for way in [way for way in STEPS if way in outputs][1:]:
+        first, other = next(iter(outputs.values())).float(), outputs[way].float()
+        error = ((first - other).square().mean().sqrt() / first.std()).item()
+        if not error <= TOLERANCE[dtype]:
+            sys.exit(f"{STEPS[way]}: the noise differs by {error:.1e} of its spread from that of {STEPS['ours']}")
 
 
-def whole(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
-    image = build(lambda config: UNet2DConditionModel(**config), options, describe(options))
-    text_unet = describe(options) | {"sample_size": 1, "in_channels": 768, "out_channels": 768}
-    words = build(lambda config: UNetFlatConditionModel(**config), options, text_unet)
-    x, t, text, vision = inputs(options)
-    x, text, vision = (each.to(image.dtype) for each in (x, text, vision))
-    # a pass under each context costs the same whichever UNet's transformers serve it
-    return count(image) + count(words), lambda: torch.lerp(image(x, t, vision).sample, image(x, t, text).sample, 0.4)
+def runs_of(ways: list[str], options: argparse.Namespace) -> dict[str, Callable[[], torch.Tensor]]:
+    """Of each way what it runs; steps have the same weights and inputs."""
+    torch.manual_seed(0)
+    runs: dict[str, Callable[[], torch.Tensor]] = {}
+    if set(ways) & set(STEPS):
+        plain = build(DualDenoiser.from_configs, options, describe(options), describe(options))
+        x, t, text, vision = inputs(options)
+        for way in ways:
+            denoiser = copy.deepcopy(plain) if len(ways) > 1 and way == "ours" else plain
+            runs[way] = step(way, denoiser, options, (x, t, text, vision))
+    if "encode" in ways:
+        side = 8 * options.latents
+        images = torch.randint(0, 256, (options.batch, side, side, 3), dtype=torch.uint8, device=options.device)
+        runs["encode"] = lambda: autoencoder.encode(images)
+    if "decode" in ways:
+        latents = torch.randn(options.batch, 4, options.latents, options.latents, device=options.device)
+        runs["decode"] = lambda: autoencoder.decode(latents)
+    if set(ways) & set(OTHERS):
+        autoencoder = build(autoencoder_of, options, options)
+        layout.arrange(autoencoder, options.device, getattr(torch, options.dtype))
+    return runs
 
 
-def encode(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
-    autoencoder, side = build(autoencoder_of, options, options), 8 * options.latents
-    images = torch.randint(0, 256, (options.batch, side, side, 3), dtype=torch.uint8, device=options.device)
-    return count(autoencoder), lambda: autoencoder.encode(images)
+def step(
+    way: str, denoiser: DualDenoiser, options: argparse.Namespace, given: tuple[torch.Tensor, ...]
+) -> Callable[[], torch.Tensor]:
+    """A step of one way."""
+    x, t, text, vision = given
+    if way == "ours":
+        layout.arrange(denoiser, options.device, getattr(torch, options.dtype))
+        projected = denoiser.project(text, vision)
+        return lambda: denoiser(x, t, *projected, 0.4)
+    processor = AttnProcessor() if way == "written_out" else AttnProcessor2_0()
+    layers = [module for module in denoiser.modules() if isinstance(module, Attention)]
 
+    def run() -> torch.Tensor:
+        for layer in layers:
+            layer.set_processor(processor)
+        return denoiser(x, t, text, vision, 0.4)
 
-def decode(options: argparse.Namespace) -> tuple[int, Callable[[], torch.Tensor]]:
-    autoencoder = build(autoencoder_of, options, options)
-    latents = torch.randn(options.batch, 4, options.latents, options.latents, device=options.device)
-    return count(autoencoder), lambda: autoencoder.decode(latents)
-
-
-WAYS = {
-    "dual": ("a step: the image UNet with the text transformers, one pass", dual),
-    "whole": ("a step: both UNets, a pass for each context", whole),
-    "encode": ("autoencoder, encoding", encode),
-    "decode": ("autoencoder, decoding", decode),
-}
+    return run
 
 
 def autoencoder_of(options: argparse.Namespace) -> Autoencoder:
-    levels = [options.channels * 2 // 5 // 32 * 32 * k for k in (1, 2, 4, 4)]  # 128 to 512 at the published size
+    levels = [max(32, options.channels * 2 // 5 // 32 * 32) * k for k in (1, 2, 4, 4)]  # 128 to 512 are published
     kinds = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
     return Autoencoder(AutoencoderKL(block_out_channels=levels, layers_per_block=2, latent_channels=4, **kinds))
 
@@ -119,9 +186,7 @@ def build(make: Callable, options: argparse.Namespace, *arguments):
     torch.set_default_dtype(getattr(torch, options.dtype))
     try:
         with torch.device(options.device):
-            model = make(*arguments).eval().requires_grad_(False)
-        layout.arrange(model, options.device, getattr(torch, options.dtype))
-        return model
+            return make(*arguments).eval().requires_grad_(False)
     finally:
         torch.set_default_dtype(before)
 
@@ -137,13 +202,10 @@ def inputs(options: argparse.Namespace) -> tuple[torch.Tensor, ...]:
 
 
 def describe(options: argparse.Namespace) -> dict:
+    """The description of a UNet of that size."""
     levels = [options.channels * k for k in (1, 2, 4, 4)]
     sizes = {"sample_size": options.latents, "block_out_channels": levels}
     return sizes | {"cross_attention_dim": 768, "attention_head_dim": 8}
-
-
-def count(model: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 if __name__ == "__main__":

@@ -107,7 +107,9 @@ if workflow.is_main_process:
 # Settled once for a folder of results: "auto" of another machine would make all of them again.
 DEVICE = plan.device(cfg.compute.device)
 BEGUN_WITH = dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
-SETTLED = plan.settle(config, DEVICE, BEGUN_WITH)
+SETTLED = plan.settle(
+    config, DEVICE, BEGUN_WITH, plan.is_small(PATHS.versatile_diffusion)
+)
 BATCH_SIZE = config["compute"]["batch_size"]
 SETTINGS = provenance.without_added(cfg.model_dump())
 SETTINGS["compute"] |= {key: config["compute"][key] for key in ("dtype", "batch_size")}

@@ -20,6 +20,7 @@ from brain_diffuser.models import precisions
 
 FOLDER = Path(".snakemake/plans")  # of the folder in which Snakemake runs
 LARGE_GPU_GIB = 15
+SMALL_MODEL_BYTES = 500_000_000  # the published ones have 2.3 GB and more
 BFLOAT16_IS_CHOSEN: messages.Sentence = (
     "compute.dtype: auto is bfloat16 in this folder of results, because the processor multiplies it faster; for "
     "float32, set compute.dtype to float32"
@@ -59,11 +60,21 @@ def device(wanted: str) -> str:
     return "mps" if (platform.system(), platform.machine()) == ("Darwin", "arm64") else "cpu"
 
 
-def batch_sizes(on_device: str) -> dict[str, int]:
+def is_small(model: str | Path) -> bool:
+    """Whether a diffusion model is there, in a folder or in one file, and smaller than the published ones by far."""
+    path = Path(model)
+    files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return bool(files) and sum(each.stat().st_size for each in files) < SMALL_MODEL_BYTES
+
+
+def batch_sizes(on_device: str, is_small: bool = False) -> dict[str, int]:
     """The images in a batch that `compute.batch_size: auto` stands for, by stage.
 
-    On a processor larger batches make a network slower: what it holds leaves the caches.
+    On a processor larger batches make a network slower, because what it holds leaves the caches; small networks lose
+    more by small batches.
     """
+    if on_device == "cpu" and is_small:
+        return {"features": 32, "stage1": 16, "recon": 16}
     if on_device == "cuda" and _gpu_gib() >= LARGE_GPU_GIB:
         return {"features": 32, "stage1": 16, "recon": 8}
     return (
@@ -81,7 +92,9 @@ def _gpu_gib() -> float:
         return 0.0
 
 
-def settle(config: Mapping[str, Any], on_device: str, known: Mapping[str, Any]) -> dict[str, Any]:
+def settle(
+    config: Mapping[str, Any], on_device: str, known: Mapping[str, Any], is_small: bool = False
+) -> dict[str, Any]:
     """Write into a configuration what "auto" stands for in its section `compute`.
 
     Parameters
@@ -92,6 +105,9 @@ def settle(config: Mapping[str, Any], on_device: str, known: Mapping[str, Any]) 
         cuda, mps or cpu.
     known : {key: value}
         What "auto" has stood for in the folder of results, which it goes on to stand for.
+    is_small : bool
+        Whether the networks are small ones (`is_small`): a processor computes these in float32, because preparing each
+        of their many small products for bfloat16 takes longer than the product.
 
     Returns
     -------
@@ -104,7 +120,11 @@ def settle(config: Mapping[str, Any], on_device: str, known: Mapping[str, Any]) 
     places += [(f"compute.batch_size.{stage}", sizes, stage) for stage in sizes]
     for key, section, name in places:
         if section[name] == "auto":
-            chosen: Any = precisions.choose(on_device) if name == "dtype" else batch_sizes(on_device)[name]
+            if name == "dtype":
+                is_plain = is_small and on_device == "cpu"
+                chosen: Any = precisions.PRECISIONS["cpu"][0] if is_plain else precisions.choose(on_device)
+            else:
+                chosen = batch_sizes(on_device, is_small)[name]
             settled[key] = known[key] if type(known.get(key)) is type(chosen) else chosen
             section[name] = settled[key]
     return settled

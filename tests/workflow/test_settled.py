@@ -57,6 +57,26 @@ def test_the_smallest_gpu_decides_on_the_size_of_batches(machine, gpus, recon):
     assert config["compute"]["dtype"] == "float16"
 
 
+def test_small_networks_stay_in_float32_and_in_large_batches(machine):
+    machine("amx_bf16")
+    config = copy.deepcopy(CONFIG)
+    plan.settle(config, "cpu", {}, is_small=True)
+    assert config["compute"] == {"dtype": "float32", "batch_size": {"features": 32, "stage1": 7, "recon": 16}}
+    config = copy.deepcopy(CONFIG)
+    assert plan.settle(config, "cuda", {}, is_small=True)["compute.dtype"] == "float16"
+
+
+def test_a_model_is_small_if_its_files_are(tmp_path, monkeypatch):
+    (tmp_path / "model/unet").mkdir(parents=True)
+    assert not plan.is_small(tmp_path / "model")
+    assert not plan.is_small(tmp_path / "none")
+    (tmp_path / "model/unet/weights").write_bytes(bytes(100))
+    assert plan.is_small(tmp_path / "model")
+    assert plan.is_small(tmp_path / "model/unet/weights")
+    monkeypatch.setattr(plan, "SMALL_MODEL_BYTES", 100)
+    assert not plan.is_small(tmp_path / "model")
+
+
 def test_what_a_folder_was_begun_with_is_kept(machine):
     machine("amx_bf16")
     config = copy.deepcopy(CONFIG)
