@@ -24,6 +24,7 @@ from brain_diffuser.models import model_files
 from brain_diffuser.workflow import dataset_record, resource_usage, watch
 from brain_diffuser.workflow.config import checks as configuration
 from brain_diffuser.workflow.config import command_line, file_paths, schema, sources
+from brain_diffuser.workflow.plan import device, is_small, settle
 
 SHAPES, MEASURED, HERE, ESTIMATE = "shapes", "measured", "measured here", "estimate"
 
@@ -126,6 +127,7 @@ class Estimate:
         held = dataset_record.read(self.results)
         is_own = held is None or dataset_record.is_same(held, dataset_record.of_config(cfg))
         self.own = own_speeds(self.results) if is_own else {}
+        self.dtype = dtype_of(cfg)
         self.guessed: set[str] = set()  # subjects whose stimuli are not counted yet
         self.sharded = {job.stage for job in plan if job.span}
         ends: dict[tuple[str, str, str], int] = {}
@@ -173,7 +175,7 @@ class Estimate:
             _more(need.gpu, own.wall * times * gpus, own.wall * times * gpus)
             need.basis.add(HERE)
             return
-        seconds, basis = self.cpu(job, n, gpus > 0 or self.cfg.compute.dtype != "bfloat16")
+        seconds, basis = self.cpu(job, n, gpus > 0 or self.dtype != "bfloat16")
         if basis is None:
             need.unknown.add(job.stage + " (gathering)" * (job.stage in self.sharded and not job.span))
         elif gpus:
@@ -343,6 +345,14 @@ def _range(seconds: Sequence[float]) -> str:
     """Such as "0.5 h to 2.0 h", or one of them where they are the same."""
     low, high = (resource_usage.as_time(each / 3600) for each in seconds)
     return "" if not any(seconds) else low if low == high else f"{low} to {high}"
+
+
+def dtype_of(cfg: schema.Config) -> str:
+    """The precision of networks, or what "auto" stands for in the folder of results on this machine."""
+    config = cfg.model_dump()
+    known = dataset_record.settled(Path(cfg.results), dataset_record.of_config(cfg))
+    settle(config, device(cfg.compute.device), known, is_small(cfg.paths.versatile_diffusion))
+    return config["compute"]["dtype"]
 
 
 def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:

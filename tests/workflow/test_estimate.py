@@ -7,6 +7,7 @@ import pytest
 import yaml
 from toy_workflow import ROOT
 
+from brain_diffuser.models import precisions
 from brain_diffuser.workflow import estimate, resource_usage, watch
 from brain_diffuser.workflow.config import schema
 
@@ -38,6 +39,14 @@ def nsd(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def processor(tmp_path_factory, monkeypatch):
+    """A processor that does not multiply bfloat16; the flags can be written."""
+    path = tmp_path_factory.mktemp("machine") / "cpuinfo"
+    monkeypatch.setattr(precisions, "CPUINFO", path)
+    return path
+
+
 def need_of(some, **changes):
     return estimate.needs(estimate.Estimate(settings(**changes), some), some)
 
@@ -65,12 +74,14 @@ def shards_of_recon(gpus=0):
     return [job("recon_shard", gpus, span=f"{start:05d}-{start + 64:05d}") for start in range(0, N_TEST, 64)]
 
 
-def test_time_on_a_cpu_is_what_was_measured(nsd):
+def test_time_on_a_cpu_is_what_was_measured(nsd, processor):
     found = need_of(shards_of_recon())["recon"]
     assert found.cpu == pytest.approx([N_TEST * (37 * 26.6 + 34.9) + 16 * 12.0] * 2)
     assert (found.gpu, found.basis, found.unknown) == ([0.0, 0.0], {"measured"}, set())
     short = need_of(shards_of_recon(), compute={"dtype": "bfloat16"})["recon"]
     assert short.cpu == pytest.approx([N_TEST * (37 * 8.3 + 17.4) + 16 * 8.0] * 2)
+    processor.write_text("flags : fpu amx_bf16\n")
+    assert need_of(shards_of_recon())["recon"].cpu == short.cpu  # what auto stands for there
 
 
 def test_time_on_a_gpu_is_that_of_the_documentation(nsd):
