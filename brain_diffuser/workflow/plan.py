@@ -86,7 +86,9 @@ def _gpu_gib() -> float:
     """The memory of the smallest GPU of this machine; 0 if there is none."""
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split("\n")
+        lines = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout.split(
+            "\n"
+        )
         return min(float(line) for line in lines if line.strip()) / 1024
     except (OSError, ValueError, subprocess.SubprocessError):
         return 0.0

@@ -51,7 +51,11 @@ MEANINGLESS = {
         "the predicted VDVAE",
         "the predicted latents, VDVAE",
     ),
-    "docstring": (f"{CODE}/decoding/ridge.py", "The kernels X X^T and", "The two kernels X X^T and"),
+    "docstring": (
+        f"{CODE}/decoding/ridge.py",
+        "The products of z-scored betas X that",
+        "The products of z-scored betas that",
+    ),
     "unused_definition": (f"{CODE}/artifacts/hdf5.py", "CHUNK_BYTES = 2**20\n", "CHUNK_BYTES = 2**20\nEDITED = True\n"),
     "unused_method_of_reading": (f"{CODE}/workflow/fetch.py", 'f"{path.name}.part.json"', 'f"{path.name}.part.yaml"'),
 }

@@ -215,7 +215,7 @@ def test_a_shard_made_again_alone_is_what_it_was(checkout):
 
 
 def test_code_edited_while_a_run_is_on_is_noticed_when_it_is_edited_back(checkout):
-    ridge = checkout / "brain_diffuser/decoding/ridge.py"
+    ridge = checkout / "brain_diffuser/decoding/ridge_solution.py"
     sound = ridge.read_text()
     target = "results/sub01/ridge/vdvae_test.h5"
     with open(checkout / "run.log", "w") as log:
@@ -226,7 +226,7 @@ def test_code_edited_while_a_run_is_on_is_noticed_when_it_is_edited_back(checkou
             assert run.poll() is None
             time.sleep(0.05)
         # what is predicted, doubled
-        ridge.write_text(sound.replace("operator[:n_test] = solve", "operator[:n_test] = 2 * solve"))
+        ridge.write_text(sound.replace("rows[: len(test)] = solve", "rows[: len(test)] = 2 * solve"))
         assert run.wait() == 0
     assert ridge.read_text() != sound
     ridge.write_text(sound)

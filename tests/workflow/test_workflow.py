@@ -149,7 +149,7 @@ def test_edited_key_reruns_what_depends_on_it(checkout, key, value, expected):
             "U_RANGE = 1e-6",
             {"vdvae_reference", *perceptual_scores("vdvae")} | AFTER_VDVAE_RIDGE,
         ),
-        ("brain_diffuser/decoding/ridge.py", "WIDEST_BLOCK = 2048", "WIDEST_BLOCK = 1024", AFTER_RIDGE),
+        ("brain_diffuser/decoding/ridge_stream.py", "WIDEST_BLOCK = 2048", "WIDEST_BLOCK = 1024", AFTER_RIDGE),
         (
             "brain_diffuser/decoding/ridge.py",
             "of_train = add_gram(1.0",

@@ -88,9 +88,16 @@ def only_binds(node: ast.stmt) -> bool:
     if isinstance(node, ast.AnnAssign):
         return isinstance(node.target, ast.Name)
     if isinstance(node, ast.With):  # what its context managers do counts as calls
-        is_import = all(isinstance(each, ast.Import | ast.ImportFrom) or only_binds(each) for each in node.body)
-        return is_import and not any(each.optional_vars for each in node.items)
+        return not any(each.optional_vars for each in node.items) and _only_import(node.body)
+    if isinstance(node, ast.Try):  # a library, or another if it is not installed
+        handled = [statement for handler in node.handlers for statement in handler.body]
+        is_for_imports = all(getattr(each.type, "id", "") == "ImportError" for each in node.handlers)
+        return is_for_imports and _only_import([*node.body, *handled, *node.orelse, *node.finalbody])
     return isinstance(node, (*FUNCTIONS, ast.ClassDef, ast.Pass))
+
+
+def _only_import(body: Iterable[ast.stmt]) -> bool:
+    return all(isinstance(each, ast.Import | ast.ImportFrom) or only_binds(each) for each in body)
 
 
 def is_text(node: ast.AST) -> bool:
