@@ -1,5 +1,5 @@
 # make recon   install into .venv and run the workflow that config.yaml describes
-# make quick   run the tests that start no Snakemake, in less than two minutes
+# make quick   run the tests that start no Snakemake and are not long, in less than two minutes
 # make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
 PYTHON ?= python3
@@ -17,7 +17,7 @@ test: .venv/installed-dev
 	$(MAKE) -j 2 lint tests
 
 quick: .venv/installed-dev
-	WITHOUT_SNAKEMAKE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not workflow"
+	WITHOUT_SNAKEMAKE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not workflow and not long"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ import json
 import pytest
 import small_disk
 
+pytestmark = pytest.mark.long
+
 WRITERS = """
 import numpy as np
 from small_disk import FOLDER

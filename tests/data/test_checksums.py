@@ -20,6 +20,8 @@ from toy_lab import AFFINE, write_lab
 
 from brain_diffuser.data import betas_checks, custom_checks, custom_files, matlab, nifti, nsd_design, nsd_sessions
 
+pytestmark = pytest.mark.long
+
 N_FLIPS = 300
 
 

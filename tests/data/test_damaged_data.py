@@ -4,6 +4,8 @@ import pytest
 from damaged_data import READERS
 from reliability import N_COPIES, campaign
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: f"{reader.name} {reader.form}")
 def test_no_damage_is_silent(tmp_path, reader):

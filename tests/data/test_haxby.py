@@ -12,6 +12,8 @@ from brain_diffuser.data import custom_checks, custom_files
 from brain_diffuser.decoding import ridge
 from demo import haxby, haxby_runs
 
+pytestmark = pytest.mark.long
+
 SHIPPED = ROOT / "demo/haxby2001"
 
 

@@ -1,10 +1,13 @@
 """What the demo's UNet is trained on: decoded embeddings, and attention that looks where it should."""
 
 import numpy as np
+import pytest
 import torch
 
 from demo.training import corpus
 from demo.training.unet import Decoded, to_look_at
+
+pytestmark = pytest.mark.long
 
 
 def test_decoded_embeddings_get_worse_by_level_and_keep_their_spread():

@@ -16,6 +16,8 @@ import torch
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.decoding import learning_curves, network, training, training_data
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 LOSSES = {
     "embeddings": {"regression": 30.0, "contrast": 1.0, "mixup": 0.34},

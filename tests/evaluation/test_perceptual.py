@@ -23,6 +23,8 @@ from brain_diffuser.evaluation import image_sets, perceptual, registry
 from brain_diffuser.models import efficientnet_lite, torch_builds
 from brain_diffuser.workflow import fetch
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 TORCHVISION = ROOT / ".venv/evaluation"
 CLIP = ROOT / "demo/models/versatile-diffusion"

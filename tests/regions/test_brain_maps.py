@@ -15,6 +15,8 @@ from PIL import Image
 
 from brain_diffuser.regions import brain_maps
 
+pytestmark = pytest.mark.long
+
 SHAPE = (7, 9, 6)
 AFFINE = np.array([[-1.8, 0, 0, 80], [0, 1.8, 0, -100], [0, 0, 1.8, -70], [0, 0, 0, 1.0]])
 TURNED = np.array([[-1.75, 0.4, 0, 80], [0.4, 1.75, 0, -100], [0, 0, 1.8, -70], [0, 0, 0, 1.0]])

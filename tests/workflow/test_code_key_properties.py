@@ -17,6 +17,8 @@ import pytest
 from brain_diffuser.workflow import provenance
 from brain_diffuser.workflow.code_key import sentences
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(provenance.__file__).parents[2]
 SCRIPTS = sorted(
     path.relative_to(ROOT / "workflow_scripts").as_posix() for path in (ROOT / "workflow_scripts").rglob("*.py")

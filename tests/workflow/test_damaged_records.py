@@ -16,6 +16,8 @@ from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.decoding import network
 from brain_diffuser.workflow import dataset_record, receipts, reconcile, resource_usage, verify, watch
 
+pytestmark = pytest.mark.long
+
 NOTE = {"digest": "0" * 32}
 FILES = {"": [3, 5, "sha256:1"]}
 

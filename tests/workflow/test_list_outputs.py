@@ -12,6 +12,8 @@ from toy_workflow import snakemake
 
 from brain_diffuser.workflow import dataset_record, list_outputs, resource_usage, verify
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -13,6 +13,8 @@ from toy_workflow import copy_project, edit_config, interpreter, planned, snakem
 
 from brain_diffuser.workflow import migration_journal, migration_plan, reconcile, renamed
 
+pytestmark = pytest.mark.long
+
 ARCHIVE = Path(__file__).parents[1] / "fixtures/before_move/toy.tar.xz"
 METRICS = "sub01/metrics/scores.csv"
 

@@ -11,6 +11,8 @@ import yaml
 from brain_diffuser.workflow import provenance
 from brain_diffuser.workflow.job import job, progress
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(provenance.__file__).parents[2]
 SCRIPT = "from brain_diffuser import stage\n\nwith open('x') as file:\n    stage.run(file)\n"
 TREE = {
