@@ -1,4 +1,4 @@
-"""DPM-Solver++ 2M (Lu et al. 2022, arXiv 2211.01095, algorithm 2): fewer steps than DDIM for the same images."""
+"""DPM-Solver++ 2M (Lu et al. 2022, arXiv 2211.01095, algorithm 2), a sampler of second order beside DDIM."""
 
 import math
 from collections.abc import Callable
