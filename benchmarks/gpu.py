@@ -68,7 +68,7 @@ def rows(options: argparse.Namespace, total: float) -> Iterator[tuple[str, ...]]
                     continue
                 speed, batch, gib = best
                 if stage.startswith("stage 2") and "authors" not in slowest:
-                    slowest["authors"] = 60 / seconds(authors(options, dtype, 1), options)
+                    slowest["authors"] = 60 / seconds(stage2(options, dtype, 1, way="written_out"), options)
                 ratio = f"{speed / slowest['authors']:.1f} x" if slowest else ""
                 yield stage, dtype, where, str(batch), f"{speed:.1f}", f"{gib:.1f}", ratio
             if len(limits) > 1:
@@ -100,41 +100,26 @@ def sized(options: argparse.Namespace, dtype: str, batch: int) -> argparse.Names
     return argparse.Namespace(**vars(options) | {"dtype": dtype, "batch": batch})
 
 
-def stage2(options: argparse.Namespace, dtype: str, batch: int, is_compiled: bool = False) -> Callable[[], object]:
-    """37 steps of a batch and its decoding."""
+def stage2(
+    options: argparse.Namespace, dtype: str, batch: int, *, way: str = "ours", is_compiled: bool = False
+) -> Callable[[], object]:
+    """37 steps of a batch and its decoding; `way` is one of `versatile.STEPS`."""
     mine = sized(options, dtype, batch)
     denoiser = versatile.build(
         versatile.DualDenoiser.from_configs, mine, versatile.describe(mine), versatile.describe(mine)
     )
     x, t, text, vision = versatile.inputs(mine)
-    step = versatile.step("ours", denoiser, mine, (x, t, text, vision))
+    step = versatile.step(way, denoiser, mine, (x, t, text, vision))
     if is_compiled:
         denoiser.unet.compile()
     autoencoder = versatile.build(versatile.autoencoder_of, mine, mine)
-    layout.arrange(autoencoder, mine.device, getattr(torch, dtype))
+    if way == "ours":
+        layout.arrange(autoencoder, mine.device, getattr(torch, dtype))
 
     def run() -> torch.Tensor:
         for _ in range(1 if options.small else STEPS):
             step()
         return autoencoder.decode(x[:batch])
-
-    return run
-
-
-def authors(options: argparse.Namespace, dtype: str, batch: int) -> Callable[[], object]:
-    """The same by the authors' program."""
-    mine = sized(options, dtype, batch)
-    denoiser = versatile.build(
-        versatile.DualDenoiser.from_configs, mine, versatile.describe(mine), versatile.describe(mine)
-    )
-    given = versatile.inputs(mine)
-    step = versatile.step("written_out", denoiser, mine, given)
-    autoencoder = versatile.build(versatile.autoencoder_of, mine, mine)
-
-    def run() -> torch.Tensor:
-        for _ in range(1 if options.small else STEPS):
-            step()
-        return autoencoder.decode(given[0][:batch])
 
     return run
 
