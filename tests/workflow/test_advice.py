@@ -1,8 +1,8 @@
 """What sentences advise works when it is followed, on a finished run of a toy subject."""
 
+import os
 import re
 import shlex
-import subprocess
 
 import pytest
 from toy_workflow import snakemake
@@ -35,8 +35,6 @@ def test_a_damaged_kernel_is_made_again_by_its_own_rule(checkout):
     status, content = kernel.stat(), bytearray(kernel.read_bytes())
     content[len(content) // 2] ^= 8
     kernel.write_bytes(content)
-    import os
-
     os.utime(kernel, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a disk damages a file
     run = snakemake(checkout, "--cores", "1", "--force", predicted)
     assert run.returncode == 1
@@ -44,7 +42,7 @@ def test_a_damaged_kernel_is_made_again_by_its_own_rule(checkout):
     assert said, run.stderr
     command = re.search(r"Rerun its job: (snakemake --force \S+ --cores all)", said[1])
     assert command
-    again = subprocess.run(shlex.split(command[1]), cwd=checkout, capture_output=True, text=True, check=False)
+    again = snakemake(checkout, *shlex.split(command[1])[1:])
     assert again.returncode == 0, again.stderr
     assert "rule ridge_kernel:" in again.stderr
     run = snakemake(checkout, "--cores", "1", "--force", predicted)
