@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from benchmarks import versatile
+from benchmarks import timing, versatile
 from brain_diffuser.generation.vdvae_stage import decode_batch
 from brain_diffuser.models import layout
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
@@ -93,7 +93,7 @@ def seconds(run: Callable[[], object], options: argparse.Namespace) -> float:
         run()
         if options.device != "cpu":
             torch.cuda.reset_peak_memory_stats()
-        return versatile.timed(run, options.device)
+        return timing.timed(run, options.device)
 
 
 def sized(options: argparse.Namespace, dtype: str, batch: int) -> argparse.Namespace:

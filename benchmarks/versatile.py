@@ -12,20 +12,15 @@ of its own.
 
 import argparse
 import copy
-import multiprocessing
 import platform
-import resource
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 
 import torch
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import timing
 from brain_diffuser.models import layout
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, DualDenoiser
 
@@ -37,7 +32,6 @@ STEPS = {
 OTHERS = {"encode": "autoencoder, encoding", "decode": "autoencoder, decoding"}
 TOLERANCE = {"float32": 1e-4, "bfloat16": 6e-2, "float16": 1e-2}
 """Of noise with standard deviation 1, as a root mean square between two orders of the same sums."""
-PEAK_SIZE = 2048
 
 
 def main() -> None:
@@ -54,11 +48,10 @@ def main() -> None:
     out = sys.stdout.write
     steps = [way for way in STEPS if way in options.ways]
     groups = [steps, *([way] for way in OTHERS if way in options.ways)]
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, timing.Row] = {}
     for group in filter(None, groups):
-        found |= alone(measure, group, options)
-    for way in found:
-        found[way]["gib"] = alone(peak_memory, way, options)
+        found |= timing.alone(measure, group, options)
+    memory = {way: timing.alone(peak_memory, way, options) for way in found}
     unit = "CPU-s" if options.device == "cpu" else "s"
     out(f"torch {torch.__version__}, {platform.machine()}, {options.device}, {options.threads} thread(s), ")
     out(f"{options.dtype}, {options.channels} channels, latents of {options.latents}, {options.batch} image(s), ")
@@ -67,47 +60,18 @@ def main() -> None:
     for way, name in (STEPS | OTHERS).items():
         if way in found:
             row = found[way]
-            ratio = f"{row['seconds'] / found['ours']['seconds']:.2f} x" if way in STEPS and "ours" in found else ""
-            out(f"| {name} | {row['seconds']:.2f} | {row['share']:.2f} | {ratio} | {row['gib']:.2f} |\n")
-
-
-def alone(function: Callable, *arguments):
-    """What a function returns in a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+            ratio = f"{row.seconds / found['ours'].seconds:.2f} x" if way in STEPS and "ours" in found else ""
+            out(f"| {name} | {row.seconds:.2f} | {row.share:.2f} | {ratio} | {memory[way]:.2f} |\n")
 
 
 @torch.inference_mode()
-def measure(ways: list[str], options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Seconds and share of the peak of each way; of the ways in turn, so that what disturbs one disturbs all."""
+def measure(ways: list[str], options: argparse.Namespace) -> dict[str, timing.Row]:
+    """Seconds and share of the peak of each way, in turn."""
     torch.set_num_threads(options.threads)
     runs = runs_of(ways, options)
-    outputs = {way: run() for way, run in runs.items()}
-    check(outputs, options.dtype)
-    with FlopCounterMode(display=False) as counter:
-        runs[ways[-1]]()
-    matrix = torch.randn(PEAK_SIZE, PEAK_SIZE, device=options.device).to(getattr(torch, options.dtype))
-    seconds: dict[str, list[float]] = {way: [] for way in [*runs, "peak"]}
-    for _ in range(options.repeats):
-        for way, run in [*runs.items(), ("peak", lambda: matrix @ matrix)]:
-            seconds[way].append(timed(run, options.device))
-    middle = {way: statistics.median(each) for way, each in seconds.items()}
-    fastest = 2 * PEAK_SIZE**3 / middle["peak"]
-    flops = counter.get_total_flops()
-    return {way: {"seconds": middle[way], "share": flops / middle[way] / fastest} for way in runs}
-
-
-def timed(run: Callable, device: str) -> float:
-    """Seconds of the processor that a run takes, which other jobs disturb least; on a GPU seconds until it is done."""
-    if device == "cpu":
-        start = time.process_time()
-        run()
-        return time.process_time() - start
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    run()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
+    check({way: run() for way, run in runs.items()}, options.dtype)
+    timed = {way: timing.Way(run, options.dtype) for way, run in runs.items()}
+    return timing.in_turn(timed, options.repeats, options.device)
 
 
 @torch.inference_mode()
@@ -116,17 +80,13 @@ def peak_memory(way: str, options: argparse.Namespace) -> float:
     torch.set_num_threads(options.threads)
     (run,) = runs_of([way], options).values()
     run()
-    if options.device != "cpu":
-        return torch.cuda.max_memory_allocated() / 2**30
-    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return kib / 2**20
+    return timing.peak_gib(options.device)
 
 
 def check(outputs: dict[str, torch.Tensor], dtype: str) -> None:
     """Exit if the ways of a step give different noise."""
     for way in [way for way in STEPS if way in outputs][1:]:
-        first, other = next(iter(outputs.values())).float(), outputs[way].float()
-        error = ((first - other).square().mean().sqrt() / first.std()).item()
+        error = timing.spread_difference(next(iter(outputs.values())), outputs[way])
         if not error <= TOLERANCE[dtype]:
             sys.exit(f"{STEPS[way]}: the noise differs by {error:.1e} of its spread from that of {STEPS['ours']}")
 

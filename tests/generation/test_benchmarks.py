@@ -2,10 +2,11 @@
 
 import argparse
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks import gpu, versatile
+from benchmarks import gpu, guidance, timing, vdvae, versatile
 
 SMALL = argparse.Namespace(
     device="cpu", dtype="float32", dtypes=["float32"], channels=32, latents=8, batch=1, threads=1, repeats=2, small=True
@@ -15,7 +16,7 @@ SMALL = argparse.Namespace(
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Small products for the peak; the number of threads is put back."""
-    monkeypatch.setattr(versatile, "PEAK_SIZE", 64)
+    monkeypatch.setattr(timing, "PEAK_SIZE", 64)
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -24,7 +25,7 @@ def small(monkeypatch):
 def test_all_ways_of_a_step_give_the_same_noise():
     found = versatile.measure(list(versatile.STEPS), SMALL)
     assert list(found) == list(versatile.STEPS)
-    assert all(row["seconds"] > 0 and row["share"] > 0 for row in found.values())
+    assert all(row.seconds > 0 and row.share > 0 for row in found.values())
 
 
 def test_a_way_that_gives_other_noise_is_no_row():
@@ -40,3 +41,37 @@ def test_the_table_of_a_gpu_on_a_processor():
     assert first[-1].endswith(" x")
     assert second[0] == "features: clip_vision"
     assert float(second[4]) > 0
+
+
+@pytest.mark.parametrize("ways", [vdvae.FEATURES, vdvae.DECODING])
+def test_the_benchmark_of_vdvae_compares_with_float32(ways):
+    options = argparse.Namespace(**vars(SMALL) | {"size": "small", "batch": 2})
+    rows, far = vdvae.measure(list(ways), options)
+    assert list(rows) == list(ways)
+    assert all(row.seconds > 0 and row.share > 0 for row in rows.values())
+    assert set(far) == {way for way in ways if vdvae.WAYS[way][1] == "bfloat16"}
+    assert all(float(text.partition(" ")[0]) < 3 for text in far.values())
+
+
+def test_vdvae_features_of_other_bits_are_no_row(monkeypatch):
+    outputs = {"features": np.zeros((1, 4), np.float32), "whole": np.ones((1, 4), np.float32)}
+    monkeypatch.setattr(vdvae, "run_of", lambda way, options: lambda: outputs[way])
+    with pytest.raises(SystemExit, match="differ from those of all blocks"):
+        vdvae.measure(["features", "whole"], SMALL)
+
+
+def test_both_ways_of_a_guided_step_give_the_same_gradient():
+    rows = guidance.measure(SMALL)
+    assert list(rows) == list(guidance.WAYS)
+    with_unet, without = (timing.flops(guidance.runs_of(SMALL)[way]) for way in ("two_parts", "constant"))
+    assert with_unet > without
+
+
+def test_operations_are_counted_as_torch_counts_them():
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5))
+    x = torch.randn(2, 3, 8, 8)
+    with torch.inference_mode():
+        assert timing.flops(lambda: layers(x)) == 2 * 2 * (27 * 8 * 36 + 8 * 36 * 5)
+    query = torch.randn(1, 8, 64, 40)
+    attention = torch.nn.functional.scaled_dot_product_attention
+    assert timing.flops(lambda: attention(query, query, query)) == 4 * 8 * 64 * 64 * 40
