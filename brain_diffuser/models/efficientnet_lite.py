@@ -106,10 +106,13 @@ class EfficientNetLite(nn.Module):
         return embedded
 
 
-def load_efficientnet_lite(path: str | Path, device: str | torch.device = "cpu") -> EfficientNetLite:
+def load_efficientnet_lite(
+    path: str | Path, device: str | torch.device = "cpu", folded: bool = True
+) -> EfficientNetLite:
     """The frozen network of a published checkpoint, whose number of blocks tells the variant.
 
-    Batch norms are folded into the convolutions, and weights lie channels last: 0.7 of the time on a CPU.
+    Batch norms are folded into the convolutions, and weights lie channels last: 0.7 of the time on a CPU. Without
+    `folded` the network stays as it is published, whose features differ in the last bits.
 
     Raises ValueError: the checkpoint is another network.
     """
@@ -123,8 +126,11 @@ def load_efficientnet_lite(path: str | Path, device: str | torch.device = "cpu")
     network = EfficientNetLite(variant)
     checkpoints.check(path, network.state_dict(), weights, f"EfficientNet-{variant.capitalize()}")
     network.load_state_dict(weights)
-    folded: Any = fold_norms(network.eval()).requires_grad_(False)
-    return folded.to(device, memory_format=torch.channels_last)
+    network.eval().requires_grad_(False)
+    if not folded:
+        return network.to(device)
+    fast: Any = fold_norms(network)
+    return fast.to(device, memory_format=torch.channels_last)
 
 
 def fold_norms(network: EfficientNetLite) -> EfficientNetLite:

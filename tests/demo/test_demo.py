@@ -1,9 +1,12 @@
 """The demo dataset: scenes, NSD-shaped experiment, simulated brain with known ground truth."""
 
+from pathlib import Path
+
 import h5py
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from brain_diffuser.models import efficientnet_lite
@@ -11,6 +14,7 @@ from demo import brain, scenes
 from demo import dataset as demo_dataset
 
 SEED = 0
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ def test_early_voxels_answer_inside_their_receptive_field():
 
 def test_category_areas_prefer_their_category(shown):
     drawn, images = shown
-    network = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite1"))
+    network = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite1"), folded=False)
     places = brain.anatomy(1, SEED)
     signal = brain.responses(
         1, SEED, places, brain.low_level_maps(images), brain.high_level_features(images, network), drawn
@@ -135,6 +139,31 @@ def test_category_areas_prefer_their_category(shown):
         assert has.any()
         selectivity = signal[has].mean(0) - signal[~has].mean(0)
         assert selectivity[places.area == area].mean() > selectivity[places.area == "other"].mean() + 0.3
+
+
+def test_the_brain_sees_with_the_network_as_it_is_published(shown):
+    path = efficientnet_lite.packaged_weights("lite1")
+    plain = efficientnet_lite.EfficientNetLite("lite1")
+    plain.load_state_dict(torch.load(path, weights_only=True))
+    expected = brain.high_level_features(shown[1][:4], plain.eval().requires_grad_(False))
+    found, folded = (
+        brain.high_level_features(shown[1][:4], efficientnet_lite.load_efficientnet_lite(path, folded=is_folded))
+        for is_folded in (False, True)
+    )
+    for layer in ("middle", "last"):
+        assert np.array_equal(found[layer], expected[layer])
+        assert not np.array_equal(folded[layer], expected[layer])
+
+
+def test_the_betas_of_the_brain_stay(shown):
+    """A part of what commit ce861a6 simulated for twelve scenes; processors may round a level the other way."""
+    drawn, images = shown
+    network = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite1"), folded=False)
+    given = {"images": lambda batch: images[batch], "scene_of": lambda i: drawn[i], "network": network}
+    _, signal, ncsnr = brain.simulate(1, SEED, np.arange(12), **given)
+    betas = brain.session_betas(1, 1, SEED, signal, ncsnr)[:, ::150]
+    golden = np.load(FIXTURES / "brain_betas.npy")
+    assert np.abs(betas.astype(int) - golden).max() <= 1
 
 
 def test_noise_ceilings_are_as_stated_and_like_nsds():

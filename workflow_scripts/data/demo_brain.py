@@ -24,7 +24,7 @@ with job(snakemake):
             ids,
             images=lambda batch: np.stack([file["imgBrick"][int(i)] for i in batch]),
             scene_of=partial(demo_dataset.scene_of, seed=demo["demo.seed"]),
-            network=efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite1")),
+            network=efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite1"), folded=False),
             progress=partial(progress, total=-(-len(ids) // 64), what="batches of images seen"),
         )
     brain.write_rois({Path(path).name.removesuffix(".nii.gz"): path for path in snakemake.output.rois}, places)
