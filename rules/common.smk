@@ -39,9 +39,12 @@ MIGRATES = config.pop(
     renamed.MIGRATES, False
 )  # python -m brain_diffuser.migrate asks for a plan and runs none
 
+HANDED = {}  # what "auto" stood for where this job was planned
+
 with exit_with_message():
     if not workflow.is_main_process and plan.KEY in config:
         planned = plan.handed(config.pop(plan.KEY))
+        HANDED = planned.pop(plan.SETTLED, {})
         config.clear()
         config.update(planned)
     else:
@@ -106,7 +109,9 @@ if workflow.is_main_process:
 
 # Settled once for a folder of results: "auto" of another machine would make all of them again.
 DEVICE = plan.device(cfg.compute.device)
-BEGUN_WITH = dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
+BEGUN_WITH = HANDED or dataset_record.settled(
+    Path(RESULTS), DATASET, STORAGE is None
+)
 SETTLED = plan.settle(
     config, DEVICE, BEGUN_WITH, plan.is_small(PATHS.versatile_diffusion)
 )
@@ -130,7 +135,8 @@ WRITTEN_SETTINGS["datasets"] = {
 }
 if workflow.is_main_process and not workflow.dryrun:
     config_args = workflow.config_settings.config_args
-    workflow.config_settings.config_args = [*config_args, plan.hand_on(config)]
+    handed_on = plan.hand_on({**config, plan.SETTLED: SETTLED})
+    workflow.config_settings.config_args = [*config_args, handed_on]
 if STORAGE is not None:
     config["copies"] = str(workflow.storage_settings.local_storage_prefix)
 ALL_FEATURES = tuple(feature_registry.FEATURES)
@@ -180,18 +186,22 @@ def settings(*keys):
 
 
 def batch_of(stage):
-    """The key of a batch size that results depend on: in 16 bits on a GPU, as the configuration names it.
+    """The key of a batch size that results depend on: in 16 bits on a GPU.
 
     Kernels for 16 bits depend on the shape of a batch. CPUs compute images one by one then, and no CPU computes in
-    float16. The machine that plans is not asked, or a laptop would plan a GPU's results again.
+    float16. Where compute.device is auto it is the device of the machine that began the folder of results: a laptop that
+    plans does not plan a GPU's results again.
     """
-    device, dtype = cfg.compute.device, SETTINGS["compute"]["dtype"]
+    device = SETTLED.get("compute.device", cfg.compute.device)
+    dtype = SETTINGS["compute"]["dtype"]
     is_on_gpu = dtype == "float16" or (
         dtype == "bfloat16" and device in ("cuda", "mps")
     )
     return [f"compute.batch_size.{stage}"] if is_on_gpu else []
 
 
+# The key of compiled networks, which results from before it and without it do not have.
+COMPILED = ["compute.compile"] if cfg.compute.compile else []
 CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from brain_diffuser.artifacts import shards
 from brain_diffuser.generation import guides, img2img, registry
+from brain_diffuser.models import compiling
 from brain_diffuser.models.progress import Progress, no_progress
 
 
@@ -46,7 +47,8 @@ def shard(
     tower : path
         The CLIP whose activations guide; not read without guidance.
     settings : mapping
-        The section `recon` of config.yaml, and those of the guide.
+        The section `recon` of config.yaml, and those of the guide; `compute.compile`, without which nothing is
+        compiled.
     batch_size : int
         Images at a time; see `batches`.
     device, dtype
@@ -58,6 +60,9 @@ def shard(
     def write(rows: slice) -> None:
         decoded = img2img.load(inputs["text"], inputs["vision"], inputs["stage1"], inputs["manifest"], rows)
         models, unconditional = registry.BACKBONES[backbone].load(folder, clip_folder, device, dtype)
+        if settings.get("compute.compile"):
+            denoiser, autoencoder = models
+            compiling.compile_networks([denoiser.unet, autoencoder.vae.decoder], device)
         guidance_fn = guides.GUIDES[guide](
             models, inputs, rows, tower=tower, settings=settings, device=device, dtype=dtype
         )

@@ -26,6 +26,7 @@ BFLOAT16_IS_CHOSEN: messages.Sentence = (
     "float32, set compute.dtype to float32"
 )
 KEY = "planned"  # of the configuration, in jobs that were handed a plan
+SETTLED = "settled"  # of a plan: what "auto" stands for
 
 
 def hand_on(config: Mapping[str, Any]) -> str:
@@ -102,7 +103,7 @@ def settle(
     Parameters
     ----------
     config : mapping
-        config.yaml; its section `compute` is changed.
+        config.yaml; its section `compute` is changed, but for the device: each machine uses its own.
     on_device : str
         cuda, mps or cpu.
     known : {key: value}
@@ -129,6 +130,8 @@ def settle(
                 chosen = batch_sizes(on_device, is_small)[name]
             settled[key] = known[key] if type(known.get(key)) is type(chosen) else chosen
             section[name] = settled[key]
+    if compute.get("device") == "auto":
+        settled["compute.device"] = known.get("compute.device", on_device)
     return settled
 
 

@@ -29,7 +29,7 @@ rule recon_shard:
         device=cfg.compute.device,
         batch_size=BATCH_SIZE["recon"],
     params:
-        cfg=settings("recon", "compute.dtype", *batch_of("recon")),
+        cfg=settings("recon", "compute.dtype", *batch_of("recon"), *COMPILED),
         backbone="versatile_diffusion",
         clip=lambda wildcards: PATHS.clip,
         diffusion=lambda wildcards: PATHS.versatile_diffusion,

@@ -34,6 +34,7 @@ use rule recon_shard as variant_shard with:
             "recon",
             "compute.dtype",
             *batch_of("recon"),
+            *COMPILED,
         ),
 
 

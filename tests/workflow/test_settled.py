@@ -91,6 +91,20 @@ def test_what_is_written_is_left_alone(machine):
     assert plan.settle(copy.deepcopy(config), "cpu", {"compute.dtype": "bfloat16"}) == {}
 
 
+def test_the_device_is_kept_beside_what_follows_from_it(machine):
+    """Results in 16 bits depend on the size of a GPU's batches, whatever machine plans them."""
+    machine()
+    config = copy.deepcopy(CONFIG)
+    config["compute"]["device"] = "auto"
+    begun = plan.settle(copy.deepcopy(config), "cuda", {})
+    assert begun["compute.device"] == "cuda"
+    later = copy.deepcopy(config)
+    assert plan.settle(later, "cpu", begun) == begun
+    assert later["compute"]["device"] == "auto"
+    config["compute"]["device"] = "cpu"
+    assert "compute.device" not in plan.settle(config, "cpu", {})
+
+
 def test_a_machine_without_cpuinfo(tmp_path, monkeypatch):
     monkeypatch.setattr(precisions, "CPUINFO", tmp_path / "none")
     assert {device: precisions.choose(device) for device in precisions.PRECISIONS} == {

@@ -119,6 +119,7 @@ def test_second_run_does_nothing(finished):
         ("variants.without_text.text_weight", 0.1, set()),
         ("recon.steps", 4, set()),
         ("compute.batch_size.recon", 3, set()),
+        ("compute.compile", True, {"recon"} | AFTER_RECON),
         ("demo.seed", 5, set()),
         ("features.keep", False, {"report"}),
     ],

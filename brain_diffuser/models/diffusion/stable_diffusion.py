@@ -57,7 +57,8 @@ class TextDenoiser(Denoiser):
         if text_weight != 1:
             raise ValueError(f"text_weight must be 1 where text alone is read, got {text_weight}")
         dtype = self.unet.conv_in.weight.dtype
-        noise = self.unet(x.to(dtype), t, cast_context(text, dtype), return_dict=False)[0].float()
+        given = x.to(dtype), torch.as_tensor(t, device=x.device), cast_context(text, dtype)
+        noise = self.unet(*given, return_dict=False)[0].float()
         self.check(noise, t)
         return noise
 

@@ -223,7 +223,8 @@ class DualDenoiser(Denoiser):
             raise ValueError(f"text_weight must be between 0 (vision alone) and 1 (text alone), got {text_weight}")
         dtype = self.unet.conv_in.weight.dtype
         contexts = Contexts(cast_context(text, dtype), cast_context(vision, dtype), text_weight)
-        noise = self.unet(x.to(dtype), t, contexts, return_dict=False)[0].float()
+        step = torch.as_tensor(t, device=x.device)  # a compiled UNet would be compiled again for every number
+        noise = self.unet(x.to(dtype), step, contexts, return_dict=False)[0].float()
         self.check(noise, t)
         return noise
 

@@ -411,6 +411,7 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     threads: Count
+    compile: bool
     batch_size: BatchSize
 
 
