@@ -69,12 +69,14 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, timing.Row]:
     """Seconds and share of the peak of each way, in turn."""
     torch.set_num_threads(options.threads)
-    runs = runs_of(options)
-    gradients = {way: run() for way, run in runs.items()}
-    error = timing.spread_difference(gradients["two_parts"], gradients["one_graph"])
-    if not error <= TOLERANCE[options.dtype]:
-        sys.exit(f"the gradient in two parts differs by {error:.1e} of its spread from that of one graph")
-    return timing.in_turn({way: timing.Way(run, options.dtype) for way, run in runs.items()}, options.repeats)
+
+    def check(gradients: dict[str, Tensor]) -> None:
+        error = timing.spread_difference(gradients["two_parts"], gradients["one_graph"])
+        if not error <= TOLERANCE[options.dtype]:
+            sys.exit(f"the gradient in two parts differs by {error:.1e} of its spread from that of one graph")
+
+    timed = {way: timing.Way(run, options.dtype) for way, run in runs_of(options).items()}
+    return timing.in_turn(timed, options.repeats, check=check)
 
 
 def peak_memory(way: str, options: argparse.Namespace) -> float:

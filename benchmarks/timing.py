@@ -44,12 +44,22 @@ def alone(function: Callable, *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def in_turn(ways: Mapping[str, Way], repeats: int, device: str = "cpu") -> dict[str, Row]:
-    """Times of some ways, warmed up before, which run in turn, so that what disturbs one disturbs all.
+def in_turn(
+    ways: Mapping[str, Way], repeats: int, device: str = "cpu", check: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Row]:
+    """Times of some ways, which run in turn, so that what disturbs one disturbs all.
+
+    Every way is warmed up first; `check` gets what they return then.
 
     Shares count each way's own products and convolutions. The peak is what a product of two matrices of `PEAK_SIZE`
     reaches in the same precision, timed in the same turns.
     """
+    counters, outputs = {name: Counter() for name in ways}, {}
+    for name, way in ways.items():
+        with counters[name]:
+            outputs[name] = way.run()
+    if check:
+        check(outputs)
     matrices = {
         way.dtype: torch.randn(PEAK_SIZE, PEAK_SIZE, device=device).to(getattr(torch, way.dtype))
         for way in ways.values()
@@ -63,7 +73,7 @@ def in_turn(ways: Mapping[str, Way], repeats: int, device: str = "cpu") -> dict[
     median = {name: statistics.median(each) for name, each in seconds.items()}
     fastest = {dtype: 2 * PEAK_SIZE**3 / median[f"peak, {dtype}"] for dtype in matrices}
     return {
-        name: Row(median[name] / way.n, flops(way.run) / median[name] / fastest[way.dtype])
+        name: Row(median[name] / way.n, counters[name].total / median[name] / fastest[way.dtype])
         for name, way in ways.items()
     }
 

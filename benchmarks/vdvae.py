@@ -69,14 +69,16 @@ def main() -> None:
 def measure(ways: list[str], options: argparse.Namespace) -> tuple[dict[str, timing.Row], dict[str, str]]:
     """Seconds and share of the peak of each way, in turn, and how far those of 16 bits are from the first."""
     torch.set_num_threads(options.threads)
-    runs = {way: run_of(way, options) for way in ways}
-    outputs = {way: run() for way, run in runs.items()}
-    first = outputs[ways[0]]
-    if "whole" in ways and not np.array_equal(outputs["whole"][:, : first.shape[1]], first):
-        sys.exit("the features of the first blocks differ from those of all blocks")
-    far = {way: distance(first, outputs[way]) for way in ways if WAYS[way][1] == "bfloat16"}
-    timed = {way: timing.Way(run, WAYS[way][1], options.batch) for way, run in runs.items()}
-    return timing.in_turn(timed, options.repeats), far
+    far = {}
+
+    def check(outputs: dict[str, np.ndarray]) -> None:
+        first = outputs[ways[0]]
+        if "whole" in ways and not np.array_equal(outputs["whole"][:, : first.shape[1]], first):
+            sys.exit("the features of the first blocks differ from those of all blocks")
+        far.update({way: distance(first, outputs[way]) for way in ways if WAYS[way][1] == "bfloat16"})
+
+    timed = {way: timing.Way(run_of(way, options), WAYS[way][1], options.batch) for way in ways}
+    return timing.in_turn(timed, options.repeats, check=check), far
 
 
 def peak_memory(way: str, options: argparse.Namespace) -> float:

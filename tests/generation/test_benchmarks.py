@@ -28,6 +28,18 @@ def test_all_ways_of_a_step_give_the_same_noise():
     assert all(row.seconds > 0 and row.share > 0 for row in found.values())
 
 
+def test_what_was_tried_gives_the_same_noise_and_tiles_another_image(capsys):
+    rows = versatile.measure(["ours", "one_product"], SMALL)
+    assert list(rows) == ["ours", "one_product"]
+    assert list(versatile.measure(["decode", "tiled"], SMALL)) == ["decode", "tiled"]
+    assert float(capsys.readouterr().out.split()[1]) > 0
+
+
+def test_a_batch_changes_little_in_float32():
+    sentence = versatile.batch_invariance(argparse.Namespace(**vars(SMALL)))
+    assert float(sentence.split("by ")[-1].split()[0]) < 1e-5
+
+
 def test_a_way_that_gives_other_noise_is_no_row():
     outputs = {"ours": torch.zeros(4), "fused": torch.arange(4.0)}
     with pytest.raises(SystemExit, match="the noise differs by"):
