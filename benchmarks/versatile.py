@@ -4,10 +4,11 @@
 
 Random weights and inputs. The authors' program runs both passes of guidance at once, as ours does, with attention
 written out (products, softmax, products) and the contexts projected in every step; `fused` is the same with torch's
-fused attention. What was tried and not kept, or is a setting, runs if `--ways` names it. All have the same weights, and must give the same noise. Steps of the three ways alternate in
-one process, and every figure is the median of the repeats. FLOPs are those of matrix products and convolutions; the
-peak is what a product of two matrices of 2,048 reaches in the same precision, beside. Peak memory is that of a process
-of its own.
+fused attention. All have the same weights, and must give the same noise. What was tried and not kept, or is a setting,
+runs if `--ways` names it; `--batch-invariance` compares an image alone with the same image in a batch of two. Ways of
+the same work run in turn in one process, and every figure is the median of the repeats. FLOPs are those of products,
+convolutions and attention; the peak is what a product of two matrices of 2,048 reaches in the same precision, beside.
+Peak memory is that of a process of its own.
 """
 
 import argparse
@@ -125,8 +126,8 @@ def batch_invariance(options: argparse.Namespace) -> str:
         sys.exit("two equal steps give different noise")
     far = timing.spread_difference(alone, together)
     return (
-        f"{options.dtype}, {options.channels} channels, latents of {options.latents}: the noise of an image alone and in "
-        f"a batch of two differs in {(alone != together).float().mean():.0%} of its numbers, by {far:.1e} of its spread"
+        f"{options.dtype}, {options.channels} channels, latents of {options.latents}: the noise of an image alone and "
+        f"in a batch of two differs in {(alone != together).float().mean():.0%} of its numbers, by {far:.1e} of its spread"
     )
 
 
