@@ -124,10 +124,10 @@ def batch_invariance(options: argparse.Namespace) -> str:
     again = denoiser(x[::2], t, *(context[::2] for context in contexts), 0.4)
     if not torch.equal(alone, again):
         sys.exit("two equal steps give different noise")
-    far = timing.spread_difference(alone, together)
+    share, far = (alone != together).float().mean(), timing.spread_difference(alone, together)
     return (
         f"{options.dtype}, {options.channels} channels, latents of {options.latents}: the noise of an image alone and "
-        f"in a batch of two differs in {(alone != together).float().mean():.0%} of its numbers, by {far:.1e} of its spread"
+        f"in a batch of two differs in {share:.0%} of its numbers, by {far:.1e} of its spread"
     )
 
 

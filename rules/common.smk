@@ -109,9 +109,7 @@ if workflow.is_main_process:
 
 # Settled once for a folder of results: "auto" of another machine would make all of them again.
 DEVICE = plan.device(cfg.compute.device)
-BEGUN_WITH = HANDED or dataset_record.settled(
-    Path(RESULTS), DATASET, STORAGE is None
-)
+BEGUN_WITH = HANDED or dataset_record.settled(Path(RESULTS), DATASET, STORAGE is None)
 SETTLED = plan.settle(
     config, DEVICE, BEGUN_WITH, plan.is_small(PATHS.versatile_diffusion)
 )

@@ -473,7 +473,8 @@ def test_features_that_are_not_finite_name_the_image(tmp_path, bad, of_stimulus,
     where = "the stimulus" if of_stimulus else str(folder)
     message = rf"features of {where}, nsd_id {100 + row}: {bad} in the evaluation network's layer pooled; .* weights"
     with pytest.raises(ValueError, match=message):
-        image_sets.save_features(
-            hdf5.ALL, tmp_path / "out.h5", lambda: network, tmp_path / "stimuli.h5", folder, manifest
-        )
+        if of_stimulus:
+            image_sets.save_stimulus_features(tmp_path / "out.h5", network, tmp_path / "stimuli.h5")
+        else:
+            image_sets.save_features(hdf5.ALL, tmp_path / "out.h5", lambda: network, folder, manifest)
     assert not (tmp_path / "out.h5").exists()
