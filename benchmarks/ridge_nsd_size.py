@@ -9,7 +9,8 @@ Beside them, in the same run:
 - scikit-learn's KernelRidge with as many targets in a call as `--targets-gib` of memory holds;
 - ten lines of torch with the same targets in memory;
 - scikit-learn's Ridge for one of the 335 fits that the paper's program makes;
-- betas of more stimuli than voxels, in voxel space and as if there were fewer.
+- betas of more stimuli than voxels, in voxel space and as if there were fewer;
+- if `--parts` names it, the products of leave-one-out rescaling in bfloat16, which was tried and not kept.
 
 `--scale 0.15` shrinks all sizes alike and takes a minute or two; the stage's time at NSD's sizes is then estimated from
 the share of the peak, which is a little larger there.
@@ -46,6 +47,7 @@ N_FITS = 1 + 77 + 257  # scikit-learn fits that the paper makes
 N_COMPONENTS = 40  # that betas and features share
 CONFIGURATIONS = {"shipped": ("float64", "train_oof"), "fastest": ("float32", "test")}
 MANY, FEW = 10_000, 1_500  # stimuli and voxels of the betas with more stimuli
+PARTS = ["nsd", "more_stimuli", "bfloat16"]
 CHECKED = 64  # columns that are compared
 
 
@@ -69,7 +71,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--configurations", nargs="+", default=list(CONFIGURATIONS), choices=list(CONFIGURATIONS))
-    parser.add_argument("--parts", nargs="+", default=["nsd", "more_stimuli"], choices=["nsd", "more_stimuli"])
+    parser.add_argument("--parts", nargs="+", default=["nsd", "more_stimuli"], choices=PARTS)
     parser.add_argument("--targets", default="float16", choices=["float32", "float16"])
     parser.add_argument("--targets-gib", type=float, default=2.0, help="of the targets of one call, in float32")
     parser.add_argument("--memory-gib", type=float, default=4.0)
@@ -79,6 +81,8 @@ def main() -> None:
         report = measure(Path(folder), options) if "nsd" in options.parts else {}
         if "more_stimuli" in options.parts:
             report["more_stimuli_than_voxels"] = more_stimuli(Path(folder), options)
+        if "bfloat16" in options.parts:
+            report["leave_one_out"] = alone(narrow_rows, options.repeats).result
         sys.stdout.write(json.dumps(report, indent=1) + "\n")
 
 
@@ -157,6 +161,49 @@ def more_stimuli(folder: Path, options: argparse.Namespace) -> dict:
            for rescale in ("test", "train_oof")},
         "relative_difference": alone(difference, folder).result,
     }  # fmt: skip
+
+
+def narrow_rows(repeats: int, n: int = 3000, columns: int = 1024) -> dict:
+    """Standard deviations of leave-one-out predictions A y by half of A' A, in float32 by numpy and bfloat16 by torch.
+
+    One thread; the ways in turn, the least counts. Errors are relative, against float64.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(0)
+    betas, y = rng.standard_normal((n, n + n // 2)), rng.standard_normal((n, columns))
+    hat = np.eye(n) - n * np.linalg.inv(betas @ betas.T + n * np.eye(n))
+    square = (hat.T @ hat).astype(np.float32)
+    true = np.sqrt((y * (square.astype(np.float64) @ y)).sum(0) / n)
+    panels = [slice(start, min(start + 512, n)) for start in range(0, n, 512)]
+    halves = [square[rows, : rows.stop] * np.where(np.arange(rows.stop) < rows.start, 2, 1) for rows in panels]
+    wide = [half.astype(np.float32) for half in halves], y.astype(np.float32)
+    narrow = [torch.from_numpy(half).bfloat16() for half in wide[0]], torch.from_numpy(wide[1]).bfloat16()
+
+    def products(matrices: list, targets: Any) -> np.ndarray:
+        variance = np.zeros(columns, np.float32)
+        for rows, half in zip(panels, matrices, strict=True):
+            product = half @ targets[: rows.stop]
+            product = product if isinstance(product, np.ndarray) else product.float().numpy()
+            variance += np.einsum("ij,ij->j", wide[1][rows], product)
+        return variance
+
+    ways, seconds, found = {"float32": wide, "bfloat16": narrow}, {}, {}
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        for _ in range(1 + repeats):
+            for way, given in ways.items():
+                started = time.process_time()
+                found[way] = products(*given)
+                seconds.setdefault(way, []).append(time.process_time() - started)
+    errors = {way: np.abs(np.sqrt(variance / n) / true - 1) for way, variance in found.items()}
+    return {
+        "size": {"train": n, "columns": columns},
+        "cpu_seconds": {way: round(min(each[1:]), 3) for way, each in seconds.items()},
+        "error_of_std_largest": {way: float(each.max()) for way, each in errors.items()},
+        "error_of_std_mean": {way: float(each.mean()) for way, each in errors.items()},
+    }
 
 
 def alone(job: Callable, *arguments: Any) -> Used:
