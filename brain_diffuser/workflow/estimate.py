@@ -39,20 +39,22 @@ class Speed(NamedTuple):
 
 
 BENCHMARKS = "benchmarks/README.md"
+XEON = BENCHMARKS + ", an Intel Xeon with AMX, for one image: "
 DEMO_RUN = "the demo on 2 cores of a server, process time"
 PUBLISHED = {  # for a stimulus
-    "vdvae": Speed(1.00, 0.49, MEASURED, BENCHMARKS),
+    "vdvae": Speed(1.02, 0.60, MEASURED, BENCHMARKS + ", an AMD EPYC"),
     "clip_text": Speed(1.46, None, ESTIMATE, "docs/real_data.md: 4 hours of 2 cores for 9,841 stimuli, half of it"),
     "clip_vision": Speed(1.46, None, ESTIMATE, "the other half"),
-    "stage-1 image": Speed(2.17, 1.72, MEASURED, BENCHMARKS),
-    "step": Speed(26.6, 8.3, MEASURED, BENCHMARKS + ": a guided step of Versatile Diffusion"),
-    "autoencoder": Speed(34.9, 17.4, MEASURED, BENCHMARKS + ": encoding and decoding"),
+    "stage-1 image": Speed(2.03, 1.22, MEASURED, BENCHMARKS + ", an AMD EPYC"),
+    # a processor that multiplies bfloat16 without AMX takes 2.4 times as long for a step in bfloat16
+    "step": Speed(26.6, 8.3, MEASURED, XEON + "a guided step of Versatile Diffusion"),
+    "autoencoder": Speed(34.9, 17.4, MEASURED, XEON + "encoding and decoding"),
     "network": Speed(
         0.15, None, ESTIMATE, "docs/real_data.md: half an hour of 2 cores for 5 evaluation networks of 5 sets"
     ),
     # for a job
     "start": Speed(12.0, 8.0, MEASURED, BENCHMARKS + ": reading the weights; and 5 s to load torch"),
-    "ridge": Speed(39.0, None, MEASURED, BENCHMARKS + ": 58.5 s of 2 cores for kernel and three features, a third"),
+    "ridge": Speed(223.0, None, ESTIMATE, BENCHMARKS + ": 670 CPU-s for kernel and three features as shipped, a third"),
     "ridge_kernel": Speed(0.0, None, MEASURED, "counted with ridge"),
     "betas": Speed(116.0, None, MEASURED, BENCHMARKS + ": 40 sessions of 2.9 s, at most"),
 }
@@ -211,6 +213,8 @@ class Estimate:
             parts |= {"step": n * self.steps(job), "autoencoder": n}
             if not self.steps(job):
                 return 0.0, None
+        elif job.rule == "stimulus_features":
+            parts = {"start": 1.0, "network": self.n_stimuli(job.subject, "test")}
         else:
             parts[job.rule] = 1.0
         if not parts.keys() <= speeds.keys():
