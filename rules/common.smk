@@ -23,6 +23,7 @@ from brain_diffuser.models import model_files, torch_builds
 from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
     dataset_record,
+    display,
     fetch,
     plan,
     provenance,
@@ -34,6 +35,9 @@ from brain_diffuser.workflow import (
 )
 from brain_diffuser.workflow.config import checks, file_paths, schema
 from brain_diffuser.workflow.provenance import stage_config
+
+# Set where a display shows jobs' progress. Those of a cluster inherit it, and write into logs of their own.
+os.environ.pop(display.QUIET, None)
 
 MIGRATES = config.pop(
     renamed.MIGRATES, False
@@ -99,6 +103,8 @@ if workflow.is_main_process:
         if not MIGRATES:
             renamed.check_results(Path(RESULTS), cfg.subjects)
             ARTIFACTS.agree()
+    if not IS_MODULE:
+        display.attach(workflow, ARTIFACTS)
     if not IS_MODULE and not MIGRATES:
         with exit_with_message():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for

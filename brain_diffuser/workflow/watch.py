@@ -37,7 +37,11 @@ EVENT = re.compile(
     re.M,
 )
 FIELD = re.compile(r"^ *([\w-]+): (.*)$", re.M)
-PROGRESS = re.compile(r"(\d+) of (\d+) .*, (\d+) s left$", re.M)
+PROGRESS = re.compile(
+    r"^\S+ \w+: (?:(?P<done>\d+) of (?P<total>\d+) .*, (?P<left>\d+) s left"
+    r"|step \d+ of \d+ of images (?P<next>\d+)-\d+ of (?P<images>\d+)(?:, (?P<rest>\d+) s left)?)$",
+    re.M,
+)
 SPAN = re.compile(r"(\d{5})-(\d{5})$")
 
 
@@ -215,9 +219,14 @@ def failures(path: str | Path | None, lines: int = 4) -> Iterator[str]:
     for job, number in failed:
         words = [job.rule, job.wildcards, f"job {number} of the cluster" if number else ""]
         yield f"  {', '.join(filter(None, words))}"
-        last = text_files.lines(_tail(job.log))[-lines:]
+        last = last_lines(job.log, lines)
         yield f"    log: {job.log or 'none'}{'' if last else ', empty: the job could not start, or was killed'}"
         yield from (f"    | {line}" for line in last)
+
+
+def last_lines(log: str, n: int) -> list[str]:
+    """The last lines of a job's log."""
+    return text_files.lines(_tail(log))[-n:]
 
 
 def rows(plan: Iterable[Job], left: set[tuple[str, str]], log: Log, known: set[tuple[str, str]]) -> list[Row]:
@@ -258,11 +267,13 @@ def _work(job: Job, state: str, since: float) -> Work:
     file = Path(job.log)
     text = _tail(job.log) if file.is_file() and file.stat().st_mtime > since - CLOCKS else ""
     last = text_files.lines(text)[-1] if text else "no line in its log yet"
-    progress = PROGRESS.findall(text)
+    progress = [*PROGRESS.finditer(text)]
     if not progress:
         return Work(n, 0, None, last)
-    done, total, seconds = map(int, progress[-1])
-    return Work(n, round(n * done / max(1, total)), seconds, last)
+    found = progress[-1]
+    done = int(found["next"]) - 1 if found["next"] else int(found["done"])
+    total, left = found["total"] or found["images"], found["left"] or found["rest"]
+    return Work(n, round(n * done / max(1, int(total))), int(left) if left else None, last)
 
 
 def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[tuple[str, ...], float]:
@@ -276,7 +287,7 @@ def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[
             continue
         table = Path(job.benchmark)
         if states[name] == "done" and table.is_file():
-            taken = _seconds(table)
+            taken = _seconds(table, table.stat().st_mtime_ns)
             if taken is not None:
                 sums[job.kind] = [sums[job.kind][0] + taken, sums[job.kind][1] + n]
         elif seconds and done < n:
@@ -284,8 +295,9 @@ def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[
     return guesses | {kind: seconds / n for kind, (seconds, n) in sums.items()}
 
 
-def _seconds(table: Path) -> float | None:
-    """The seconds that a finished job took; None where its table is empty or being written."""
+@lru_cache(maxsize=4096)
+def _seconds(table: Path, _: int) -> float | None:
+    """The seconds that a finished job took, read once for a date; None where its table is empty or being written."""
     row = resource_usage.read_benchmark(table)
     try:
         return float(row["s"]) if row else None
