@@ -32,7 +32,8 @@ BEFORE_JOBS = ("Assuming ", "Building DAG", "Using shell", "Conda env", "Singula
 """How lines begin that say nothing of a run, before its jobs are known."""
 DURING_JOBS = ("Nothing to be done", "Will exit after", "Complete log", "Elapsed time")
 """How lines begin that are shown once its jobs are known; so are all warnings and errors."""
-STOPS = ("Terminating processes on user request", "Shutting down", "Exiting because a job execution failed")
+STOPS = (watch.INTERRUPTED, "Shutting down", "Exiting because a job execution failed")
+"""How lines begin after which nothing more is started."""
 RESTARTED = re.compile(r"Trying to restart job (\d+)\.")
 EXIT_STATUS = re.compile(r"returned non-zero exit status \d+\.")
 
@@ -81,7 +82,7 @@ class Display(LogHandlerBase):
         self.workflow, self.results, self.own = workflow, results, own
         self.stream: TextIO = own.stream
         self.is_terminal = self.stream.isatty() and os.environ.get("TERM") != "dumb"
-        self.has_begun = self.has_ended = self.has_bar = False
+        self.has_begun = self.has_ended = self.has_bar = self.is_interrupted = False
         self.jobs: dict[int, watch.Job] = {}
         self.states: dict[tuple[str, str], str] = {}
         self.since: dict[tuple[str, str], float] = {}
@@ -127,6 +128,7 @@ class Display(LogHandlerBase):
             job = self.jobs.get(int(found[1]))
             self._say(f"again: {', '.join(job.name)}" if job else text)
         elif text.startswith(STOPS):
+            self.is_interrupted = self.is_interrupted or text.startswith(watch.INTERRUPTED)
             self._end()
             self._say(text)
         elif text.startswith("This was a dry-run"):
@@ -140,7 +142,8 @@ class Display(LogHandlerBase):
         """Whether a line of Snakemake's is shown that is about no job."""
         if record.levelno > logging.INFO:
             # A job that ends with an error has said which; what ended it otherwise, such as a signal, is said here.
-            return not (self.jobs and "CalledProcessError" in text and EXIT_STATUS.search(text))
+            is_of_job = bool(self.jobs) and "CalledProcessError" in text
+            return not (is_of_job and (self.is_interrupted or EXIT_STATUS.search(text)))
         if not self.has_begun:
             return not text.startswith(BEFORE_JOBS)
         return text.startswith(DURING_JOBS) if self.jobs else not text.startswith(BEFORE_JOBS)
@@ -198,6 +201,8 @@ class Display(LogHandlerBase):
         if job is None or self.states[job.name] == "failed":
             return
         self.states[job.name] = "failed"
+        if self.is_interrupted:
+            return
         logs = [str(each) for each in fields["log"]]
         lines = [f"failed: {', '.join(filter(None, job.name))}", f"  log: {', '.join(logs) or 'none'}"]
         if not self.workflow.local_exec:  # a job of this machine has said it itself
@@ -214,8 +219,8 @@ class Display(LogHandlerBase):
         counts = Counter(self.states.values())
         if counts["done"] < len(self.jobs):
             words = [f"{counts['done']} of {reasons.count(len(self.jobs), 'job')} done"]
-            words += [f"{counts[state]} {state}" for state in ("failed", "running") if counts[state]]
-            words += [f"{counts['waiting']} not started"] if counts["waiting"] else []
+            for state, word in (("failed", "failed"), ("running", "interrupted"), ("waiting", "not started")):
+                words += [f"{counts[state]} {word}"] if counts[state] else []
             self._say(", ".join(words))
 
     def _cells(self, key: Sequence[str], *others: str) -> str:
@@ -240,7 +245,7 @@ class Display(LogHandlerBase):
         """The bar; the cursor goes back to its beginning, so that what a job says overwrites it."""
         if self.is_terminal and self.since and not self.has_ended:
             width = os.get_terminal_size(self.stream.fileno()).columns or 80
-            self.stream.write(f"{CLEAR_LINE}{self.status()[: width - 1]}\r")
+            self.stream.write(f"{CLEAR_LINE}{self.status(width - 1)}\r")
             self.stream.flush()
             self.has_bar = True
 
@@ -253,21 +258,21 @@ class Display(LogHandlerBase):
                 elif not self.has_ended and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:
                     self._say(self.status())
 
-    def status(self) -> str:
-        """One line: jobs done, and of the stage that has the most to do how far it is."""
+    def status(self, width: int = 80) -> str:
+        """One line: jobs done, and of the stage that has the most to do how far it is; a bar where there is room."""
         done = sum(state == "done" for state in self.states.values())
-        filled = BAR_WIDTH * done // max(1, len(self.jobs))
-        words = f"[{'=' * filled}{' ' * (BAR_WIDTH - filled)}] {done} of {reasons.count(len(self.jobs), 'job')}"
+        words = f"{done:,} of {reasons.count(len(self.jobs), 'job')}"
         keys = {key for key, jobs in self.members.items() if any(self.states[job.name] == "running" for job in jobs)}
         plan = [job for key in keys for job in self.members[key]]
         states = {job.name: self.states[job.name] for job in plan}
-        log = watch.Log(None, {}, states, self.since, [], False)
-        rows = watch.rows(plan, set(states), log, set())
-        if not rows:
-            return words
-        row = max(rows, key=lambda each: (each.seconds_left or 0.0, each.stimuli or 0, each.stage))
-        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-        return f"{words}; {' '.join(filter(None, (row.stage, row.subject)))}{how_far(row)}{more}"
+        rows = watch.rows(plan, set(states), watch.Log(None, {}, states, self.since, [], False), set())
+        if rows:
+            row = max(rows, key=lambda each: (each.seconds_left or 0.0, each.stimuli or 0, each.stage))
+            more = f" (+{len(rows) - 1})" if len(rows) > 1 else ""
+            words += f"; {' '.join(filter(None, (row.stage, row.subject)))}{how_far(row)}{more}"
+        room = min(BAR_WIDTH, width - len(words) - len("[] "))
+        filled = room * done // max(1, len(self.jobs))
+        return f"[{'=' * filled}{' ' * (room - filled)}] {words}" if room >= BAR_WIDTH // 3 else words[:width]
 
 
 def how_far(row: watch.Row) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -48,7 +49,7 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
     Yields what the job saw when it began, or None without `receipt`. `embed` writes receipts into HDF5 outputs as well.
     What a killed predecessor left is removed. Wrong input or files (ValueError, OSError), and what the system has
     against the job (a full disk, no memory), end it with one sentence on stderr and the traceback in the log file; any
-    other exception is a fault of the code and shows its traceback in both.
+    other exception is a fault of the code and shows its traceback in both. A user who stops the run sees neither.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
     terminal = logging.StreamHandler(sys.stderr)
@@ -72,6 +73,9 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
         yield begun
         if begun:
             receipts.finish(begun, embed=embed)
+    except KeyboardInterrupt:
+        log.info("interrupted")
+        raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
         root.removeHandler(terminal)
         log.exception("failed")

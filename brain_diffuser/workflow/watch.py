@@ -42,6 +42,8 @@ PROGRESS = re.compile(
     r"|step \d+ of \d+ of images (?P<next>\d+)-\d+ of (?P<images>\d+)(?:, (?P<rest>\d+) s left)?)$",
     re.M,
 )
+INTERRUPTED = "Terminating processes on user request"
+"""How the line of Snakemake's log begins after which jobs fail because the user has stopped the run."""
 SPAN = re.compile(r"(\d{5})-(\d{5})$")
 
 
@@ -161,7 +163,7 @@ def planned(arguments: Sequence[str] = ()) -> list[Job]:
     Raises FileNotFoundError or ValueError: it would not run.
     """
     command_line.check_files(command_line.config_files(arguments))  # where Snakemake shows a traceback
-    command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet=host", *arguments]
     found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if found.returncode:
         said = [line for line in text_files.lines(found.stdout + found.stderr) if line.strip()]
@@ -187,9 +189,10 @@ def newest_log(folder: Path = Path(".snakemake/log")) -> Path | None:
 
 
 def read_log(path: Path | None) -> Log:
-    """The states of a run's jobs: running (or submitted), done, failed; a job that is tried again runs."""
+    """The states of a run's jobs: running (or submitted), done, failed, stopped by the user; one tried again runs."""
     text = path.read_text(encoding="utf-8", errors="replace") if path else ""
     log = Log(path, {}, {}, {}, [], "\nComplete log(s):" in text)
+    interrupted = text.find(f"\n{INTERRUPTED}")
     started: dict[str, Job] = {}
     failed: dict[tuple[str, str], Failure] = {}
     at = 0.0
@@ -205,7 +208,8 @@ def read_log(path: Path | None) -> Log:
             log.jobs[job.name], log.states[job.name], log.since[job.name] = job, "running", at
         elif number in started:  # what an error lists has no resources, be it of a job or of a group of jobs
             name = started[number].name
-            log.states[name] = "done" if found["finished"] else "failed"
+            is_stopped = 0 <= interrupted < found.start()
+            log.states[name] = "done" if found["finished"] else "stopped" if is_stopped else "failed"
             failed[name] = Failure(started[number], fields.get("external_jobid", ""))
     log.failures = [each for name, each in failed.items() if log.states[name] == "failed"]
     return log
