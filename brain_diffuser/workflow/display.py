@@ -30,7 +30,7 @@ LAST_LINES = 4  # of a failed job's log
 
 BEFORE_JOBS = ("Assuming ", "Building DAG", "Using shell", "Conda env", "Singularity ", "Group jobs: inactive")
 """How lines begin that say nothing of a run, before its jobs are known."""
-DURING_JOBS = ("Nothing to be done", "Will exit after", "Complete log", "Elapsed time")
+DURING_JOBS = ("Nothing to be done", "Will exit after")
 """How lines begin that are shown once its jobs are known; so are all warnings and errors."""
 STOPS = (watch.INTERRUPTED, "Shutting down", "Exiting because a job execution failed")
 """How lines begin after which nothing more is started."""
@@ -210,18 +210,19 @@ class Display(LogHandlerBase):
         self._say(*lines)
 
     def _end(self) -> None:
-        """Remove the bar for good; if not all is done, say how much is."""
+        """Remove the bar for good, and say how much is done."""
         if self.has_ended or not self.since:
             return
         self.has_ended = True
         self.ended.set()
         self._erase()
         counts = Counter(self.states.values())
+        took = resource_usage.as_time((time.time() - min(self.since.values())) / 3600)
+        words = [f"{counts['done']:,} of {reasons.count(len(self.jobs), 'job')} done in {took}"]
         if counts["done"] < len(self.jobs):
-            words = [f"{counts['done']} of {reasons.count(len(self.jobs), 'job')} done"]
             for state, word in (("failed", "failed"), ("running", "interrupted"), ("waiting", "not started")):
                 words += [f"{counts[state]} {word}"] if counts[state] else []
-            self._say(", ".join(words))
+        self._say(", ".join(words))
 
     def _cells(self, key: Sequence[str], *others: str) -> str:
         cells = (name.ljust(width) for name, width in zip((each or "-" for each in key), self.widths, strict=True))
