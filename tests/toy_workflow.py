@@ -29,6 +29,8 @@ from transformers import (
 )
 from warm_python import warm_python
 
+from brain_diffuser.workflow import display
+
 ROOT = Path(__file__).resolve().parents[1]
 N_TRAIN, N_TEST = 16, 8
 LEFT_OUT = (".git", ".venv", ".snakemake", "*cache*", "*.egg-info")
@@ -128,9 +130,12 @@ def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def command(*arguments: str) -> list[str]:
-    """The words of a call, for tests that are marked `workflow`; `make quick` starts no Snakemake and says so here."""
+    """The words of a call that shows Snakemake's own output, for tests that are marked `workflow`.
+
+    `make quick` starts no Snakemake and says so here.
+    """
     assert "WITHOUT_SNAKEMAKE" not in os.environ, "this test starts Snakemake; mark it with pytest.mark.workflow"
-    return [sys.executable, "-m", "snakemake", *arguments]
+    return [sys.executable, "-m", "snakemake", display.ALL_OUTPUT, *arguments]
 
 
 @functools.cache
