@@ -117,7 +117,12 @@ def write_tokeniser(folder: Path) -> CLIPTextConfig:
 
 
 def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A call as a user types it in the activated environment, of an interpreter that has its libraries imported."""
+    """A call with Snakemake's own output, of an interpreter that has its libraries imported."""
+    return displayed(checkout, display.ALL_OUTPUT, *arguments)
+
+
+def displayed(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A call as a user types it in the activated environment."""
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     return subprocess.run(
         [interpreter(), *command(*arguments)[1:]],
@@ -130,12 +135,9 @@ def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 def command(*arguments: str) -> list[str]:
-    """The words of a call that shows Snakemake's own output, for tests that are marked `workflow`.
-
-    `make quick` starts no Snakemake and says so here.
-    """
+    """The words of a call, for tests that are marked `workflow`; `make quick` starts no Snakemake and says so here."""
     assert "WITHOUT_SNAKEMAKE" not in os.environ, "this test starts Snakemake; mark it with pytest.mark.workflow"
-    return [sys.executable, "-m", "snakemake", display.ALL_OUTPUT, *arguments]
+    return [sys.executable, "-m", "snakemake", *arguments]
 
 
 @functools.cache

@@ -120,7 +120,9 @@ def table(planned: Iterable[tuple[watch.Job, str]], most_rows: int = MOST_ROWS) 
 
 def _together(subjects: Mapping[str, list[str]]) -> tuple[str, list[str]]:
     """The subjects of a stage, in words, and all their reasons."""
-    name = next(iter(subjects)) if len(subjects) == 1 else f"{len(subjects)} subjects"
+    shared = sum(subject.startswith("shared/") for subject in subjects)
+    name = f"{len(subjects) - shared} subjects" + f" and {shared} shared" * bool(shared)
+    name = next(iter(subjects)) if len(subjects) == 1 else name
     return name, [reason for some in subjects.values() for reason in some]
 
 

@@ -291,7 +291,7 @@ def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[
             continue
         table = Path(job.benchmark)
         if states[name] == "done" and table.is_file():
-            taken = _seconds(table, table.stat().st_mtime_ns)
+            taken = _seconds(table)
             if taken is not None:
                 sums[job.kind] = [sums[job.kind][0] + taken, sums[job.kind][1] + n]
         elif seconds and done < n:
@@ -299,9 +299,13 @@ def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[
     return guesses | {kind: seconds / n for kind, (seconds, n) in sums.items()}
 
 
+def _seconds(table: Path) -> float | None:
+    """The seconds that a finished job took; None where its table is empty or being written."""
+    return _read_seconds(table, table.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=4096)
-def _seconds(table: Path, _: int) -> float | None:
-    """The seconds that a finished job took, read once for a date; None where its table is empty or being written."""
+def _read_seconds(table: Path, _: int) -> float | None:
     row = resource_usage.read_benchmark(table)
     try:
         return float(row["s"]) if row else None
