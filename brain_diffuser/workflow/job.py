@@ -104,7 +104,7 @@ def _clear_display() -> None:
 def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The same items; about every ten seconds, and at the end, a line says how many are done and the time left.
 
-    Denoising steps are reported from the first one. Lines, not a bar: jobs that run side by side share the terminal.
+    Denoising steps are reported from the first one, in place of their images. Lines, not a bar: jobs that run side by side share the terminal.
     """
     started = reported = time.monotonic()
     steps = Steps(total)
@@ -113,7 +113,8 @@ def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         for done, item in enumerate(iterable, 1):
             yield item
             now = time.monotonic()
-            if done == total or now - reported >= SECONDS_BETWEEN_LINES:
+            # Images of a batch of denoising steps come all at once: the first of them says nothing of the others' time.
+            if done == total or (not steps.n_reports and now - reported >= SECONDS_BETWEEN_LINES):
                 reported, each = now, max(now - started, 1e-9) / done
                 speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
                 log.info("%d of %d %s, %s, %.0f s left", done, total, what, speed, (total - done) * each)

@@ -172,6 +172,8 @@ def test_denoising_steps_are_counted_from_the_first_one(clock, caplog):
         "step 4 of 4 of images 1-8 of 30, 72 s left",
         "step 2 of 4 of images 9-16 of 30, 60 s left",
     ]
+    others = [line for line in caplog.messages if not line.startswith("step ")]
+    assert others == ["30 of 30 reconstructions, 3.2 s each, 0 s left"]
     assert reports.listeners == []
     reports.step(slice(0, 8), steps, 1)  # nobody listens
     assert [line for line in caplog.messages if line.startswith("step ")] == lines
