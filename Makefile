@@ -1,4 +1,5 @@
 # make recon   install into .venv and run the workflow that config.yaml describes
+# make install   only install
 # make quick   run the tests that start no Snakemake and are not long, in less than two minutes
 # make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
@@ -6,12 +7,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: recon test quick lint tests
+.PHONY: recon install test quick lint tests
 .DELETE_ON_ERROR:
 
 recon: .venv/installed
 	$(BIN)/snakemake --cores all
-	@echo "The images are in results/; for commands of your own: . .venv/bin/activate"
+	@echo "For commands of your own: . .venv/bin/activate"
+
+install: .venv/installed
 
 test: .venv/installed-dev
 	$(MAKE) -j 2 lint tests
@@ -37,13 +40,17 @@ tests: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: requirements.txt pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install -q -r requirements.txt
-	$(BIN)/python -m pip install -q --no-deps -e .
+	@echo "Installing what requirements.txt names into .venv. On Linux pip downloads up to 3.0 GB (2.7 of it PyTorch with"
+	@echo "CUDA) and fills 5.4 GB of disk; on macOS it downloads 0.4 GB. It says nothing meanwhile: a minute or two, or as"
+	@echo "long as the network takes."
+	@$(BIN)/python -m pip install -q -r requirements.txt
+	@$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
 # torchvision lies beside the other packages: without torch's CUDA build it cannot be imported, and where it can be found
 # but not imported, transformers' CLIP cannot be either. tests/evaluation/test_perceptual.py alone looks into that folder.
 .venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt .venv/installed
-	$(BIN)/python -m pip install -q -r requirements-dev.txt
-	$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv/evaluation -r requirements-evaluation.txt
+	@echo "Installing the developers' tools into .venv: checks of style and types, tests, torchvision."
+	@$(BIN)/python -m pip install -q -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv/evaluation -r requirements-evaluation.txt
 	@touch $@

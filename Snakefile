@@ -64,6 +64,10 @@ rule all:
         "<results>/resource_usage.csv",
 
 
+if workflow.is_main_process and not IS_MODULE:
+    check_targets()
+
+
 onstart:
     write_dataset()
 
@@ -72,7 +76,7 @@ onsuccess:
     if workflow.touch:
         with exit_with_message():
             ARTIFACTS.take_over()
-    for line in image_locations():
+    for line in closing_lines():
         print(line, file=sys.stderr)
 
 

@@ -18,7 +18,7 @@ import yaml
 from scipy.io import savemat
 
 from brain_diffuser.data import nsd_sessions
-from brain_diffuser.workflow import receipts, reconcile
+from brain_diffuser.workflow import display, receipts, reconcile
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -29,6 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subjects", type=int, default=8)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--table", action="store_true", help="as users see it; otherwise Snakemake's own output")
     parser.add_argument("--profile", help="a folder below profiles; default otherwise")
     options = parser.parse_args()
     subjects = [f"sub{number:02d}" for number in range(1, options.subjects + 1)]
@@ -36,6 +37,7 @@ def main() -> None:
         checkout = write(Path(folder), subjects)
         targets = ["all", *(f"{RESULTS}/{each}/ablations" for each in subjects)]
         profile = ["--workflow-profile", f"profiles/{options.profile}"] if options.profile else []
+        profile += [] if options.table else [display.ALL_OUTPUT]
         command = [sys.executable, "-m", "snakemake", "-n", *profile, "--configfile", "config.paper.yaml", "all.yaml"]
         for _ in range(options.times):
             before = cpu_seconds()
@@ -123,10 +125,11 @@ def write(folder: Path, subjects: list[str]) -> Path:
 
 
 def write_design(path: Path) -> None:
-    """A random order of 10,000 images, each shown three times."""
+    """A random order of 10,000 images, each shown three times; all subjects see the first 1,000 of them."""
     path.parent.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    images = rng.integers(1, 73_001, (8, 10_000))
+    order = rng.permutation(np.arange(1, 73_001))
+    images = np.hstack([np.tile(order[:1000], (8, 1)), order[1000:].reshape(8, 9000)])
     savemat(path, {"masterordering": rng.permutation(np.repeat(np.arange(1, 10_001), 3))[None], "subjectim": images})
 
 

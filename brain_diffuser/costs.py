@@ -2,5 +2,9 @@
 
 import sys
 
+SENTENCE = "python -m brain_diffuser.costs is now python -m brain_diffuser.resource_usage; run that"
+
 if __name__ == "__main__":
-    sys.exit("python -m brain_diffuser.costs is now python -m brain_diffuser.resource_usage; run that")
+    is_question = {"-h", "--help"} & set(sys.argv[1:])
+    (sys.stdout if is_question else sys.stderr).write(f"{SENTENCE}\n")
+    sys.exit(0 if is_question else 1)

@@ -23,6 +23,7 @@ from brain_diffuser.models import model_files, torch_builds
 from brain_diffuser.reporting import published_scores, score_tables, stage_graph
 from brain_diffuser.workflow import (
     dataset_record,
+    display,
     fetch,
     plan,
     provenance,
@@ -32,8 +33,11 @@ from brain_diffuser.workflow import (
     source_files,
     watch,
 )
-from brain_diffuser.workflow.config import checks, file_paths, schema
+from brain_diffuser.workflow.config import checks, file_paths, schema, targets
 from brain_diffuser.workflow.provenance import stage_config
+
+# Set where a display shows jobs' progress. Those of a cluster inherit it, and write into logs of their own.
+os.environ.pop(display.QUIET, None)
 
 MIGRATES = config.pop(
     renamed.MIGRATES, False
@@ -102,6 +106,8 @@ if workflow.is_main_process:
         if not MIGRATES:
             renamed.check_results(Path(RESULTS), cfg.subjects)
             ARTIFACTS.agree()
+    if not IS_MODULE:
+        display.attach(workflow, ARTIFACTS)
     if not IS_MODULE and not MIGRATES:
         with exit_with_message():
             for target in sys.argv[1:]:  # Snakemake does not say what it was asked for
@@ -242,6 +248,39 @@ def check_torchvision():
     wrong = "" if CONDA or not workflow.is_main_process else torch_builds.problem()
     if wrong:
         sys.exit(wrong)
+
+
+def check_targets():
+    """Stop with one sentence if a file is asked for that lies in a folder which one job makes as a whole."""
+
+    def is_made(path):
+        return any(rule.is_producer(path) for rule in workflow.rules)
+
+    def is_made_folder(path):
+        outputs = (
+            each
+            for rule in workflow.rules
+            if rule.is_producer(path)
+            for each in rule.output
+        )
+        return any(getattr(each, "flags", {}).get("directory") for each in outputs)
+
+    with exit_with_message():
+        for target in sys.argv[1:]:
+            if target.startswith(f"{RESULTS}/"):
+                targets.check_whole(target, is_made, is_made_folder)
+
+
+def closing_lines():
+    """What was asked for, and the report: a line for each subject that has images or scores to look at, or the targets."""
+    asked = sorted(map(str, workflow.dag_settings.targets))
+    if asked and asked != ["all"]:
+        yield f"dataset {cfg.dataset}: made {', '.join(asked)}"
+    else:
+        yield from image_locations()
+    page = Path(RESULTS, "report.html")
+    if STORAGE is None and page.exists():
+        yield f"report: {page}"
 
 
 def image_locations():

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT))  # job scripts inherit this search path
 from brain_diffuser.artifacts import system_faults
 from brain_diffuser.workflow.config import command_line, sources as config_sources
 
-IS_MODULE = Path(workflow.main_snakefile).resolve() != ROOT / "Snakefile"
+IS_MODULE = Path(workflow.main_snakefile).resolve() != (ROOT / "Snakefile").resolve()
 
 
 def stop(message):

@@ -29,6 +29,8 @@ from transformers import (
 )
 from warm_python import warm_python
 
+from brain_diffuser.workflow import display
+
 ROOT = Path(__file__).resolve().parents[1]
 N_TRAIN, N_TEST = 16, 8
 LEFT_OUT = (".git", ".venv", ".snakemake", "*cache*", "*.egg-info")
@@ -115,7 +117,12 @@ def write_tokeniser(folder: Path) -> CLIPTextConfig:
 
 
 def snakemake(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A call as a user types it in the activated environment, of an interpreter that has its libraries imported."""
+    """A call with Snakemake's own output, of an interpreter that has its libraries imported."""
+    return displayed(checkout, display.ALL_OUTPUT, *arguments)
+
+
+def displayed(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A call as a user types it in the activated environment."""
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     return subprocess.run(
         [interpreter(), *command(*arguments)[1:]],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from brain_diffuser.artifacts import finite, hdf5, image_files, seeds
 from brain_diffuser.generation import ddim, dpm_solver
-from brain_diffuser.models import batches
+from brain_diffuser.models import batches, progress
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
 from brain_diffuser.models.diffusion.versatile_diffusion import Autoencoder, Denoiser, DualDenoiser, Projected
 
@@ -193,6 +193,7 @@ class GuidedDenoiser:
         return self.denoiser.project(*unconditional), self.denoiser.project(*conditional)
 
     def __call__(self, x: Float[Tensor, "batch ..."], t: int) -> Float[Tensor, "batch ..."]:
+        progress.step(self.rows, self.steps, t)
         uncond, cond = self.denoiser(torch.cat([x, x]), t, *self.both_passes, self.text_weight).chunk(2)
         eps = uncond + self.guidance_scale * (cond - uncond)
         finite.check(eps, f"the noise that step {t} takes", "Lower recon.guidance_scale.")

@@ -361,6 +361,7 @@ def dtype_of(cfg: schema.Config) -> str:
 
 def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:
     """config.yaml with what these files and then changes (KEY=VALUE) say, as Snakemake reads them."""
+    command_line.check_files(files)
     read = sources.Sources([*map(sources.of_file, ("config.yaml", *files)), sources.of_arguments(changes)])
     found: dict = {}
     for file in ("config.yaml", *files):

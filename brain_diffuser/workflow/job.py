@@ -1,7 +1,9 @@
 """What the scripts of all jobs share: a log file, one sentence on an error, progress, receipts when all went well."""
 
 import logging
+import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -10,11 +12,16 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from brain_diffuser.artifacts import system_faults
+from brain_diffuser.models import progress as reports
 from brain_diffuser.workflow import provenance, receipts
 
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 10.0
+
+QUIET = "BRAIN_DIFFUSER_QUIET_JOBS"
+"""Variable of the environment of jobs whose progress a display shows: only warnings and errors go to stderr."""
+CLEAR_LINE = "\r\033[K"
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,13 +44,16 @@ class LogFile(logging.FileHandler):
 def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterator[receipts.Begun | None]:
     """Run the body as a job of a rule: log to its file and to stderr, and leave a receipt of every output.
 
+    Where a display shows the progress (QUIET), stderr gets warnings and errors alone.
+
     Yields what the job saw when it began, or None without `receipt`. `embed` writes receipts into HDF5 outputs as well.
     What a killed predecessor left is removed. Wrong input or files (ValueError, OSError), and what the system has
     against the job (a full disk, no memory), end it with one sentence on stderr and the traceback in the log file; any
-    other exception is a fault of the code and shows its traceback in both.
+    other exception is a fault of the code and shows its traceback in both. A user who stops the run sees neither.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
     terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.WARNING if os.environ.get(QUIET) else logging.INFO)
     try:
         file = LogFile(snakemake.log[0], mode="w", encoding="utf-8")
     except OSError as error:
@@ -63,10 +73,14 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
         yield begun
         if begun:
             receipts.finish(begun, embed=embed)
+    except KeyboardInterrupt:
+        log.info("interrupted")
+        raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
         root.removeHandler(terminal)
         log.exception("failed")
         if not isinstance(error, ValueError | OSError) and system_faults.sentence(error) is None:
+            _clear_display()
             raise
         _end(snakemake.rule, system_faults.message(error))
     finally:
@@ -76,20 +90,59 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
 
 
 def _end(rule: str, sentence: str) -> NoReturn:
+    _clear_display()
     sys.stderr.write(f"rule {rule}: {sentence}\n")
     raise SystemExit(1) from None
+
+
+def _clear_display() -> None:
+    """Remove the display's bar from the terminal's line, so that what is said next stands alone there."""
+    if os.environ.get(QUIET) and sys.stderr.isatty():
+        sys.stderr.write(CLEAR_LINE)
 
 
 def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The same items; about every ten seconds, and at the end, a line says how many are done and the time left.
 
-    Lines, not a bar: jobs that run side by side share the terminal.
+    Denoising steps are reported from the first one, in place of their images. Lines, not a bar: jobs that run side by side share the terminal.
     """
     started = reported = time.monotonic()
-    for done, item in enumerate(iterable, 1):
-        yield item
+    steps = Steps(total)
+    reports.listeners.append(steps)
+    try:
+        for done, item in enumerate(iterable, 1):
+            yield item
+            now = time.monotonic()
+            # Images of a batch of denoising steps come all at once: the first of them says nothing of the others' time.
+            if done == total or (not steps.n_reports and now - reported >= SECONDS_BETWEEN_LINES):
+                reported, each = now, max(now - started, 1e-9) / done
+                speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
+                log.info("%d of %d %s, %s, %.0f s left", done, total, what, speed, (total - done) * each)
+    finally:
+        reports.listeners.remove(steps)
+
+
+class Steps:
+    """Reports denoising steps of batches of images: the first two, then about one every ten seconds.
+
+    Parameters
+    ----------
+    total : int
+        Images of the job.
+    """
+
+    def __init__(self, total: int):
+        self.total, self.n_reports = total, 0
+        self.started = self.reported = 0.0
+
+    def __call__(self, rows: slice, place: int, n: int) -> None:
+        """Step `place` of `n` of the images `rows` begins."""
         now = time.monotonic()
-        if done == total or now - reported >= SECONDS_BETWEEN_LINES:
-            reported, each = now, max(now - started, 1e-9) / done
-            speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
-            log.info("%d of %d %s, %s, %.0f s left", done, total, what, speed, (total - done) * each)
+        if self.n_reports > 1 and now - self.reported < SECONDS_BETWEEN_LINES:
+            return
+        if not self.n_reports:
+            self.started = now
+        self.n_reports, self.reported = self.n_reports + 1, now
+        done = rows.start * n + (place - 1) * (rows.stop - rows.start)
+        left = f", {(now - self.started) / done * (self.total * n - done):.0f} s left" if done else ""
+        log.info("step %d of %d of images %d-%d of %d%s", place, n, rows.start + 1, rows.stop, self.total, left)

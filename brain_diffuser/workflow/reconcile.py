@@ -95,6 +95,10 @@ class Results:
             return "altered since it was made"
         return ""
 
+    def why_wrong(self, name: str) -> str:
+        """Why the artifact was not what its receipt says when records were made to agree; empty if it was."""
+        return self._reasons.get(name, "")
+
     def take_over(self) -> None:
         """After `snakemake --touch`: receipts hold the recorded parameters and the present inputs and artifacts."""
         for name, receipt in self.by_name.items():

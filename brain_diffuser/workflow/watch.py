@@ -37,7 +37,13 @@ EVENT = re.compile(
     re.M,
 )
 FIELD = re.compile(r"^ *([\w-]+): (.*)$", re.M)
-PROGRESS = re.compile(r"(\d+) of (\d+) .*, (\d+) s left$", re.M)
+PROGRESS = re.compile(
+    r"^\S+ \w+: (?:(?P<done>\d+) of (?P<total>\d+) .*, (?P<left>\d+) s left"
+    r"|step \d+ of \d+ of images (?P<next>\d+)-\d+ of (?P<images>\d+)(?:, (?P<rest>\d+) s left)?)$",
+    re.M,
+)
+INTERRUPTED = "Terminating processes on user request"
+"""How the line of Snakemake's log begins after which jobs fail because the user has stopped the run."""
 SPAN = re.compile(r"(\d{5})-(\d{5})$")
 
 
@@ -157,7 +163,7 @@ def planned(arguments: Sequence[str] = ()) -> list[Job]:
     Raises FileNotFoundError or ValueError: it would not run.
     """
     command_line.check_files(command_line.config_files(arguments))  # where Snakemake shows a traceback
-    command = [sys.executable, "-m", "snakemake", "--dry-run", *arguments]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet=host", *arguments]
     found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if found.returncode:
         said = [line for line in text_files.lines(found.stdout + found.stderr) if line.strip()]
@@ -183,9 +189,10 @@ def newest_log(folder: Path = Path(".snakemake/log")) -> Path | None:
 
 
 def read_log(path: Path | None) -> Log:
-    """The states of a run's jobs: running (or submitted), done, failed; a job that is tried again runs."""
+    """The states of a run's jobs: running (or submitted), done, failed, stopped by the user; one tried again runs."""
     text = path.read_text(encoding="utf-8", errors="replace") if path else ""
     log = Log(path, {}, {}, {}, [], "\nComplete log(s):" in text)
+    interrupted = text.find(f"\n{INTERRUPTED}")
     started: dict[str, Job] = {}
     failed: dict[tuple[str, str], Failure] = {}
     at = 0.0
@@ -201,7 +208,8 @@ def read_log(path: Path | None) -> Log:
             log.jobs[job.name], log.states[job.name], log.since[job.name] = job, "running", at
         elif number in started:  # what an error lists has no resources, be it of a job or of a group of jobs
             name = started[number].name
-            log.states[name] = "done" if found["finished"] else "failed"
+            is_stopped = 0 <= interrupted < found.start()
+            log.states[name] = "done" if found["finished"] else "stopped" if is_stopped else "failed"
             failed[name] = Failure(started[number], fields.get("external_jobid", ""))
     log.failures = [each for name, each in failed.items() if log.states[name] == "failed"]
     return log
@@ -215,9 +223,14 @@ def failures(path: str | Path | None, lines: int = 4) -> Iterator[str]:
     for job, number in failed:
         words = [job.rule, job.wildcards, f"job {number} of the cluster" if number else ""]
         yield f"  {', '.join(filter(None, words))}"
-        last = text_files.lines(_tail(job.log))[-lines:]
+        last = last_lines(job.log, lines)
         yield f"    log: {job.log or 'none'}{'' if last else ', empty: the job could not start, or was killed'}"
         yield from (f"    | {line}" for line in last)
+
+
+def last_lines(log: str, n: int) -> list[str]:
+    """The last lines of a job's log."""
+    return text_files.lines(_tail(log))[-n:]
 
 
 def rows(plan: Iterable[Job], left: set[tuple[str, str]], log: Log, known: set[tuple[str, str]]) -> list[Row]:
@@ -258,11 +271,13 @@ def _work(job: Job, state: str, since: float) -> Work:
     file = Path(job.log)
     text = _tail(job.log) if file.is_file() and file.stat().st_mtime > since - CLOCKS else ""
     last = text_files.lines(text)[-1] if text else "no line in its log yet"
-    progress = PROGRESS.findall(text)
+    progress = [*PROGRESS.finditer(text)]
     if not progress:
         return Work(n, 0, None, last)
-    done, total, seconds = map(int, progress[-1])
-    return Work(n, round(n * done / max(1, total)), seconds, last)
+    found = progress[-1]
+    done = int(found["next"]) - 1 if found["next"] else int(found["done"])
+    total, left = found["total"] or found["images"], found["left"] or found["rest"]
+    return Work(n, round(n * done / max(1, int(total))), int(left) if left else None, last)
 
 
 def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[tuple[str, ...], float]:
@@ -286,6 +301,11 @@ def _pace(jobs: dict, states: dict, found: dict[tuple[str, str], Work]) -> dict[
 
 def _seconds(table: Path) -> float | None:
     """The seconds that a finished job took; None where its table is empty or being written."""
+    return _read_seconds(table, table.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _read_seconds(table: Path, _: int) -> float | None:
     row = resource_usage.read_benchmark(table)
     try:
         return float(row["s"]) if row else None

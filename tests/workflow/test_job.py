@@ -1,6 +1,7 @@
 """A job's log, what a person sees of an error, and progress."""
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from snakemake.iocontainers import Namedlist
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.models import progress as reports
 from brain_diffuser.workflow import job as jobs
 from brain_diffuser.workflow import provenance, receipts
 from brain_diffuser.workflow.job import job, progress
@@ -147,3 +149,50 @@ def test_progress_of_slow_items(clock, caplog):
     for _ in progress("ab", 2, "batches"):
         clock.seconds += 12.0
     assert caplog.messages == ["1 of 2 batches, 12.0 s each, 12 s left", "2 of 2 batches, 12.0 s each, 0 s left"]
+
+
+def test_denoising_steps_are_counted_from_the_first_one(clock, caplog):
+    """Batches of 8 of 30 images, four steps of 6 s each: the first two steps, then a line every ten seconds."""
+    steps = range(1, 801, 200)
+
+    def images():
+        for first in range(0, 30, 8):
+            rows = slice(first, min(first + 8, 30))
+            for t in reversed(steps):
+                reports.step(rows, steps, t)
+                clock.seconds += 6.0
+            yield from range(rows.start, rows.stop)
+
+    caplog.set_level(logging.INFO)
+    assert list(progress(images(), 30, "reconstructions")) == list(range(30))
+    lines = [line for line in caplog.messages if line.startswith("step ")]
+    assert lines[:4] == [
+        "step 1 of 4 of images 1-8 of 30",
+        "step 2 of 4 of images 1-8 of 30, 84 s left",  # 8 of 120 image-steps took 6 s
+        "step 4 of 4 of images 1-8 of 30, 72 s left",
+        "step 2 of 4 of images 9-16 of 30, 60 s left",
+    ]
+    others = [line for line in caplog.messages if not line.startswith("step ")]
+    assert others == ["30 of 30 reconstructions, 3.2 s each, 0 s left"]
+    assert reports.listeners == []
+    reports.step(slice(0, 8), steps, 1)  # nobody listens
+    assert [line for line in caplog.messages if line.startswith("step ")] == lines
+
+
+def test_where_a_display_shows_progress_stderr_gets_warnings_alone(snakemake, monkeypatch, capsys):
+    monkeypatch.setenv(jobs.QUIET, "1")
+    with job(snakemake, receipt=False):
+        jobs.log.info("session 1 of 2")
+        jobs.log.warning("a warning")
+    assert "session 1 of 2" in Path(snakemake.log[0]).read_text(encoding="utf-8")
+    assert [line.partition(" ")[2] for line in capsys.readouterr().err.splitlines()] == ["recon: a warning"]
+    with pytest.raises(SystemExit), job(snakemake, receipt=False):
+        raise ValueError("one sentence")
+    assert capsys.readouterr().err == "rule recon: one sentence\n"
+
+
+def test_a_job_that_the_user_stops_says_nothing(snakemake, capsys):
+    with pytest.raises(SystemExit) as ended, job(snakemake, receipt=False):
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert "Traceback" not in capsys.readouterr().err

@@ -168,6 +168,30 @@ def test_edit_of_a_small_package(tmp_path, counts, script, files, place, old, ne
     assert changes(trap(tmp_path, files, script), f"p/{place}", old, new) is counts
 
 
+@pytest.mark.parametrize(
+    ("report", "counts"),
+    [
+        ("progress.step(rows, steps, t + 1)", False),
+        ("progress.step(rows, steps, consumed(t))", True),
+        ("x = progress.step(rows, steps, t)", True),
+        ("progress.other(rows, steps, t)", True),
+    ],
+)
+def test_a_report_of_a_step_counts_only_where_its_arguments_do_something(tmp_path, report, counts):
+    stage = (
+        "from brain_diffuser.models import progress\n\ndef consumed(t):\n    return t\n\n"
+        "def run(rows, steps, t):\n    print('before')\n    return rows\n"
+    )
+    reports = "def step(rows, steps, t):\n    pass\n\ndef other(rows, steps, t):\n    pass\n"
+    names = ("__init__", "models/__init__", "models/progress", "stage")
+    tree = {f"brain_diffuser/{name}.py": "" for name in names}
+    tree |= {"brain_diffuser/models/progress.py": reports, "brain_diffuser/stage.py": stage}
+    tree["workflow_scripts/stage.py"] = "from brain_diffuser.stage import run\n\nprint(run(1, 2, 3))\n"
+    write(tmp_path, tree)
+    old = "    print('before')\n"
+    assert changes(tmp_path, "brain_diffuser/stage.py", old, f"{old}    {report}\n") is counts
+
+
 def test_a_definition_is_known_by_its_content_wherever_it_stands(tmp_path):
     body = "def f(n):\n    return n and g(n - 1)\n\ndef g(n):\n    return f(n) + SIZE\n"
     here = trap(tmp_path / "here", {"a.py": f"SIZE = 1\n{body}X = f"}, "X(1)")
@@ -386,6 +410,7 @@ def test_what_surrounds_a_job_imports_no_stage_network_or_subject(name):
         known = (
             "brain_diffuser.artifacts.hdf5",
             "brain_diffuser.artifacts.system_faults",
+            "brain_diffuser.models.progress",
             "brain_diffuser.workflow.provenance",
         )
         assert not imported.startswith(("brain_diffuser", "demo")) or imported.startswith(

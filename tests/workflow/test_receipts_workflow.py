@@ -15,6 +15,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from toy_workflow import N_TEST, command, digests, edit_config, interpreter, planned, snakemake
 
+from brain_diffuser.workflow import display
+
 RECON = "results/sub01/recon"
 OLD = 1_000_000_000  # a date before all others
 
@@ -220,7 +222,10 @@ def test_code_edited_while_a_run_is_on_is_noticed_when_it_is_edited_back(checkou
     target = "results/sub01/ridge/vdvae_test.h5"
     with open(checkout / "run.log", "w") as log:
         run = subprocess.Popen(
-            command("--cores", "1", "--forcerun", "betas", "--", target), cwd=checkout, stdout=log, stderr=log
+            command(display.ALL_OUTPUT, "--cores", "1", "--forcerun", "betas", "--", target),
+            cwd=checkout,
+            stdout=log,
+            stderr=log,
         )
         while "rule betas" not in (checkout / "run.log").read_text():
             assert run.poll() is None

@@ -17,6 +17,8 @@ import yaml
 from nsd_tree import write_tree
 from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, snakemake
 
+from brain_diffuser.workflow import display
+
 pytestmark = pytest.mark.workflow
 
 SUBJECTS = ["sub01", "sub02"]
@@ -52,7 +54,7 @@ class Cluster:
     """A run of Snakemake on Slurm, killed at the end of a block, and what is known of its jobs."""
 
     def __init__(self, checkout: Path, log: Path):
-        arguments = command("--workflow-profile", "profiles/test", "--", *TARGETS)
+        arguments = command(display.ALL_OUTPUT, "--workflow-profile", "profiles/test", "--", *TARGETS)
         self.log = log
         with open(log, "w") as stream:
             self.head = subprocess.Popen(arguments, cwd=checkout, stdout=stream, stderr=stream)

@@ -84,6 +84,24 @@ def test_stimuli_done_and_time_left(tmp_path, monkeypatch):
     assert cells == ["sub01", "recon", "running", "1 of 3, 1 running", "50 of 100", "2 min", line]
 
 
+def test_a_job_in_its_first_steps(tmp_path, monkeypatch):
+    line = "05:19:50 recon_shard: step 12 of 37 of images 9-16 of 40, 75 s left"
+    row = stage_of_shards(tmp_path, monkeypatch, f"{line}\n")
+    assert (row.stimuli_done, row.stimuli, row.now) == (48, 100, line)  # 40, and the first batch of 8
+    assert row.seconds_left == 75 + 20 * 2
+    first = "05:19:40 recon_shard: step 1 of 37 of images 1-8 of 40"
+    (tmp_path / "first").mkdir()
+    row = stage_of_shards(tmp_path / "first", monkeypatch, f"{first}\n")
+    assert (row.stimuli_done, row.seconds_left) == (40, 60 * 2)
+
+
+def test_a_job_that_the_user_has_stopped_has_not_failed(tmp_path):
+    stopped = f"{AT}{block('a', 1)}{block('b', 2)}{error('b', 2)}{watch.INTERRUPTED}, this might take.\n{error('a', 1)}"
+    found, log = states(tmp_path, stopped)
+    assert found == {"a": "stopped", "b": "failed"}
+    assert [failure.job.rule for failure in log.failures] == ["b"]
+
+
 def test_a_job_that_has_said_nothing_yet(tmp_path, monkeypatch):
     row = stage_of_shards(tmp_path, monkeypatch)
     assert (row.state, row.stimuli_done, row.seconds_left) == ("running", 40, 60 * 2)

@@ -16,7 +16,14 @@ from brain_diffuser.workflow.code_key.references import (
     QUIET_CALLS,
     ReferenceCollector,
 )
-from brain_diffuser.workflow.code_key.sentences import CHECKS, is_said, is_sentence, sentences_of_errors
+from brain_diffuser.workflow.code_key.sentences import (
+    CHECKS,
+    REPORTS,
+    is_plain,
+    is_said,
+    is_sentence,
+    sentences_of_errors,
+)
 from brain_diffuser.workflow.code_key.statements import Expression, Module, Reference, Scope, Statement
 from brain_diffuser.workflow.code_key.syntax import (
     bound_names,
@@ -152,6 +159,8 @@ class _Reader(ReferenceCollector):
         if is_text(node):
             return
         call = node.value
+        if isinstance(call, ast.Call) and self.external(call.func) in REPORTS and is_plain(call):
+            return
         if isinstance(call, ast.Call) and self.is_log(call.func):
             self.call(call, self.values)
         else:

@@ -15,6 +15,17 @@ CHECKS = frozenset(
 )
 """Functions with parameters that are messages.Sentence: texts among their arguments get into errors alone."""
 
+REPORTS = frozenset(("brain_diffuser.models.progress.step",))
+"""Functions that report progress and return nothing: a statement that calls one with plain values does not count."""
+
+PLAIN = (ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.operator, ast.expr_context)
+
+
+def is_plain(call: ast.Call) -> bool:
+    """Whether a call's arguments are names, numbers and sums of them, which leave no trace."""
+    arguments = [*call.args, *(each.value for each in call.keywords)]
+    return all(isinstance(node, PLAIN) for each in arguments for node in ast.walk(each))
+
 
 def is_said(node: ast.AST) -> bool:
     """Whether a function returns, or a variable is, messages.Sentence: for people to read, and in no result."""

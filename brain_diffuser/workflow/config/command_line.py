@@ -13,6 +13,7 @@ from brain_diffuser.workflow.config.yaml_file import Place
 FILE_OPTIONS = ("--configfile", "--configfiles")
 ARGUMENT_OPTIONS = (sources.ARGUMENTS, "-C")
 DEFAULT_PROFILE = "default"
+CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 
 
 def of_run(workflow: Any, command: Sequence[str], standard: Sequence[str]) -> sources.Sources:
@@ -67,6 +68,10 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def check_files(paths: Sequence[str | Path]) -> None:
     """Read files before Snakemake does. Raises FileNotFoundError or ValueError: one cannot be read without doubt."""
     for path in paths:
+        if Path(path).suffix not in CONFIG_SUFFIXES and not os.path.isfile(path):
+            raise ValueError(
+                f"--configfile takes {path} for a file of settings, for it stands behind it; write -- before targets"
+            )
         sources.of_file(path)
 
 

@@ -1,7 +1,7 @@
 """Targets of a run, checked before Snakemake looks for rules: a file of no subject or variant is one sentence."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -45,6 +45,26 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
         similar = get_close_matches(name, variants, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
         raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
+
+
+def check_whole(target: str, is_made: Callable[[str], bool], is_made_folder: Callable[[str], bool]) -> None:
+    """Check that a file that is asked for does not lie in a folder that one job makes as a whole.
+
+    Parameters
+    ----------
+    target
+        What Snakemake is asked for.
+    is_made, is_made_folder
+        Whether some rule makes a path, and whether it makes it as a folder.
+
+    Raises
+    ------
+    ValueError
+        It lies in such a folder, and no rule makes it alone.
+    """
+    for folder in map(str, Path(target).parents):
+        if is_made_folder(folder) and not is_made(target):
+            raise ValueError(f"{target} is made together with all of {folder}; ask for that folder")
 
 
 def _check_folder(target: str, results: str, subjects: Collection[str], *, is_inside: bool) -> None:
