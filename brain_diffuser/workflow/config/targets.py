@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from brain_diffuser.workflow import renamed
 from brain_diffuser.workflow.config.variants import variant_regex
@@ -45,6 +46,56 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
         similar = get_close_matches(name, variants, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "add it to variants"
         raise ValueError(f"{target}: {name} is not among the variants of config.yaml; {hint}")
+
+
+class Chosen(NamedTuple):
+    """What a run is asked for, with chosen stimuli."""
+
+    only: Any
+    targets: frozenset[str]
+
+
+def of_chosen(targets: Collection[str], only: Any, results: str, prefix: str) -> Chosen:
+    """The targets of a run that is asked for single images, or whose configuration chooses stimuli.
+
+    Images of chosen stimuli have a folder of their own, so that `recon` and `stage1` are whole wherever they are.
+
+    Parameters
+    ----------
+    targets
+        What Snakemake is asked for.
+    only
+        `recon.only`, which images that are asked for overrule.
+    results
+        The folder of results.
+    prefix
+        What the names of images begin with.
+
+    Raises ValueError: single images of a variant, or of different stimuli of several subjects, are asked for.
+    """
+    ids: dict[str, set[int]] = {}
+    found = set[str]()
+    for target in targets:
+        inside = Path(target).relative_to(results).parts if Path(target).is_relative_to(results) else ()
+        subject, images, *others = (*inside, "", "")
+        number = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.png", others[0]) if len(inside) == 3 else None
+        if images == "variants" and target.endswith(".png"):
+            raise ValueError(f"{target}: single images are made of stage1 and recon; ask for {Path(target).parent}")
+        if images not in ("stage1", "recon") or (not number and (only == "all" or len(inside) != 2)):
+            found.add(target)
+            continue
+        if number:
+            ids.setdefault(subject, set()).add(int(number[1]))
+        found |= {f"{results}/{subject}/chosen/{each}" for each in (images, "contact_sheet.png")}
+    if not ids:
+        return Chosen(only, frozenset(found))
+    first, *others = ids.values()
+    if any(each != first for each in others):
+        raise ValueError(
+            f"the images that are asked for are of different stimuli of {' and '.join(ids)}; ask for those of one "
+            "subject at a time"
+        )
+    return Chosen(sorted(first), frozenset(found))
 
 
 def _check_folder(target: str, results: str, subjects: Collection[str], *, is_inside: bool) -> None:
