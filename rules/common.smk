@@ -58,14 +58,14 @@ with exit_with_message():
 RESULTS = cfg.results
 
 # Single images as targets choose their stimuli, and those of chosen stimuli have a folder of their own.
-if workflow.is_main_process and not IS_MODULE and workflow.dag_settings:
+INSTEAD = {}
+if workflow.is_main_process and not IS_MODULE:
     with exit_with_message():
-        asked = targets.of_chosen(
-            workflow.dag_settings.targets, cfg.recon.only, RESULTS, cfg.adapter.prefix
+        only_these, INSTEAD = targets.of_chosen(
+            sys.argv[1:], cfg.recon.only, RESULTS, cfg.adapter.prefix
         )
-    cfg = cfg.with_only(asked.only)
-    config["recon"]["only"] = asked.only
-    workflow.dag_settings.targets = asked.targets
+    cfg = cfg.with_only(only_these)
+    config["recon"]["only"] = only_these
 
 
 # In paths of rules, <results> is this folder. Parameters, and Python's own paths, name it themselves.

@@ -116,3 +116,12 @@ use rule contact_sheet as chosen_contact_sheet with:
         "<results>/{subject}/logs/chosen_contact_sheet.log",
     benchmark:
         "<results>/{subject}/benchmarks/chosen_contact_sheet.tsv"
+
+
+for target, images in INSTEAD.items():
+
+    rule:
+        name:
+            target
+        input:
+            images,

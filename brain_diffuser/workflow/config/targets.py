@@ -1,7 +1,7 @@
 """Targets of a run, checked before Snakemake looks for rules: a file of no subject or variant is one sentence."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,23 +49,23 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
 
 
 class Chosen(NamedTuple):
-    """What a run is asked for, with chosen stimuli."""
+    """Which stimuli a run makes images of, and what it makes instead of some targets, by these."""
 
     only: Any
-    targets: frozenset[str]
+    instead: dict[str, list[str]]
 
 
-def of_chosen(targets: Collection[str], only: Any, results: str, prefix: str) -> Chosen:
-    """The targets of a run that is asked for single images, or whose configuration chooses stimuli.
+def of_chosen(command: Sequence[str], only: Any, results: str, prefix: str) -> Chosen:
+    """What stands for targets that are single images, or sets of images while the configuration chooses stimuli.
 
     Images of chosen stimuli have a folder of their own, so that `recon` and `stage1` are whole wherever they are.
 
     Parameters
     ----------
-    targets
-        What Snakemake is asked for.
+    command
+        The arguments of a run, the targets among them.
     only
-        `recon.only`, which images that are asked for overrule.
+        `recon.only`, which single images that are asked for overrule.
     results
         The folder of results.
     prefix
@@ -74,28 +74,26 @@ def of_chosen(targets: Collection[str], only: Any, results: str, prefix: str) ->
     Raises ValueError: single images of a variant, or of different stimuli of several subjects, are asked for.
     """
     ids: dict[str, set[int]] = {}
-    found = set[str]()
-    for target in targets:
+    instead: dict[str, list[str]] = {}
+    for target in command:
         inside = Path(target).relative_to(results).parts if Path(target).is_relative_to(results) else ()
-        subject, images, *others = (*inside, "", "")
-        number = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.png", others[0]) if len(inside) == 3 else None
+        subject, images, name, *_ = (*inside, "", "", "")
+        number = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.png", name) if len(inside) == 3 else None
         if images == "variants" and target.endswith(".png"):
             raise ValueError(f"{target}: single images are made of stage1 and recon; ask for {Path(target).parent}")
         if images not in ("stage1", "recon") or (not number and (only == "all" or len(inside) != 2)):
-            found.add(target)
             continue
         if number:
             ids.setdefault(subject, set()).add(int(number[1]))
-        found |= {f"{results}/{subject}/chosen/{each}" for each in (images, "contact_sheet.png")}
+        instead[target] = [f"<results>/{subject}/chosen/{each}" for each in (images, "contact_sheet.png")]
     if not ids:
-        return Chosen(only, frozenset(found))
+        return Chosen(only, instead)
     first, *others = ids.values()
     if any(each != first for each in others):
         raise ValueError(
-            f"the images that are asked for are of different stimuli of {' and '.join(ids)}; ask for those of one "
-            "subject at a time"
+            f"images of different stimuli of {' and '.join(ids)} are asked for; ask for those of one subject at a time"
         )
-    return Chosen(sorted(first), frozenset(found))
+    return Chosen(sorted(first), instead)
 
 
 def _check_folder(target: str, results: str, subjects: Collection[str], *, is_inside: bool) -> None:
