@@ -5,12 +5,12 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from brain_diffuser.artifacts import system_faults
-from brain_diffuser.workflow import provenance, receipts
+from brain_diffuser.workflow import gpus, provenance, receipts
 
 Item = TypeVar("Item")
 
@@ -43,7 +43,7 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
     other exception is a fault of the code and shows its traceback in both.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal, held = logging.StreamHandler(sys.stderr), ExitStack()
     try:
         file = LogFile(snakemake.log[0], mode="w", encoding="utf-8")
     except OSError as error:
@@ -56,6 +56,8 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(snakemake.threads)
     try:
+        resources = getattr(snakemake, "resources", {})  # jobs of a test may have none
+        held.enter_context(gpus.one_of_several(resources.get("device", "cpu")))
         begun = receipts.begin(snakemake, lambda key: provenance.renewed(key, ROOT)) if receipt else None
         for path in map(Path, snakemake.output):
             for partial in path.parent.glob(f"{path.name}.part-*"):  # see arrays.atomic
@@ -70,6 +72,7 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
             raise
         _end(snakemake.rule, system_faults.message(error))
     finally:
+        held.close()
         for handler in (terminal, file):
             root.removeHandler(handler)
             handler.close()
