@@ -43,15 +43,6 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
     """
     if "test" in splits and len(splits["test"].nsd_id) < LEAST["test"]:  # whatever the dataset; all write this table
         raise ValueError(f"{path}: the dataset has {too_few('test', len(splits['test'].nsd_id))}; add some")
-    _write(path, splits)
-
-
-def write_chosen(path: str | Path, chosen: Stimuli) -> None:
-    """Write the table of some test stimuli, of which one is enough: they are looked at and not scored."""
-    _write(path, {"test": chosen})
-
-
-def _write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
     tables.write_tsv(
         path,
         HEADER,
@@ -60,6 +51,14 @@ def _write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
             for split, stimuli in splits.items()
             for nsd_id, trials in zip(stimuli.nsd_id, stimuli.trials, strict=True)
         ),
+    )
+
+
+def write_chosen(path: str | Path, chosen: Stimuli) -> None:
+    """Write the table of some test stimuli, of which one is enough: they are looked at and not scored."""
+    rows = zip(chosen.nsd_id, chosen.trials, strict=True)
+    tables.write_tsv(
+        path, HEADER, ((nsd_id, "test", len(trials), ",".join(map(str, trials))) for nsd_id, trials in rows)
     )
 
 
