@@ -15,7 +15,7 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
 from brain_diffuser.artifacts import shards, system_faults
-from brain_diffuser.data import chosen
+from brain_diffuser.data import chosen, custom
 from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry

@@ -110,6 +110,7 @@ use rule contact_sheet as chosen_contact_sheet with:
         recon=f"{CHOSEN}recon",
         recon_manifest=f"{CHOSEN}recon_manifest.tsv",
         captions="<results>/{subject}/data/captions.json",
+        names=stim_files("<results>/{subject}"),
     output:
         f"{CHOSEN}contact_sheet.png",
     log:
