@@ -36,6 +36,7 @@ include: "rules/decoding/decode.smk"
 include: "rules/generation/variants.smk"
 include: "rules/generation/references.smk"
 include: "rules/evaluation/metrics.smk"
+include: "rules/generation/chosen.smk"
 include: "rules/generation/neuraldiffuser.smk"
 include: "rules/evaluation/accuracy.smk"
 include: "rules/evaluation/brain.smk"
@@ -56,12 +57,16 @@ localrules:
 rule all:
     default_target: True
     input:
-        expand("<results>/{subject}/recon", subject=cfg.subjects),
-        expand("<results>/{subject}/metrics", subject=cfg.subjects),
-        expand("<results>/{subject}/retrieval/retrieval.csv", subject=cfg.subjects),
-        expand("<results>/{subject}/contact_sheet.png", subject=cfg.subjects),
-        "<results>/report.html",
-        "<results>/resource_usage.csv",
+        of_subjects("<results>/{subject}/chosen/contact_sheet.png")
+        if cfg.recon.only != chosen.ALL
+        else [
+            *of_subjects("<results>/{subject}/recon"),
+            *of_subjects("<results>/{subject}/metrics"),
+            *of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
+            *of_subjects("<results>/{subject}/contact_sheet.png"),
+            "<results>/report.html",
+            "<results>/resource_usage.csv",
+        ],
 
 
 if workflow.is_main_process and not IS_MODULE:

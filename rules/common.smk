@@ -15,6 +15,7 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
 from brain_diffuser.artifacts import shards, system_faults
+from brain_diffuser.data import chosen, custom
 from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
@@ -62,6 +63,16 @@ with exit_with_message():
     cfg = checks.read(config, Path.cwd(), SOURCES)
 
 RESULTS = cfg.results
+
+# Single images as targets choose their stimuli, and those of chosen stimuli have a folder of their own.
+INSTEAD = {}
+if workflow.is_main_process and not IS_MODULE:
+    with exit_with_message():
+        only_these, INSTEAD = targets.of_chosen(
+            sys.argv[1:], cfg.recon.only, RESULTS, cfg.adapter.prefix
+        )
+    cfg = cfg.with_only(only_these)
+    config["recon"]["only"] = only_these
 
 
 # In paths of rules, <results> is this folder. Parameters, and Python's own paths, name it themselves.
@@ -121,6 +132,7 @@ SETTLED = plan.settle(
 )
 BATCH_SIZE = config["compute"]["batch_size"]
 SETTINGS = provenance.without_added(cfg.model_dump())
+SETTINGS["recon"].pop("only")  # which images are made says nothing of how
 SETTINGS["compute"] |= {key: config["compute"][key] for key in ("dtype", "batch_size")}
 # What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
 # backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
@@ -267,7 +279,7 @@ def check_targets():
 
     with exit_with_message():
         for target in sys.argv[1:]:
-            if target.startswith(f"{RESULTS}/"):
+            if target.startswith(f"{RESULTS}/") and target not in INSTEAD:
                 targets.check_whole(target, is_made, is_made_folder)
 
 
@@ -287,6 +299,8 @@ def image_locations():
     """One line for each subject that has images or scores to look at."""
     for subject in cfg.subjects:
         folder = Path(RESULTS, subject)
+        if cfg.recon.only != chosen.ALL:
+            folder /= "chosen"
         if (folder / "recon").is_dir():
             names = ("recon", "contact_sheet.png", "metrics/scores.md")
             paths = (folder / name for name in names)
@@ -330,6 +344,10 @@ with exit_with_message():
 SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 
 
+if workflow.is_main_process and cfg.recon.only != chosen.ALL:
+    with exit_with_message():
+        for subject in cfg.subjects:
+            chosen.check(cfg, subject)
 if workflow.is_main_process and cfg.nsd.sessions == "all":
     with exit_with_message():
         dataset_record.check_sessions(Path(RESULTS), SESSIONS)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int32, UInt8
@@ -40,15 +41,62 @@ def make(span: str, like: str | Path, out_path: str | Path, write: Callable[[sli
         hdf5.save(out_path, np.empty((0, 1), np.uint8), np.empty(0, np.int32))
 
 
+class Part(NamedTuple):
+    """Stimuli of a split that one job works on.
+
+    Parameters
+    ----------
+    nsd_id : (stimuli,)
+        Their ids, in the order of the split.
+    by_shard
+        Of every shard that they belong to its rows in the split, and which of these rows they are, from 0.
+    """
+
+    nsd_id: Int32[np.ndarray, " stimuli"]
+    by_shard: list[tuple[slice, Sequence[int]]]
+
+
+def part(span: str, like: str | Path, chosen: Int32[np.ndarray, " chosen"] | None = None, size: int = 0) -> Part:
+    """The stimuli of a shard, or chosen ones by the shards of `size` stimuli that they belong to.
+
+    Parameters
+    ----------
+    span
+        The name of the shard; not read with `chosen`.
+    like
+        An array of all stimuli of the split; a shard is empty if the array ends before its rows.
+    chosen
+        The ids of the chosen stimuli, if some are chosen.
+    size
+        Of the shards that these are in.
+
+    Raises ValueError: one of the chosen stimuli is none of the split's.
+    """
+    ids = _ids(like)
+    if chosen is None:
+        rows = slice(*map(int, span.split("-")))
+        return Part(ids[rows], [(rows, range(len(ids[rows])))] if len(ids[rows]) else [])
+    lacking = chosen[~np.isin(chosen, ids)]
+    if len(lacking):
+        raise ValueError(f"{like} lacks nsd_id {lacking[0]}, which is chosen. {hdf5.rerun(like)}")
+    rows = np.flatnonzero(np.isin(ids, chosen))
+    shards = [slice(start, min(start + size, len(ids))) for start in range(0, len(ids), size)]
+    inside = [(each, (rows[(rows >= each.start) & (rows < each.stop)] - each.start).tolist()) for each in shards]
+    return Part(ids[rows], [(each, places) for each, places in inside if places])
+
+
 def save_images(
     path: str | Path,
     made_images: Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]],
     nsd_id: Int32[np.ndarray, " stimuli"],
 ) -> None:
-    """Write a shard of (nsd_id, image) pairs, at least one, in the order of `nsd_id`.
+    """Write a shard of (nsd_id, image) pairs in the order of `nsd_id`; without ids an empty shard.
 
     Raises ValueError: there are other images than ids.
     """
+    if not len(nsd_id):
+        hdf5.save(path, np.empty((0, 1), np.uint8), np.empty(0, np.int32))
+        return
     first = next(made_images, None)
     if first is None:
         raise ValueError(f"{path}: got 0 images; expected {len(nsd_id)}, one for each nsd_id")

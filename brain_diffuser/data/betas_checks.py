@@ -18,7 +18,7 @@ class Checks(NamedTuple):
     Parameters
     ----------
     constant_voxels
-        "error" makes a voxel a problem that is constant, or NaN in a session; "drop" does not.
+        "error" makes a voxel a problem that is constant, or NaN in a trial; "drop" does not.
     zscore
         "session" if betas are z-scored within sessions, whose units may then differ, or "none".
     check_affine
@@ -80,9 +80,18 @@ class _Session:
         """Which voxels are NaN in all trials that were measured."""
         return (self.moments.n == 0) & ~self.infinite & (self.n_measured > 0)
 
-    def unfit(self, mask: nifti.Mask) -> tuple[int, str]:
-        """How many values are infinite, or NaN in a voxel that other trials have; and the first of them, in words."""
-        columns = np.flatnonzero(~self.absent & (self.unfit_trial >= 0))
+    @property
+    def lacking(self) -> np.ndarray:
+        """Which voxels are NaN in some trials that were measured, or in all."""
+        return (self.unfit_trial >= 0) & ~self.infinite
+
+    def unfit(self, mask: nifti.Mask, are_nan_dropped: bool) -> tuple[int, str]:
+        """How many values are infinite, or NaN in a voxel that other trials have; and the first of them, in words.
+
+        Where voxels with a NaN are dropped, values of voxels with an infinite one alone.
+        """
+        wrong = self.infinite if are_nan_dropped else self.unfit_trial >= 0
+        columns = np.flatnonzero(~self.absent & wrong)
         if not len(columns):
             return 0, ""
         column = int(columns[np.argmin(self.unfit_trial[columns])])
@@ -143,8 +152,9 @@ def _of_sessions(
             f"{first}: {np.count_nonzero(constant)} of {len(constant)} voxels never change, the first is "
             f"{_voxel(mask, int(np.flatnonzero(constant)[0]))}; {fix}"
         )
-    elif (absent | constant).all():
-        yield f"{first}: every voxel of the mask is constant, or NaN in a session; expected betas inside the mask"
+    lacking = np.any([session.lacking for session in sessions], axis=0)
+    if checks.constant_voxels == "drop" and (absent | lacking | constant).all():
+        yield f"{first}: every voxel of the mask is constant, or NaN in a trial; expected betas inside the mask"
     if checks.zscore == NONE:
         yield from _of_units(first, sessions)
 
@@ -222,12 +232,14 @@ def _of_file(
             return [fault], []
         known = str(error).startswith(str(path)) or isinstance(error, hdf5_storage.IncompleteError)
         return [str(error) if known else f"{path} cannot be read ({nifti.reason(error)}); write it again"], []
-    of_values = list(_of_values(path, sessions, mask))
+    of_values = list(_of_values(path, sessions, mask, checks.constant_voxels == "drop"))
     return [*sentences, *of_values], [] if of_values else sessions
 
 
-def _of_values(path: Path, sessions: Sequence[_Session], mask: nifti.Mask) -> Iterator[messages.Sentence]:
-    """Trials that were never measured, and values that are no number."""
+def _of_values(
+    path: Path, sessions: Sequence[_Session], mask: nifti.Mask, drops_nan: bool
+) -> Iterator[messages.Sentence]:
+    """Trials that were never measured, and values that are no number, NaN unless their voxels are dropped."""
     unmeasured = [trial for session in sessions for trial in session.unmeasured]
     if unmeasured:
         trial, value = unmeasured[0]
@@ -236,11 +248,12 @@ def _of_values(path: Path, sessions: Sequence[_Session], mask: nifti.Mask) -> It
             f"the first {value:g} in trial {trial} (from 0), as where nothing was measured or written; write them "
             "again, or set their split to n/a"
         )
-    unfit = [found for session in sessions if (found := session.unfit(mask))[0]]
+    unfit = [found for session in sessions if (found := session.unfit(mask, drops_nan))[0]]
     if unfit:
+        drop = "" if drops_nan or any("inf" in first for _, first in unfit) else ", as nsd.constant_voxels: drop does"
         yield (
             f"{path} has {sum(n for n, _ in unfit)} values inside the mask that are no number, the first "
-            f"{unfit[0][1]}; correct the betas, or take these voxels out of the mask"
+            f"{unfit[0][1]}; correct the betas, or take these voxels out of the mask{drop}"
         )
 
 

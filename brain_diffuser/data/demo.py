@@ -1,7 +1,28 @@
 """The demo dataset: simulated files in the layout of NSD, which rules/data/demo.smk writes first (docs/demo.md)."""
 
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
 from brain_diffuser.data import nsd
-from brain_diffuser.data.adapter import Adapter, Config
+from brain_diffuser.data.adapter import Adapter, Config, Source
+
+
+def file_of(path: str, number: str) -> str:
+    """A file of what one subject was shown, whose number has two digits: NSD's name for 01, with the number for others.
+
+    NSD has one file for all subjects. Here every subject has its own, so that another one changes no file of the first.
+    """
+    name = PurePosixPath(path)
+    return path if number == "01" else str(name.with_name(f"{name.stem}_subj{number}{name.suffix}"))
+
+
+def inputs(config: Config, stage: str, subject: str) -> Mapping[str, Source]:
+    """What a stage reads: of design, stimuli and captions the subject's own; what subjects share, of the first one."""
+    found = nsd.inputs(config, stage, subject)
+    if stage == "betas":
+        return found
+    number = f"{nsd.subject_number(config.subjects[0] if subject.startswith(nsd.SHARED) else subject):02d}"
+    return {name: each._replace(paths=[file_of(path, number) for path in each.paths]) for name, each in found.items()}
 
 
 def n_stimuli(config: Config, subject: str, split: str) -> int:
@@ -13,7 +34,7 @@ def n_stimuli(config: Config, subject: str, split: str) -> int:
 
 
 ADAPTER = Adapter(
-    inputs=nsd.inputs,
+    inputs=inputs,
     write_design=nsd.write_design,
     write_betas=nsd.write_betas,
     write_stimuli=nsd.write_stimuli,

@@ -54,6 +54,14 @@ def write(path: str | Path, splits: Mapping[str, Stimuli]) -> None:
     )
 
 
+def write_chosen(path: str | Path, chosen: Stimuli) -> None:
+    """Write the table of some test stimuli, of which one is enough: they are looked at and not scored."""
+    rows = zip(chosen.nsd_id, chosen.trials, strict=True)
+    tables.write_tsv(
+        path, HEADER, ((nsd_id, "test", len(trials), ",".join(map(str, trials))) for nsd_id, trials in rows)
+    )
+
+
 def too_few(split: str, n_stimuli: int) -> messages.Sentence:
     """What is wrong with a split of too few stimuli."""
     why = "every score compares a stimulus with others" if split == "test" else "betas are z-scored over them"

@@ -1,6 +1,6 @@
 """What changes the noise of every step of a reconstruction: nothing, or NeuralDiffuser's guidance from files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ GuidanceFn = Callable[[ddim.Step], Tensor]
 """A step of sampling -> the noise that it takes."""
 
 
-def no_guidance(models: Any, inputs: Mapping[str, Any], rows: slice, **others: Any) -> None:
+def no_guidance(models: Any, inputs: Mapping[str, Any], rows: slice, order: Sequence[int], **others: Any) -> None:
     """Every step takes the noise of classifier-free guidance alone."""
     return None
 
@@ -25,6 +25,7 @@ def neuraldiffuser(
     models: Any,
     inputs: Mapping[str, Any],
     rows: slice,
+    order: Sequence[int],
     *,
     tower: str,
     settings: Mapping[str, Any],
@@ -41,6 +42,8 @@ def neuraldiffuser(
         `activations`, one row per test stimulus; `text`, whose stimuli they must have; `reliability`, or empty.
     rows : slice
         Which test stimuli.
+    order : row numbers
+        Which of these rows are reconstructed, from 0, as often as they are.
     tower : path
         CLIP's vision tower, whose activations are compared.
     settings : mapping
@@ -66,7 +69,7 @@ def neuraldiffuser(
         correlation, std = ridge.load_reliability(inputs["reliability"])
         reliability = (correlation, std, reliability_kind)
     return guidance.Guide(
-        guidance.make_targets(activations, layers.shape(blocks), layer_weights, reliability),
+        guidance.make_targets(activations[list(order)], layers.shape(blocks), layer_weights, reliability),
         lambda latents: layers.forward(autoencoder.decode_to_float(latents), blocks),
         mid_block=denoiser.unet.mid_block,
         **options,

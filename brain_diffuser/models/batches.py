@@ -6,7 +6,7 @@ where a batch gains nothing in 16 bits, computes images one by one, and a GPU co
 the last one filled up. In float32 batches change an image by no more than rounding, and are as large as they come.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -63,3 +63,48 @@ def split(
     for first in range(rows.start, rows.stop, batch_size):
         last = min(first + batch_size, rows.stop)
         yield Batch(slice(first, last), batch_size - (last - first) if is_narrow else 0)
+
+
+def of_missing(
+    missing: Sequence[int], n_rows: int, batch_size: int, device: str | torch.device, dtype: torch.dtype
+) -> list[tuple[int, bool]]:
+    """Rows to compute so that the missing ones of a shard come out to the bit as if all of its rows were computed.
+
+    In 16 bits these are the missing rows. In float32, where the size of a batch moves results by rounding, they are
+    whole batches of the shard, in which a missing row stands for those that are not missing, so that no other is read.
+
+    Parameters
+    ----------
+    missing : row numbers
+        In order.
+    n_rows : int
+        Of the shard.
+    batch_size, device, dtype
+        As of `split`.
+
+    Returns
+    -------
+    list of (row, is_missing)
+        To be computed with the same batch size; a row that only stands for another is False.
+    """
+    wanted = set(missing)
+    if layout.is_narrow(dtype):
+        return [(row, True) for row in missing]
+    found: list[tuple[int, bool]] = []
+    for batch in split(range(n_rows), batch_size, device, dtype):
+        inside = range(batch.rows.start, batch.rows.stop)
+        first = next((row for row in inside if row in wanted), None)
+        if first is not None:
+            found += [(row, True) if row in wanted else (first, False) for row in inside]
+    return found
+
+
+def place(row: int, n_rows: int, batch_size: int, device: str | torch.device, dtype: torch.dtype) -> tuple[int, int]:
+    """What an image of a shard's row depends on by rounding: its place in its batch, and the size of that batch.
+
+    In 16 bits it does not depend on its place, and on a CPU not on a size either, for images are computed one by one.
+    """
+    if layout.is_narrow(dtype):
+        return 0, 1 if torch.device(device).type == "cpu" else batch_size
+    first = row - row % batch_size
+    return row - first, min(batch_size, n_rows - first)

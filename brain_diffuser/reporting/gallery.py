@@ -17,6 +17,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from brain_diffuser.artifacts import hdf5, image_files, tables, text_files
+from brain_diffuser.data import stimulus_names
 from brain_diffuser.reporting import charts, score_tables
 from brain_diffuser.reporting.score_tables import Column, Metrics, Score, label
 
@@ -53,6 +54,8 @@ class Subject:
     figures : list of (caption, SVG text)
     tables : list of (caption, CSV)
         Shown as they are.
+    names : {nsd_id: text}
+        What stimuli are called instead of NSD and their id, if anything.
     """
 
     name: str
@@ -64,6 +67,11 @@ class Subject:
     retrieved: Path | None
     figures: list[tuple[str, str]]
     tables: list[tuple[str, Path]] = field(default_factory=list)
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    def called(self, nsd_id: int) -> str:
+        """What a stimulus is called."""
+        return self.names.get(nsd_id, f"NSD {nsd_id}")
 
 
 class ImageStore:
@@ -158,8 +166,11 @@ def of_subject(subject: Subject, store: ImageStore) -> dict[str, Any]:
     items = [
         {
             "id": stimulus,
-            "captions": captions[str(stimulus)],
-            "retrieved": retrieved[str(stimulus)] if retrieved is not None else None,
+            "name": subject.called(stimulus),
+            "captions": stimulus_names.captions(captions[str(stimulus)], stimulus, subject.names),
+            "retrieved": None
+            if retrieved is None
+            else [_retrieved(subject, each) for each in retrieved[str(stimulus)]],
             "images": numbers[row],
             "scores": {name: {key: values[row] for key, values in columns.items()} for name, columns in scores.items()},
         }
@@ -167,6 +178,13 @@ def of_subject(subject: Subject, store: ImageStore) -> dict[str, Any]:
     ]
     metrics = list(dict.fromkeys(key for columns in scores.values() for key in columns))
     return {"name": subject.name, "sets": list(subject.images), "metrics": metrics, "items": items}
+
+
+def _retrieved(subject: Subject, found: Mapping[str, Any]) -> dict[str, Any]:
+    """A caption that was retrieved, and what its stimulus is called."""
+    nsd_id = found["nsd_id"]
+    caption = stimulus_names.captions([found["caption"]], nsd_id, subject.names)[0]
+    return {**found, "caption": caption, "name": subject.called(nsd_id)}
 
 
 def _check_captions(subject: Subject, nsd_id: np.ndarray, captions: Mapping, retrieved: Mapping | None) -> None:

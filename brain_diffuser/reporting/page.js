@@ -77,7 +77,7 @@ function matching() {
   const chips = [...state.words].map((word) => new RegExp(`(?<!\\p{L})${word}(s|es)?(?!\\p{L})`, "iu"));
   const direction = by("order").value === "up" ? 1 : -1;
   const found = state.subject.items.filter((item) => {
-    const all = item.captions.join("\n");
+    const all = [item.name, ...item.captions].join("\n");
     const lower = all.toLowerCase();
     return typed.every((word) => lower.includes(word)) && chips.every((chip) => chip.test(all));
   });
@@ -112,7 +112,7 @@ function card(item, place) {
   ]);
   button.dataset.place = place;
   button.setAttribute("aria-haspopup", "dialog");
-  button.setAttribute("aria-label", `Enlarge NSD ${item.id}: ${item.captions[0]}`);
+  button.setAttribute("aria-label", `Enlarge ${item.name}: ${item.captions[0]}`);
   return element("li", {}, [button]);
 }
 
@@ -162,7 +162,7 @@ function watch() {
 
 function fillDialog() {
   const item = state.order[state.open];
-  by("large-title").textContent = `NSD ${item.id}`;
+  by("large-title").textContent = item.name;
   by("large-place").textContent = `${state.open + 1} of ${state.order.length}, ${state.subject.name}`;
   by("large-images").replaceChildren(
     ...item.images.map((_, column) => {
@@ -174,7 +174,7 @@ function fillDialog() {
   by("large-retrieved-part").hidden = item.retrieved === null;
   by("large-retrieved").replaceChildren(
     ...(item.retrieved ?? []).map((each) =>
-      element("li", {}, [`${each.caption} `, element("small", { textContent: `similarity ${each.similarity.toFixed(3)}, NSD ${each.nsd_id}` })]),
+      element("li", {}, [`${each.caption} `, element("small", { textContent: `similarity ${each.similarity.toFixed(3)}, ${each.name}` })]),
     ),
   );
   const cell = (tag, text, scope) => element(tag, scope ? { textContent: text, scope } : { textContent: text });

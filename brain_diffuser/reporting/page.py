@@ -37,6 +37,7 @@ def subject(
     accuracy: Path,
     tables: Path,
     images: dict[str, tuple[Path, Path]],
+    names: Mapping[int, str],
 ) -> Subject:
     """A subject as the workflow leaves its results.
 
@@ -48,6 +49,8 @@ def subject(
     accuracy, tables : paths
         The folders accuracy, and metrics or ablations.
     images : {set of images: (folder, manifest)}
+    names : {nsd_id: text}
+        What stimuli are called instead of NSD and their id, if anything.
     """
     decoding, encoding = "decoding accuracy, correlation", "encoding accuracy, correlation"
     return Subject(
@@ -66,6 +69,7 @@ def subject(
             (f"{decoding} over test stimuli", accuracy / "decoding.csv"),
             (f"{encoding} over test stimuli", accuracy / "encoding.csv"),
         ],
+        names=names,
     )
 
 

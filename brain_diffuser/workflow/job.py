@@ -7,13 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import progress as reports
-from brain_diffuser.workflow import provenance, receipts
+from brain_diffuser.workflow import gpus, provenance, receipts
 
 Item = TypeVar("Item")
 
@@ -52,7 +52,7 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
     other exception is a fault of the code and shows its traceback in both. A user who stops the run sees neither.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
-    terminal = logging.StreamHandler(sys.stderr)
+    terminal, held = logging.StreamHandler(sys.stderr), ExitStack()
     terminal.setLevel(logging.WARNING if os.environ.get(QUIET) else logging.INFO)
     try:
         file = LogFile(snakemake.log[0], mode="w", encoding="utf-8")
@@ -66,6 +66,8 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(snakemake.threads)
     try:
+        resources = getattr(snakemake, "resources", {})  # jobs of a test may have none
+        held.enter_context(gpus.one_of_several(resources.get("device", "cpu")))
         begun = receipts.begin(snakemake, lambda key: provenance.renewed(key, ROOT)) if receipt else None
         for path in map(Path, snakemake.output):
             for partial in path.parent.glob(f"{path.name}.part-*"):  # see arrays.atomic
@@ -84,6 +86,7 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
             raise
         _end(snakemake.rule, system_faults.message(error))
     finally:
+        held.close()
         for handler in (terminal, file):
             root.removeHandler(handler)
             handler.close()
@@ -104,7 +107,8 @@ def _clear_display() -> None:
 def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The same items; about every ten seconds, and at the end, a line says how many are done and the time left.
 
-    Denoising steps are reported from the first one, in place of their images. Lines, not a bar: jobs that run side by side share the terminal.
+    Denoising steps are reported from the first one, in place of their images. Lines, not a bar: jobs that run side by
+    side share the terminal.
     """
     started = reported = time.monotonic()
     steps = Steps(total)

@@ -110,6 +110,12 @@ class Begun:
         """A key of the content of all inputs, whatever their dates."""
         return _hash([[path, of_note(note)] for path, note in sorted(self.made.inputs.items())])
 
+    def key(self, without: Iterable[str | Path] = ()) -> str:
+        """A key of the parameters and of the content of the inputs, but for some inputs."""
+        left_out = {name_of(path, self.root) for path in without}
+        noted = sorted([name, of_note(note)] for name, note in self.made.inputs.items() if name not in left_out)
+        return _hash([sorted(self.made.params), noted])
+
 
 def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
     """Note what a job is about to read: its parameters and the digests of its inputs.

@@ -3,7 +3,7 @@
 Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.demo.{captions, stable_diffusion}
 """
 
-from brain_diffuser.data import nsd
+from brain_diffuser.data import demo, nsd
 
 DEMO = cfg.datasets["demo"].nsd
 DEMO_SESSIONS = nsd.demo_session_files(cfg, nsd.betas_folder(cfg, "{number}"))
@@ -19,16 +19,16 @@ DEMO_ATLASES = [
     "streams",
 ]
 DEMO_DESIGN, DEMO_STIMULUS_FILE = nsd.design_file(cfg), nsd.stimulus_file(cfg)
+DEMO_SHOWN = (DEMO_DESIGN, DEMO_STIMULUS_FILE, cfg.datasets["demo"].captions)
 DEMO_STABLE_DIFFUSION = [
     f"{cfg.datasets['demo'].stable_diffusion}/{component}"
     for component in backbone_registry.BACKBONES["stable_diffusion"].components
 ]
-DEMO_SUBJECTS = sorted(nsd.subject_number(subject) for subject in cfg.subjects)
-DEMO_NUMBERS = [f"{number:02d}" for number in DEMO_SUBJECTS]
+DEMO_NUMBERS = [f"{nsd.subject_number(subject):02d}" for subject in cfg.subjects]
 MADE.update(
     Path(path).as_posix()
     for path in (
-        *(DEMO_DESIGN, DEMO_STIMULUS_FILE, cfg.datasets["demo"].captions),
+        *(demo.file_of(path, number) for path in DEMO_SHOWN for number in DEMO_NUMBERS),
         *expand(DEMO_SESSIONS, number=DEMO_NUMBERS),
         *expand(DEMO_ROI, number=DEMO_NUMBERS, atlas=DEMO_ATLASES),
         *DEMO_STABLE_DIFFUSION,
@@ -53,16 +53,33 @@ rule demo_stimuli:
         runtime=scaled_by_attempt(20),
     params:
         cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
-        subjects=DEMO_SUBJECTS,
+        subjects=[1],
         code=code("data/demo_stimuli.py"),
     script:
         "../../workflow_scripts/data/demo_stimuli.py"
 
 
+use rule demo_stimuli as demo_stimuli_of with:
+    output:
+        design=local(demo.file_of(DEMO_DESIGN, "{number}")),
+        stimuli=local(demo.file_of(DEMO_STIMULUS_FILE, "{number}")),
+        captions=local(demo.file_of(cfg.datasets["demo"].captions, "{number}")),
+    log:
+        f"{DEMO}/logs/demo_stimuli_{{number}}.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_stimuli_{{number}}.tsv"
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        subjects=lambda wildcards: [int(wildcards.number)],
+        code=code("data/demo_stimuli.py"),
+
+
 rule demo_brain:
     input:
-        design=local(DEMO_DESIGN),
-        stimuli=local(DEMO_STIMULUS_FILE),
+        design=lambda wildcards: local(demo.file_of(DEMO_DESIGN, wildcards.number)),
+        stimuli=lambda wildcards: local(
+            demo.file_of(DEMO_STIMULUS_FILE, wildcards.number)
+        ),
     output:
         betas=local(DEMO_SESSIONS),
         rois=local(expand(DEMO_ROI, number="{number}", atlas=DEMO_ATLASES)),

@@ -32,3 +32,9 @@ def mask_files(subject):
             stop(f"config.yaml: roi.regions.{name} reads {path}, which {wrong}; {fix}")
         paths += [str(path)] if path else []
     return local(paths)
+
+
+def stim_files(folder):
+    """The table of the names of a subject's image files, if its dataset has such files."""
+    name = custom.STIM_FILES
+    return f"{folder}/data/{name}" if name in ADAPTER.tables else []

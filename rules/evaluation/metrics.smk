@@ -249,6 +249,7 @@ rule contact_sheet:
         recon="<results>/{subject}/recon",
         recon_manifest="<results>/{subject}/recon_manifest.tsv",
         captions="<results>/{subject}/data/captions.json",
+        names=stim_files("<results>/{subject}"),
     output:
         report("<results>/{subject}/contact_sheet.png", category="Images"),
     log:

@@ -126,3 +126,13 @@ def reliability(wildcards):
     if guidance_of(wildcards)["reliability"] == "none":
         return []
     return f"<results>/{wildcards.subject}/ridge/clip_layers_reliability.h5"
+
+
+def only(wildcards):
+    """The chosen stimuli of recon.only, without which none are chosen."""
+    if cfg.recon.only == chosen.ALL:
+        stop(
+            f"config.yaml: recon.only is {chosen.ALL}, and {RESULTS}/{wildcards.subject}/chosen has images of chosen "
+            "stimuli; set it to a number or a list of ids, as by --config recon='{only: 8}'"
+        )
+    return cfg.recon.only

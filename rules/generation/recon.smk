@@ -28,6 +28,7 @@ rule recon_shard:
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=BATCH_SIZE["recon"],
+        shard_size=SETTINGS["shards"]["recon"],
     params:
         cfg=settings("recon", "compute.dtype", *batch_of("recon"), *COMPILED),
         backbone="versatile_diffusion",

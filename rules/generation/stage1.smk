@@ -25,6 +25,7 @@ rule stage1_shard:
         gpu=GPU,
         device=cfg.compute.device,
         batch_size=BATCH_SIZE["stage1"],
+        shard_size=SETTINGS["shards"]["stage1"],
     params:
         cfg=settings("stage1", "compute.dtype", *batch_of("stage1")),
         source="latents",

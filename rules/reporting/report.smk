@@ -17,6 +17,11 @@ rule report:
         },
         stimuli=of_subjects("<results>/{subject}/data/stimuli_test.h5"),
         captions=of_subjects("<results>/{subject}/data/captions.json"),
+        names=[
+            path
+            for subject in cfg.subjects
+            if (path := stim_files(f"<results>/{subject}"))
+        ],
         retrieved=of_subjects("<results>/{subject}/retrieval/captions.json"),
         retrieval=of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
         accuracy=of_subjects("<results>/{subject}/accuracy"),

@@ -88,15 +88,21 @@ def test_a_voxel_that_lacks_test_stimuli_alone_is_dropped(lab):
 
 
 @pytest.mark.parametrize("trials", [[3], [0, 1, 2], [24], range(8)])
-def test_voxels_that_are_nan_in_some_trials_are_not_dropped(lab, trials):
+def test_voxels_that_are_nan_in_some_trials_are_named_or_dropped_everywhere(lab, trials, caplog):
+    whole = write_betas(lab)
     with_nan(lab, list(trials))
     expected = [trial for trial in trials if trial != 25]
-    (sentence,) = problems(lab, constant_voxels="drop")
+    (sentence,) = problems(lab)
     assert (
         f"has {len(expected)} values inside the mask that are no number, the first nan in trial {trials[0]} ("
         in sentence
     )
-    assert "voxel (0, 0, 0); correct the betas, or take these voxels out of the mask" in sentence
+    fix = "voxel (0, 0, 0); correct the betas, or take these voxels out of the mask, as nsd.constant_voxels: drop does"
+    assert fix in sentence
+    assert problems(lab, constant_voxels="drop") == []
+    for before, after in zip(whole, write_betas(lab), strict=True):
+        assert np.array_equal(before[..., 1:], after)
+    assert caplog.text.count("selects 1 of 13 voxels") == 1
 
 
 def test_infinite_voxels_are_never_dropped(lab):
@@ -122,7 +128,7 @@ def test_a_mask_without_any_measured_voxel(lab):
     volumes[..., :] = np.arange(volumes[..., 0].size, dtype=np.float32).reshape(*SHAPE, 1)
     lab.write_volumes(volumes)
     (sentence,) = problems(lab, constant_voxels="drop")
-    assert "every voxel of the mask is constant, or NaN in a session; expected betas inside the mask" in sentence
+    assert "every voxel of the mask is constant, or NaN in a trial; expected betas inside the mask" in sentence
 
 
 @pytest.mark.parametrize("extra", [(1,), (1, 1), (1, 1, 1)])

@@ -64,6 +64,8 @@ def test_artifacts_without_captions(finished_custom):
     np.testing.assert_array_equal(predicted, np.repeat(predicted[:1], N_TEST, 0))
     page = (finished_custom / "results_custom/report.html").read_text()
     assert "<dt>Dataset</dt><dd>CUSTOM<small>own data</small>" in page
+    assert "no caption" not in page
+    assert '"name":"set/08.png","captions":["set/08.png"]' in page
     assert "V1" in (results / "accuracy/encoding.csv").read_text()
 
 

@@ -1,5 +1,7 @@
 """The demo dataset: scenes, NSD-shaped experiment, simulated brain with known ground truth."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from toy_workflow import copy_project
 
 from brain_diffuser.models import efficientnet_lite
 from demo import brain, scenes
@@ -191,3 +194,26 @@ def test_nifti_and_hdf5_sessions_hold_the_same_betas(tmp_path):
         assert np.array_equal(file["betas"][:].transpose(3, 2, 1, 0), volume)
     assert np.array_equal(volume.reshape(-1, 3)[places.index].T, betas)
     assert np.count_nonzero(np.delete(volume.reshape(-1, 3), places.index, axis=0)) == 0
+
+
+PLAN = """
+import sys
+from brain_diffuser.workflow import planned_jobs
+targets = [f"results/{subject}/recon" for subject in sys.argv[1:]]
+for job in planned_jobs.plan({"subjects": sys.argv[1:]}, [], lambda _: targets):
+    print("job", job)
+"""
+
+
+@pytest.mark.workflow
+def test_another_subject_changes_no_job_of_the_first(tmp_path):
+    checkout = copy_project(tmp_path / "demo", "tests")
+
+    def jobs(*subjects):
+        command = [sys.executable, "-c", PLAN, *subjects]
+        found = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+        return {line for line in found.stdout.splitlines() if line.startswith("job ")}
+
+    first, both = jobs("sub01"), jobs("sub01", "sub02")
+    assert first < both
+    assert len(both) == 2 * len(first)

@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from brain_diffuser.artifacts import hdf5, image_files
 from brain_diffuser.evaluation import registry
 from brain_diffuser.reporting import charts, published_scores, score_tables, stage_graph
-from brain_diffuser.reporting.gallery import Subject
+from brain_diffuser.reporting.gallery import ImageStore, Subject, of_subject
 from brain_diffuser.reporting.page import write
 from brain_diffuser.reporting.published_scores import PUBLISHED
 from brain_diffuser.reporting.score_markdown import markdown
@@ -536,3 +536,16 @@ def test_histogram_counts_every_image():
     assert len(heights) == 2
     assert max(heights) == pytest.approx(3 * min(heights), rel=0.01)
     assert ">PixCorr</text>" in svg
+
+
+def test_stimuli_with_files_are_called_by_them(tmp_path):
+    subject = make_subject(tmp_path, "sub01", 0)
+    captions = json.loads(Path(subject.captions).read_text(encoding="utf-8"))
+    Path(subject.captions).write_text(json.dumps({key: ["no caption"] for key in captions}), encoding="utf-8")
+    store = ImageStore([subject], 16, 32, 1e9)
+    assert of_subject(subject, store)["items"][0]["name"].startswith("NSD 7")
+    names = {int(number): f"set/{number}.png" for number in captions} | {5: "train/5.jpg"}
+    for item in of_subject(replace(subject, names=names), store)["items"]:
+        assert item["name"] == f"set/{item['id']}.png"
+        assert item["captions"] == [item["name"]]
+        assert item["retrieved"][0]["name"] == "train/5.jpg"

@@ -288,15 +288,20 @@ def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, r
     )
 
 
+def how(config):
+    """The section recon without which images are made."""
+    return {key: value for key, value in config["recon"].items() if key != "only"}
+
+
 def test_a_variant_is_recon_but_for_what_it_names(config, root):
     config["variants"] = {"mild": {"strength": 0.3, "seed": 4}, "own": {"features": "oracle", "start": "noise"}}
     checked = read(config, root)
     variant, settings = checked.variant("mild")
     assert (variant.start, variant.features) == ("stage1", "predicted")
-    assert settings == config["recon"] | {"strength": 0.3, "seed": 4}
+    assert settings == how(config) | {"strength": 0.3, "seed": 4}
     variant, settings = checked.variant("own")
-    assert (variant.start, variant.features, settings) == ("noise", "oracle", config["recon"])
-    assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
+    assert (variant.start, variant.features, settings) == ("noise", "oracle", how(config))
+    assert checked.variant("seed_3")[1] == how(config) | {"seed": config["recon"]["seed"] + 3}
 
 
 def test_guidance_is_the_sections_but_for_what_a_variant_names(config, root):
@@ -312,15 +317,15 @@ def test_guidance_is_the_sections_but_for_what_a_variant_names(config, root):
     assert checked.guidance_of("all") == expected | {"layer_weights": [1.5, 1.2, 1.0, 1.0]}
     changed = {"kappa": 0.0, "layer_weights": [1.5, 0.0, 1.0, 1.0]}
     assert checked.guidance_of("some") == expected | changed
-    assert checked.variant("some")[1] == config["recon"] | {"seed": 4}
+    assert checked.variant("some")[1] == how(config) | {"seed": 4}
 
 
 def test_repeats_are_a_variant_with_another_seed(config, root):
     config["variants"] = {"some": {"seed": 4, "guidance": {"kappa": 2}}}
     checked = read(config, root)
-    assert checked.variant("some.seed_3")[1] == config["recon"] | {"seed": 7}
+    assert checked.variant("some.seed_3")[1] == how(config) | {"seed": 7}
     assert checked.guidance_of("some.seed_3") == checked.guidance_of("some")
-    assert checked.variant("seed_3")[1] == config["recon"] | {"seed": config["recon"]["seed"] + 3}
+    assert checked.variant("seed_3")[1] == how(config) | {"seed": config["recon"]["seed"] + 3}
     matches = re.compile(variant_regex(["some", "a.b", ""])).fullmatch
     assert all(matches(name) for name in ("some", "some.seed_1", "seed_12", "a.b", "a.b.seed_0"))
     assert not any(matches(name) for name in ("some.seed_", "a_b", ".seed_1", "other", ""))
@@ -411,7 +416,7 @@ def test_targets_of_somebody_pass(config, root):
 
 def test_text_alone_counts_whole(config, root):
     config["variants"] = {"sd": {"backbone": "stable_diffusion"}}
-    assert read(config, root).variant("sd")[1] == config["recon"] | {"text_weight": 1.0}
+    assert read(config, root).variant("sd")[1] == how(config) | {"text_weight": 1.0}
     config["variants"]["sd"]["text_weight"] = 1.0
     read(config, root)
     config["variants"]["sd"]["text_weight"] = 0.4

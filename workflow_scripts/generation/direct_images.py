@@ -1,18 +1,27 @@
-"""A shard of images made without a diffusion model: stage-1 reconstructions, or autoencoded stimuli."""
+"""A shard of images made without a diffusion model, or chosen ones: stage-1 reconstructions, or autoencoded stimuli."""
 
+from pathlib import Path
+
+from brain_diffuser.artifacts import shards, single_images
+from brain_diffuser.data import stimulus_table
 from brain_diffuser.generation import direct_images
 from brain_diffuser.models import devices
 from brain_diffuser.workflow.job import job, progress
 
-with job(snakemake), devices.enough_memory(snakemake.params.batch_key):
-    params, resources = snakemake.params, snakemake.resources
+with job(snakemake) as begun, devices.enough_memory(snakemake.params.batch_key):
+    inputs, params, resources = snakemake.input, snakemake.params, snakemake.resources
     device, dtype = devices.choose(resources.device, params.cfg["compute.dtype"])
-    direct_images.shard(
-        snakemake.wildcards.span,
-        snakemake.input.source,
-        snakemake.output[0],
+    table = inputs.get("chosen")
+    chosen = stimulus_table.read(table)["test"].nsd_id if table else None
+    own = [table] if table else []
+    folder, out = Path(snakemake.output[0]).parent, snakemake.output[0]
+    direct_images.make(
+        shards.part(snakemake.wildcards.get("span", ""), inputs.source, chosen, resources.get("shard_size", 0)),
+        inputs.source,
+        out,
         params.source,
-        params.model,
+        single_images.Singles(folder, begun.key(own), chosen is not None),
+        model=params.model,
         settings=params.cfg,
         batch_size=resources.batch_size,
         device=device,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from brain_diffuser.artifacts import hdf5
+from brain_diffuser.data import stimulus_names
 from brain_diffuser.reporting import figures, page, score_tables
 from brain_diffuser.workflow import resource_usage
 from brain_diffuser.workflow.job import job
@@ -13,6 +14,7 @@ with job(snakemake):
         page.subject(
             name,
             **{key: Path(inputs[key][place]) for key in page.SUBJECT_INPUTS},
+            names=stimulus_names.read(inputs.names[place] if inputs.names else ""),
             images={
                 images: (Path(inputs[f"images_{images}"][place]), Path(inputs[f"manifest_{images}"][place]))
                 for images in params.columns

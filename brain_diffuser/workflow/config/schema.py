@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
@@ -268,7 +268,20 @@ class Stage1(Section):
     seed: Seed
 
 
+def _numbers_of_texts(value: Any) -> Any:
+    """Whole numbers of texts, which is what Snakemake makes of all numbers in a section after --config."""
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdigit() else value
+    return [_numbers_of_texts(each) for each in value] if isinstance(value, list) else value
+
+
+Only = Annotated[
+    Literal["all"] | Count | Annotated[list[Seed], Field(min_length=1)], BeforeValidator(_numbers_of_texts)
+]
+
+
 class Recon(Section):
+    only: Only = "all"
     steps: Count
     strength: Strength
     guidance_scale: NotNegative
@@ -483,7 +496,7 @@ class Config(Section):
     @property
     def _all_variants(self) -> Variants:
         """The sections that variants are made of."""
-        recon, guidance = self.recon.model_dump(), self.guidance.model_dump()
+        recon, guidance = self.recon.model_dump(exclude={"only"}), self.guidance.model_dump()
         return Variants(self.variants, Variant(), recon, guidance, self.features.clip_layers.blocks)
 
     def variant(self, name: str) -> tuple[Variant, dict[str, Any]]:
@@ -538,6 +551,10 @@ class Config(Section):
     def adapter(self) -> Adapter:
         """What the pipeline has to know of the chosen dataset."""
         return ADAPTERS[self.paths.adapter_name]
+
+    def with_only(self, only: Any) -> "Config":
+        """The same configuration with other chosen stimuli."""
+        return self.model_copy(update={"recon": self.recon.model_copy(update={"only": only})})
 
     def check_target(self, target: str) -> None:
         """Raises ValueError: a file that is asked for belongs to no folder of results, subject or variant of these."""

@@ -1,9 +1,10 @@
 """Targets of a run, checked before Snakemake looks for rules: a file of no subject or variant is one sentence."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from brain_diffuser.workflow import renamed
 from brain_diffuser.workflow.config.variants import variant_regex
@@ -65,6 +66,54 @@ def check_whole(target: str, is_made: Callable[[str], bool], is_made_folder: Cal
     for folder in map(str, Path(target).parents):
         if is_made_folder(folder) and not is_made(target):
             raise ValueError(f"{target} is made together with all of {folder}; ask for that folder")
+
+
+class Chosen(NamedTuple):
+    """Which stimuli a run makes images of, and what it makes instead of some targets, by these."""
+
+    only: Any
+    instead: dict[str, list[str]]
+
+
+def of_chosen(command: Sequence[str], only: Any, results: str, prefix: str) -> Chosen:
+    """What stands for targets that are single images, or sets of images while the configuration chooses stimuli.
+
+    Images of chosen stimuli have a folder of their own, so that `recon` and `stage1` are whole wherever they are.
+
+    Parameters
+    ----------
+    command
+        The arguments of a run, the targets among them.
+    only
+        `recon.only`, which single images that are asked for overrule.
+    results
+        The folder of results.
+    prefix
+        What the names of images begin with.
+
+    Raises ValueError: single images of a variant, or of different stimuli of several subjects, are asked for.
+    """
+    ids: dict[str, set[int]] = {}
+    instead: dict[str, list[str]] = {}
+    for target in command:
+        inside = Path(target).relative_to(results).parts if Path(target).is_relative_to(results) else ()
+        subject, images, name, *_ = (*inside, "", "", "")
+        number = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.png", name) if len(inside) == 3 else None
+        if images == "variants" and target.endswith(".png"):
+            raise ValueError(f"{target}: single images are made of stage1 and recon; ask for {Path(target).parent}")
+        if images not in ("stage1", "recon") or (not number and (only == "all" or len(inside) != 2)):
+            continue
+        if number:
+            ids.setdefault(subject, set()).add(int(number[1]))
+        instead[target] = [f"<results>/{subject}/chosen/{each}" for each in (images, "contact_sheet.png")]
+    if not ids:
+        return Chosen(only, instead)
+    first, *others = ids.values()
+    if any(each != first for each in others):
+        raise ValueError(
+            f"images of different stimuli of {' and '.join(ids)} are asked for; ask for those of one subject at a time"
+        )
+    return Chosen(sorted(first), instead)
 
 
 def _check_folder(target: str, results: str, subjects: Collection[str], *, is_inside: bool) -> None:
