@@ -104,7 +104,8 @@ def _clear_display() -> None:
 def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     """The same items; about every ten seconds, and at the end, a line says how many are done and the time left.
 
-    Denoising steps are reported from the first one, in place of their images. Lines, not a bar: jobs that run side by side share the terminal.
+    Denoising steps are reported from the first one, in place of their images. Lines, not a bar: jobs that run side by
+    side share the terminal.
     """
     started = reported = time.monotonic()
     steps = Steps(total)
