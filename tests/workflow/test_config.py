@@ -289,7 +289,7 @@ def test_models_of_a_simulated_dataset_exist_but_its_nsd_tree_need_not(config, r
 
 
 def how(config):
-    """The section recon without which images are made."""
+    """How images are made: the section recon without the choice of stimuli."""
     return {key: value for key, value in config["recon"].items() if key != "only"}
 
 
