@@ -89,6 +89,10 @@ if workflow.pathvars.get("results") != RESULTS:
 PATHS = cfg.paths
 ADAPTER = cfg.adapter
 DATASET_LABEL = score_tables.DEMO if PATHS.simulated else score_tables.NSD
+if ADAPTER.disclaimer:
+    DATASET_LABEL = score_tables.DatasetLabel(
+        cfg.dataset.upper(), ADAPTER.disclaimer, True
+    )
 if ADAPTER.section != "nsd":
     disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
     DATASET_LABEL = score_tables.DatasetLabel(

@@ -1,6 +1,6 @@
 """The kinds of datasets that `datasets.*.adapter` in config.yaml may name: one line each."""
 
-from brain_diffuser.data import bold5000, custom, demo, haxby, nsd
+from brain_diffuser.data import bold5000, custom, demo, haxby, nsd, rehearsal
 from brain_diffuser.data.adapter import Adapter
 
 ADAPTERS: dict[str, Adapter] = {
@@ -9,4 +9,5 @@ ADAPTERS: dict[str, Adapter] = {
     "custom": custom.ADAPTER,
     "haxby": haxby.ADAPTER,
     "bold5000": bold5000.ADAPTER,
+    "rehearsal": rehearsal.ADAPTER,
 }
