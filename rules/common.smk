@@ -15,7 +15,7 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
 from brain_diffuser.artifacts import shards, system_faults
-from brain_diffuser.data import chosen, custom
+from brain_diffuser.data import chosen, custom, rehearsal
 from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
@@ -89,9 +89,9 @@ if workflow.pathvars.get("results") != RESULTS:
 PATHS = cfg.paths
 ADAPTER = cfg.adapter
 DATASET_LABEL = score_tables.DEMO if PATHS.simulated else score_tables.NSD
-if ADAPTER.disclaimer:
+if ADAPTER is rehearsal.ADAPTER:
     DATASET_LABEL = score_tables.DatasetLabel(
-        cfg.dataset.upper(), ADAPTER.disclaimer, True
+        cfg.dataset.upper(), rehearsal.DISCLAIMER, True
     )
 if ADAPTER.section != "nsd":
     disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""

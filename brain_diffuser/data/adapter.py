@@ -100,10 +100,6 @@ class Adapter(NamedTuple):
         What the names of a stimulus' image files begin with; the nsd_id follows.
     tables : names of files
         What `design` writes beside the table of stimuli, in the same folder.
-    n_sessions : (config) -> int, optional
-        The number of sessions of betas in the layout of NSD that `rules` writes.
-    disclaimer : str
-        Said beside every score and image of a dataset whose images show nothing of a brain; empty for others.
     written : keys
         The keys of the dataset in config.yaml whose files `rules` writes.
     rules : str
@@ -131,8 +127,6 @@ class Adapter(NamedTuple):
     sessions: Callable[[Config, str], list[int]] = _no_sessions
     prefix: str = OWN_FILES
     tables: tuple[str, ...] = ()
-    n_sessions: Callable[[Config], int] | None = None
-    disclaimer: str = ""
     written: tuple[str, ...] = ()
     rules: str = ""
     analyses: str = ""

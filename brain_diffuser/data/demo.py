@@ -33,11 +33,6 @@ def n_stimuli(config: Config, subject: str, split: str) -> int:
     return min(simulated, nsd_sessions.N_TRIALS * len(nsd.session_numbers(config, subject)))
 
 
-def n_sessions(config: Config) -> int:
-    """The number of sessions that show every stimulus three times."""
-    return (config.demo.n_train + config.demo.n_test) // nsd.DEMO_STIMULI_PER_SESSION
-
-
 ADAPTER = Adapter(
     inputs=inputs,
     write_design=nsd.write_design,
@@ -52,7 +47,6 @@ ADAPTER = Adapter(
     shared=nsd.shared_folder,
     prefix="nsd",
     betas_mem_mb=3000,
-    n_sessions=n_sessions,
     written=("nsd", "captions"),
     rules="demo",
 )

@@ -54,16 +54,16 @@ def session_files(config: Config, subject: str) -> list[str]:
     """
     folder = betas_folder(config, f"{subject_number(subject):02d}")
     sessions = config.nsd.sessions if isinstance(config.nsd.sessions, str | int) else tuple(config.nsd.sessions)
-    if config.adapter.n_sessions:
-        return _chosen_files(config, written_session_files(config, folder), sessions)
+    if config.paths.simulated:
+        return _chosen_demo_files(demo_session_files(config, folder), sessions)
     number = subject_number(subject) if config.fetch.nsd else 0
     return _existing_files(folder, sessions, config.nsd.format, number)
 
 
-def written_session_files(config: Config, folder: str) -> list[str]:
-    """The files of betas that the workflow itself writes into a folder, for the demo and for rehearsals."""
-    ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[config.demo.format if config.paths.simulated else "nifti"]
-    n_sessions = config.adapter.n_sessions(config)
+def demo_session_files(config: Config, folder: str) -> list[str]:
+    """The files of betas that the demo writes into a folder."""
+    ending = {"nifti": "nii.gz", "hdf5": "hdf5"}[config.demo.format]
+    n_sessions = (config.demo.n_train + config.demo.n_test) // DEMO_STIMULI_PER_SESSION
     return [f"{folder}/betas_session{session:02d}.{ending}" for session in range(1, n_sessions + 1)]
 
 
@@ -193,14 +193,14 @@ def _existing_files(folder: str, sessions: Any, file_format: str, fetched_subjec
     return [str(path) for path in nsd_sessions.find(folder, sessions, file_format, published)]
 
 
-def _chosen_files(config: Config, files: list[str], sessions: Any) -> list[str]:
-    """The sessions that are asked for, of those that the workflow writes."""
+def _chosen_demo_files(files: list[str], sessions: Any) -> list[str]:
+    """The sessions of the demo that are asked for."""
     numbers = range(1, len(files) + 1) if sessions == "all" else sessions
     numbers = range(1, numbers + 1) if isinstance(numbers, int) else numbers
     if max(numbers) > len(files):
-        asked = sessions if isinstance(sessions, int) else list(sessions)
         raise ValueError(
-            f"config.yaml: nsd.sessions is {asked}, {config.dataset} has {len(files)}; write all or a smaller number"
+            f"config.yaml: nsd.sessions is {sessions if isinstance(sessions, int) else list(sessions)}, the demo has "
+            f"{len(files)}; write all or a smaller number"
         )
     return [files[number - 1] for number in sorted(set(numbers))]
 

@@ -6,7 +6,7 @@ Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.demo.
 from brain_diffuser.data import demo, nsd
 
 DEMO = cfg.datasets["demo"].nsd
-DEMO_SESSIONS = nsd.written_session_files(cfg, nsd.betas_folder(cfg, "{number}"))
+DEMO_SESSIONS = nsd.demo_session_files(cfg, nsd.betas_folder(cfg, "{number}"))
 DEMO_ROI = nsd.roi_file(cfg, "{number}", "{atlas}")
 DEMO_ATLASES = [
     "nsdgeneral",

@@ -3,7 +3,7 @@
 Out: datasets.rehearsal.{nsd, captions, vdvae, versatile_diffusion}
 """
 
-from brain_diffuser.data import nsd
+from brain_diffuser.data import nsd, rehearsal
 
 REHEARSAL_ATLASES = [cfg.nsd.mask, *cfg.nsd.rois]
 REHEARSAL_ROIS = [
@@ -21,7 +21,7 @@ MADE.update(
     Path(path).as_posix()
     for path in (
         *(nsd.design_file(cfg), nsd.stimulus_file(cfg), PATHS.captions, PATHS.vdvae),
-        *nsd.session_files(cfg, cfg.subjects[0]),
+        *rehearsal.session_files(cfg, cfg.subjects[0]),
         *(*REHEARSAL_ROIS, *REHEARSAL_NETWORKS),
     )
 )
@@ -32,7 +32,7 @@ rule rehearsal_experiment:
         design=local(nsd.design_file(cfg)),
         stimuli=local(nsd.stimulus_file(cfg)),
         captions=local(PATHS.captions),
-        betas=local(nsd.session_files(cfg, cfg.subjects[0])),
+        betas=local(rehearsal.session_files(cfg, cfg.subjects[0])),
         rois=local(REHEARSAL_ROIS),
     log:
         "<results>/rehearsal/logs/experiment.log",

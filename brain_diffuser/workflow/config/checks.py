@@ -252,10 +252,8 @@ def _of_adapter(config: schema.Config) -> Iterator[str]:
         yield f"{where} needs one of nsd and custom (and simulated: false with custom), or adapter (docs/your_data.md)"
         return
     adapter = config.adapter
-    has_settings = adapter.section == "settings" or adapter.settings_model is not None
-    if set(sections) | ({"settings"} if has_settings else set()) != {adapter.section} | (
-        {"settings"} if has_settings else set()
-    ):
+    optional = {"settings"} if adapter.section == "settings" or paths.adapter_name == "rehearsal" else set()
+    if set(sections) - optional != {adapter.section} - optional:
         found = " and ".join(sections) or "none of nsd, custom and settings"
         yield f"{where} has {found}; the adapter {paths.adapter_name} reads {adapter.section}, so give that alone"
         return
