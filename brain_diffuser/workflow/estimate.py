@@ -420,6 +420,19 @@ def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Con
     return configuration.read(found, Path.cwd(), read)
 
 
+def merged(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:
+    """The same, whatever files of data and models there are.
+
+    Raises ValueError: a key is missing or has a value that cannot be.
+    """
+    found: dict = {}
+    for file in ("config.yaml", *files):
+        update_config(found, load_configfile(file))
+    update_config(found, parse_config(changes))
+    file_paths.expand(found)
+    return schema.Config.model_validate(found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         "python -m brain_diffuser.estimate",
