@@ -69,6 +69,9 @@ rule all:
         ],
 
 
+include: "rules/workflow/rehearsal.smk"
+
+
 if workflow.is_main_process and not IS_MODULE:
     check_targets()
 

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+import shlex
 import re
 import sys
 from pathlib import Path

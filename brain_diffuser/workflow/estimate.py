@@ -112,12 +112,34 @@ class Need:
     unknown: set[str] = field(default_factory=set)
 
 
+TOO_SHORT = 30.0
+"""Seconds below which Snakemake's table of a job may have missed most of its processor time."""
+
+
 class Own(NamedTuple):
-    """Seconds of a stimulus, or of a job that has none: of the clock and of processors; and how many GPUs it had."""
+    """How fast jobs of a name were here.
+
+    Parameters
+    ----------
+    wall, cpu : float
+        Seconds of the clock and of processors of a job, without its stimuli.
+    wall_each, cpu_each : float
+        The same of a stimulus.
+    n_steps : float
+        Denoising steps of a stimulus; 0 where there are none, or where nothing says how many there were.
+    gpus : int
+        Those that a job had.
+    dtype
+        The precision of its networks, where that is known.
+    """
 
     wall: float
     cpu: float
+    wall_each: float
+    cpu_each: float
+    n_steps: float
     gpus: int
+    dtype: str = ""
 
 
 class Estimate:
@@ -171,10 +193,10 @@ class Estimate:
         if job.span and not n:
             return
         own = self.own_of(job)
-        if own and (own.gpus > 0) == (gpus > 0):
-            times = n or 1
-            _more(need.cpu, own.cpu * times, own.cpu * times)
-            _more(need.gpu, own.wall * times * gpus, own.wall * times * gpus)
+        if own and (own.gpus > 0) == (gpus > 0) and own.dtype in ("", self.dtype):
+            cpu, wall = own.cpu + own.cpu_each * n, own.wall + own.wall_each * n
+            _more(need.cpu, cpu, cpu)
+            _more(need.gpu, wall * gpus, wall * gpus)
             need.basis.add(HERE)
             return
         seconds, basis = self.cpu(job, n, gpus > 0 or self.dtype != "bfloat16")
@@ -194,10 +216,13 @@ class Estimate:
         name = name_of(Path(job.benchmark).stem) if job.benchmark else ""
         steps = self.steps(job)
         like = self.own.get(name_of("recon_00000-00001"))
-        if name in self.own or not (job.span and steps and like):
-            return self.own.get(name)
-        share = steps / self.steps_of("")
-        return Own(like.wall * share, like.cpu * share, like.gpus)
+        own = self.own.get(name)
+        if own is None and job.span and steps and like:
+            own = like if like.n_steps else like._replace(n_steps=self.steps_of(""))
+        if own is None or not (steps and own.n_steps):
+            return own
+        share = steps / own.n_steps
+        return own._replace(wall_each=own.wall_each * share, cpu_each=own.cpu_each * share, n_steps=steps)
 
     def cpu(self, job: watch.Job, n: int, is_float32: bool) -> tuple[float, str | None]:
         """CPU-seconds of a job, and how they are known; None if they are not."""
@@ -273,19 +298,40 @@ def dataset_label_of(cfg: schema.Config) -> str | None:
 
 def own_speeds(results: Path) -> dict[str, Own]:
     """Speeds of the jobs that have run here, of all subjects, by the name of their tables."""
-    sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    gpus: dict[str, int] = {}
+    found: dict[str, list[Own]] = defaultdict(list)
     for folder in resource_usage.folders(results):
         subject = folder.relative_to(results).as_posix()
         for table in resource_usage.tables(folder / "benchmarks"):
             wildcards = f"subject={subject}, span={table.span}, split={_split(table.name)}"
             log = f"{folder}/logs/{table.name}.log"
-            n = watch.Job(table.name, wildcards, log, "", "").stimuli() if table.span else 1
-            if n:
-                key = name_of(f"{table.name}_{table.span}" if table.span else table.name)
-                sums[key] = [a + b for a, b in zip(sums[key], (table.seconds, table.cpu, n), strict=True)]
-                gpus[key] = table.gpus or 0
-    return {key: Own(wall / n, cpu / n, gpus[key]) for key, (wall, cpu, n) in sums.items()}
+            n = watch.Job(table.name, wildcards, log, "", "").stimuli() if table.span else 0
+            own = _own_of(table, n or 0)
+            if own and (n or not table.span):
+                found[name_of(f"{table.name}_{table.span}" if table.span else table.name)].append(own)
+    return {key: _mean(some) for key, some in found.items()}
+
+
+def _own_of(table: resource_usage.Table, n: int) -> Own | None:
+    """The speed of one job of n stimuli; None where its table alone is there, and it was too short for that."""
+    used, gpus = table.used, table.gpus or 0
+    if used is None and table.seconds < TOO_SHORT:
+        return None
+    if not n:
+        return Own(table.seconds, table.cpu, 0.0, 0.0, 0.0, gpus, used.dtype if used else "")
+    if used is None:
+        return Own(0.0, 0.0, table.seconds / n, table.cpu / n, 0.0, gpus)
+    wall, cpu = max(0.0, table.seconds - used.loop_seconds), max(0.0, table.cpu - used.loop_cpu)
+    return Own(wall, cpu, used.loop_seconds / n, used.loop_cpu / n, used.n_steps / n, gpus, used.dtype)
+
+
+def _mean(some: Sequence[Own]) -> Own:
+    """The speed of several jobs; that of the precision and number of GPUs that the last one had."""
+    last = some[-1]
+    like = [each for each in some if (each.gpus, each.dtype) == (last.gpus, last.dtype)]
+    wall, cpu, wall_each, cpu_each, n_steps = (
+        sum(values) / len(like) for values in zip(*(each[:5] for each in like), strict=True)
+    )
+    return Own(wall, cpu, wall_each, cpu_each, n_steps, last.gpus, last.dtype)
 
 
 def name_of(stem: str) -> str:
@@ -372,6 +418,19 @@ def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Con
     except ValueError as error:
         raise ValueError(read.located(str(error))) from None
     return configuration.read(found, Path.cwd(), read)
+
+
+def merged(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:
+    """The same, whatever files of data and models there are.
+
+    Raises ValueError: a key is missing or has a value that cannot be.
+    """
+    found: dict = {}
+    for file in ("config.yaml", *files):
+        update_config(found, load_configfile(file))
+    update_config(found, parse_config(changes))
+    file_paths.expand(found)
+    return schema.Config.model_validate(found)
 
 
 def main() -> None:

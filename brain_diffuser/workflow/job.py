@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import progress as reports
-from brain_diffuser.workflow import gpus, provenance, receipts
+from brain_diffuser.workflow import gpus, provenance, receipts, usage
 
 Item = TypeVar("Item")
 
@@ -26,6 +26,19 @@ CLEAR_LINE = "\r\033[K"
 ROOT = Path(__file__).parents[2]
 
 log = logging.getLogger(__name__)
+
+
+class Loop(NamedTuple):
+    """What a job's loop took: its items, denoising steps of single images, seconds of processors and of a clock."""
+
+    n_items: int
+    n_steps: int
+    cpu: float
+    seconds: float
+
+
+loops: list[Loop] = []
+"""Those of this process that are done."""
 
 
 class LogFile(logging.FileHandler):
@@ -52,6 +65,8 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
     other exception is a fault of the code and shows its traceback in both. A user who stops the run sees neither.
     """
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("brain_diffuser", "demo")]
+    started = time.monotonic()
+    loops.clear()
     terminal, held = logging.StreamHandler(sys.stderr), ExitStack()
     terminal.setLevel(logging.WARNING if os.environ.get(QUIET) else logging.INFO)
     try:
@@ -75,6 +90,7 @@ def job(snakemake: Any, *, receipt: bool = True, embed: bool = False) -> Iterato
         yield begun
         if begun:
             receipts.finish(begun, embed=embed)
+        log.info("used %s", usage.words(snakemake, time.monotonic() - started, loops))
     except KeyboardInterrupt:
         log.info("interrupted")
         raise SystemExit(128 + signal.SIGINT) from None
@@ -111,7 +127,7 @@ def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     side share the terminal.
     """
     started = reported = time.monotonic()
-    steps = Steps(total)
+    cpu, steps = time.process_time(), Steps(total)
     reports.listeners.append(steps)
     try:
         for done, item in enumerate(iterable, 1):
@@ -122,6 +138,7 @@ def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
                 reported, each = now, max(now - started, 1e-9) / done
                 speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
                 log.info("%d of %d %s, %s, %.0f s left", done, total, what, speed, (total - done) * each)
+        loops.append(Loop(total, steps.n_images, time.process_time() - cpu, time.monotonic() - started))
     finally:
         reports.listeners.remove(steps)
 
@@ -133,14 +150,20 @@ class Steps:
     ----------
     total : int
         Images of the job.
+
+    Attributes
+    ----------
+    n_images : int
+        Steps so far, counted for each image.
     """
 
     def __init__(self, total: int):
-        self.total, self.n_reports = total, 0
+        self.total, self.n_reports, self.n_images = total, 0, 0
         self.started = self.reported = 0.0
 
     def __call__(self, rows: slice, place: int, n: int) -> None:
         """Step `place` of `n` of the images `rows` begins."""
+        self.n_images += rows.stop - rows.start
         now = time.monotonic()
         if self.n_reports > 1 and now - self.reported < SECONDS_BETWEEN_LINES:
             return

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from brain_diffuser.artifacts import shards, system_faults, text_files
+from brain_diffuser.workflow import usage
 
 STAGES = {
     "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000"),
@@ -26,7 +27,7 @@ STAGES = {
     "learned": ("learned",),
     "decode": ("decode",),
     "stage1": ("stage1",),
-    "recon": ("recon",),
+    "recon": ("recon", "chosen"),
     "variants": ("variant", "variants"),
     "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references"),
     "metrics": (
@@ -41,7 +42,7 @@ STAGES = {
     "report": ("report", "costs"),
 }
 """Stage -> what the names of its jobs and of its results begin with; the longest that fits counts."""
-PLACES = ("demo", "haxby", "dataset")  # folders of results that are no subject's, and a stage each
+PLACES = ("demo", "haxby", "rehearsal", "dataset")  # folders of results that are no subject's, and a stage each
 SPAN = re.compile(rf"_({shards.SPAN})$")
 
 
@@ -61,7 +62,22 @@ class Cost:
 
 @dataclass(frozen=True)
 class Table:
-    """What Snakemake measured of one job; cpu counts up to its last look, at most 30 s before the end."""
+    """What one job took.
+
+    Parameters
+    ----------
+    name, span
+        Of the job's table: what is before the span of a shard, and the span.
+    seconds, cpu : float
+        Of the clock and of processors. Snakemake sees processors up to its last look, at most 30 s before the end;
+        where the job's log says it exactly, that counts.
+    gpus : int, optional
+        Those that it had.
+    peak_mib : float
+        The most memory.
+    used : Usage, optional
+        What the job's log says.
+    """
 
     name: str
     span: str
@@ -69,6 +85,7 @@ class Table:
     cpu: float
     gpus: int | None
     peak_mib: float
+    used: usage.Usage | None = None
 
 
 def stage_of(name: str, place: str = "") -> str:
@@ -105,7 +122,10 @@ def _read(path: Path, name: str, span: str) -> Table:
     gpus = re.search(r"'gpu': (\d+)", row.get("resources") or "")
     known = int(gpus[1]) if gpus else 0
     seconds, cpu, peak = (_number(path, row, key) for key in ("s", "cpu_time", "max_rss"))
-    return Table(name, span, seconds, cpu, known if "resources" in row else None, peak)
+    used = usage.read(path.parent.parent / "logs" / f"{path.stem}.log")
+    if used:
+        cpu, peak = max(cpu, used.cpu), max(peak, used.peak_mib)
+    return Table(name, span, seconds, cpu, known if "resources" in row else None, peak, used)
 
 
 def _measured(path: Path) -> dict[str, str]:

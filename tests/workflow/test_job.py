@@ -72,7 +72,9 @@ def test_messages_go_to_the_log_file_and_to_stderr(snakemake, capsys):
         logging.getLogger("brain_diffuser.data.design").info("15724 voxels")
         logging.getLogger("some.library").info("not for our readers")
     assert written(snakemake) == capsys.readouterr().err
-    assert written(snakemake).endswith(" recon: 15724 voxels\n")
+    said, used = written(snakemake).splitlines()
+    assert said.endswith(" recon: 15724 voxels")
+    assert " recon: used " in used
 
 
 def test_a_new_run_starts_a_new_log(snakemake):

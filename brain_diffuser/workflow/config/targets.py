@@ -10,7 +10,8 @@ from brain_diffuser.workflow import renamed
 from brain_diffuser.workflow.config.variants import variant_regex
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
-NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "shared")  # other folders of results
+NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "rehearsal", "shared")
+"""Other folders of results."""
 
 
 def check(target: str, results: str, subjects: Collection[str], variants: Mapping[str, object]) -> None:
