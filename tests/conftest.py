@@ -20,6 +20,11 @@ LONG = (
 )
 
 
+def pytest_xdist_auto_num_workers(config):
+    """One process more than cores (`-n auto`): tests of a cluster and of the workflow wait for much of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if {"finished", "checkout"} & set(item.fixturenames):

@@ -25,6 +25,10 @@ N_COPIES = 300
 CPU_SECONDS, MEMORY = 20, 4 << 30
 """What reading a file of a few kilobytes may take at most; damaged ones must not stop a machine either."""
 
+FEWEST_COPIES = 100
+FORMS = (("nii", "nii.gz"), ("pth", "th", "bin", "pt"))
+"""Endings that are one format."""
+
 UNCHANGED, SENTENCE, LOST, PLAUSIBLE = "unchanged", "sentence", "lost", "plausible"
 SILENT, NO_SENTENCE = "silent", "no sentence"
 
@@ -63,6 +67,17 @@ class Reader(NamedTuple):
     faults: Sequence[damage.Fault]
     plausible: Callable[[Any, Any], bool] | None = None
     has_checksum: bool = False
+
+
+def share(reader: Reader, readers: Sequence[Reader]) -> int:
+    """Damaged copies of a reader's file in the tests, where readers of one format have N_COPIES at least together.
+
+    `python -m benchmarks.damaged_files` gives each of them N_COPIES.
+    """
+    form = reader.form.lstrip(".")
+    forms = next((each for each in FORMS if form in each), (form,))
+    n_readers = sum(each.form.lstrip(".") in forms for each in readers)
+    return max(FEWEST_COPIES, math.ceil(N_COPIES / n_readers))
 
 
 class Outcome(NamedTuple):

@@ -11,6 +11,8 @@ import contextlib
 import gc
 import json
 import os
+import pkgutil
+import re
 import runpy
 import select
 import signal
@@ -20,8 +22,10 @@ import sys
 from pathlib import Path
 
 LIBRARIES = """
-    diffusers.models.autoencoders.autoencoder_kl diffusers.models.unets.unet_2d_condition h5py jinja2 matplotlib.pyplot
-    nibabel networkx pandas PIL.Image pydantic safetensors.torch scipy.io scipy.stats skimage.metrics skimage.transform
+    argparse_dataclass diffusers.models.autoencoders.autoencoder_kl diffusers.models.unets.unet_2d_condition
+    docutils.core dpath h5py isal.igzip jaxtyping jinja2 matplotlib.pyplot multiprocessing.managers nibabel networkx
+    pandas PIL.Image pydantic._internal._dataclasses pygments.formatters.html safetensors.torch scipy.io scipy.stats
+    skimage.metrics skimage.transform smart_open yte
     sklearn.linear_model sklearn.preprocessing snakemake.cli torch torch._dynamo transformers.models.clip.modeling_clip
     transformers.models.clip.tokenization_clip transformers.models.clip.image_processing_clip
 """
@@ -101,6 +105,7 @@ def serve(listener: socket.socket) -> dict:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal; in the background it is ignored
         for place, stream in enumerate(streams):
             os.dup2(stream, place)
             os.close(stream)
@@ -137,8 +142,10 @@ def become(request: dict, program: str) -> None:
 
 
 if __name__ == "__main__":
-    for library in LIBRARIES.split():
+    plugins = [each.name for each in pkgutil.iter_modules() if re.match(r"snakemake_\w+_plugin", each.name)]
+    for library in (*LIBRARIES.split(), *plugins):
         __import__(library)
+    sys.dont_write_bytecode = False  # a checkout's modules are compiled once
     gc.freeze()  # a fork then copies few pages
     number, warm_program = sys.argv[1:]
     try:

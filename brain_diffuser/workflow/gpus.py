@@ -32,7 +32,7 @@ def visible() -> list[str]:
         found = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
-    return [name.strip() for name in found.splitlines() if name.strip()]
+    return [name.strip() for name in found.split("\n") if name.strip()]
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def test_an_adapter_is_whole(name):
     for folder, name in (("data", record.rules), ("evaluation", record.analyses)):
         assert not name or (ROOT / f"rules/{folder}/{name}.smk").is_file()
     assert bool(record.rules) == bool(record.written)
-    assert set(record.written) <= {"nsd", "captions", *schema.Custom.model_fields}
+    assert set(record.written) <= {*schema.Dataset.model_fields, *schema.Custom.model_fields}
     assert re.fullmatch(r"[a-z]+", record.prefix)
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 from damaged_data import READERS
-from reliability import N_COPIES, campaign
+from reliability import campaign, share
 
 pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: f"{reader.name} {reader.form}")
 def test_no_damage_is_silent(tmp_path, reader):
-    tally = campaign(reader, tmp_path)
+    n_copies = share(reader, READERS)
+    tally = campaign(reader, tmp_path, n_copies)
     assert not tally.failures, str(tally)
-    assert tally.counts.total() == N_COPIES
+    assert tally.counts.total() == n_copies

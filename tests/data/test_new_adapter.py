@@ -33,8 +33,8 @@ def add_adapter(checkout):
     (checkout / "brain_diffuser/data/onefile.py").write_text(example("extend.md", "A dataset", "python"))
     registry = checkout / "brain_diffuser/data/registry.py"
     text = registry.read_text()
-    assert "haxby, nsd\n" in text
-    text = text.replace("haxby, nsd\n", "haxby, nsd, onefile\n")
+    assert "nsd, rehearsal\n" in text
+    text = text.replace("nsd, rehearsal\n", "nsd, onefile, rehearsal\n")
     registry.write_text(
         text.replace('    "nsd": nsd.ADAPTER,\n', '    "nsd": nsd.ADAPTER,\n    "onefile": onefile.ADAPTER,\n')
     )

@@ -31,12 +31,16 @@ def reconstruct():
 torch.set_num_threads(1)
 denoiser, autoencoder = small_models()
 names, expected = list(denoiser.state_dict()), reconstruct()
-denoiser.unet.compile(dynamic=False, backend="eager")  # the real compiler takes a minute for it
-compiling.compile_networks([autoencoder.vae.decoder], torch.device("cpu"))
+for network in (denoiser.unet, autoencoder.vae.decoder):
+    network.compile(dynamic=False, backend="eager")  # the real compiler takes a minute for the two
 found, graphs = reconstruct(), torch._dynamo.utils.counters["stats"]["unique_graphs"]
 assert graphs == 2, f"{graphs} graphs; expected one for all steps, one for all images"
 assert np.abs(found - expected).max() <= 1 and (found != expected).mean() < 0.01
 assert list(denoiser.state_dict()) == names
+layer, x = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.SiLU()).requires_grad_(False), torch.randn(1, 3, 8, 8)
+expected = layer(x)
+compiling.compile_networks([layer], torch.device("cpu"))
+assert torch.allclose(layer(x), expected, atol=1e-6)
 """
 
 

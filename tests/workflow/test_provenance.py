@@ -411,7 +411,9 @@ def test_what_surrounds_a_job_imports_no_stage_network_or_subject(name):
             "brain_diffuser.artifacts.hdf5",
             "brain_diffuser.artifacts.system_faults",
             "brain_diffuser.models.progress",
+            "brain_diffuser.workflow.gpus",
             "brain_diffuser.workflow.provenance",
+            "brain_diffuser.workflow.usage",
         )
         assert not imported.startswith(("brain_diffuser", "demo")) or imported.startswith(
             (*known, *provenance.SURROUNDINGS)

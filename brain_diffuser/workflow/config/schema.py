@@ -424,7 +424,7 @@ class Compute(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     threads: Count
-    compile: bool
+    compile: bool = False
     batch_size: BatchSize
 
 
