@@ -3,7 +3,6 @@
 import functools
 import math
 import os
-import shlex
 import re
 import sys
 from pathlib import Path
@@ -66,10 +65,10 @@ with exit_with_message():
 RESULTS = cfg.results
 
 # Single images as targets choose their stimuli, and those of chosen stimuli have a folder of their own.
-INSTEAD = {}
+INSTEAD, of_targets = {}, ()
 if workflow.is_main_process and not IS_MODULE:
     with exit_with_message():
-        only_these, INSTEAD = targets.of_chosen(
+        only_these, INSTEAD, of_targets = targets.of_chosen(
             sys.argv[1:], cfg.recon.only, RESULTS, cfg.adapter.prefix
         )
     cfg = cfg.with_only(only_these)
@@ -171,14 +170,22 @@ MODEL_PATHS = PATHS.model_dump(exclude_none=True)
 GPU = int(DEVICE != "cpu")
 
 
+def n_chosen():
+    """How many stimuli recon.only chooses; 0 if it chooses none."""
+    only = cfg.recon.only
+    if only == chosen.ALL:
+        return 0
+    return only if isinstance(only, int) else len(only)
+
+
 def scaled_by_attempt(first, each=0):
     """A resource that grows by half of itself with every retry; `each` stimulus of a shard adds to it.
 
-    `first` is a number, or a function of the wildcards.
+    `first` is a number, or a function of the wildcards. Jobs without a shard have the chosen stimuli.
     """
 
     def of(wildcards, attempt):
-        start, end = map(int, wildcards.get("span", "0-0").split("-"))
+        start, end = map(int, wildcards.get("span", f"0-{n_chosen()}").split("-"))
         base = first(wildcards) if callable(first) else first
         return math.ceil((base + each * (end - start)) * (1 + attempt) / 2)
 
@@ -351,7 +358,7 @@ SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 
 if workflow.is_main_process and cfg.recon.only != chosen.ALL:
     with exit_with_message():
-        for subject in cfg.subjects:
+        for subject in of_targets or cfg.subjects:
             chosen.check(cfg, subject)
 if workflow.is_main_process and cfg.nsd.sessions == "all":
     with exit_with_message():

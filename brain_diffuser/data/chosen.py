@@ -57,7 +57,8 @@ def check(config: Config, subject: str) -> None:
 
     Raises ValueError: see `choose`.
     """
-    only, splits = config.recon.only, read_design(config, subject)
+    only = config.recon.only
+    splits = None if config.adapter.rules else read_design(config, subject)  # what rules write may be of before
     if splits is not None:
         choose(only, splits, subject)
     elif isinstance(only, int):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
@@ -26,6 +27,7 @@ ALL_OUTPUT = "--quiet=host"
 CLEAR_LINE = "\r\033[K"
 BAR_WIDTH = 12
 SECONDS_BETWEEN_BARS, SECONDS_BETWEEN_LINES = 1.0, 600.0
+LONG_DRAWING, PAUSE = 0.1, 20  # one that takes so many seconds is not repeated for so many times as long
 LAST_LINES = 4  # of a failed job's log
 
 BEFORE_JOBS = ("Assuming ", "Building DAG", "Using shell", "Conda env", "Singularity ", "Group jobs: inactive")
@@ -89,7 +91,7 @@ class Display(LogHandlerBase):
         self.left: Counter[reasons.Key] = Counter()
         self.members: dict[reasons.Key, list[watch.Job]] = {}
         self.widths = (0, 0)
-        self.spoke = time.monotonic()
+        self.spoke, self.next_drawing = time.monotonic(), 0.0
         self.ended = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -244,16 +246,22 @@ class Display(LogHandlerBase):
 
     def _draw(self) -> None:
         """The bar; the cursor goes back to its beginning, so that what a job says overwrites it."""
-        if self.is_terminal and self.since and not self.has_ended:
+        if self.is_terminal and self.since and not self.has_ended and time.monotonic() >= self.next_drawing:
+            begun = time.monotonic()
             width = os.get_terminal_size(self.stream.fileno()).columns or 80
             self.stream.write(f"{CLEAR_LINE}{self.status(width - 1)}\r")
             self.stream.flush()
             self.has_bar = True
+            took = time.monotonic() - begun
+            self.next_drawing = begun + PAUSE * took if took > LONG_DRAWING else 0.0
 
     def _tick(self) -> None:
-        """Draw the bar again and again; without a terminal, say how far the run is when nothing was said for long."""
+        """Draw the bar again and again; without a terminal, say how far the run is when nothing was said for long.
+
+        A file that vanishes meanwhile, or a terminal that does, costs one drawing.
+        """
         while not self.ended.wait(SECONDS_BETWEEN_BARS if self.is_terminal else SECONDS_BETWEEN_LINES / 10):
-            with self.lock or threading.Lock():
+            with self.lock or threading.Lock(), suppress(OSError, ValueError):
                 if self.is_terminal:
                     self._draw()
                 elif not self.has_ended and time.monotonic() - self.spoke > SECONDS_BETWEEN_LINES:

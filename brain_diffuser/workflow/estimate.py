@@ -302,6 +302,8 @@ def own_speeds(results: Path) -> dict[str, Own]:
     for folder in resource_usage.folders(results):
         subject = folder.relative_to(results).as_posix()
         for table in resource_usage.tables(folder / "benchmarks"):
+            if table.name.startswith("chosen"):  # as many stimuli as were chosen, which the table does not say
+                continue
             wildcards = f"subject={subject}, span={table.span}, split={_split(table.name)}"
             log = f"{folder}/logs/{table.name}.log"
             n = watch.Job(table.name, wildcards, log, "", "").stimuli() if table.span else 0

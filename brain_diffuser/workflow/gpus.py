@@ -30,7 +30,12 @@ def visible() -> list[str]:
     command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         found = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=SECONDS, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
+    except FileNotFoundError:
+        return []
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning(
+            "nvidia-smi does not say which GPUs there are (%s); jobs that run side by side share the first", error
+        )
         return []
     return [name.strip() for name in found.split("\n") if name.strip()]
 
@@ -46,13 +51,18 @@ def one_of_several(device: str) -> Iterator[None]:
         yield
         return
     before = os.environ.get(VARIABLE)
-    name, lock = _locked(names)
+    try:
+        name, lock = _locked(names)
+    except OSError as error:  # a file system without locks, or a folder of somebody else's
+        name, lock = names[os.getpid() % len(names)], None
+        log.warning("GPUs cannot be shared out evenly, because files in %s cannot be locked (%s)", FOLDER, error)
     os.environ[VARIABLE] = name
     log.info("GPU %s of %s", name, ", ".join(names))
     try:
         yield
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
         if before is None:
             del os.environ[VARIABLE]
         else:

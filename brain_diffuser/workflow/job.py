@@ -163,6 +163,7 @@ class Steps:
 
     def __call__(self, rows: slice, place: int, n: int) -> None:
         """Step `place` of `n` of the images `rows` begins."""
+        done = self.n_images
         self.n_images += rows.stop - rows.start
         now = time.monotonic()
         if self.n_reports > 1 and now - self.reported < SECONDS_BETWEEN_LINES:
@@ -170,6 +171,6 @@ class Steps:
         if not self.n_reports:
             self.started = now
         self.n_reports, self.reported = self.n_reports + 1, now
-        done = rows.start * n + (place - 1) * (rows.stop - rows.start)
-        left = f", {(now - self.started) / done * (self.total * n - done):.0f} s left" if done else ""
-        log.info("step %d of %d of images %d-%d of %d%s", place, n, rows.start + 1, rows.stop, self.total, left)
+        total = max(self.total, rows.stop)
+        left = f", {(now - self.started) / done * max(0, total * n - done):.0f} s left" if done else ""
+        log.info("step %d of %d of images %d-%d of %d%s", place, n, rows.start + 1, rows.stop, total, left)

@@ -107,7 +107,8 @@ def settle(
     on_device : str
         cuda, mps or cpu.
     known : {key: value}
-        What "auto" has stood for in the folder of results, which it goes on to stand for.
+        What "auto" has stood for in the folder of results, which it goes on to stand for. One that was begun before
+        the device was kept has none: batch sizes were no settings of its results.
     is_small : bool
         Whether the networks are small ones (`is_small`): a processor computes these in float32, because preparing each
         of their many small products for bfloat16 takes longer than the product.
@@ -131,7 +132,7 @@ def settle(
             settled[key] = known[key] if type(known.get(key)) is type(chosen) else chosen
             section[name] = settled[key]
     if compute.get("device") == "auto":
-        settled["compute.device"] = known.get("compute.device", on_device)
+        settled["compute.device"] = known.get("compute.device", "" if known else on_device)
     return settled
 
 

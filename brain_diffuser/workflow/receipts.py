@@ -95,6 +95,8 @@ class Begun:
     root: str
     made: Receipt
     outputs: dict[str, str]  # by the names that receipts have for them
+    copies: str = ""  # where local copies of results are, if a storage has them
+    versions: dict[str, str] = field(default_factory=dict)  # of the software, where results depend on it
 
     @property
     def code(self) -> str:
@@ -112,9 +114,9 @@ class Begun:
 
     def key(self, without: Iterable[str | Path] = ()) -> str:
         """A key of the parameters and of the content of the inputs, but for some inputs."""
-        left_out = {name_of(path, self.root) for path in without}
+        left_out = {name_of(path, self.root, self.copies) for path in without}
         noted = sorted([name, of_note(note)] for name, note in self.made.inputs.items() if name not in left_out)
-        return _hash([sorted(self.made.params), noted])
+        return _hash([sorted(self.made.params), noted, *([self.versions] if self.versions else [])])
 
 
 def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
@@ -140,7 +142,10 @@ def begin(snakemake: Any, code_now: Callable[[str], str]) -> Begun:
         if name not in made.inputs:
             check_unaltered(path, name, root)
             made.inputs[name] = note(path, name, root)
-    return Begun(root, made, {name_of(path, root, copies): str(path) for path in snakemake.output})
+    is_strict = snakemake.config.get("provenance", {}).get("strict_versions", False)
+    versions = software_versions(SOFTWARE.values()) if is_strict else {}
+    outputs = {name_of(path, root, copies): str(path) for path in snakemake.output}
+    return Begun(root, made, outputs, copies, versions)
 
 
 def finish(begun: Begun, *, embed: bool = False) -> None:

@@ -133,7 +133,7 @@ def _of_run(table: resource_usage.Table, sizes: Sizes, start: float) -> tuple[fl
         seconds = max(0.0, table.seconds - used.loop_seconds) * n_shards + used.loop_seconds * times
     else:
         cpu = start * n_subjects + max(0.0, table.cpu - start) * times
-        seconds = table.seconds * n_subjects
+        seconds = start * n_subjects + max(0.0, table.seconds - start) * times
     return cpu, (table.gpus or 0) * seconds
 
 

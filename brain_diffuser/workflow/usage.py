@@ -72,7 +72,7 @@ def words(snakemake: Any, seconds: float, loops: Sequence[Any]) -> str:
     if loops:
         n_items, n_steps, loop_cpu, loop = map(sum, zip(*loops, strict=True))
         parts.append(f"{loop_cpu:.2f} CPU-s in {loop:.2f} s of it for {n_items} items and {n_steps} steps")
-    settings = snakemake.params.get("cfg", {})
+    settings = getattr(snakemake, "params", {}).get("cfg", {})
     if hasattr(settings, "get") and settings.get("compute.dtype"):
         parts.append(f"in {settings['compute.dtype']}")
     wildcards = getattr(snakemake, "wildcards", {})

@@ -133,9 +133,10 @@ def test_stimuli_that_cannot_be_chosen(only, expected):
 def test_targets_that_are_images():
     of = targets.of_chosen(["-n", "out/sub01/recon/nsd00007.png", "out/sub01/stage1/nsd00003.png"], "all", "out", "nsd")
     assert of.only == [3, 7]
+    assert of.subjects == ("sub01",)
     assert list(of.instead) == ["out/sub01/recon/nsd00007.png", "out/sub01/stage1/nsd00003.png"]
     assert of.instead["out/sub01/recon/nsd00007.png"][0] == "<results>/sub01/chosen/recon"
-    assert targets.of_chosen(["out/sub01/recon", "out/report.html"], "all", "out", "nsd") == ("all", {})
+    assert targets.of_chosen(["out/sub01/recon", "out/report.html"], "all", "out", "nsd") == ("all", {}, ())
     assert list(targets.of_chosen(["out/sub01/recon", "out/report.html"], 8, "out", "nsd").instead) == [
         "out/sub01/recon"
     ]

@@ -35,7 +35,7 @@ def test_small_networks_pass_all_stages(rehearsed):
     shown = (rehearsed / "results_rehearsal/rehearsal.md").read_text()
     assert run.stdout == shown
     stages = re.findall(r"^\| (\w+) \|", shown, re.M)
-    assert {"rehearsal", "features", "ridge", "stage1", "recon", "metrics", "report"} <= set(stages)
+    assert {"rehearsal", "features", "ridge", "stage1", "recon", "metrics"} <= set(stages)
     assert "CPU time, 2 subjects" in shown
     scores = (rehearsed / "results_rehearsal/sub01/metrics/scores.md").read_text()
     assert "REHEARSAL (random betas and random networks" in scores

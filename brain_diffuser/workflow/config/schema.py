@@ -491,7 +491,8 @@ class Config(Section):
         models.append("stable_diffusion")
         if evaluation_registry.network_checkpoints(self.metrics.networks, self.metrics.protocol):
             models.append("evaluation_networks")
-        return (*nsd, *(models if self.fetch.models else ()))
+        found = (*nsd, *(models if self.fetch.models else ()))
+        return tuple(key for key in found if key not in self.adapter.written)
 
     @property
     def _all_variants(self) -> Variants:

@@ -70,10 +70,14 @@ def check_whole(target: str, is_made: Callable[[str], bool], is_made_folder: Cal
 
 
 class Chosen(NamedTuple):
-    """Which stimuli a run makes images of, and what it makes instead of some targets, by these."""
+    """Which stimuli a run makes images of, what it makes instead of some targets, and whose images are asked for.
+
+    `subjects` is empty where the configuration chooses the stimuli, of all subjects.
+    """
 
     only: Any
     instead: dict[str, list[str]]
+    subjects: tuple[str, ...] = ()
 
 
 def of_chosen(command: Sequence[str], only: Any, results: str, prefix: str) -> Chosen:
@@ -114,7 +118,7 @@ def of_chosen(command: Sequence[str], only: Any, results: str, prefix: str) -> C
         raise ValueError(
             f"images of different stimuli of {' and '.join(ids)} are asked for; ask for those of one subject at a time"
         )
-    return Chosen(sorted(first), instead)
+    return Chosen(sorted(first), instead, tuple(ids))
 
 
 def _check_folder(target: str, results: str, subjects: Collection[str], *, is_inside: bool) -> None:
