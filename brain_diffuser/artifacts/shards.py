@@ -114,14 +114,17 @@ Parts = Mapping[str, Float[np.ndarray, "stimuli _"]]
 """Features of the same stimuli, by name."""
 
 
-def save_parts(path: str | Path, parts: Parts, nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
-    """Write a shard of several features, joined by columns."""
-    widths = {name: part.shape[1] for name, part in parts.items()}
-    hdf5.save(path, np.concatenate(list(parts.values()), axis=1), nsd_id, attrs=widths)
+def save_parts(path: str | Path, sets: Sequence[Parts], nsd_id: Int32[np.ndarray, " stimuli"]) -> None:
+    """Write a shard of several sets of features, joined by columns; all sets have the same names and widths."""
+    widths = {name: part.shape[1] for name, part in sets[0].items()}
+    columns = np.concatenate([part for parts in sets for part in parts.values()], axis=1)
+    hdf5.save(path, columns, nsd_id, attrs=widths)
 
 
-def load_parts(paths: Sequence[str | Path], like: Sequence[str | Path]) -> tuple[Int32[np.ndarray, " stimuli"], Parts]:
-    """The ids of all shards in order, and the features that `save_parts` wrote.
+def load_parts(
+    paths: Sequence[str | Path], like: Sequence[str | Path]
+) -> tuple[Int32[np.ndarray, " stimuli"], list[Parts]]:
+    """The ids of all shards in order, and the sets of features that `save_parts` wrote.
 
     Raises ValueError: their stimuli are not those of the arrays `like`, one array after the other.
     """
@@ -133,14 +136,15 @@ def load_parts(paths: Sequence[str | Path], like: Sequence[str | Path]) -> tuple
                 rows.append(values[...])
                 hdf5.check_finite(path, rows[-1], ids)
                 widths = hdf5.about(values).get("made_by", {})
-    if not rows or {part.shape[1] for part in rows} != {sum(widths.values())}:
+    if not rows or not widths or rows[0].shape[1] % sum(widths.values()) or len({part.shape[1] for part in rows}) > 1:
         found = sorted({part.shape[1] for part in rows})
         raise ValueError(
-            f"{paths[0]} and {len(paths) - 1} other shards have {found} columns; expected those of {dict(widths)} in "
-            f"each. {hdf5.rerun(paths[0])}"
+            f"{paths[0]} and {len(paths) - 1} other shards have {found} columns of {dict(widths)}; expected whole "
+            f"sets, as many in each. {hdf5.rerun(paths[0])}"
         )
     columns, ends = np.concatenate(rows), np.cumsum([*widths.values()])
-    return nsd_id, dict(zip(widths, np.split(columns, ends[:-1], axis=1), strict=True))
+    sets = np.split(columns, columns.shape[1] // ends[-1], axis=1)
+    return nsd_id, [dict(zip(widths, np.split(part, ends[:-1], axis=1), strict=True)) for part in sets]
 
 
 def images(

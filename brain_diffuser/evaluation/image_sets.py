@@ -44,30 +44,30 @@ def load_aligned(
         return AlignedSets(nsd_id[rows], values[rows], [each for _, each in images])
 
 
-def save_stimulus_features(out_path: str | Path, network: Any, stimuli: str | Path) -> None:
-    """Write an `registry.EvaluationNetwork`'s features of all stimuli of an array, in the form of a shard."""
-    with hdf5.reading(stimuli) as (values, nsd_id):
-        images = values[...]
-    with finite.naming("features of the stimulus", nsd_id):
-        shards.save_parts(out_path, network.features(images), nsd_id)
-
-
 def save_features(
-    rows: slice, out_path: str | Path, load: Callable[[], Any], folder: str | Path, manifest: str | Path
+    rows: slice,
+    out_path: str | Path,
+    load: Callable[[], Any],
+    stimuli: str | Path,
+    folder: str | Path,
+    manifest: str | Path,
 ) -> None:
-    """Write a shard of an evaluation network's features of a folder's images.
+    """Write a shard of an evaluation network's features of stimuli and of a folder's images, side by side.
 
     Parameters
     ----------
     rows : slice
-        Which images, by their place in the folder.
+        Which stimuli, by their place in the array.
     out_path : path
         The shard.
     load : () -> registry.EvaluationNetwork
-    folder, manifest : paths
-        The folder, and its manifest.
+    stimuli, folder, manifest : paths
+        As of `load_aligned`.
     """
     network = load()
-    nsd_id, images = image_files.read_folder(folder, manifest, rows)
-    with finite.naming(f"features of {folder}", nsd_id):
-        shards.save_parts(out_path, network.features(images), nsd_id)
+    nsd_id, values, (images,) = load_aligned(stimuli, [folder], [manifest], rows)
+    parts = []
+    for stage, pixels in (("features of the stimulus", values), (f"features of {folder}", images)):
+        with finite.naming(stage, nsd_id):
+            parts.append(network.features(pixels))
+    shards.save_parts(out_path, parts, nsd_id)

@@ -238,8 +238,6 @@ class Estimate:
             parts |= {"step": n * self.steps(job), "autoencoder": n}
             if not self.steps(job):
                 return 0.0, None
-        elif job.rule == "stimulus_features":
-            parts = {"start": 1.0, "network": self.n_stimuli(job.subject, "test")}
         else:
             parts[job.rule] = 1.0
         if not parts.keys() <= speeds.keys():

@@ -1,7 +1,7 @@
 """Metrics: how much images resemble their stimuli, by pixels and by evaluation networks; tables; retrieval.
 
 In:  results/{subject}/data/{stimuli_test.h5, captions.json}, folders of images, the networks' weights, the embeddings
-Out: results/{subject}/{perceptual_scores/{stimulus_features/{network}.h5, {images}/{scorer}.csv}, metrics, ablations, consistency, retrieval,
+Out: results/{subject}/{perceptual_scores/{images}/{scorer}.csv, metrics, ablations, consistency, retrieval,
      contact_sheet.png}
 """
 
@@ -46,34 +46,6 @@ rule pixels:
         "../../workflow_scripts/evaluation/pixels.py"
 
 
-rule stimulus_features:
-    input:
-        stimuli="<results>/{subject}/data/stimuli_test.h5",
-        weights=lambda wildcards: network_weights([wildcards.network]),
-    output:
-        "<results>/{subject}/perceptual_scores/stimulus_features/{network}.h5",
-    log:
-        "<results>/{subject}/logs/perceptual_scores_stimulus_features_{network}.log",
-    benchmark:
-        "<results>/{subject}/benchmarks/perceptual_scores_stimulus_features_{network}.tsv"
-    conda:
-        "../../envs/evaluation.yaml"
-    resources:
-        mem_mb=scaled_by_attempt(6000),
-        runtime=scaled_by_attempt(60 if GPU else 240),
-        gpu=GPU,
-        device=cfg.compute.device,
-    params:
-        cfg=settings("metrics.protocol"),
-        evaluation_networks=lambda wildcards: PATHS.evaluation_networks,
-        clip=lambda wildcards: PATHS.clip if wildcards.network == "clip" else None,
-        code=lambda wildcards: code(
-            "evaluation/stimulus_features.py", scorers=wildcards.network
-        ),
-    script:
-        "../../workflow_scripts/evaluation/stimulus_features.py"
-
-
 rule perceptual_scores_shard:
     input:
         stimuli="<results>/{subject}/data/stimuli_test.h5",
@@ -112,7 +84,6 @@ rule perceptual_scores:
             "perceptual_scores",
             "<results>/{subject}/shards/perceptual_scores/{images}/{network}/{span}.h5",
         ),
-        true="<results>/{subject}/perceptual_scores/stimulus_features/{network}.h5",
         like=["<results>/{subject}/data/stimuli_test.h5"],
     output:
         "<results>/{subject}/perceptual_scores/{images}/{network}.csv",

@@ -136,9 +136,9 @@ def test_a_file_of_before_with_such_a_number_is_refused_as_it_is_read(tmp_path, 
 
 def test_parts_of_shards_are_looked_at(tmp_path):
     part = {"alexnet_2": np.zeros((4, 3), np.float32)}
-    shards.save_parts(tmp_path / "shard.h5", part, IDS)
+    shards.save_parts(tmp_path / "shard.h5", [part, part], IDS)
     with h5py.File(tmp_path / "shard.h5", "r+") as file:
-        file["values"][1, 2] = np.nan
+        file["values"][1, 4] = np.nan
     with pytest.raises(ValueError, match=r"shard\.h5, nsd_id 7: nan in the file"):
         shards.load_parts([tmp_path / "shard.h5"], [tmp_path / "shard.h5"])
 

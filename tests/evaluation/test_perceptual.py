@@ -472,11 +472,8 @@ def test_features_that_are_not_finite_name_the_image(tmp_path, bad, of_stimulus,
     network = perceptual.EvaluationNetwork({"clip": "pooled"}, torch.from_numpy, model)
     where = "the stimulus" if of_stimulus else str(folder)
     message = rf"features of {where}, nsd_id {100 + row}: {bad} in the evaluation network's layer pooled; .* weights"
-    save = functools.partial(image_sets.save_features, hdf5.ALL, tmp_path / "out.h5", lambda: network, folder, manifest)
-    if of_stimulus:
-        save = functools.partial(
-            image_sets.save_stimulus_features, tmp_path / "out.h5", network, tmp_path / "stimuli.h5"
-        )
     with pytest.raises(ValueError, match=message):
-        save()
+        image_sets.save_features(
+            hdf5.ALL, tmp_path / "out.h5", lambda: network, tmp_path / "stimuli.h5", folder, manifest
+        )
     assert not (tmp_path / "out.h5").exists()

@@ -15,7 +15,7 @@ from toy_workflow import displayed, edit_config, interpreter, snakemake
 
 from brain_diffuser.workflow import display, reasons, reconcile, watch
 
-N_JOBS = 61  # of the toy
+N_JOBS = 60  # of the toy
 BETAS = "results/sub01/data/betas_train.h5"
 
 

@@ -353,7 +353,7 @@ def test_original_files_give_the_same_artifacts(checkout):
         edit_config(checkout, f"datasets.toy.{key}", str(value.relative_to(checkout)))
     of_clip = {"features:clip_text", "features:clip_vision", "ridge:clip_text", "ridge:clip_vision"}
     of_diffusion = {"autoencoder_reference", *perceptual_scores("autoencoder"), *AFTER_RECON}
-    of_network = {"stimulus_features"} | {f"perceptual_scores:{images}" for images in ("stage1", "mean_image", "vdvae")}
+    of_network = {f"perceptual_scores:{images}" for images in ("stage1", "mean_image", "vdvae")}
     assert planned(checkout) == {*of_clip, *AFTER_KERNEL, "recon", *of_diffusion, *of_network}
     of_test_split = [f"results/sub01/features/{feature}_test.h5" for feature in ("clip_text", "clip_vision")]
     run = snakemake(checkout, "--cores", "2", "results/sub01/recon", *of_test_split)

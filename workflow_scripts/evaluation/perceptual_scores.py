@@ -6,7 +6,6 @@ from brain_diffuser.workflow.job import job
 
 with job(snakemake):
     seed, inputs = snakemake.params.cfg["metrics.control_seed"], snakemake.input
-    _, true = shards.load_parts([inputs.true], inputs.like)
-    nsd_id, predicted = shards.load_parts(inputs.shards, inputs.like)
+    nsd_id, (true, predicted) = shards.load_parts(inputs.shards, inputs.like)
     per_image = scores.of_features(snakemake.wildcards.network, true, predicted, seed)
     scores.write_per_image(snakemake.output[0], nsd_id, per_image)

@@ -1,4 +1,4 @@
-"""An evaluation network's features of a shard of images."""
+"""An evaluation network's features of a shard of images, and of the stimuli that they were made of."""
 
 from functools import partial
 
@@ -12,6 +12,6 @@ with job(snakemake):
     device, _ = devices.choose(snakemake.resources.device, "float32")
     weights = {"folder": params.evaluation_networks, "clip_folder": params.clip, "device": device}
     load = partial(registry.load, snakemake.wildcards.network, params.cfg["metrics.protocol"], **weights)
-    paths = {"folder": inputs.images, "manifest": inputs.manifest}
+    paths = {"stimuli": inputs.stimuli, "folder": inputs.images, "manifest": inputs.manifest}
     save = partial(image_sets.save_features, out_path=out_path, load=load, **paths)
     shards.make(snakemake.wildcards.span, inputs.stimuli, out_path, save)
