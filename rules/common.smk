@@ -295,6 +295,24 @@ def check_targets():
                 targets.check_whole(target, is_made, is_made_folder)
 
 
+def rehearse():
+    """Give this process over to the rehearsal, which starts Snakemake by itself."""
+    given = [
+        each
+        for each in workflow.config_settings.config_args
+        if not each.startswith(f"{plan.KEY}=")
+    ]
+    if given:
+        stop(
+            "a rehearsal takes its settings from files; put what --config says into a file of --configfile"
+        )
+    files = [str(file) for file in workflow.config_settings.configfiles]
+    command = [sys.executable, "-m", "brain_diffuser.rehearsal"]
+    command += ["--cores", str(workflow._cores or "all")]
+    command += ["--configfile", *files] if files else []
+    os.execv(sys.executable, command)
+
+
 def closing_lines():
     """What was asked for, and the report: a line for each subject that has images or scores to look at, or the targets."""
     asked = sorted(map(str, workflow.dag_settings.targets))
