@@ -70,6 +70,8 @@ class Sizes:
         self.subjects = numbers or [1] * len(planned.subjects)
         sessions = planned.nsd.sessions
         asked = sessions if isinstance(sessions, int) else len(sessions) if isinstance(sessions, list) else 40
+        variant, settings = planned.variant("")
+        self.n_steps = max(1, int(settings["steps"] * (1 if variant.start == "noise" else settings["strength"])))
         self.n_sessions = sum(min(asked, nsd_sessions.PUBLISHED[number - 1]) for number in self.subjects)
 
     def stimuli(self, split: str) -> int:
@@ -129,6 +131,8 @@ def _of_run(table: resource_usage.Table, sizes: Sizes, start: float) -> tuple[fl
         name = next((each for each in type(sizes.planned.shards).model_fields if table.name.startswith(each)), "recon")
         n_shards = math.ceil(sizes.stimuli(split) / n_subjects / getattr(sizes.planned.shards, name)) * n_subjects
         used = table.used
+        if used.n_steps:
+            times *= sizes.n_steps * used.n_items / used.n_steps
         cpu = (table.cpu - used.loop_cpu) * n_shards + used.loop_cpu * times
         seconds = max(0.0, table.seconds - used.loop_seconds) * n_shards + used.loop_seconds * times
     else:

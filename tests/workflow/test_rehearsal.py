@@ -57,7 +57,8 @@ def sizes(rehearsed):
 def test_images_count_one_by_one_and_starts_by_shards(sizes):
     found = rehearsal._of_run(table("recon", "00000-00064", 35.0, 40.0, 30.0, 3, 12), sizes, 2.0)
     shard = sizes.planned.shards.recon
-    assert found == (pytest.approx(2 * -(-1000 // shard) * 10.0 + 2000 * 10.0), 0.0)
+    assert sizes.n_steps == 3  # of which an image has four here
+    assert found == (pytest.approx(2 * -(-1000 // shard) * 10.0 + 2000 * 10.0 * 3 / 4), 0.0)
 
 
 def test_sessions_and_stimuli(sizes):
