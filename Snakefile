@@ -18,6 +18,7 @@ include: "rules/decoding/functions.smk"
 include: "rules/generation/functions.smk"
 include: "rules/evaluation/functions.smk"
 include: "rules/reporting/functions.smk"
+include: "rules/workflow/functions.smk"
 include: "rules/workflow/fetch.smk"
 
 

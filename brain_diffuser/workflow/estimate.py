@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from snakemake.cli import parse_config
 from snakemake.common.configfile import load_configfile
@@ -218,7 +218,7 @@ class Estimate:
         like = self.own.get(name_of("recon_00000-00001"))
         own = self.own.get(name)
         if own is None and job.span and steps and like:
-            own = like if like.n_steps else like._replace(n_steps=self.steps_of(""))
+            own = like if like.n_steps else like._replace(n_steps=steps_of(self.cfg, ""))
         if own is None or not (steps and own.n_steps):
             return own
         share = steps / own.n_steps
@@ -254,11 +254,7 @@ class Estimate:
         if job.stage not in ("recon", "held_out_recon", "variant"):
             return 0
         variant, _ = self.cfg.variant(name)
-        return 0 if variant.guidance or variant.backbone != "versatile_diffusion" else self.steps_of(name)
-
-    def steps_of(self, name: str) -> int:
-        variant, settings = self.cfg.variant(name)
-        return max(1, int(settings["steps"] * (1 if variant.start == "noise" else settings["strength"])))
+        return 0 if variant.guidance or variant.backbone != "versatile_diffusion" else steps_of(self.cfg, name)
 
     def disk(self, job: watch.Job) -> int:
         """Bytes that a job leaves, by the shapes of what it writes; images as if PNG saved nothing."""
@@ -285,6 +281,12 @@ class Estimate:
             "variant": test * image,
             "demo_stimuli": DEMO_BYTES,
         }.get(job.rule, 0)
+
+
+def steps_of(cfg: schema.Config, name: str = "") -> int:
+    """The denoising steps of an image of a variant; without a name, of a reconstruction."""
+    variant, settings = cfg.variant(name)
+    return max(1, int(settings["steps"] * (1 if variant.start == "noise" else settings["strength"])))
 
 
 def dataset_label_of(cfg: schema.Config) -> str | None:
@@ -320,8 +322,8 @@ def _own_of(table: resource_usage.Table, n: int) -> Own | None:
         return Own(table.seconds, table.cpu, 0.0, 0.0, 0.0, gpus, used.dtype if used else "")
     if used is None:
         return Own(0.0, 0.0, table.seconds / n, table.cpu / n, 0.0, gpus)
-    wall, cpu = max(0.0, table.seconds - used.loop_seconds), max(0.0, table.cpu - used.loop_cpu)
-    return Own(wall, cpu, used.loop_seconds / n, used.loop_cpu / n, used.n_steps / n, gpus, used.dtype)
+    wall, cpu = max(0.0, table.seconds - used.loop.seconds), max(0.0, table.cpu - used.loop.cpu)
+    return Own(wall, cpu, used.loop.seconds / n, used.loop.cpu / n, used.loop.n_steps / n, gpus, used.dtype)
 
 
 def _mean(some: Sequence[Own]) -> Own:
@@ -409,10 +411,7 @@ def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Con
     """config.yaml with what these files and then changes (KEY=VALUE) say, as Snakemake reads them."""
     command_line.check_files(files)
     read = sources.Sources([*map(sources.of_file, ("config.yaml", *files)), sources.of_arguments(changes)])
-    found: dict = {}
-    for file in ("config.yaml", *files):
-        update_config(found, load_configfile(file))
-    update_config(found, parse_config(changes))
+    found = _written(files, changes)
     try:
         file_paths.expand(found)
     except ValueError as error:
@@ -420,15 +419,21 @@ def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Con
     return configuration.read(found, Path.cwd(), read)
 
 
-def merged(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:
-    """The same, whatever files of data and models there are.
-
-    Raises ValueError: a key is missing or has a value that cannot be.
-    """
-    found: dict = {}
+def _written(files: Sequence[str], changes: Sequence[str] = ()) -> dict[str, Any]:
+    """What config.yaml, these files and changes say, the later ones over the earlier."""
+    found: dict[str, Any] = {}
     for file in ("config.yaml", *files):
         update_config(found, load_configfile(file))
     update_config(found, parse_config(changes))
+    return found
+
+
+def read_without_files(files: Sequence[str]) -> schema.Config:
+    """config.yaml with what these files say, whether or not the files of data and models are there.
+
+    Raises ValueError: a key is missing or has a value that cannot be.
+    """
+    found = _written(files)
     file_paths.expand(found)
     return schema.Config.model_validate(found)
 

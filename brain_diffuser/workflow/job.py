@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import progress as reports
@@ -28,16 +28,7 @@ ROOT = Path(__file__).parents[2]
 log = logging.getLogger(__name__)
 
 
-class Loop(NamedTuple):
-    """What a job's loop took: its items, denoising steps of single images, seconds of processors and of a clock."""
-
-    n_items: int
-    n_steps: int
-    cpu: float
-    seconds: float
-
-
-loops: list[Loop] = []
+loops: list[usage.Loop] = []
 """Those of this process that are done."""
 
 
@@ -138,7 +129,7 @@ def progress(iterable: Iterable[Item], total: int, what: str) -> Iterator[Item]:
                 reported, each = now, max(now - started, 1e-9) / done
                 speed = f"{1 / each:.1f} a second" if each < 1 else f"{each:.1f} s each"
                 log.info("%d of %d %s, %s, %.0f s left", done, total, what, speed, (total - done) * each)
-        loops.append(Loop(total, steps.n_images, time.process_time() - cpu, time.monotonic() - started))
+        loops.append(usage.Loop(total, steps.n_images, time.process_time() - cpu, time.monotonic() - started))
     finally:
         reports.listeners.remove(steps)
 

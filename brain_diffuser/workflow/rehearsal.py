@@ -19,7 +19,7 @@ from pathlib import Path
 
 from brain_diffuser.artifacts import system_faults
 from brain_diffuser.artifacts.hdf5 import atomic
-from brain_diffuser.data import nsd_sessions, rehearsal
+from brain_diffuser.data import nsd, nsd_sessions, rehearsal
 from brain_diffuser.workflow import estimate, resource_usage
 from brain_diffuser.workflow.config import command_line, schema
 
@@ -66,12 +66,11 @@ class Sizes:
 
     def __init__(self, rehearsed: schema.Config, planned: schema.Config):
         self.few, self.planned = rehearsed.paths.settings, planned
-        numbers = [int(subject.removeprefix("sub")) for subject in planned.subjects if subject in schema_subjects()]
+        numbers = [nsd.subject_number(subject) for subject in planned.subjects if subject in nsd.SUBJECTS]
         self.subjects = numbers or [1] * len(planned.subjects)
         sessions = planned.nsd.sessions
         asked = sessions if isinstance(sessions, int) else len(sessions) if isinstance(sessions, list) else 40
-        variant, settings = planned.variant("")
-        self.n_steps = max(1, int(settings["steps"] * (1 if variant.start == "noise" else settings["strength"])))
+        self.n_steps = estimate.steps_of(planned)
         self.n_sessions = sum(min(asked, nsd_sessions.PUBLISHED[number - 1]) for number in self.subjects)
 
     def stimuli(self, split: str) -> int:
@@ -81,11 +80,6 @@ class Sizes:
     def few_stimuli(self, split: str) -> int:
         """Those of the rehearsal."""
         return self.few[f"n_{split}"]
-
-
-def schema_subjects() -> tuple[str, ...]:
-    """NSD's subjects."""
-    return tuple(f"sub{number:02d}" for number in range(1, len(nsd_sessions.PUBLISHED) + 1))
 
 
 def rows(results: Path, sizes: Sizes) -> list[Row]:
@@ -131,10 +125,10 @@ def _of_run(table: resource_usage.Table, sizes: Sizes, start: float) -> tuple[fl
         name = next((each for each in type(sizes.planned.shards).model_fields if table.name.startswith(each)), "recon")
         n_shards = math.ceil(sizes.stimuli(split) / n_subjects / getattr(sizes.planned.shards, name)) * n_subjects
         used = table.used
-        if used.n_steps:
-            times *= sizes.n_steps * used.n_items / used.n_steps
-        cpu = (table.cpu - used.loop_cpu) * n_shards + used.loop_cpu * times
-        seconds = max(0.0, table.seconds - used.loop_seconds) * n_shards + used.loop_seconds * times
+        if used.loop.n_steps:
+            times *= sizes.n_steps * used.loop.n_items / used.loop.n_steps
+        cpu = (table.cpu - used.loop.cpu) * n_shards + used.loop.cpu * times
+        seconds = max(0.0, table.seconds - used.loop.seconds) * n_shards + used.loop.seconds * times
     else:
         cpu = start * n_subjects + max(0.0, table.cpu - start) * times
         seconds = start * n_subjects + max(0.0, table.seconds - start) * times
@@ -176,7 +170,7 @@ def main() -> None:
     files = [*options.configfile, CONFIG_FILE]
     try:
         command_line.check_files([Path(file) for file in files])
-        rehearsed, planned = estimate.merged(files), estimate.merged(options.configfile)
+        rehearsed, planned = map(estimate.read_without_files, (files, options.configfile))
         if rehearsed.paths.adapter_name != "rehearsal":
             raise ValueError(f"{CONFIG_FILE}: dataset is {rehearsed.dataset}; expected one with adapter: rehearsal")
         problems = list(rehearsal.problems(rehearsed))

@@ -124,7 +124,7 @@ def _read(path: Path, name: str, span: str) -> Table:
     seconds, cpu, peak = (_number(path, row, key) for key in ("s", "cpu_time", "max_rss"))
     used = usage.read(path.parent.parent / "logs" / f"{path.stem}.log")
     if used:
-        cpu, peak = max(cpu, used.cpu), max(peak, used.peak_mib)
+        cpu, peak = max(cpu, used.cpu), max(peak, float(used.peak_mib))
     return Table(name, span, seconds, cpu, known if "resources" in row else None, peak, used)
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,11 +12,20 @@ from brain_diffuser.artifacts import text_files
 
 TAIL = 1000  # bytes of a log that are read
 LINE = re.compile(
-    r"^\S+ (?P<rule>\w+): used (?P<cpu>[\d.]+) CPU-s in (?P<seconds>[\d.]+) s, (?P<peak>\d+) MiB at the peak"
+    r"^\S+ \w+: used (?P<cpu>[\d.]+) CPU-s in (?P<seconds>[\d.]+) s, (?P<peak>\d+) MiB at the peak"
     r"(?:, (?P<gpu>\d+) MiB of the GPU)?"
     r"(?:; (?P<loop_cpu>[\d.]+) CPU-s in (?P<loop>[\d.]+) s of it for (?P<items>\d+) items and (?P<steps>\d+) steps)?"
-    r"(?:; in (?P<dtype>\w+))?; (?P<wildcards>.*)$"
+    r"(?:; in (?P<dtype>\w+))?; .*$"
 )
+
+
+class Loop(NamedTuple):
+    """What a job's loop took: its items, denoising steps of single images, seconds of processors and of a clock."""
+
+    n_items: int
+    n_steps: int
+    cpu: float
+    seconds: float
 
 
 class Usage(NamedTuple):
@@ -24,34 +33,25 @@ class Usage(NamedTuple):
 
     Parameters
     ----------
-    rule, wildcards
-        The job, the wildcards as Snakemake shows them: subject=sub01, span=00000-00064.
     cpu, seconds : float
         Seconds of processors, from the start of the process on, and of the clock, from the start of the script on.
     peak_mib, gpu_mib : int
         The most memory, and the most that torch held on a GPU.
-    loop_cpu, loop_seconds : float
-        What its loops took of it.
-    n_items, n_steps : int
-        Items of its loops, such as images, and denoising steps, counted for each image.
+    loop : Loop
+        What its loops took of it, all together.
     dtype
         The precision of its networks; empty for other jobs.
     """
 
-    rule: str
-    wildcards: str
     cpu: float
     seconds: float
     peak_mib: int
     gpu_mib: int
-    loop_cpu: float
-    loop_seconds: float
-    n_items: int
-    n_steps: int
+    loop: Loop
     dtype: str
 
 
-def words(snakemake: Any, seconds: float, loops: Sequence[Any]) -> str:
+def words(snakemake: Any, seconds: float, loops: Sequence[Loop]) -> str:
     """The line of a job that ends well, after "used".
 
     Parameters
@@ -61,7 +61,7 @@ def words(snakemake: Any, seconds: float, loops: Sequence[Any]) -> str:
     seconds : float
         Of the clock, since its script has begun.
     loops
-        Its loops: n_items, n_steps, cpu and seconds of each.
+        Its loops.
     """
     children = os.times()
     cpu = time.process_time() + children.children_user + children.children_system
@@ -105,26 +105,6 @@ def read(log: str | Path) -> Usage | None:
     found = LINE.match(last[0]) if last else None
     if not found:
         return None
-    numbers = {key: float(found[key] or 0) for key in ("cpu", "seconds", "loop_cpu", "loop")}
-    counts = {key: int(found[key] or 0) for key in ("peak", "gpu", "items", "steps")}
-    return Usage(
-        found["rule"],
-        found["wildcards"],
-        numbers["cpu"],
-        numbers["seconds"],
-        counts["peak"],
-        counts["gpu"],
-        numbers["loop_cpu"],
-        numbers["loop"],
-        counts["items"],
-        counts["steps"],
-        found["dtype"] or "",
-    )
-
-
-def of_folder(results: str | Path) -> Iterator[Usage]:
-    """What the jobs of a folder of results used, by their logs."""
-    for log in sorted(Path(results).rglob("logs/*.log")):
-        found = read(log)
-        if found:
-            yield found
+    cpu, seconds, loop_cpu, loop_seconds = (float(found[key] or 0) for key in ("cpu", "seconds", "loop_cpu", "loop"))
+    peak, gpu, n_items, n_steps = (int(found[key] or 0) for key in ("peak", "gpu", "items", "steps"))
+    return Usage(cpu, seconds, peak, gpu, Loop(n_items, n_steps, loop_cpu, loop_seconds), found["dtype"] or "")

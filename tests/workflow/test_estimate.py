@@ -103,6 +103,34 @@ def test_own_speed_counts_first(nsd):
     assert need_of(shards_of_recon())["recon"].basis == {"measured"}  # a GPU's speed is not a CPU's
 
 
+USED = (
+    "10:00:00 recon_shard: used {cpu} CPU-s in 90.0 s, 100 MiB at the peak; 60.0 CPU-s in 80.0 s of it for 64 items "
+    "and {steps} steps; in {dtype}; subject=sub01, span=00000-00064\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("steps", "dtype", "basis", "factor"),
+    [(37, "float32", "measured here", 1.0), (10, "float32", "measured here", 3.7), (37, "bfloat16", "measured", None)],
+)
+def test_own_speeds_are_scaled_by_steps_and_not_of_another_precision(nsd, steps, dtype, basis, factor):
+    (nsd / "results/sub01/logs").mkdir()
+    (nsd / "results/sub01/benchmarks/recon_00000-00064.tsv").write_text(
+        "s\tcpu_time\tresources\n95.0\t0.0\t{'gpu': 0}\n"
+    )
+    text = USED.format(cpu=70.0, steps=64 * steps, dtype=dtype)
+    (nsd / "results/sub01/logs/recon_00000-00064.log").write_text(text)
+    found = need_of(shards_of_recon())["recon"]
+    assert found.basis == {basis}
+    if factor:
+        assert found.cpu[0] == pytest.approx(16 * 10.0 + N_TEST * 60.0 / 64 * factor)
+
+
+def test_tables_of_short_jobs_alone_are_passed_over(nsd):
+    (nsd / "results/sub01/benchmarks/recon_00000-00064.tsv").write_text("s\tcpu_time\n20.0\t1.0\n")
+    assert need_of(shards_of_recon())["recon"].basis == {"measured"}
+
+
 def test_what_is_not_known_is_said(nsd):
     plan = [
         *shards_of_recon(),

@@ -44,14 +44,14 @@ def test_small_networks_pass_all_stages(rehearsed):
 
 
 def table(name, span="", seconds=0.0, cpu=0.0, loop=0.0, n=0, steps=0):
-    used = usage.Usage("rule", "", cpu, seconds, 100, 0, loop, loop, n, steps, "float32")
+    used = usage.Usage(cpu, seconds, 100, 0, usage.Loop(n, steps, loop, loop), "float32")
     return resource_usage.Table(name, span, seconds, cpu, 0, 100.0, used)
 
 
 @pytest.fixture
 def sizes(rehearsed):
-    planned = estimate.merged(["mine.yaml"])
-    return rehearsal.Sizes(estimate.merged(["mine.yaml", "config.rehearsal.yaml"]), planned)
+    planned = estimate.read_without_files(["mine.yaml"])
+    return rehearsal.Sizes(estimate.read_without_files(["mine.yaml", "config.rehearsal.yaml"]), planned)
 
 
 def test_images_count_one_by_one_and_starts_by_shards(sizes):

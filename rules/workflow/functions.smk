@@ -1,0 +1,65 @@
+"""What the main process checks, says and starts beside its jobs."""
+
+
+def check_targets():
+    """Stop with one sentence if a file is asked for that lies in a folder which one job makes as a whole."""
+
+    def is_made(path):
+        return any(rule.is_producer(path) for rule in workflow.rules)
+
+    def is_made_folder(path):
+        outputs = (
+            each
+            for rule in workflow.rules
+            if rule.is_producer(path)
+            for each in rule.output
+        )
+        return any(getattr(each, "flags", {}).get("directory") for each in outputs)
+
+    with exit_with_message():
+        for target in sys.argv[1:]:
+            if target.startswith(f"{RESULTS}/") and target not in INSTEAD:
+                targets.check_whole(target, is_made, is_made_folder)
+
+
+def rehearse():
+    """Give this process over to the rehearsal, which starts Snakemake by itself."""
+    given = [
+        each
+        for each in workflow.config_settings.config_args
+        if not each.startswith(f"{plan.KEY}=")
+    ]
+    if given:
+        stop(
+            "a rehearsal takes its settings from files; put what --config says into a file of --configfile"
+        )
+    files = [str(file) for file in workflow.config_settings.configfiles]
+    command = [sys.executable, "-m", "brain_diffuser.rehearsal"]
+    command += ["--cores", str(workflow._cores or "all")]
+    command += ["--configfile", *files] if files else []
+    os.execv(sys.executable, command)
+
+
+def closing_lines():
+    """What was asked for, and the report: a line for each subject that has images or scores to look at, or the targets."""
+    asked = sorted(map(str, workflow.dag_settings.targets))
+    if asked and asked != ["all"]:
+        yield f"dataset {cfg.dataset}: made {', '.join(asked)}"
+    else:
+        yield from image_locations()
+    page = Path(RESULTS, "report.html")
+    if STORAGE is None and page.exists():
+        yield f"report: {page}"
+
+
+def image_locations():
+    """One line for each subject that has images or scores to look at."""
+    for subject in cfg.subjects:
+        folder = Path(RESULTS, subject)
+        if cfg.recon.only != chosen.ALL:
+            folder /= "chosen"
+        if (folder / "recon").is_dir():
+            names = ("recon", "contact_sheet.png", "metrics/scores.md")
+            paths = (folder / name for name in names)
+            listed = ", ".join(str(path) for path in paths if path.exists())
+            yield f"dataset {cfg.dataset}, {subject}: images in {listed}"
