@@ -313,7 +313,7 @@ SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 if workflow.is_main_process and cfg.recon.only != chosen.ALL:
     with exit_with_message():
         for subject in of_targets or cfg.subjects:
-            chosen.check(cfg, subject)
+            chosen.check(cfg, subject, "a target" if of_targets else chosen.SETTING)
 if workflow.is_main_process and cfg.nsd.sessions == "all":
     with exit_with_message():
         dataset_record.check_sessions(Path(RESULTS), SESSIONS)

@@ -13,10 +13,11 @@ from brain_diffuser.data.adapter import Config
 from brain_diffuser.data.stimulus_table import Stimuli
 
 ALL = "all"
+SETTING = "config.yaml: recon.only"
 SHOWN = 5  # ids in a message
 
 
-def choose(only: int | Sequence[int], splits: Mapping[str, Stimuli], subject: str) -> Stimuli:
+def choose(only: int | Sequence[int], splits: Mapping[str, Stimuli], subject: str, asked_by: str = SETTING) -> Stimuli:
     """The chosen test stimuli of a subject, in the order of the table.
 
     Parameters
@@ -27,6 +28,8 @@ def choose(only: int | Sequence[int], splits: Mapping[str, Stimuli], subject: st
         All stimuli, as `stimulus_table.read` reads them.
     subject
         Whose they are, for the message.
+    asked_by
+        What names the ids, for the message.
 
     Raises ValueError: the subject has fewer, or an id is none of its test stimuli.
     """
@@ -39,7 +42,7 @@ def choose(only: int | Sequence[int], splits: Mapping[str, Stimuli], subject: st
         training = set(splits["train"].nsd_id.tolist())
         for number in only:
             if number not in ids:
-                raise ValueError(f"config.yaml: recon.only {_why_not(number, number in training, ids, subject)}")
+                raise ValueError(f"{asked_by} {_why_not(number, number in training, ids, subject)}")
         rows = [row for row, number in enumerate(ids) if number in set(only)]
     return Stimuli(test.nsd_id[np.array(rows, np.int64)], tuple(test.trials[row] for row in rows))
 
@@ -52,15 +55,15 @@ def check_number(only: int, n_test: int, subject: str) -> None:
         )
 
 
-def check(config: Config, subject: str) -> None:
-    """Check `recon.only` before any job, as far as the dataset's files are there; `choose` looks again.
+def check(config: Config, subject: str, asked_by: str = SETTING) -> None:
+    """Check what is chosen before any job, as far as the dataset's files are there; `choose` looks again.
 
     Raises ValueError: see `choose`.
     """
     only = config.recon.only
     splits = None if config.adapter.rules else read_design(config, subject)  # what rules write may be of before
     if splits is not None:
-        choose(only, splits, subject)
+        choose(only, splits, subject, asked_by)
     elif isinstance(only, int):
         check_number(only, config.adapter.n_stimuli(config, subject, "test"), subject)
 
