@@ -1,4 +1,4 @@
-"""Images of single stimuli that partial runs have made, beside the shards of their set, for whoever makes the same."""
+"""Images of chosen stimuli, kept one by one beside the shards of their set so that a full run takes them over."""
 
 import hashlib
 import json

@@ -100,7 +100,7 @@ def of_missing(
 
 
 def place(row: int, n_rows: int, batch_size: int, device: str | torch.device, dtype: torch.dtype) -> tuple[int, int]:
-    """What an image of a shard's row depends on by rounding: its place in its batch, and the size of that batch.
+    """The place of a shard's row in its batch and the size of that batch, on which its image depends by rounding.
 
     In 16 bits it does not depend on its place, and on a CPU not on a size either, for images are computed one by one.
     """
