@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -91,15 +91,45 @@ def validate(
     """
     of_subjects = [(files.trials, *files.betas, files.mask, *files.rois.values()) for files in subjects]
     files = [path for paths in of_subjects for path in paths if path]
-    files += [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)] + (
-        [Path(captions)] if captions else []
+    once(
+        record,
+        [*files, *shared_files(stimuli, captions)],
+        checks,
+        lambda: problems(subjects, stimuli, captions, checks),
     )
+
+
+def shared_files(stimuli: str | Path, captions: str | Path | None) -> list[Path]:
+    """The images and captions of all subjects."""
+    images = [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)]
+    return images + ([Path(captions)] if captions else [])
+
+
+def once(record: Path, files: Sequence[Path], checks: object, find: Callable[[], Iterable[str]]) -> None:
+    """Raise one error with all problems that `find` finds, unless these files have passed the same checks before.
+
+    Parameters
+    ----------
+    record
+        A file that remembers a sound dataset.
+    files
+        All files of the dataset.
+    checks
+        What is asked of them.
+    find
+        Yields a sentence for every problem.
+
+    Raises
+    ------
+    ValueError
+        There are problems.
+    """
     states = [_state(path) for path in files]
     key = hashlib.sha256(repr((VERSION, checks, states)).encode()).hexdigest()
     if record.is_file() and record.read_text(encoding="utf-8") == key:
         return
     logger.warning("validating the dataset: %d files", len(files))
-    raise_if_any(list(problems(subjects, stimuli, captions, checks)))
+    raise_if_any(list(find()))
     with hdf5.atomic(record) as partial:
         partial.write_text(key, encoding="utf-8")
 
@@ -255,3 +285,12 @@ def _of_captions(path: str | Path, used: Sequence[str]) -> Iterator[messages.Sen
     empty = [name for name in used if name in captions and not captions[name]]
     if empty:
         yield f"{path}: every caption of {listed(empty)} is empty; write one, or set captions: none"
+
+
+# What other forms share with the plain layout. A function's own name is part of the keys of jobs, so these keep theirs.
+of_table = _of_trials
+of_cells = _of_cells
+of_stimuli = _of_stimuli
+of_splits = _of_splits
+of_captions = _of_captions
+alike = _alike
