@@ -47,23 +47,9 @@ def problems(config: Config) -> Iterator[messages.Sentence]:
 
 def validate(config: Config, record: Path) -> None:
     """Read all files from end to end. Raises ValueError: the dataset has problems, of which the message lists all."""
-    from brain_diffuser.data import bids_checks, custom_checks, custom_files
+    from brain_diffuser.data import bids_checks, custom_checks
 
-    subjects = [
-        bids_checks.Subject(
-            custom_files.SubjectFiles.from_names(
-                subject,
-                template if len(trials) != 1 else trials[0],
-                custom.subject_files(config, "betas", subject),
-                custom.subject_files(config, "mask", subject),
-                custom.roi_files(config, subject),
-            ),
-            tuple(map(Path, trials)),
-        )
-        for subject in config.subjects
-        for template in [custom.template_of(config, "trials", subject)]
-        for trials in [custom.subject_files(config, "trials", subject)]
-    ]
+    subjects = [_subject(config, subject) for subject in config.subjects]
     captions = None if config.paths.captions == NONE else config.paths.captions
     plain = config.paths.custom
     checks = custom_checks.Checks(config.nsd.constant_voxels, plain.zscore, plain.check_affine)
@@ -101,6 +87,21 @@ def read_trials(paths: Sequence[str], split: str | int) -> list[Any]:
     if bids_events.is_table_of_events(paths[0]):
         return bids_events.read_trials(paths, split)
     return custom_files.read_trials(only_file(paths))
+
+
+def _subject(config: Config, subject: str) -> Any:
+    """The files of a subject, as validation takes them."""
+    from brain_diffuser.data import bids_checks, custom_files
+
+    trials = custom.subject_files(config, "trials", subject)
+    files = custom_files.SubjectFiles.from_names(
+        subject,
+        trials[0] if len(trials) == 1 else custom.template_of(config, "trials", subject),
+        custom.subject_files(config, "betas", subject),
+        custom.subject_files(config, "mask", subject),
+        custom.roi_files(config, subject),
+    )
+    return bids_checks.Subject(files, tuple(map(Path, trials)))
 
 
 @functools.cache

@@ -131,7 +131,7 @@ def opening(path: Path) -> Iterator[Volumes]:
     a part of them was never written.
     """
     placeholders.refuse(path, "a file of results of GLMsingle", FIX)
-    if path.suffix == ".npy":
+    if _is_pickled(path):
         raise ValueError(f"{path} {pickled(path)}")
     options = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
     options.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
@@ -161,7 +161,7 @@ def pickled(path: Path) -> messages.Sentence:
 
 
 def _is_pickled(path: Path) -> bool:
-    """Whether a .npy file holds objects of Python, which its header says."""
+    """Whether a file is a .npy file of Python's objects, which its header says."""
     try:
         with open(path, "rb") as stream:
             version = np.lib.format.read_magic(stream)

@@ -191,9 +191,12 @@ def test_no_pickle_is_ever_run(tmp_path):
     """A file whose unpickling would write another one."""
     marker = tmp_path / "ran"
     program = (
-        f"import numpy, pathlib\nclass Runs:\n  def __reduce__(self): return pathlib.Path.touch, ({str(marker)!r},)\n"
+        "import numpy, pathlib\n"
+        f"marker = pathlib.Path({str(marker)!r})\n"
+        "class Runs:\n"
+        "    def __reduce__(self):\n"
+        "        return pathlib.Path.touch, (marker,)\n"
     )
-    program = program.replace(f"({str(marker)!r},)", f"(pathlib.Path({str(marker)!r}),)")
     path = tmp_path / "TYPED_FITHRF_GLMDENOISE_RR.npy"
     save = f"numpy.save({str(path)!r}, {{'betasmd': Runs()}}, allow_pickle=True)"
     subprocess.run([sys.executable, "-c", program + save], check=True)
