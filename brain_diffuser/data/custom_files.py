@@ -255,7 +255,7 @@ def opening(path: Path) -> Iterator[Betas]:
         system_faults.raise_if_any(error, path)
         raise ValueError(
             f"{path} cannot be read as betas ({nifti.reason(error)}); write it again"
-            f"{OF_GLMSINGLE if 'pickle' in str(error) else ''}"
+            f"{OF_GLMSINGLE if 'Python objects' in str(error) else ''}"
         ) from error
     try:
         _check_table(path, values)

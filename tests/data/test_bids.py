@@ -108,7 +108,7 @@ def test_what_the_jobs_write(tree, tmp_path):
     voxel = tuple(np.argwhere(tree.mask)[2])
     tree.betas[(*voxel, slice(None))] = np.nan
     bids_tree.write_python(tree.results, tree.betas)
-    out = SimpleNamespace(stimuli=tmp_path / "stimuli.tsv", tables=[tmp_path / "stim_files.tsv"])
+    out = SimpleNamespace(stimuli=tmp_path / "stimuli.tsv", tables=[str(tmp_path / "stim_files.tsv")])
     out.train, out.test, out.rois = (tmp_path / f"{name}.h5" for name in ("train", "test", "rois"))
     settings = {"split": "split", "folder": str(tree.root / "stimuli"), "zscore": "none"}
     settings["nsd.constant_voxels"] = "drop"
@@ -346,7 +346,7 @@ def test_an_edited_event_plans_what_reads_it_and_problems_stop_before_any_job(fi
     run = snakemake(copy, "-n", *OPTIONS, *asked)
     assert run.returncode == 0, run.stderr
     assert "rule design" in run.stdout
-    path.write_text(text.replace("stim_file", "picture"))
+    path.write_text(re.sub(r"\w+/\w+\.png", "castle/none.png", text, count=1))
     with h5py.File(next(copy.glob("bids/derivatives/glmsingle/sub-01/*.hdf5")), "r+") as file:
         file["betasmd"][..., 2] = 0
     Image.new("CMYK", (64, 64)).save(copy / "bids/stimuli/castle/castle00.png", format="JPEG")
