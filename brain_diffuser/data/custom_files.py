@@ -225,7 +225,8 @@ def opening(path: Path) -> Iterator[Betas]:
     ending = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
     if ending not in (*VOLUMES, *TABLES):
         raise ValueError(
-            f"{path} ends in {ending or 'nothing'}; expected one of {', '.join((*VOLUMES, *TABLES))}{OF_GLMSINGLE}"
+            f"{path} ends in {ending or 'nothing'}; expected one of {', '.join((*VOLUMES, *TABLES))}"
+            f"{OF_GLMSINGLE if ending == '.mat' else ''}"
         )
     if ending in VOLUMES:
         series = nifti.open_series(path, FIX)
@@ -244,7 +245,8 @@ def opening(path: Path) -> Iterator[Betas]:
             values = hdf5_storage.find(file, "betas")
             if values is None:
                 raise ValueError(
-                    f"{path} lacks a dataset betas; it has {', '.join(file) or 'nothing'}; rename it{OF_GLMSINGLE}"
+                    f"{path} lacks a dataset betas; it has {', '.join(file) or 'nothing'}; rename it"
+                    f"{OF_GLMSINGLE if 'betasmd' in file else ''}"
                 )
             hdf5_storage.check_sources(values)
     except nifti.UNREADABLE as error:
