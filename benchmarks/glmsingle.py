@@ -14,6 +14,7 @@ The mean beta of every trial must be the same for all ways.
 import argparse
 import hashlib
 import json
+import multiprocessing
 import resource
 import subprocess
 import sys
@@ -77,7 +78,10 @@ def main() -> None:
         measure(options.ways[0], options.folder, not options.all_voxels)
         return
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), tuple(options.shape), options.trials, options.selected)
+        # A process has at least the peak memory of the one that starts it, so this one writes nothing itself.
+        arguments = Path(folder), tuple(options.shape), options.trials, options.selected
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            pool.apply(write, arguments)
         size = Path(folder, "a.hdf5").stat().st_size
         sys.stdout.write(
             f"{size / 2**30:.1f} GiB\n| way | voxels | seconds | CPU-seconds | MiB |\n| --- | --- | --- | --- | --- |\n"

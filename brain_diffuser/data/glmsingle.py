@@ -72,39 +72,44 @@ class Volumes(NamedTuple):
         """
         if self.is_table:
             selected = np.ones(self.shape, bool)
-        columns = np.zeros(selected.shape, np.intp)
-        columns[selected] = np.arange(np.count_nonzero(selected))
-        if self.is_matlab:
-            selected, columns = selected.T, columns.T
-        n_voxels, depth = int(np.count_nonzero(selected)), self._slab_depth()
-        step = self._trials_at_a_time(n_voxels, depth * math.prod(selected.shape[1:]))
+        read = self._of_matlab if self.is_matlab else self._of_python
+        step = self._trials_at_a_time(int(np.count_nonzero(selected)))
         for first in range(0, self.n_trials, step):
-            trials = slice(first, min(first + step, self.n_trials))
-            block = np.empty((trials.stop - first, n_voxels), np.float32)
-            for start in range(0, len(selected), depth):
-                slab = slice(start, start + depth)
-                if selected[slab].any():
-                    block[:, columns[slab][selected[slab]]] = self._read(trials, slab, selected[slab])
-            yield block
+            try:
+                yield read(slice(first, min(first + step, self.n_trials)), selected)
+            except (OSError, RuntimeError) as error:
+                system_faults.raise_if_any(error, self.path)
+                raise ValueError(f"{self.path} cannot be read ({nifti.reason(error)}). {FIX}") from error
 
-    def _read(self, trials: slice, slab: slice, selected: Bool[np.ndarray, "_ _ _"]) -> np.ndarray:
-        """The selected voxels of a slab, as (trials, voxels)."""
-        try:
-            if self.is_matlab:
-                return self.dataset[trials, slab][:, selected]
-            return self.dataset[slab, :, :, trials][selected].T
-        except (OSError, RuntimeError) as error:
-            system_faults.raise_if_any(error, self.path)
-            raise ValueError(f"{self.path} cannot be read ({nifti.reason(error)}). {FIX}") from error
+    def _of_python(self, trials: slice, selected: Bool[np.ndarray, "x y z"]) -> Float32[np.ndarray, "trials voxels"]:
+        """Some trials, plane by plane: the columns of a plane stand together."""
+        block = np.empty((trials.stop - trials.start, np.count_nonzero(selected)), np.float32)
+        depth, done = self._planes_in_chunk(), 0
+        for start in range(0, len(selected), depth):
+            planes = slice(start, start + depth)
+            n_voxels = np.count_nonzero(selected[planes])
+            if n_voxels:
+                values = self.dataset[planes, :, :, trials]
+                block[:, done : done + n_voxels] = values[selected[planes]].T
+                done += n_voxels
+        return block
 
-    def _slab_depth(self) -> int:
-        """How many planes of voxels are read together: those of a chunk."""
-        return (self.dataset.chunks or (1, 1))[1 if self.is_matlab else 0]
+    def _of_matlab(self, trials: slice, selected: Bool[np.ndarray, "x y z"]) -> Float32[np.ndarray, "trials voxels"]:
+        """Some trials, volume by volume."""
+        places = np.ravel_multi_index(np.nonzero(selected)[::-1], self.shape[::-1])
+        values = self.dataset[trials]
+        return np.take(values.reshape(len(values), -1), places, axis=1).astype(np.float32, copy=False)
 
-    def _trials_at_a_time(self, n_voxels: int, n_in_slab: int) -> int:
+    def _planes_in_chunk(self) -> int:
+        """How many planes of Python's file are stored together."""
+        return self.dataset.chunks[0] if self.dataset.chunks else 1
+
+    def _trials_at_a_time(self, n_voxels: int) -> int:
         """The trials of a block: whole chunks of them, unless one chunk alone takes more than BLOCK_BYTES."""
+        x, y, z = self.shape
         in_chunk = self.dataset.chunks[0 if self.is_matlab else -1] if self.dataset.chunks else 1
-        most = max(1, BLOCK_BYTES // (4 * n_voxels + self.dataset.dtype.itemsize * n_in_slab))
+        n_read = x * y * z if self.is_matlab else self._planes_in_chunk() * y * z
+        most = max(1, BLOCK_BYTES // (4 * n_voxels + self.dataset.dtype.itemsize * n_read))
         return most // in_chunk * in_chunk or most
 
 
