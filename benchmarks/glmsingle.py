@@ -6,7 +6,6 @@ Random betas are written to a temporary folder (4 bytes for each voxel and trial
 reading them runs in a process of its own, with the mask's voxels or all of them:
 - in_order: the file read from its first byte to its last, which is the least that any reader does;
 - python: blocks of trials from Python's file, in which all trials of a voxel lie side by side;
-- sieve: the same with the 65,536 bytes that HDF5 reads at least by itself;
 - matlab: blocks of trials from MATLAB's file, in which all voxels of a trial lie side by side.
 The mean beta of every trial must be the same for all ways.
 """
@@ -27,8 +26,8 @@ import numpy as np
 
 from brain_diffuser.data import glmsingle
 
-WAYS = ("in_order", "python", "sieve", "matlab")
-NAMES = {"python": "a.hdf5", "sieve": "a.hdf5", "in_order": "a.hdf5", "matlab": "a.mat"}
+WAYS = ("in_order", "python", "matlab")
+NAMES = {"python": "a.hdf5", "in_order": "a.hdf5", "matlab": "a.mat"}
 
 
 def write(folder: Path, shape: tuple[int, int, int], n_trials: int, selected: float) -> None:
@@ -48,8 +47,6 @@ def measure(way: str, folder: Path, is_masked: bool) -> None:
     """Run one way in this process and write what it took."""
     selected = np.load(folder / "mask.npy")
     selected = selected if is_masked else np.ones_like(selected)
-    if way == "sieve":
-        glmsingle.SIEVE_BYTES = 2**16
     start, cpu = time.perf_counter(), time.process_time()
     digest = ""
     if way == "in_order":

@@ -13,7 +13,6 @@ Source: GLMsingle (github.com/cvnlab/GLMsingle), glmsingle/glmsingle.py and matl
 """
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +30,7 @@ NAMES = ("betasmd", "modelmd")
 
 BLOCK_BYTES = 2**29
 """Of betas that are in memory at once. In Python's files trials are the innermost axis, so that each block of trials
-is one more pass over the file: a small block makes many passes."""
-
-SIEVE_BYTES = 2**12
-"""What HDF5 reads at least of a dataset in one piece. Its own 65,536 would read a file several times in each pass."""
+is one more pass over the file."""
 
 FIX: messages.Sentence = "Copy it again, or run GLMsingle again into another folder."
 
@@ -138,15 +134,12 @@ def opening(path: Path) -> Iterator[Volumes]:
     placeholders.refuse(path, "a file of results of GLMsingle", FIX)
     if _is_pickled(path):
         raise ValueError(f"{path} {pickled(path)}")
-    options = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-    options.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
-    options.set_sieve_buf_size(SIEVE_BYTES)
     try:
-        opened = h5py.h5f.open(os.fsencode(path), h5py.h5f.ACC_RDONLY, fapl=options)
+        file = h5py.File(path)
     except OSError as error:
         system_faults.raise_if_any(error, path)
         raise ValueError(f"{path} {_what_is_no_hdf5(path, error)}") from error
-    with h5py.File(opened) as file:
+    with file:
         name, dataset = _single_trials(path, file)
         hdf5_storage.check_sources(dataset)
         volumes = Volumes(path, dataset, "MATLAB_class" in dataset.attrs or path.suffix == ".mat")
