@@ -206,7 +206,7 @@ def _about(files: custom_files.SubjectFiles, paths: Sequence[Path], split: str |
     missing, n_others = bids_events.missing_runs(runs), sum(run.n_others for run in runs)
     where = f" in {len(runs)} runs"
     if missing:
-        where += f", and no events of {listed(missing)} are there"
+        where += f"; there are no events of {listed(missing)}"
     if n_others:
         where += (
             f"; {n_others} more events have no stim_file: if GLMsingle's design had them, write a trials table in the "
@@ -299,8 +299,8 @@ def _of_file(
             n_trials = ranges[-1][1].stop if ranges else volumes.n_trials
             if volumes.n_trials != n_trials:
                 return [
-                    f"{path} has betas of {volumes.n_trials} trials, the trials of the subject are {n_trials}{about}; "
-                    "expected as many"
+                    f"{path} has betas of {volumes.n_trials} trials, expected {n_trials}, as many as the subject has "
+                    f"trials{about}"
                 ], []
             ranges = ranges or [("", range(n_trials))]
             used = np.ones(n_trials, bool) if used is None else used

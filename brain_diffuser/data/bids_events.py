@@ -90,17 +90,17 @@ def read_trials(paths: Sequence[str | Path], split: str | int) -> list[Trial]:
 
 
 def missing_runs(runs: Sequence[Run]) -> list[str]:
-    """Runs whose numbers are left out between those of others of their session, in words."""
+    """Runs whose numbers a session leaves out, in words; it begins at 1, or goes on from an earlier session."""
     numbers: dict[str, list[int]] = {}
     for run in runs:
         if run.run.isdigit():
             numbers.setdefault(run.session, []).append(int(run.run))
-    return [
-        f"run {number} of session {session}"
-        for session, there in numbers.items()
-        for number in range(min(there), max(there))
-        if number not in there
-    ]
+    missing, highest = [], 0
+    for session, there in numbers.items():
+        first = highest + 1 if min(there) > highest else 1
+        missing += [f"run {each} of session {session}" for each in range(first, max(there)) if each not in there]
+        highest = max(highest, *there)
+    return missing
 
 
 def _read_run(path: Path, column: str | None) -> Run:
