@@ -27,6 +27,7 @@ for name in DATASET_RULES:
     include: f"rules/data/{name}.smk"
 
 
+include: "rules/data/splits.smk"
 include: "rules/data/regions.smk"
 include: "rules/features/features.smk"
 include: "rules/decoding/ridge.smk"
@@ -40,6 +41,7 @@ include: "rules/evaluation/metrics.smk"
 include: "rules/generation/chosen.smk"
 include: "rules/generation/neuraldiffuser.smk"
 include: "rules/evaluation/accuracy.smk"
+include: "rules/evaluation/generalisation.smk"
 include: "rules/evaluation/brain.smk"
 include: "rules/regions/volumes.smk"
 include: "rules/regions/roi.smk"
@@ -65,6 +67,9 @@ rule all:
             *of_subjects("<results>/{subject}/metrics"),
             *of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
             *of_subjects("<results>/{subject}/contact_sheet.png"),
+            *of_splits("<results>/{subject}/metrics"),
+            *of_splits("<results>/{subject}/contact_sheet.png"),
+            *(of_subjects("<results>/{subject}/generalisation") if cfg.splits else []),
             "<results>/report.html",
             "<results>/resource_usage.csv",
         ],

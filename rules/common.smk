@@ -15,7 +15,7 @@ os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
 from brain_diffuser.artifacts import shards, system_faults
-from brain_diffuser.data import chosen, custom, rehearsal
+from brain_diffuser.data import chosen, custom, rehearsal, splits
 from brain_diffuser.decoding import registry as decoder_registry
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
@@ -332,8 +332,12 @@ if IS_MODULE and workflow.is_main_process and ARTIFACTS.by_name:
     write_dataset()
 
 
+# Folders of further splits, {folder: (subject, split)}. Rules take them for subjects, whose data differ alone.
+SPLIT_FOLDERS = cfg.split_folders
+
+
 wildcard_constraints:
-    subject="|".join((*cfg.subjects, *SHARED)),
+    subject="|".join((*cfg.subjects, *SHARED, *SPLIT_FOLDERS)),
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
@@ -357,14 +361,12 @@ def of_shards(stage, path, split="test"):
     """The shards of a stage's artifact: of a split, of that of the wildcards, or of both."""
 
     def of(wildcards):
-        splits = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
+        names = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
         # In a storage Snakemake tries a rule before it looks at the constraints of wildcards; it passes over this error.
-        if wildcards.subject not in (*cfg.subjects, *SHARED):
+        if wildcards.subject not in (*cfg.subjects, *SHARED, *SPLIT_FOLDERS):
             raise LookupError(f"{wildcards.subject} is no subject")
         with exit_with_message():
-            counts = [
-                ADAPTER.n_stimuli(cfg, wildcards.subject, name) for name in splits
-            ]
+            counts = [n_stimuli(wildcards.subject, name) for name in names]
         spans = shards.spans(sum(counts), SETTINGS["shards"][stage])
         return expand(path, span=spans, **wildcards)
 

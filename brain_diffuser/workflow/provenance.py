@@ -13,7 +13,12 @@ CACHE = ".snakemake/code_keys.json"
 """Where keys are kept, of the folder in which Snakemake runs."""
 
 
-ADDED: dict[str, Any] = {"features.clip_vision.levels": "kept", "recon.sampler": "ddim", "compute.compile": False}
+ADDED: dict[str, Any] = {
+    "features.clip_vision.levels": "kept",
+    "recon.sampler": "ddim",
+    "compute.compile": False,
+    "splits": {},
+}
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.
 
 With that value a key is no part of what a job depends on, so results from before the key are not made again. The code

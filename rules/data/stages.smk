@@ -21,6 +21,8 @@ rule design:
         "<results>/{subject}/logs/design.log",
     benchmark:
         "<results>/{subject}/benchmarks/design.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SHARED)),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -47,7 +49,7 @@ rule betas:
     benchmark:
         "<results>/{subject}/benchmarks/betas.tsv"
     wildcard_constraints:
-        subject="|".join(cfg.subjects),
+        subject="|".join((*cfg.subjects, *SPLIT_FOLDERS)),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -71,6 +73,8 @@ rule stimuli:
         "<results>/{subject}/logs/stimuli_{split}.log",
     benchmark:
         "<results>/{subject}/benchmarks/stimuli_{split}.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SHARED)),
     conda:
         "../../envs/core.yaml"
     resources:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from brain_diffuser.data import rois
+from brain_diffuser.data import rois, splits
 from brain_diffuser.data.adapter import NONE, matching_files
 from brain_diffuser.data.nsd import DEMO_STIMULI_PER_SESSION
 from brain_diffuser.data.registry import ADAPTERS
@@ -93,6 +93,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_fetching(config)
     yield from _of_variant_names(config)
     yield from _of_variants(config)
+    yield from _of_splits(config)
     yield from _of_blocks(config)
     if config.dataset not in config.datasets:
         yield (
@@ -157,6 +158,23 @@ def _of_variant_names(config: schema.Config) -> Iterator[str]:
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
+
+
+def _of_splits(config: schema.Config) -> Iterator[str]:
+    """Names of further splits that are no names of folders, keys that their kind does not have, and doubled names."""
+    for name, section in config.splits.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            yield f"splits has {name}; expected a name of small letters, digits and _, so rename it"
+        yield from splits.problems(name, section.model_dump(exclude_none=True))
+    sound = [
+        (name, written)
+        for name, section in config.splits.items()
+        if not list(splits.problems(name, written := section.model_dump(exclude_none=True)))
+    ]
+    parts = [part for name, written in sound for part in splits.name_parts(name, written)]
+    repeated = [part for part in parts if parts.count(part) > 1]
+    if repeated:
+        yield f"splits gives two splits the name {repeated[0]}; rename one of them"
 
 
 def _of_blocks(config: schema.Config) -> Iterator[str]:
