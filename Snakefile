@@ -69,7 +69,7 @@ rule all:
             *of_subjects("<results>/{subject}/contact_sheet.png"),
             *of_splits("<results>/{subject}/metrics"),
             *of_splits("<results>/{subject}/contact_sheet.png"),
-            *(of_subjects("<results>/{subject}/generalisation") if cfg.splits else []),
+            *of_generalisation(),
             "<results>/report.html",
             "<results>/resource_usage.csv",
         ],

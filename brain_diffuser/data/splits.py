@@ -231,7 +231,7 @@ def clusters(feature: Any, n_clusters: int, seed: int) -> np.ndarray:
     standardised = (feature - feature.mean(0)) / np.where(spread > 0, spread, 1)
     n_components = min(N_COMPONENTS, *standardised.shape)
     components = PCA(n_components, svd_solver="full", random_state=seed).fit_transform(standardised)
-    found = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(components)
+    found = KMeans(n_clusters, n_init=10, random_state=seed).fit_predict(components)  # pyright: ignore[reportArgumentType]
     sizes = np.bincount(found, minlength=n_clusters)
     first = np.array([np.flatnonzero(found == each)[0] if sizes[each] else len(found) for each in range(n_clusters)])
     rank = np.empty(n_clusters, np.int64)

@@ -3,8 +3,8 @@
 A split is judged by the features that ridge decodes of its test stimuli, and all splits of a subject with the same
 candidates: all stimuli of the subject. So the scores of two splits differ by what the decoder was trained on, not by
 how alike the test stimuli are. The control is a decoder that only classifies: in place of a decoded feature stands the
-mean of the cluster of training stimuli that it resembles most. It cannot tell the stimuli of a cluster apart, and of a
-cluster that is held out it knows nothing.
+mean of the cluster of training stimuli that it resembles most. It cannot tell the stimuli of a cluster apart, and of
+those of a cluster that is held out it can only say which other cluster they resemble.
 """
 
 import itertools

@@ -39,6 +39,12 @@ REGIONS = {
     "rois.png": "regions",
 }
 """Files in results/{subject}/roi, in the order of the page; the folder of the average has some of them."""
+GENERALISATION = {
+    "by_split.svg": "identification of decoded features under each split, and of a decoder that only classifies",
+    "by_distance.svg": "identification of decoded features by distance to the nearest training stimulus",
+    "scores.csv": "identification by split, by distance to the nearest training stimulus, and by source",
+}
+"""Files in results/{subject}/generalisation."""
 GUIDANCE = {
     "images.png": "the first test stimuli, guided and unguided",
     "comparison.csv": "guided sets: mean score, in brackets the 95 % interval of its difference from the unguided set",

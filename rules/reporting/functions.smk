@@ -12,3 +12,8 @@ def of_regions():
 def of_guidance():
     """The folders of the section on guidance."""
     return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []
+
+
+def of_generalisation():
+    """The folders of the section on further splits."""
+    return of_subjects("<results>/{subject}/generalisation") if cfg.splits else []

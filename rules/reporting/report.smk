@@ -28,6 +28,7 @@ rule report:
         tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
         regions=of_regions(),
         guidance=of_guidance(),
+        generalisation=of_generalisation(),
     output:
         page=report("<results>/report.html", category="Report"),
         costs="<results>/resource_usage.csv",

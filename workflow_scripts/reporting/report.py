@@ -37,4 +37,8 @@ with job(snakemake):
         costs=costs,
         regions={Path(folder).parent.name: figures.of_folder(folder, figures.REGIONS) for folder in inputs.regions},
         guidance={Path(folder).parent.name: figures.of_folder(folder, figures.GUIDANCE) for folder in inputs.guidance},
+        generalisation={
+            Path(folder).parent.name: figures.of_folder(folder, figures.GENERALISATION)
+            for folder in inputs.generalisation
+        },
     )
