@@ -86,6 +86,7 @@ def write(
     regions: Mapping[str, figures.Figures],
     guidance: Mapping[str, figures.Figures],
     generalisation: Mapping[str, figures.Figures],
+    significance: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -112,8 +113,8 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance, generalisation : {subject, or "average": figures}
-        The sections on regions, on guidance and on further splits; a section that is empty is left out.
+    regions, guidance, generalisation, significance : {subject, or "average": figures}
+        The sections on regions, guidance, further splits and permutation tests; one that is empty is left out.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -151,7 +152,15 @@ def write(
         "stored": store.description,
         **_scores(scores, columns, image_sets, counts),
         **_published(scores, columns, image_sets, set(counts.values()), metrics, dataset_label, published),
-        **_figures(subjects, {"generalisation": generalisation, "regions": regions, "guidance": guidance}),
+        **_figures(
+            subjects,
+            {
+                "significance": significance,
+                "generalisation": generalisation,
+                "regions": regions,
+                "guidance": guidance,
+            },
+        ),
         **_origin(settings, versions, edges, costs),
     }
     stream = _template(metrics).stream(**parts, **_style_and_script())

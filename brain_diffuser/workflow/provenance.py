@@ -18,6 +18,12 @@ ADDED: dict[str, Any] = {
     "recon.sampler": "ddim",
     "compute.compile": False,
     "splits": {},
+    "significance.images": ["stage1", "recon"],
+    "significance.permutations": 10000,
+    "significance.pairings": 99,
+    "significance.correction": "holm",
+    "significance.seed": 0,
+    "report.significance": False,
 }
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.
 

@@ -76,3 +76,12 @@ def of_splits(path):
         for folder in SPLIT_FOLDERS
         if settings_of_split(folder).get("images", True)
     ]
+
+
+def set_to_compare_with():
+    """{set of images: the one it is compared with}: a guided one with that without guidance, others with recon."""
+    listed = cfg.significance.images
+    against = {
+        name: cfg.unguided_of(name) or "recon" for name in listed if name != "recon"
+    }
+    return {name: other for name, other in against.items() if other in listed}

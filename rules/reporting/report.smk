@@ -29,6 +29,11 @@ rule report:
         regions=of_regions(),
         guidance=of_guidance(),
         generalisation=of_generalisation(),
+        significance=(
+            of_subjects("<results>/{subject}/significance")
+            if cfg.report.significance
+            else []
+        ),
     output:
         page=report("<results>/report.html", category="Report"),
         costs="<results>/resource_usage.csv",

@@ -157,7 +157,7 @@ def test_a_finished_run_plans_nothing_and_an_edit_its_own_split(divided):
         (
             {"it": {"kind": "column", "file": "none.tsv", "column": "x"}},
             "",
-            "splits.it.file leads to none.tsv, which does not exist",
+            "splits.it.file leads to none.tsv, which does not",
         ),
         ({"far": {"kind": "far"}}, "results/sub01_fra/recon", "sub01_fra is the folder of no split of config.yaml"),
         ({"far": {"kind": "far", "feature": "clip_visoin"}}, "", "splits.far.feature"),

@@ -155,6 +155,10 @@ def _of_variant_names(config: schema.Config) -> Iterator[str]:
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
                 f"{', '.join(schema.RESERVED)} and has no {schema.REPEAT} at its beginning or after a dot; rename it"
             )
+    known = (*schema.RESERVED, *config.variants)
+    others = [name for name in config.significance.images if name not in known]
+    if others:
+        yield f"significance.images names {others[0]}; expected some of {', '.join(known)}; correct the name"
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"

@@ -12,6 +12,7 @@ from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.evaluation import registry as evaluation_registry
+from brain_diffuser.evaluation.permutations import CORRECTIONS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
@@ -364,6 +365,14 @@ class Metrics(Section):
     repeated: Names
 
 
+class Significance(Section):
+    images: Annotated[list[Text], Field(min_length=1)] = Field(default_factory=lambda: ["stage1", "recon"])
+    permutations: Annotated[int, Field(ge=19)] = 10000
+    pairings: Annotated[int, Field(ge=19)] = 99
+    correction: Annotated[str, one_of([*CORRECTIONS]), Field(json_schema_extra={"enum": [*CORRECTIONS]})] = "holm"
+    seed: Seed = 0
+
+
 class Retrieval(Section):
     pool: Annotated[int, Field(ge=2)]
     draws: Count
@@ -422,6 +431,7 @@ class Report(Section):
     ablations: bool
     regions: bool
     guidance: bool
+    significance: bool = False
 
 
 class BatchSize(Section):
@@ -485,6 +495,7 @@ class Config(Section):
     guidance: Guidance
     variants: dict[str, Variant]
     metrics: Metrics
+    significance: Significance = Field(default_factory=Significance)
     retrieval: Retrieval
     accuracy: Accuracy
     roi: Roi
