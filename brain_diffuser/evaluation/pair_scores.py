@@ -1,8 +1,9 @@
 """Scores of images with stimuli that are not their own, which permutation tests need.
 
-One HDF5 file for each metric of a set of images. Its rows are the stimuli. In a table of all pairs a column is an image,
-in the same order, and its own stimulus lies on the diagonal. Where all pairs would cost too much a column is a drawn
-pairing, in which every row has the score of its image with another stimulus; the first column has those of the own ones.
+One HDF5 file for each metric of a set of images. Its rows are the stimuli. In a table of all pairs a column is an
+image, in the same order, and its own stimulus lies on the diagonal. Where all pairs would cost too much a column is a
+drawn pairing, in which every row has the score of its image with another stimulus; the first column has those of the
+own ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
