@@ -50,7 +50,11 @@ rule pair_scores_of_pixels:
         mem_mb=scaled_by_attempt(8000),
         runtime=scaled_by_attempt(240),
     params:
-        cfg=settings("metrics.protocol", "significance.pairings", "significance.seed"),
+        cfg={
+            **settings("metrics.protocol"),
+            "significance.pairings": cfg.significance.pairings,
+            "significance.seed": cfg.significance.seed,
+        },
         code=lambda wildcards: code(
             "evaluation/pair_scores_of_pixels.py", scorers=wildcards.scorer
         ),
@@ -83,7 +87,7 @@ rule significance:
         mem_mb=scaled_by_attempt(2000),
         runtime=scaled_by_attempt(30),
     params:
-        cfg=settings("significance"),
+        cfg=cfg.significance.model_dump(),
         against=set_to_compare_with(),
         metrics=METRICS,
         dataset_label=DATASET_LABEL.name,

@@ -5,7 +5,7 @@ from brain_diffuser.evaluation import pair_scores, scores
 from brain_diffuser.workflow.job import job
 
 with job(snakemake):
-    inputs, params, cfg = snakemake.input, snakemake.params, snakemake.params.cfg["significance"]
+    inputs, params, cfg = snakemake.input, snakemake.params, snakemake.params.cfg
     drawn = cfg["permutations"], cfg["seed"], cfg["correction"]
     rows = pair_scores.tests({name: inputs[f"pairs_{name}"] for name in cfg["images"]}, *drawn)
     scores_of_sets = {name: scores.read_per_image(inputs[f"scores_{name}"]) for name in cfg["images"]}
