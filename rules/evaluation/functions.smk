@@ -81,7 +81,8 @@ def of_splits(path):
 def set_to_compare_with():
     """{set of images: the one it is compared with}: a guided one with that without guidance, others with recon."""
     listed = cfg.significance.images
+    unguided = {name: cfg.unguided_of(name) for name in cfg.guided}
     against = {
-        name: cfg.unguided_of(name) or "recon" for name in listed if name != "recon"
+        name: unguided.get(name) or "recon" for name in listed if name != "recon"
     }
     return {name: other for name, other in against.items() if other in listed}
