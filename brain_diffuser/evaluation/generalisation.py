@@ -33,7 +33,7 @@ ROUNDING = 1e-7
 CANDIDATES = ("all stimuli", "own cluster")
 """Among which stimuli of the subject a decoded feature has to find its own."""
 
-COLUMNS = ("split", "of", "feature", "decoder", "candidates", "n", "mean", "low", "high", "chance")
+COLUMNS = ("split", "of", "feature", "decoder", "candidates", "n", "mean", "low", "high", "chance", "first")
 PER_STIMULUS = ("split", "nsd_id", "cluster", "nearest", "distance", "source")
 Shares = Mapping[tuple[str, str, str], Float[np.ndarray, " test"]]
 """The share of other candidates that a decoder beats, by (feature, decoder, candidates)."""
@@ -231,6 +231,8 @@ def summarise(
 ) -> list[dict[str, Any]]:
     """A row for each split, and for the parts of all test stimuli by distance and by source: mean and its interval.
 
+    `first` is the share of test stimuli that no other candidate beats.
+
     Parameters
     ----------
     scored
@@ -254,7 +256,9 @@ def summarise(
                 mean, (low, high), n = statistics.mean_and_ci(shares[inside], n_resamples, seed)
                 if n:
                     numbers = (round(value, 4) for value in (mean, low, high))
-                    rows.append(dict(zip(COLUMNS, (each.name, part, *measure, n, *numbers, CHANCE), strict=True)))
+                    first = round(float((statistics.measured(shares[inside]) == 1).mean()), 4)
+                    row = (each.name, part, *measure, n, *numbers, CHANCE, first)
+                    rows.append(dict(zip(COLUMNS, row, strict=True)))
     return rows
 
 
@@ -308,11 +312,13 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     kinds = list(itertools.product(CANDIDATES, DECODERS))
     for feature in dict.fromkeys(row["feature"] for row in rows):
         heads = (f"{'decoded' if decoder == DECODERS[0] else decoder}, {candidates}" for candidates, decoder in kinds)
-        lines += [f"| {feature} | test stimuli | " + " | ".join(heads) + " |", "| --- | --- |" + " --- |" * len(kinds)]
+        head = f"| {feature} | test stimuli | " + " | ".join(heads) + " | decoded, first of all stimuli |"
+        lines += [head, "| --- | --- |" + " --- |" * (len(kinds) + 1)]
         for name in dict.fromkeys(row["split"] for row in rows):
             cells = [whole.get((name, "all", feature, decoder, candidates)) for candidates, decoder in kinds]
             n = max(cell["n"] for cell in cells if cell)
-            lines.append(f"| {name} | {n} | " + " | ".join(map(_cell, cells)) + " |")
+            first = f"{100 * cells[0]['first']:.1f} %" if cells[0] else ""
+            lines.append(f"| {name} | {n} | " + " | ".join(map(_cell, cells)) + f" | {first} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -353,21 +359,21 @@ def plot_distances(scored: Sequence[Scored]) -> str:
     """SVG: identification of decoded features by distance to the nearest training stimulus, a line for each split."""
     features = list(dict.fromkeys(feature for feature, _, _ in scored[0].two_way))
     bins = edges([each.distance for each in scored])
-    figure = Figure(figsize=(7, 2.6 * len(features)), layout="constrained")
-    for place, feature in enumerate(features):
-        axes = figure.add_subplot(len(features), 1, place + 1)
+    measures = {"two-way, %": lambda shares: shares, "first of all stimuli, %": lambda shares: shares == 1}
+    figure = Figure(figsize=(9, 2.6 * len(features)), layout="constrained")
+    for row, (column, label) in itertools.product(range(len(features)), enumerate(measures)):
+        axes = figure.add_subplot(len(features), len(measures), row * len(measures) + column + 1)
         for each in scored:
-            shares, found = each.two_way[feature, DECODERS[0], CANDIDATES[0]], []
+            shares, found = each.two_way[features[row], DECODERS[0], CANDIDATES[0]], []
             for _, _, inside in by_distance(each, bins):
                 values = statistics.measured(shares[inside])
                 if len(values) >= LEAST_IN_BIN:
-                    found.append((float(np.median(each.distance[inside])), 100 * float(values.mean())))
+                    found.append((float(np.median(each.distance[inside])), 100 * float(measures[label](values).mean())))
             if found:
                 axes.plot(*zip(*found, strict=True), marker="o", markersize=4, linewidth=1, label=each.name)
-        axes.axhline(100 * CHANCE, color="0.5", linestyle=":", linewidth=1)
-        axes.set(title=f"{feature}, among {CANDIDATES[0]}", ylabel="two-way, %", ylim=(30, 102))
-        if place == len(features) - 1:
-            axes.set_xlabel("distance to the nearest training stimulus (1 - correlation)")
-        if not place:
+        axes.set(title=features[row], ylabel=label)
+        if row == len(features) - 1:
+            axes.set_xlabel("distance to the nearest training stimulus")
+        if not row and column:
             axes.legend(frameon=False, fontsize="small", ncols=2)
     return figures.svg(figure)
