@@ -374,6 +374,5 @@ def plot_distances(scored: Sequence[Scored]) -> str:
         axes.set(title=features[row], ylabel=label)
         if row == len(features) - 1:
             axes.set_xlabel("distance to the nearest training stimulus")
-        if not row and column:
-            axes.legend(frameon=False, fontsize="small", ncols=2)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=4)
     return figures.svg(figure)
