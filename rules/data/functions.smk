@@ -1,6 +1,7 @@
 """Input and parameter functions of the rules of the data."""
 
 from brain_diffuser.data import stimulus_table
+from brain_diffuser.data.adapter import fill_subject
 
 
 def subject_of(folder):
@@ -63,7 +64,8 @@ def files_to_choose(wildcards):
     _, name = SPLIT_FOLDERS[folder]
     chosen = settings_of_split(folder)
     keys = splits.KINDS[chosen["kind"]].files
-    return sum((source(f"splits.{name}.{key}", [chosen[key]]) for key in keys), [])
+    paths = {key: fill_subject(chosen[key], subject_of(folder)) for key in keys}
+    return sum((source(f"splits.{name}.{key}", [paths[key]]) for key in keys), [])
 
 
 def of_subject(path):

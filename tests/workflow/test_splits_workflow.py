@@ -17,7 +17,7 @@ pytestmark = pytest.mark.workflow
 SPLITS = {
     "far": {"kind": "far", "share": 0.25},
     "cluster": {"kind": "cluster", "clusters": 4, "only": [1], "images": False},
-    "own": {"kind": "column", "file": "own.tsv", "column": "mine", "images": False},
+    "own": {"kind": "column", "file": "own_{label}.tsv", "column": "mine", "images": False},
 }
 FOLDERS = ("sub01_far", "sub01_cluster_1", "sub01_own")
 
@@ -44,7 +44,7 @@ def divided(finished, tmp_path_factory):
     lines = [
         f"{number}\t{'test' if place < 5 else 'train' if place < 20 else ''}" for place, number in enumerate(everyone)
     ]
-    (checkout / "own.tsv").write_text("\n".join(["stimulus\tmine", *lines]))
+    (checkout / "own_01.tsv").write_text("\n".join(["stimulus\tmine", *lines]))
     edit(checkout, splits=SPLITS)
     run = snakemake(checkout, "--cores", "2", "--quiet=host")
     assert run.returncode == 0, run.stderr
@@ -125,10 +125,10 @@ def test_the_table_of_generalisation_has_every_split(divided):
 def test_a_finished_run_plans_nothing_and_an_edit_its_own_split(divided):
     checkout, _ = divided
     assert "Nothing to be done" in snakemake(checkout, "-n").stdout
-    table = (checkout / "own.tsv").read_text()
+    table = (checkout / "own_01.tsv").read_text()
     try:
         lines = table.splitlines()
-        (checkout / "own.tsv").write_text("\n".join([lines[0], lines[1].replace("test", "train"), *lines[2:]]))
+        (checkout / "own_01.tsv").write_text("\n".join([lines[0], lines[1].replace("test", "train"), *lines[2:]]))
         again = snakemake(checkout, "-n", "--quiet=host")
         made = set(re.findall(r"results/(sub01\w*)/", again.stdout)) - {"sub01"}
         assert "rule split_table" in again.stdout
@@ -140,7 +140,7 @@ def test_a_finished_run_plans_nothing_and_an_edit_its_own_split(divided):
         }
         assert outputs == {"sub01_own", "sub01"}, made
     finally:
-        (checkout / "own.tsv").write_text(table)
+        (checkout / "own_01.tsv").write_text(table)
     edit(checkout, splits={})
     assert "Nothing to be done" in snakemake(checkout, "-n", "results/sub01/metrics").stdout
     edit(checkout, splits=SPLITS)
