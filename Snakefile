@@ -22,7 +22,7 @@ include: "rules/workflow/functions.smk"
 include: "rules/workflow/fetch.smk"
 
 
-for name in DATASET_RULES:
+for name in filter(None, (ADAPTER.rules, "stages")):
 
     include: f"rules/data/{name}.smk"
 
@@ -46,9 +46,9 @@ include: "rules/regions/roi.smk"
 include: "rules/reporting/report.smk"
 
 
-for name in MORE_RULES:
+if ADAPTER.analyses:
 
-    include: f"rules/evaluation/{name}.smk"
+    include: f"rules/evaluation/{ADAPTER.analyses}.smk"
 
 
 localrules:

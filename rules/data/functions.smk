@@ -1,5 +1,34 @@
 """Input and parameter functions of the rules of the data."""
 
+from brain_diffuser.data import custom
+from brain_diffuser.workflow import source_files
+
+MADE = set()  # files of datasets that rules write or fetch, which need not be there
+
+
+@functools.cache
+def look_for(key, path):
+    """Stop with one sentence if a file or folder is missing; each is looked for once."""
+    wrong = source_files.problem(key, Path(path).as_posix(), MADE)
+    if wrong:
+        stop(wrong)
+
+
+def source(key, paths):
+    """One path or several that a key of the configuration leads to, read by a job and made by none.
+
+    For input functions alone. Snakemake drops a job whose input is missing if its output exists, and passes over errors
+    of input functions there, but not over the end of the process. Other targets never ask.
+    """
+    for path in [paths] if isinstance(paths, str) else paths:
+        look_for(key, path)
+    return local(paths)
+
+
+def source_of(key, paths):
+    """The input function of what a key of the chosen dataset leads to."""
+    return lambda wildcards: source(f"datasets.{cfg.dataset}.{key}", paths)
+
 
 def sources(stage):
     """The input function of what a stage reads of the dataset, by name."""

@@ -27,6 +27,15 @@ TARGETS = [
 ]
 SHARDS = {"stage1": 4, "recon": 4}
 STARVED = "sub01_00000-00004"  # of stage1: its first attempt gets less memory than it takes
+# Snakemake as it is, but for how long its plugin waits between looks at Slurm's queue: that grows by ten seconds with every
+# look that finds no job finished, and no setting changes it.
+PROGRAM = """
+import sys
+from snakemake.cli import main
+from snakemake_executor_plugin_slurm import Executor
+Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, seconds: None)
+main(sys.argv[1:])
+"""
 # Quick looks, without accounting; a queue of GPUs; and more in a group, for each job of Slurm starts Snakemake twice.
 HERE = {
     "latency-wait": 5,
@@ -54,7 +63,8 @@ class Cluster:
     """A run of Snakemake on Slurm, killed at the end of a block, and what is known of its jobs."""
 
     def __init__(self, checkout: Path, log: Path):
-        arguments = command(display.ALL_OUTPUT, "--workflow-profile", "profiles/test", "--", *TARGETS)
+        python, *_, = command()
+        arguments = [python, "-c", PROGRAM, display.ALL_OUTPUT, "--workflow-profile", "profiles/test", "--", *TARGETS]
         self.log = log
         with open(log, "w") as stream:
             self.head = subprocess.Popen(arguments, cwd=checkout, stdout=stream, stderr=stream)
