@@ -27,8 +27,8 @@ TARGETS = [
 ]
 SHARDS = {"stage1": 4, "recon": 4}
 STARVED = "sub01_00000-00004"  # of stage1: its first attempt gets less memory than it takes
-# Snakemake as it is, but for how long its plugin waits between looks at Slurm's queue: that grows by ten seconds with every
-# look that finds no job finished, and no setting changes it.
+# Snakemake as it is, but for how long its plugin waits between looks at Slurm's queue: ten seconds more after every look
+# that finds no job finished, and no setting changes it.
 PROGRAM = """
 import sys
 from snakemake.cli import main
