@@ -27,7 +27,7 @@ TARGETS = [
 ]
 SHARDS = {"stage1": 4, "recon": 4}
 STARVED = "sub01_00000-00004"  # of stage1: its first attempt gets less memory than it takes
-# Snakemake as it is, but for how long its plugin waits between looks at Slurm's queue: ten seconds more after every look
+# Snakemake as it is, but for how long its plugin waits between looks at Slurm's queue: ten seconds more after each look
 # that finds no job finished, and no setting changes it.
 PROGRAM = """
 import sys
@@ -63,7 +63,10 @@ class Cluster:
     """A run of Snakemake on Slurm, killed at the end of a block, and what is known of its jobs."""
 
     def __init__(self, checkout: Path, log: Path):
-        python, *_, = command()
+        (
+            python,
+            *_,
+        ) = command()
         arguments = [python, "-c", PROGRAM, display.ALL_OUTPUT, "--workflow-profile", "profiles/test", "--", *TARGETS]
         self.log = log
         with open(log, "w") as stream:
