@@ -41,7 +41,7 @@ main(sys.argv[1:])
 # Jobs that are killed are plain interpreters, whose memory Slurm knows; the others have their libraries imported.
 PYTHON = """#!/bin/sh
 case "$*" in
-  *"--target-jobs stage1_shard:"* | *"--target-jobs recon_shard:"*) exec {plain} "$@" ;;
+  *"--target-jobs stage1_shard:"*{starved}* | *"--target-jobs recon_shard:"*) exec {plain} "$@" ;;
   *) exec {warm} "$@" ;;
 esac
 """
@@ -156,7 +156,8 @@ def checkouts(finished, tmp_path_factory):
     folder.mkdir()
     (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
     (folder / "partitions.yaml").write_text(yaml.safe_dump(PARTITIONS))
-    (root / "python").write_text(PYTHON.format(plain=sys.executable, warm=interpreter()))
+    _, span = STARVED.split("_")
+    (root / "python").write_text(PYTHON.format(plain=sys.executable, warm=interpreter(), starved=span))
     (root / "python").chmod(0o755)
     return root
 
