@@ -13,6 +13,7 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/data/functions.smk"
+include: "rules/data/split_functions.smk"
 include: "rules/features/functions.smk"
 include: "rules/decoding/functions.smk"
 include: "rules/generation/functions.smk"
@@ -22,7 +23,7 @@ include: "rules/workflow/functions.smk"
 include: "rules/workflow/fetch.smk"
 
 
-for name in DATASET_RULES:
+for name in filter(None, (ADAPTER.rules, "stages")):
 
     include: f"rules/data/{name}.smk"
 
@@ -49,9 +50,9 @@ include: "rules/regions/roi.smk"
 include: "rules/reporting/report.smk"
 
 
-for name in MORE_RULES:
+if ADAPTER.analyses:
 
-    include: f"rules/evaluation/{name}.smk"
+    include: f"rules/evaluation/{ADAPTER.analyses}.smk"
 
 
 localrules:

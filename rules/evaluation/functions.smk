@@ -1,5 +1,7 @@
 """Input and parameter functions of the rules of evaluation."""
 
+from brain_diffuser.evaluation import registry as evaluation_registry
+
 
 def kinds_of(network):
     """How an evaluation network's metrics are computed."""

@@ -1,5 +1,28 @@
 """What the main process checks, says and starts beside its jobs."""
 
+from brain_diffuser.workflow import fetch, watch
+
+if workflow.is_main_process and cfg.recon.only != chosen.ALL:
+    with exit_with_message():
+        for subject in of_targets or cfg.subjects:
+            chosen.check(cfg, subject, "a target" if of_targets else chosen.SETTING)
+if workflow.is_main_process and cfg.nsd.sessions == "all":
+    with exit_with_message():
+        dataset_record.check_sessions(Path(RESULTS), SESSIONS)
+
+
+def write_dataset():
+    """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
+    numbers = {subject: read for subject, read in SESSIONS.items() if read}
+    if SETTLED.get("compute.dtype") == "bfloat16" and not BEGUN_WITH:
+        print(plan.BFLOAT16_IS_CHOSEN, file=sys.stderr)
+    dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
+
+
+# Of a module Snakemake runs no onstart.
+if IS_MODULE and workflow.is_main_process and ARTIFACTS.by_name:
+    write_dataset()
+
 
 def check_targets():
     """Stop with one sentence if a file is asked for that lies in a folder which one job makes as a whole."""

@@ -2,12 +2,11 @@
 
 import re
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from toy_workflow import copy_project
+from toy_workflow import copy_project, interpreter
 
 from brain_diffuser.data import rehearsal as dataset
 from brain_diffuser.workflow import estimate, rehearsal, resource_usage, usage
@@ -29,7 +28,7 @@ def rehearsed(tmp_path, monkeypatch):
 
 @pytest.mark.workflow
 def test_small_networks_pass_all_stages(rehearsed):
-    command = [sys.executable, "-m", "brain_diffuser.rehearsal", "--configfile", "mine.yaml", "--cores", "2"]
+    command = [interpreter(), "-m", "brain_diffuser.rehearsal", "--configfile", "mine.yaml", "--cores", "2"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     shown = (rehearsed / "results_rehearsal/rehearsal.md").read_text()
@@ -87,7 +86,7 @@ def test_wrong_settings(change, expected):
 
 def test_no_rehearsal_is_one_sentence(rehearsed):
     run = subprocess.run(
-        [sys.executable, "-m", "brain_diffuser.rehearsal", "--only-report"], capture_output=True, text=True, check=False
+        [interpreter(), "-m", "brain_diffuser.rehearsal", "--only-report"], capture_output=True, text=True, check=False
     )
     assert run.returncode == 1
     assert run.stderr == "results_rehearsal has no rehearsal that has run; leave out --only-report\n"
