@@ -93,10 +93,13 @@ if ADAPTER is rehearsal.ADAPTER:
     DATASET_LABEL = score_tables.DatasetLabel(
         cfg.dataset.upper(), rehearsal.DISCLAIMER, True
     )
+# What forbids to pass on pages with stimuli, where pages show them.
+TERMS = ADAPTER.stimuli_terms if PATHS.show_stimuli else ""
 if ADAPTER.section != "nsd":
     disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
+    about = f"{ADAPTER.about}; {TERMS}, so keep this page" if TERMS else ADAPTER.about
     DATASET_LABEL = score_tables.DatasetLabel(
-        cfg.dataset.upper(), disclaimer or "own data", bool(disclaimer)
+        cfg.dataset.upper(), disclaimer or about, bool(disclaimer)
     )
 DATASET = dataset_record.of_config(cfg)
 
@@ -322,6 +325,12 @@ if workflow.is_main_process and cfg.nsd.sessions == "all":
 def write_dataset():
     """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
     numbers = {subject: read for subject, read in SESSIONS.items() if read}
+    if TERMS:
+        print(
+            f"The report and contact sheets will show stimuli, and {TERMS}; datasets.{cfg.dataset}.show_stimuli: false "
+            "leaves them out",
+            file=sys.stderr,
+        )
     if SETTLED.get("compute.dtype") == "bfloat16" and not BEGUN_WITH:
         print(plan.BFLOAT16_IS_CHOSEN, file=sys.stderr)
     dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
