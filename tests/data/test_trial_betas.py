@@ -1,5 +1,6 @@
 """Betas of any number of trials: scaling, NaN, z-scores; NSD's own numbers come out to the bit."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from nsd_tree import write_tree
 
+from benchmarks import laion_betas
 from brain_diffuser.data import nifti, nsd_design, nsd_sessions, stimulus_table, trial_betas
 from brain_diffuser.data.trial_betas import Rules, Session
 
@@ -158,6 +160,13 @@ def test_a_constant_voxel_is_zero_exactly(sessions, tmp_path):
     trial_betas.read(files[2], MASK, Rules(), buffer)
     trial_betas.zscore_in_place(buffer, files[2], np.ones(N_TRIALS[2], bool), "session")
     assert not buffer[:, 3].any()
+
+
+def test_the_benchmark_of_a_whole_session_checks_its_result(tmp_path, capsys):
+    assert laion_betas.write_session(tmp_path, side=12, n_trials=40, n_voxels=50) == 352 + 12**3 * 40 * 4
+    laion_betas.measure("betas", tmp_path, 40)
+    assert json.loads(capsys.readouterr().out)["peak_mib"] > 0
+    assert laion_betas.check(tmp_path, 40) < 1e-5
 
 
 def test_too_few_trials_for_a_zscore(sessions):
