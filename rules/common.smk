@@ -88,10 +88,13 @@ if ADAPTER is rehearsal.ADAPTER:
     DATASET_LABEL = score_tables.DatasetLabel(
         cfg.dataset.upper(), rehearsal.DISCLAIMER, True
     )
+# What forbids to pass on pages with stimuli, where pages show them.
+TERMS = ADAPTER.stimuli_terms if PATHS.show_stimuli else ""
 if ADAPTER.section != "nsd":
     disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
+    about = f"{ADAPTER.about}; {TERMS}, so keep this page" if TERMS else ADAPTER.about
     DATASET_LABEL = score_tables.DatasetLabel(
-        cfg.dataset.upper(), disclaimer or "own data", bool(disclaimer)
+        cfg.dataset.upper(), disclaimer or about, bool(disclaimer)
     )
 DATASET = dataset_record.of_config(cfg)
 

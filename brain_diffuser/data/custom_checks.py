@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -94,12 +94,39 @@ def validate(
     files += [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)] + (
         [Path(captions)] if captions else []
     )
+    validate_once(record, (VERSION, checks), files, lambda: problems(subjects, stimuli, captions, checks))
+
+
+def validate_once(
+    record: Path,
+    facts: tuple[object, ...],
+    files: Sequence[Path],
+    find_problems: Callable[[], Iterable[messages.Sentence]],
+) -> None:
+    """Raise one error with all problems of a dataset, unless it was found sound before and has not changed.
+
+    Parameters
+    ----------
+    record
+        A file that remembers a sound dataset.
+    facts
+        What the problems depend on beside the files, such as the version of the checks.
+    files
+        The files, of which names, sizes and dates are compared.
+    find_problems
+        Gives a sentence for every problem.
+
+    Raises
+    ------
+    ValueError
+        There are problems.
+    """
     states = [_state(path) for path in files]
-    key = hashlib.sha256(repr((VERSION, checks, states)).encode()).hexdigest()
+    key = hashlib.sha256(repr((*facts, states)).encode()).hexdigest()
     if record.is_file() and record.read_text(encoding="utf-8") == key:
         return
     logger.warning("validating the dataset: %d files", len(files))
-    raise_if_any(list(problems(subjects, stimuli, captions, checks)))
+    raise_if_any(list(find_problems()))
     with hdf5.atomic(record) as partial:
         partial.write_text(key, encoding="utf-8")
 

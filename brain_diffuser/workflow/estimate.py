@@ -168,7 +168,9 @@ class Estimate:
         return f"Dataset {self.cfg.dataset}, results in {self.results}; {own if self.own else none}."
 
     def n_stimuli(self, subject: str, split: str) -> int:
-        """How many there are; while that is not known, what the planned shards have room for."""
+        """How many there are; while that is not known, what the planned shards have room for. 0 of no subject."""
+        if not subject:
+            return 0
         if "+" in split:
             return sum(self.n_stimuli(subject, each) for each in split.split("+"))
         known = watch.splits(self.results / subject / "data/stimuli.tsv")

@@ -65,6 +65,11 @@ def mask_files(subject):
     return local(paths)
 
 
+def shown_stimuli(folder):
+    """The test stimuli that pages show; grey images stand for them where the dataset's stimuli are not to be shown."""
+    return f"{folder}/stimuli{'' if PATHS.show_stimuli else '_stand_ins'}_test.h5"
+
+
 def stim_files(folder):
     """The table of the names of a subject's image files, if its dataset has such files."""
     name = custom.STIM_FILES

@@ -15,7 +15,7 @@ rule report:
             f"manifest_{images}": of_subjects(f"{folder(images)}_manifest.tsv")
             for images in COLUMNS
         },
-        stimuli=of_subjects("<results>/{subject}/data/stimuli_test.h5"),
+        stimuli=of_subjects(shown_stimuli("<results>/{subject}/data")),
         captions=of_subjects("<results>/{subject}/data/captions.json"),
         names=[
             path

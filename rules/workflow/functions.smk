@@ -14,6 +14,12 @@ if workflow.is_main_process and cfg.nsd.sessions == "all":
 def write_dataset():
     """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
     numbers = {subject: read for subject, read in SESSIONS.items() if read}
+    if TERMS:
+        print(
+            f"The report and contact sheets will show stimuli, and {TERMS}; datasets.{cfg.dataset}.show_stimuli: false "
+            "leaves them out",
+            file=sys.stderr,
+        )
     if SETTLED.get("compute.dtype") == "bfloat16" and not BEGUN_WITH:
         print(plan.BFLOAT16_IS_CHOSEN, file=sys.stderr)
     dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)

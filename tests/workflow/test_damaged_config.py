@@ -13,7 +13,10 @@ from brain_diffuser.workflow.config import checks, file_paths, schema
 
 pytestmark = pytest.mark.long
 
-FILES = ("config.yaml", "config.paper.yaml", "config.custom.yaml", "config.haxby.yaml", "config.bold5000.yaml")
+FILES = (
+    *("config.yaml", "config.paper.yaml", "config.custom.yaml", "config.haxby.yaml", "config.bold5000.yaml"),
+    "config.laion_fmri.yaml",
+)
 VALUES = (
     *(None, True, False, 0, 1, -1, 7, 2**70, 1.5, -0.0, float("nan"), float("inf"), 1e-320),
     *(

@@ -150,6 +150,12 @@ def test_what_is_not_known_is_said(nsd):
     assert estimate.needs(estimate.Estimate(unknown, plan), plan)["recon"].unknown == {"recon", "recon (gathering)"}
 
 
+def test_a_job_of_no_subject_has_no_stimuli_that_could_be_uncounted(nsd):
+    plan = [*shards_of_recon(), watch.Job("report", "", "", "results/benchmarks/report.tsv", "mem_mb=1, gpu=0")]
+    made = estimate.Estimate(settings(), plan)
+    assert "not counted yet" not in "\n".join(estimate.lines(estimate.needs(made, plan), 2, False, made.guessed))
+
+
 def test_stimuli_that_nobody_has_counted_are_bounded_by_shards(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = [*shards_of_recon(), job("features_shard", feature="vdvae", split="test", span="00000-03000")]

@@ -192,7 +192,7 @@ def _of_paths(config: schema.Config, root: Path) -> Iterator[str]:
     """Files of the chosen dataset that do not exist, and are neither written nor fetched nor read on demand alone."""
     no_captions = ("captions",) if config.paths.captions == NONE else ()
     left_out = {
-        *("simulated", "adapter", "custom", "settings", "evaluation_networks"),
+        *("simulated", "show_stimuli", "adapter", "custom", "settings", "evaluation_networks"),
         *_on_demand(),
         *config.adapter.written,
         *no_captions,
@@ -288,6 +288,8 @@ def _of_adapter(config: schema.Config) -> Iterator[str]:
             for problem in error.errors():
                 key = ".".join(map(str, problem["loc"]))
                 yield f"{where}.settings.{key}: {problem['msg'].lower()}; correct it"
+        except ValueError as error:
+            yield f"{where}.settings.{error}"
 
 
 def _of_dataset(config: schema.Config, root: Path) -> Iterator[str]:

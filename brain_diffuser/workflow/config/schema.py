@@ -137,6 +137,7 @@ class Dataset(Section):
     """Where files are. `nsd`, `custom` or `settings` has what an adapter reads; `adapter` names one of the registry."""
 
     simulated: bool
+    show_stimuli: bool = True  # false: pages have grey images in place of the stimuli
     adapter: Text = UNSET
     nsd: FilePath = UNSET
     custom: Custom = UNSET
