@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 NONE = "none"
 """In config.yaml: there is no such file."""
 
+ANY_TEXT = ("{session}", "{run}")
+"""Words of paths that stand for any text: one file for each session or run."""
+
 OWN_FILES = "stim"
 """Prefix of the names of image files of datasets that are not NSD: stim00007.png."""
 
@@ -153,6 +156,8 @@ def only_file(paths: str | Sequence[str]) -> str:
 
 
 def matching_files(template: str | Path) -> list[Path]:
-    """The existing files of a path in which `{session}` stands for any text, sorted by name."""
-    pattern = glob.escape(str(template)).replace("{session}", "*")
+    """The existing files of a path in which `{session}` and `{run}` stand for any text, sorted by name."""
+    pattern = glob.escape(str(template))
+    for word in ANY_TEXT:
+        pattern = pattern.replace(word, "*")
     return [Path(path) for path in sorted(glob.glob(pattern))]

@@ -290,3 +290,9 @@ def of_roi(name: str, path: Path, mask: nifti.Mask, subject: str, checks: Checks
         yield grid
     elif not (mask.selected & (volume > 0)).any():
         yield f"{path}: region {name} has no voxel inside the mask of {subject}; correct it, or leave it out of rois"
+
+
+# What other readers share. A function's own name is part of the keys of jobs, so these keep theirs.
+Session = _Session
+of_values = _of_values
+of_sessions = _of_sessions

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from brain_diffuser.artifacts import messages
-from brain_diffuser.data.adapter import NONE, Adapter, Config, Source, fill_subject, matching_files, only_file
+from brain_diffuser.data.adapter import ANY_TEXT, NONE, Adapter, Config, Source, fill_subject, matching_files, only_file
 
 STIM_FILES = "stim_files.tsv"
 """The table of image names that `design` writes."""
@@ -16,11 +16,16 @@ STIM_FILES_HEADER = ("nsd_id", "stim_file")
 
 
 def subject_files(config: Config, key: str, subject: str) -> list[str]:
-    """The files of `trials`, `betas` or `mask` of a subject: none, one, or one for each session."""
-    path = fill_subject(getattr(config.paths.custom, key), subject)
+    """The files of `trials`, `betas` or `mask` of a subject: none, one, or one for each session or run."""
+    path = template_of(config, key, subject)
     if path == NONE:
         return []
-    return [str(each) for each in matching_files(path)] if "{session}" in path else [path]
+    return [str(each) for each in matching_files(path)] if any(word in path for word in ANY_TEXT) else [path]
+
+
+def template_of(config: Config, key: str, subject: str) -> str:
+    """The path of `trials`, `betas` or `mask` of a subject; {session} and {run} in it stand for any text."""
+    return fill_subject(getattr(config.paths.custom, key), subject)
 
 
 def roi_files(config: Config, subject: str) -> dict[str, str]:
@@ -72,7 +77,8 @@ def problems(config: Config) -> Iterator[messages.Sentence]:
             yield f"{where}.custom.rois has {name}; expected a name of letters, digits, _ . + and -, so rename it"
     for key in ("trials", "betas", "mask"):
         template = getattr(custom, key)
-        if len(config.subjects) > 1 and "{" not in template and template != NONE:
+        is_of_all = not any(word in template for word in ("{label}", "{subject}"))
+        if len(config.subjects) > 1 and is_of_all and template != NONE:
             yield f"{where}.custom.{key} is {template}, for {len(config.subjects)} subjects; write {{label}} in it"
 
 

@@ -91,10 +91,14 @@ def validate(
     """
     of_subjects = [(files.trials, *files.betas, files.mask, *files.rois.values()) for files in subjects]
     files = [path for paths in of_subjects for path in paths if path]
-    files += [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)] + (
-        [Path(captions)] if captions else []
-    )
+    files += shared_files(stimuli, captions)
     validate_once(record, (VERSION, checks), files, lambda: problems(subjects, stimuli, captions, checks))
+
+
+def shared_files(stimuli: str | Path, captions: str | Path | None) -> list[Path]:
+    """The images and captions of all subjects."""
+    images = [Path(stimuli, name) for name in custom_files.stimulus_ids(stimuli)]
+    return images + ([Path(captions)] if captions else [])
 
 
 def validate_once(
@@ -282,3 +286,12 @@ def _of_captions(path: str | Path, used: Sequence[str]) -> Iterator[messages.Sen
     empty = [name for name in used if name in captions and not captions[name]]
     if empty:
         yield f"{path}: every caption of {listed(empty)} is empty; write one, or set captions: none"
+
+
+# What other forms share with the plain layout. A function's own name is part of the keys of jobs, so these keep theirs.
+of_table = _of_trials
+of_cells = _of_cells
+of_stimuli = _of_stimuli
+of_splits = _of_splits
+of_captions = _of_captions
+alike = _alike

@@ -46,6 +46,7 @@ TABLES = (".npy", ".h5", ".hdf5")
 VOLUMES_AT_A_TIME = 32
 BLOCK_BYTES = 2**26
 FIX: messages.Sentence = "Write it again."
+OF_GLMSINGLE: messages.Sentence = "; files of GLMsingle's own are read with adapter: bids (docs/your_data.md)"
 
 
 class SubjectFiles(NamedTuple):
@@ -223,7 +224,10 @@ def opening(path: Path) -> Iterator[Betas]:
     """
     ending = ".nii.gz" if path.name.endswith(".nii.gz") else path.suffix
     if ending not in (*VOLUMES, *TABLES):
-        raise ValueError(f"{path} ends in {ending or 'nothing'}; expected one of {', '.join((*VOLUMES, *TABLES))}")
+        raise ValueError(
+            f"{path} ends in {ending or 'nothing'}; expected one of {', '.join((*VOLUMES, *TABLES))}"
+            f"{OF_GLMSINGLE if ending == '.mat' else ''}"
+        )
     if ending in VOLUMES:
         series = nifti.open_series(path, FIX)
         _check_kind(path, series.dtype)
@@ -240,7 +244,10 @@ def opening(path: Path) -> Iterator[Betas]:
             file = h5py.File(path)
             values = hdf5_storage.find(file, "betas")
             if values is None:
-                raise ValueError(f"{path} lacks a dataset betas; it has {', '.join(file) or 'nothing'}; rename it")
+                raise ValueError(
+                    f"{path} lacks a dataset betas; it has {', '.join(file) or 'nothing'}; rename it"
+                    f"{OF_GLMSINGLE if 'betasmd' in file else ''}"
+                )
             hdf5_storage.check_sources(values)
     except nifti.UNREADABLE as error:
         if file is not None:
@@ -248,7 +255,10 @@ def opening(path: Path) -> Iterator[Betas]:
         if str(error).startswith(str(path)) or isinstance(error, hdf5_storage.IncompleteError):
             raise
         system_faults.raise_if_any(error, path)
-        raise ValueError(f"{path} cannot be read as betas ({nifti.reason(error)}); write it again") from error
+        raise ValueError(
+            f"{path} cannot be read as betas ({nifti.reason(error)}); write it again"
+            f"{OF_GLMSINGLE if 'Python objects' in str(error) else ''}"
+        ) from error
     try:
         _check_table(path, values)
         yield Betas(path, values, None)
@@ -346,6 +356,9 @@ def _zscored(session: Float32[np.ndarray, "rows voxels"]) -> Float32[np.ndarray,
     zscored = np.divide(session, std, out=np.zeros_like(session), where=std > 0)
     zscored[:, np.isnan(std)] = np.nan
     return zscored
+
+
+zscored_session = _zscored  # for other readers: a function's own name is part of the keys of jobs, so it keeps its own
 
 
 def is_measured(betas: Float32[np.ndarray, "trials voxels"]) -> Bool[np.ndarray, " trials"]:

@@ -24,6 +24,7 @@ ADDED: dict[str, Any] = {
     "significance.correction": "holm",
     "significance.seed": 0,
     "report.significance": False,
+    "haxby.stimuli": "none",
 }
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.
 

@@ -515,7 +515,8 @@ def test_problems_of_other_files(lab):
     path.write_bytes(b"no HDF5")
     assert found(lab, [path])[0].startswith(f"{path} cannot be read as betas (")
     (only,) = found(lab, [lab.root / "betas.mat"])
-    assert only == f"{lab.root}/betas.mat ends in .mat; expected one of .nii, .nii.gz, .npy, .h5, .hdf5"
+    expected = f"{lab.root}/betas.mat ends in .mat; expected one of .nii, .nii.gz, .npy, .h5, .hdf5"
+    assert only == f"{expected}; files of GLMsingle's own are read with adapter: bids (docs/your_data.md)"
     (only,) = found(lab, mask=None, rois=False)
     assert only.endswith("betas.nii.gz has volumes, and mask is none; expected a mask on the same grid")
     sentences = found(lab, [lab.betas, lab.betas, lab.betas])

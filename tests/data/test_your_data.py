@@ -41,7 +41,8 @@ def write_lab(folder: Path) -> None:
 def test_the_tutorial_to_the_letter(tmp_path):
     checkout = copy_project(tmp_path / "checkout")
     write_lab(checkout / "lab")
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```", TUTORIAL.read_text(encoding="utf-8"), re.M | re.S)
+    (section,) = re.findall(r"^## An hour\n(.*?)^## ", TUTORIAL.read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", section, re.M | re.S)
     assert [kind for kind, _ in blocks] == ["python", "sh", "yaml", "sh", "sh"]
     for kind, text in blocks:
         if kind == "sh":

@@ -13,10 +13,8 @@ from brain_diffuser.workflow.config import checks, file_paths, schema
 
 pytestmark = pytest.mark.long
 
-FILES = (
-    *("config.yaml", "config.paper.yaml", "config.custom.yaml", "config.haxby.yaml", "config.bold5000.yaml"),
-    "config.laion_fmri.yaml",
-)
+OTHERS = ("paper", "custom", "bids", "haxby", "bold5000", "laion_fmri")
+FILES = ("config.yaml", *(f"config.{name}.yaml" for name in OTHERS))
 VALUES = (
     *(None, True, False, 0, 1, -1, 7, 2**70, 1.5, -0.0, float("nan"), float("inf"), 1e-320),
     *(

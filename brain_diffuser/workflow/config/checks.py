@@ -35,6 +35,10 @@ PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_32
 """The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
 
 
+WITH_SETTINGS = ("rehearsal", "bids")
+"""Adapters that read the section `settings` beside another one."""
+
+
 def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     """The checked configuration; paths in it start at `root`; whole numbers become floats where floats are meant.
 
@@ -274,7 +278,7 @@ def _of_adapter(config: schema.Config) -> Iterator[str]:
         yield f"{where} needs one of nsd and custom (and simulated: false with custom), or adapter (docs/your_data.md)"
         return
     adapter = config.adapter
-    optional = {"settings"} if adapter.section == "settings" or paths.adapter_name == "rehearsal" else set()
+    optional = {"settings"} if adapter.section == "settings" or paths.adapter_name in WITH_SETTINGS else set()
     if set(sections) - optional != {adapter.section} - optional:
         found = " and ".join(sections) or "none of nsd, custom and settings"
         yield f"{where} has {found}; the adapter {paths.adapter_name} reads {adapter.section}, so give that alone"

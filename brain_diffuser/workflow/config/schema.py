@@ -172,6 +172,7 @@ class Demo(Section):
 class Haxby(Section):
     shift: Annotated[int, Field(ge=0, le=9)]
     test_runs: Annotated[list[Annotated[int, Field(ge=1, le=12)]], Field(min_length=1, max_length=11)]
+    stimuli: FilePath = NONE
     permutations: Annotated[int, Field(ge=19)]
     seed: Seed
 
