@@ -55,6 +55,9 @@ class Job(NamedTuple):
     log: str
     benchmark: str
     resources: str
+    threads: str = "1"
+    inputs: str = ""
+    outputs: str = ""
 
     @property
     def name(self) -> tuple[str, str]:
@@ -154,7 +157,8 @@ def jobs_in(text: str) -> list[Job]:
 
 def _job(found: re.Match[str]) -> Job:
     fields = dict(FIELD.findall(found["fields"]))
-    return Job(found["rule"], *(fields.get(key, "") for key in ("wildcards", "log", "benchmark", "resources")))
+    named = (fields.get(key, "") for key in ("wildcards", "log", "benchmark", "resources"))
+    return Job(found["rule"], *named, fields.get("threads", "1"), fields.get("input", ""), fields.get("output", ""))
 
 
 def planned(arguments: Sequence[str] = ()) -> list[Job]:
