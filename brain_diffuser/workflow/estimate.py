@@ -35,9 +35,8 @@ from brain_diffuser.workflow.config import command_line, file_paths, schema, sou
 from brain_diffuser.workflow.job_sizes import Sizes, Work
 from brain_diffuser.workflow.plan import device, is_small, settle
 
-HERE = "measured here"
 SAFETY = 1.2
-"""Factor of every time, so that a forecast is rarely below what ran; docs/watching.md has the ratios that it is from."""
+"""Factor of every time, so that a forecast is rarely below what ran; docs/watching.md has the ratios behind it."""
 MEGABITS = 100.0
 """Of a second, that downloads take if nothing else is said."""
 
@@ -137,7 +136,7 @@ class Estimate:
             return None
         cpu = speeds.fit(like).seconds(work.units) * factor * SAFETY
         clock = cpu * sum(each.seconds for each in like) / max(sum(each.cpu for each in like), 1e-9)
-        return Forecast(cpu, clock * gpus, clock, HERE)
+        return Forecast(cpu, clock * gpus, clock, speeds.HERE)
 
     def _factor(self, work: Work, measured: Work, is_on_gpu: bool) -> float | None:
         """How many times as long work takes as the same with the precision and batches that were measured here."""
@@ -177,7 +176,9 @@ def needs(estimate: Estimate, plan: Sequence[watch.Job]) -> dict[str, Need]:
             need.unknown.add(f"{job.rule} on a GPU" if job.gpus else job.rule)
         else:
             need.cpu, need.gpu = need.cpu + forecast.cpu, need.gpu + forecast.gpu
-            need.sources.add(HERE if forecast.source == HERE else "measured" if is_measured(forecast) else "estimate")
+            need.sources.add(
+                speeds.HERE if forecast.source == speeds.HERE else "measured" if is_measured(forecast) else "estimate"
+            )
     return found
 
 
@@ -238,7 +239,7 @@ def _table(found: Mapping[str, Need]) -> Iterator[str]:
 def _basis(estimate: Estimate, plan: Sequence[watch.Job]) -> Iterator[str]:
     """From which machines the figures are."""
     known = [estimate.forecast(job) for job in plan if not downloads.is_download(job)]
-    elsewhere = sorted({each.source for each in known if each and each.source != HERE})
+    elsewhere = sorted({each.source for each in known if each and each.source != speeds.HERE})
     if elsewhere:
         yield f"What is not measured here is from another machine: {'; '.join(elsewhere)}."
     share = f"{round((SAFETY - 1) * 100)} %"
@@ -309,7 +310,7 @@ def main() -> None:
         sys.exit(f"--megabits is {options.megabits:g}; expected a number above 0")
     try:
         command_line.check_arguments(sys.argv[1:])
-        plan = watch.planned([*others, *files, *given])
+        plan = watch.planned(["--cores", options.cores, *others, *files, *given])
         cfg = with_chosen(read_config(options.configfile, options.config), [*others, *given])
         estimate = Estimate(cfg, (os.cpu_count() or 1) if options.cores == "all" else int(options.cores))
         shown = lines(estimate, plan, options.megabits)

@@ -46,7 +46,7 @@ NSD_SIDE = 425  # of a stimulus image of NSD and of the demo, pixels
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SIDE = {"published": 512, "demo": 64}  # of an image, pixels
 AUTOENCODER_STEPS = 2.0
-"""Denoising steps that take as long as encoding and decoding an image: 1.3 to 2.7 in benchmarks/README.md and the demo."""
+"""Steps that take as long as encoding and decoding an image: 1.3 to 2.7 in benchmarks/README.md and the demo."""
 GUIDED_STEPS = 4.0
 """Steps that a guided one takes in addition: docs/neuraldiffuser.md, "7 guided steps of 37 add three quarters"."""
 
@@ -162,7 +162,7 @@ class Sizes:
         return VOXELS.get(name, VOXELS["nsd"])
 
     def work(self, job: watch.Job, n_steps: float | None = None) -> Work:
-        """What a job does; `n_steps` are the denoising steps of an image where they are known, else those configured."""
+        """What a job does; `n_steps` are the denoising steps of an image, if they are not those configured."""
         rule = SAME.get(job.rule, job.rule)
         is_network, in_dtype = rule in NETWORKS, rule in IN_DTYPE
         found = re.search(r"\bbatch_size=(\d+)", job.resources)

@@ -1,5 +1,6 @@
-"""How long planned jobs take by the clock, on so many cores: each starts when what it reads is made and a core is free."""
+"""How long planned jobs take by the clock: each starts when what it reads is made and a core is free."""
 
+import graphlib
 import heapq
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -20,14 +21,15 @@ class Timed(NamedTuple):
 
 
 def clock(jobs: Sequence[Timed], n_cores: int, n_gpus: int = 1) -> float:
-    """Seconds from the start of a run to its end, if jobs begin in the order of the plan as soon as they can.
+    """Seconds from the start of a run to its end, if of the jobs that can begin the longest way to the end goes first.
 
     A job has no more threads than there are cores, and waits for the GPU where it asks for one.
     """
     waiting = _before(jobs)
+    way = _ways(jobs, waiting)
     free = {"cores": n_cores, "gpus": n_gpus}
     running: list[tuple[float, int]] = []
-    now, open_jobs = BEGIN, dict.fromkeys(range(len(jobs)))
+    now, open_jobs = BEGIN, dict.fromkeys(sorted(range(len(jobs)), key=lambda number: -way[number]))
     while open_jobs or running:
         for number in list(open_jobs):
             asked = _asked(jobs[number].job, n_cores, n_gpus)
@@ -43,6 +45,18 @@ def clock(jobs: Sequence[Timed], n_cores: int, n_gpus: int = 1) -> float:
         for before in waiting.values():
             before.discard(done)
     return now
+
+
+def _ways(jobs: Sequence[Timed], waiting: Mapping[int, set[int]]) -> list[float]:
+    """Seconds from the start of each job to the end of the last one that waits for it."""
+    after: dict[int, list[int]] = {number: [] for number in waiting}
+    for number, before in waiting.items():
+        for each in before:
+            after[each].append(number)
+    way = [0.0] * len(jobs)
+    for number in graphlib.TopologicalSorter(after).static_order():
+        way[number] = jobs[number].seconds + max((way[each] for each in after[number]), default=0.0)
+    return way
 
 
 def _asked(job: watch.Job, n_cores: int, n_gpus: int) -> dict[str, int]:

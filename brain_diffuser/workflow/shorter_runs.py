@@ -101,9 +101,14 @@ def _is_of_network(network: str) -> Callable[[watch.Job], bool]:
 
 
 def _is_variant(job: watch.Job) -> bool:
-    return bool(job.values.get("variant")) or job.rule == "ablations" or job.values.get("images", "") not in (
-        *("", "stage1", "recon"),
-        *schema.REFERENCES,
+    return (
+        bool(job.values.get("variant"))
+        or job.rule == "ablations"
+        or job.values.get("images", "")
+        not in (
+            *("", "stage1", "recon"),
+            *schema.REFERENCES,
+        )
     )
 
 
@@ -121,26 +126,29 @@ def _is_later_repeat(job: watch.Job) -> bool:
 
 
 def saved(estimate: "Estimate", plan: Sequence[watch.Job]) -> list[tuple[float, Change]]:
-    """Seconds of processors that each change saves, the most first."""
-    now, found = _cpu(estimate, plan, _all), []
+    """Seconds of processors that each change saves, the most first; none of jobs that have no figure after it."""
+    now = [(job, forecast.cpu) for job in plan if (forecast := estimate.forecast(job))]
+    found = []
     for change in changes(estimate, plan):
         cfg = estimate.cfg.model_copy(
             update={name: getattr(estimate.cfg, name).model_copy(update=keys) for name, keys in change.sections.items()}
         )
         other = estimate.of_other(cfg, change.sections.get("compute", {}).get("dtype", estimate.sizes.dtype))
-        found.append((now - _cpu(other, plan, change.share), change))
+        found.append((sum(_saved(other, job, cpu, change.share(job)) for job, cpu in now), change))
     return sorted(found, key=lambda pair: -pair[0])
 
 
-def _cpu(estimate: "Estimate", plan: Sequence[watch.Job], share: Callable[[watch.Job], float]) -> float:
-    """CPU-seconds of the shares of jobs."""
-    forecasts = ((share(job), estimate.forecast(job)) for job in plan if share(job))
-    return sum(part * each.cpu for part, each in forecasts if each)
+def _saved(other: "Estimate", job: watch.Job, cpu: float, share: float) -> float:
+    """CPU-seconds of a job that another estimate saves, which leaves a share of it to do."""
+    if not share:
+        return cpu
+    forecast = other.forecast(job)
+    return cpu - share * forecast.cpu if forecast else 0.0
 
 
 def lines(estimate: "Estimate", plan: Sequence[watch.Job]) -> Iterator[str]:
     """The keys that would shorten the run most, with the time that each saves by itself."""
-    least = WORTH * _cpu(estimate, plan, _all)
+    least = WORTH * sum(forecast.cpu for job in plan if (forecast := estimate.forecast(job)))
     best = [(seconds, change.text) for seconds, change in saved(estimate, plan) if seconds > least][:SHOWN]
     if best:
         words = (f"{text} ({resource_usage.as_time(seconds / 3600)})" for seconds, text in best)

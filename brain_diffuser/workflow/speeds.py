@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from brain_diffuser.artifacts import system_faults, text_files
+from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import precisions
 from brain_diffuser.workflow import resource_usage, watch
 from brain_diffuser.workflow.job_sizes import Sizes, Work
@@ -34,6 +34,7 @@ TABLE = Path(__file__).with_name("speeds.tsv")
 COLUMNS = ("rule", "about", "networks", "dtype", "batch", "units", "jobs", "cpu", "loop", "processor", "source")
 TOO_SHORT = 30.0
 """Seconds below which Snakemake's table of a job may have missed most of its processor time."""
+HERE = "measured here"
 SPREAD = 1.5
 """How much larger one measured job has to be than another to tell what a job takes before its first unit."""
 
@@ -160,7 +161,7 @@ class Speeds:
 def at_batch(taken: dict[int, float], batch: int) -> float:
     """Seconds with batches of a size by seconds with other sizes: on a line in 1 / size, which every batch costs.
 
-    Below the smallest that was measured every batch is counted as if its cost were that of the batch, not of its images.
+    Below the smallest that was measured a batch counts as much as the smallest, whatever number of images it has.
     """
     if batch in taken:
         return taken[batch]
@@ -185,30 +186,38 @@ def processor() -> str:
 FINISHED = re.compile(r"^\S+ (?P<rule>\w+): used .*;\s*(?P<wildcards>[^;]*)$")
 
 
-def finished(results: Path, sizes: Sizes) -> list[Measurement]:
-    """What every finished job in a folder of results took.
+def finished_jobs(results: Path) -> Iterator[tuple[watch.Job, resource_usage.Table]]:
+    """The finished jobs in a folder of results, and what each took.
 
     Tables of jobs whose logs do not say it count if the jobs took half a minute: Snakemake looks at them that often.
 
     Raises ValueError: a table is damaged.
     """
-    found = []
     for folder in [*resource_usage.folders(results), results]:
         for table in resource_usage.tables(folder / "benchmarks"):
-            name = f"{table.name}_{table.span}" if table.span else table.name
-            job = _job(folder, name)
-            if job is None or (table.used is None and table.seconds < TOO_SHORT):
-                continue
-            loop = table.used.loop if table.used else None
-            n_steps = loop.n_steps / loop.n_items if loop and loop.n_items else None
-            work = sizes.work(job, n_steps)
-            if table.used and table.used.dtype and work.dtype:
-                work = work._replace(dtype=table.used.dtype)
-            looped = loop.cpu if loop else 0.0
-            found.append(
-                Measurement(work, table.cpu, looped, seconds=table.seconds, gpus=table.gpus or 0, source="measured here")
-            )
-    return found
+            job = _job(folder, f"{table.name}_{table.span}" if table.span else table.name)
+            if job and (table.used or table.seconds >= TOO_SHORT):
+                yield job, table
+
+
+def finished(results: Path, sizes: Sizes) -> list[Measurement]:
+    """What every finished job in a folder of results took, with the work that it did.
+
+    Raises ValueError: a table is damaged.
+    """
+    return [_measurement(job, table, sizes) for job, table in finished_jobs(results)]
+
+
+def _measurement(job: watch.Job, table: resource_usage.Table, sizes: Sizes) -> Measurement:
+    """What a job took; its denoising steps and its precision are those of its log."""
+    used, gpus = table.used, table.gpus or 0
+    if used is None:
+        return Measurement(sizes.work(job), table.cpu, 0.0, seconds=table.seconds, gpus=gpus, source=HERE)
+    n_steps = used.loop.n_steps / used.loop.n_items if used.loop.n_items else None
+    work = sizes.work(job, n_steps)
+    if used.dtype and work.dtype:
+        work = work._replace(dtype=used.dtype)
+    return Measurement(work, table.cpu, used.loop.cpu, seconds=table.seconds, gpus=gpus, source=HERE)
 
 
 def _job(folder: Path, name: str) -> watch.Job | None:

@@ -156,9 +156,10 @@ def jobs_in(text: str) -> list[Job]:
 
 
 def _job(found: re.Match[str]) -> Job:
-    fields = dict(FIELD.findall(found["fields"]))
-    named = (fields.get(key, "") for key in ("wildcards", "log", "benchmark", "resources"))
-    return Job(found["rule"], *named, fields.get("threads", "1"), fields.get("input", ""), fields.get("output", ""))
+    said = dict(FIELD.findall(found["fields"]))
+    wildcards, log, benchmark, resources = (said.get(key, "") for key in ("wildcards", "log", "benchmark", "resources"))
+    threads, inputs, outputs = said.get("threads", "1"), said.get("input", ""), said.get("output", "")
+    return Job(found["rule"], wildcards, log, benchmark, resources, threads, inputs, outputs)
 
 
 def planned(arguments: Sequence[str] = ()) -> list[Job]:
