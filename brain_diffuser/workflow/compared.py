@@ -47,17 +47,17 @@ def row(target: str, plan: Sequence[watch.Job], made: estimate.Estimate, taken: 
     missing = []
     jobs = [job for job in plan if job.rule not in estimate.NO_WORK and not downloads.is_download(job)]
     for job in jobs:
-        forecast, ran = made.forecast(job), taken.get(_name(job))
+        forecast, ran = made.forecast(job), taken.get(name_of(job))
         if forecast is None or ran is None:
             missing.append(f"{job.rule} ({'has no forecast' if forecast is None else 'has not run here'})")
             continue
         before = stages.get(job.stage, (0.0, 0.0))
         stages[job.stage] = before[0] + forecast.cpu, before[1] + ran
-    forecast, ran = (sum(each[place] for each in stages.values()) for place in (0, 1))
+    forecast, ran = (sum((each[place] for each in stages.values()), 0.0) for place in (0, 1))
     return Row(target, len(jobs), forecast, ran, stages, tuple(sorted(set(missing))))
 
 
-def _name(job: watch.Job) -> tuple[str, str]:
+def name_of(job: watch.Job) -> tuple[str, str]:
     """A job by its rule and wildcards, in any order."""
     return job.rule, ", ".join(sorted(f"{key}={value}" for key, value in job.values.items()))
 
@@ -94,7 +94,7 @@ def main() -> None:
         command_line.check_arguments(sys.argv[1:])
         cfg = estimate.read_config(options.configfile, options.config)
         made = estimate.Estimate(cfg, measured=[])
-        taken = {_name(job): used.cpu for job, used in speeds.finished_jobs(made.results)}
+        taken = {name_of(job): used.cpu for job, used in speeds.finished_jobs(made.results)}
         rows = []
         for name in names or [""]:
             plan = watch.planned(["--forceall", *others, *files, *(["--", name] if name else [])])

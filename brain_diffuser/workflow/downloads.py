@@ -42,6 +42,6 @@ def n_bytes(job: watch.Job) -> int | None:
     return sizes().get(name_of(job))
 
 
-def seconds(n: float, megabits: float) -> float:
+def seconds(n: float | int, megabits: float | int) -> float:
     """Seconds in which so many bytes come, at so many megabits a second."""
     return 8 * n / (megabits * 1e6)

@@ -124,8 +124,9 @@ class Estimate:
 
     def _own(self, work: Work, gpus: int) -> Forecast | None:
         """What a job takes by finished jobs here; None where there is none, or none whose precision can be scaled."""
-        some = self.own.get((work.rule, work.about, gpus > 0), [])
-        if not some:
+        kinds = [(work.rule, name, gpus > 0) for name in speeds.alike(work)]
+        some = next((self.own[kind] for kind in kinds if kind in self.own), None)
+        if some is None:
             return None
         like = [each for each in some if each.work[3:5] == work[3:5]] or [
             each for each in some if each.work[3:5] == some[-1].work[3:5]
@@ -147,11 +148,11 @@ class Estimate:
             return max(1.0, measured.batch / max(1, work.batch))
         return ratio
 
-    def time(self, jobs: Sequence[watch.Job]) -> tuple[float, float]:
+    def time(self, jobs: Sequence[watch.Job]) -> tuple[float, float | int]:
         """Seconds of processors, and of the clock on the cores of this run, of jobs that have a figure."""
         found = [(job, self.forecast(job)) for job in jobs if not downloads.is_download(job)]
         timed = [schedule.Timed(job, forecast.clock if forecast else 0.0) for job, forecast in found]
-        return sum(each.cpu for _, each in found if each), schedule.clock(timed, self.n_cores)
+        return sum((each.cpu for _, each in found if each), 0.0), schedule.clock(timed, self.n_cores)
 
 
 def needs(estimate: Estimate, plan: Sequence[watch.Job]) -> dict[str, Need]:
@@ -161,7 +162,8 @@ def needs(estimate: Estimate, plan: Sequence[watch.Job]) -> dict[str, Need]:
         if job.rule in NO_WORK:
             continue
         stem = Path(job.benchmark).stem if job.benchmark else job.rule
-        stage = resource_usage.stage_of(stem, "demo" if job.rule.startswith("demo_") else "")
+        place = next((each for each in resource_usage.PLACES if job.rule.startswith(each)), "")
+        stage = resource_usage.stage_of(stem, place)
         need = found.setdefault("downloads" if downloads.is_download(job) else stage, Need())
         need.jobs += 1
         if downloads.is_download(job):

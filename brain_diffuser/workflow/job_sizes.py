@@ -207,88 +207,88 @@ class Sizes:
         return found * (1 + extra) + AUTOENCODER_STEPS
 
 
-def _of_images(sizes: Sizes, job: watch.Job) -> float:
+def _of_images(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.stimuli(job)
 
 
-def _of_subject(sizes: Sizes, job: watch.Job) -> float:
+def _of_subject(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.all_stimuli(job.subject)
 
 
-def _of_demo(sizes: Sizes, job: watch.Job) -> float:
+def _of_demo(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.cfg.demo.n_train + sizes.cfg.demo.n_test
 
 
-def _of_pixels(sizes: Sizes, job: watch.Job) -> float:
+def _of_pixels(sizes: Sizes, job: watch.Job) -> float | int:
     """Images in units of 64 x 64 pixels; stage-1 reconstructions have as many."""
     is_small = "stage1" in job.rule or "vdvae" in job.rule
     area = 1.0 if is_small else (SIDE.get(sizes.networks, SIDE["published"]) / 64) ** 2
     return area * (sizes.all_stimuli(job.subject) if job.rule.startswith("held_out") else sizes.stimuli(job))
 
 
-def _of_columns(sizes: Sizes, job: watch.Job) -> float:
+def _of_columns(sizes: Sizes, job: watch.Job) -> float | int:
     """A million numbers of a feature."""
     return sizes.stimuli(job) * sizes.columns(job.values.get("feature", "")) / 1e6
 
 
-def _of_training(sizes: Sizes, job: watch.Job) -> float:
+def _of_training(sizes: Sizes, job: watch.Job) -> float | int:
     learned = sizes.cfg.learned
     return learned.epochs * learned.samples * sizes.columns(job.values.get("feature", "")) / 1e6
 
 
-def _of_products(sizes: Sizes, job: watch.Job) -> float:
+def _of_products(sizes: Sizes, job: watch.Job) -> float | int:
     """Products of the training stimuli's kernel and a feature."""
     return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.columns(job.values.get("feature", "")) / 1e9
 
 
-def _of_voxels(sizes: Sizes, job: watch.Job) -> float:
+def _of_voxels(sizes: Sizes, job: watch.Job) -> float | int:
     """Products of the training stimuli's kernel and betas."""
     return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.voxels() / 1e9
 
 
-def _of_encoding(sizes: Sizes, job: watch.Job) -> float:
+def _of_encoding(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.columns("clip_vision") / 1e9
 
 
-def _of_lesions(sizes: Sizes, job: watch.Job) -> float:
+def _of_lesions(sizes: Sizes, job: watch.Job) -> float | int:
     lesions = sizes.cfg.roi.lesions
     columns = min(sizes.columns(job.values.get("feature", "")), lesions.columns)
     return len(lesions.regions) * (1 + lesions.draws) * sizes.n_stimuli(job.subject, "train") ** 2 * columns / 1e9
 
 
-def _of_all_features(sizes: Sizes, job: watch.Job) -> float:
+def _of_all_features(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.stimuli(job) * sum(map(sizes.columns, ("vdvae", "clip_text", "clip_vision"))) / 1e6
 
 
-def _of_retrieval(sizes: Sizes, job: watch.Job) -> float:
+def _of_retrieval(sizes: Sizes, job: watch.Job) -> float | int:
     train, test = (sizes.n_stimuli(job.subject, split) for split in ("train", "test"))
     return (train * sizes.columns("clip_text") + test * sizes.columns("clip_vision")) / 1e6
 
 
-def _of_held_out(sizes: Sizes, job: watch.Job) -> float:
+def _of_held_out(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.all_stimuli(job.subject) ** 2 * sizes.columns(job.values.get("feature", "")) / 1e9
 
 
-def _of_repeats(sizes: Sizes, job: watch.Job) -> float:
+def _of_repeats(sizes: Sizes, job: watch.Job) -> float | int:
     metrics = sizes.cfg.metrics
     return sizes.stimuli(job) * metrics.repeats * max(1, len(metrics.networks))
 
 
-def _of_table(n_sets: Callable[[schema.Config], int]) -> Callable[[Sizes, watch.Job], float]:
+def _of_table(n_sets: Callable[[schema.Config], int]) -> Callable[[Sizes, watch.Job], float | int]:
     """Resampled scores of some sets of images, in millions."""
 
-    def units(sizes: Sizes, job: watch.Job) -> float:
+    def units(sizes: Sizes, job: watch.Job) -> float | int:
         return n_sets(sizes.cfg) * sizes.cfg.metrics.bootstrap * sizes.stimuli(job) / 1e6
 
     return units
 
 
-def _of_report(sizes: Sizes, job: watch.Job) -> float:
+def _of_report(sizes: Sizes, job: watch.Job) -> float | int:
     n_sets = 2 + (len(sizes.cfg.variants) - len(sizes.cfg.guided)) * sizes.cfg.report.ablations
     return n_sets * sum(sizes.n_stimuli(subject, "test") for subject in sizes.cfg.subjects)
 
 
-UNITS: dict[str, Callable[[Sizes, watch.Job], float]] = {
+UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("features_shard", "stage1_shard", "autoencoder_reference_shard", "recon_shard"), _of_images),
     **dict.fromkeys(("perceptual_scores_shard", "stimuli", "pixels", "perceptual_scores", "brain_vision"), _of_images),
     **dict.fromkeys(("betas", "design", "captions", "mean_image", "category_probe"), _of_subject),

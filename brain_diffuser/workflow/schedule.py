@@ -17,10 +17,10 @@ class Timed(NamedTuple):
     """A job, and the seconds of a clock that it takes."""
 
     job: watch.Job
-    seconds: float
+    seconds: float | int
 
 
-def clock(jobs: Sequence[Timed], n_cores: int, n_gpus: int = 1) -> float:
+def clock(jobs: Sequence[Timed], n_cores: int, n_gpus: int = 1) -> float | int:
     """Seconds from the start of a run to its end, if of the jobs that can begin the longest way to the end goes first.
 
     A job has no more threads than there are cores, and waits for the GPU where it asks for one.
@@ -47,13 +47,13 @@ def clock(jobs: Sequence[Timed], n_cores: int, n_gpus: int = 1) -> float:
     return now
 
 
-def _ways(jobs: Sequence[Timed], waiting: Mapping[int, set[int]]) -> list[float]:
+def _ways(jobs: Sequence[Timed], waiting: Mapping[int, set[int]]) -> list[float | int]:
     """Seconds from the start of each job to the end of the last one that waits for it."""
     after: dict[int, list[int]] = {number: [] for number in waiting}
     for number, before in waiting.items():
         for each in before:
             after[each].append(number)
-    way = [0.0] * len(jobs)
+    way: list[float | int] = [0.0] * len(jobs)
     for number in graphlib.TopologicalSorter(after).static_order():
         way[number] = jobs[number].seconds + max((way[each] for each in after[number]), default=0.0)
     return way

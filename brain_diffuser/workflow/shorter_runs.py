@@ -134,7 +134,7 @@ def saved(estimate: "Estimate", plan: Sequence[watch.Job]) -> list[tuple[float, 
             update={name: getattr(estimate.cfg, name).model_copy(update=keys) for name, keys in change.sections.items()}
         )
         other = estimate.of_other(cfg, change.sections.get("compute", {}).get("dtype", estimate.sizes.dtype))
-        found.append((sum(_saved(other, job, cpu, change.share(job)) for job, cpu in now), change))
+        found.append((sum((_saved(other, job, cpu, change.share(job)) for job, cpu in now), 0.0), change))
     return sorted(found, key=lambda pair: -pair[0])
 
 

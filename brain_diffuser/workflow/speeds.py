@@ -78,7 +78,7 @@ class Speed(NamedTuple):
     each: float
     measured: float
 
-    def seconds(self, units: float) -> float:
+    def seconds(self, units: float | int) -> float:
         """Of a job of so many units."""
         beyond = max(1.0, units / self.measured) if not self.each and self.measured else 1.0
         return (self.fixed + self.each * units) * beyond
@@ -133,13 +133,8 @@ class Speeds:
                 self.by_kind[work.rule, work.about, work.networks, work.dtype].append(each)
 
     def of(self, work: Work) -> list[Measurement]:
-        """Those of the same rule, subject matter, networks and precision; of guided images also unguided ones.
-
-        The cost of an image with another backbone is not above that with Versatile Diffusion, which has two UNets.
-        """
-        names = [work.about, work.about.removesuffix(" guided")]
-        names += ["versatile_diffusion"] if work.rule == "recon_shard" else [""]
-        kinds = [(work.rule, name, work.networks, work.dtype) for name in names]
+        """Those of the same rule, networks and precision that are about the same, or else about something like it."""
+        kinds = [(work.rule, name, work.networks, work.dtype) for name in alike(work)]
         return next((self.by_kind[kind] for kind in kinds if kind in self.by_kind), [])
 
     def seconds(self, work: Work) -> float | None:
@@ -156,6 +151,15 @@ class Speeds:
         """How many times as long work takes as other work; None where either was not measured."""
         taken, expected = self.seconds(other), self.seconds(work)
         return expected / taken if taken and expected else None
+
+
+def alike(work: Work) -> list[str]:
+    """What work is about, and what takes as long or longer: of guided images, whose units count the guidance, others.
+
+    An image with another backbone takes no longer than one with Versatile Diffusion, which has two UNets.
+    """
+    names = [work.about, work.about.removesuffix(" guided")]
+    return [*names, "versatile_diffusion"] if work.rule == "recon_shard" else names
 
 
 def at_batch(taken: dict[int, float], batch: int) -> float:
