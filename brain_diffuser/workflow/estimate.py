@@ -241,9 +241,11 @@ def _table(found: Mapping[str, Need]) -> Iterator[str]:
 def _basis(estimate: Estimate, plan: Sequence[watch.Job]) -> Iterator[str]:
     """From which machines the figures are."""
     known = [estimate.forecast(job) for job in plan if not downloads.is_download(job)]
-    elsewhere = sorted({each.source for each in known if each and each.source != speeds.HERE})
+    elsewhere = sorted({each.source for each in known if each and each.source != speeds.HERE and is_measured(each)})
     if elsewhere:
-        yield f"What is not measured here is from another machine: {'; '.join(elsewhere)}."
+        yield f"What is not measured here was measured on: {'; '.join(elsewhere)}."
+    if not all(is_measured(each) for each in known if each):
+        yield f"{speeds.TABLE.name} says from what the estimates are."
     share = f"{round((SAFETY - 1) * 100)} %"
     yield f"Times are {share} longer than those measured, so that a run rarely takes more."
 

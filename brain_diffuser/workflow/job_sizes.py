@@ -42,6 +42,12 @@ COLUMNS = {
 }
 """Of a feature. Published: 31 layers of latents, 77 x 768, 257 x 768, and four blocks of 50 x 768."""
 VOXELS = {"nsd": 15724, "demo": 7500, "haxby": 530}  # of NSD's subject 1, other subjects have fewer; else as many
+BETAS = {
+    "nsd": 4.2,
+    "rehearsal": 4.2,
+    "demo": 0.045,
+    "haxby": 0.003,
+}  # megabytes for a stimulus: 40 x 1.05 GB for 10,000
 NSD_SIDE = 425  # of a stimulus image of NSD and of the demo, pixels
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 SIDE = {"published": 512, "demo": 64}  # of an image, pixels
@@ -185,7 +191,8 @@ class Sizes:
             variant, _ = self.cfg.variant(values.get("variant", ""))
             return f"{variant.backbone} guided" if variant.guidance is not None else variant.backbone
         if rule in ("betas", "stimuli", "design", "captions"):
-            return "demo" if self.cfg.paths.simulated else self.cfg.paths.adapter_name
+            layout = self.cfg.adapter.section
+            return f"{layout} published" if layout == "nsd" and not self.cfg.paths.simulated else layout
         if rule == "category_probe":
             return self.cfg.roi.network
         named = (values.get(key, "") for key in ("feature", "network", "scorer"))
@@ -213,6 +220,16 @@ def _of_images(sizes: Sizes, job: watch.Job) -> float | int:
 
 def _of_subject(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.all_stimuli(job.subject)
+
+
+def _of_betas(sizes: Sizes, job: watch.Job) -> float | int:
+    """Megabytes of a subject's files of betas, as they are or will be."""
+    files = [
+        path for source in sizes.cfg.adapter.inputs(sizes.cfg, "betas", job.subject).values() for path in source.paths
+    ]
+    known = sum(Path(path).stat().st_size for path in files if Path(path).is_file()) / 1e6
+    name = "demo" if sizes.cfg.paths.simulated else sizes.cfg.paths.adapter_name
+    return max(known, sizes.all_stimuli(job.subject) * BETAS.get(name, 0.0))
 
 
 def _of_demo(sizes: Sizes, job: watch.Job) -> float | int:
@@ -291,7 +308,7 @@ def _of_report(sizes: Sizes, job: watch.Job) -> float | int:
 UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("features_shard", "stage1_shard", "autoencoder_reference_shard", "recon_shard"), _of_images),
     **dict.fromkeys(("perceptual_scores_shard", "stimuli", "pixels", "perceptual_scores", "brain_vision"), _of_images),
-    **dict.fromkeys(("betas", "design", "captions", "mean_image", "category_probe"), _of_subject),
+    **dict.fromkeys(("design", "captions", "mean_image", "category_probe"), _of_subject),
     **dict.fromkeys(("identification", "bold5000"), _of_subject),
     **dict.fromkeys(("demo_stimuli", "demo_brain"), _of_demo),
     **dict.fromkeys(("ridge", "optimal", "perturbed", "ridge_weights", "decode"), _of_products),
@@ -299,6 +316,7 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("learned_train", "learned_pretrain"), _of_training),
     **dict.fromkeys(("features", "learned_predict"), _of_columns),
     "brain": _of_images,
+    "betas": _of_betas,
     "optimal_images": Sizes.n_patterns,
     "gather_images": _of_pixels,
     "encoding_kernel": _of_encoding,
