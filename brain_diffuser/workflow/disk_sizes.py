@@ -1,7 +1,8 @@
 """Bytes that planned jobs leave on disk, by the shapes of what they write; images as if PNG saved nothing."""
 
 from brain_diffuser.workflow import watch
-from brain_diffuser.workflow.job_sizes import SAME, SIDE, Sizes
+from brain_diffuser.workflow.job_sizes import SIDE, Sizes
+from brain_diffuser.workflow.work_units import SAME
 
 STAGE1 = 64**2 * 3  # bytes of an image; PNG takes no more than this, but for its header
 DEMO_BYTES = 643_000_000  # bytes of results/demo, measured

@@ -32,8 +32,9 @@ from brain_diffuser.workflow import (
 )
 from brain_diffuser.workflow.config import checks as configuration
 from brain_diffuser.workflow.config import command_line, file_paths, schema, sources, targets
-from brain_diffuser.workflow.job_sizes import Sizes, Work
+from brain_diffuser.workflow.job_sizes import Sizes
 from brain_diffuser.workflow.plan import device, is_small, settle
+from brain_diffuser.workflow.work_units import Work, work_of
 
 SAFETY = 1.2
 """Factor of every time, so that a forecast is rarely below what ran; docs/watching.md has the ratios behind it."""
@@ -111,7 +112,7 @@ class Estimate:
 
     def forecast(self, job: watch.Job) -> Forecast | None:
         """What a job takes; None where nothing like it was measured."""
-        work = self.sizes.work(job)
+        work = work_of(self.sizes, job)
         own = self._own(work, job.gpus)
         if own:
             return own

@@ -5,7 +5,7 @@
 shows the finished jobs of a folder of results as lines of `speeds.tsv`, the table that ships. Its columns:
 
 rule, about, networks, dtype, batch, units
-    What jobs did, as `job_sizes.Work` says it.
+    What jobs did, as `work_units.Work` says it.
 jobs
     How many such jobs have been measured.
 cpu, loop
@@ -28,7 +28,8 @@ from typing import NamedTuple
 from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import precisions
 from brain_diffuser.workflow import resource_usage, watch
-from brain_diffuser.workflow.job_sizes import Sizes, Work
+from brain_diffuser.workflow.job_sizes import Sizes
+from brain_diffuser.workflow.work_units import Work, work_of
 
 TABLE = Path(__file__).with_name("speeds.tsv")
 COLUMNS = ("rule", "about", "networks", "dtype", "batch", "units", "jobs", "cpu", "loop", "processor", "source")
@@ -216,9 +217,9 @@ def _measurement(job: watch.Job, table: resource_usage.Table, sizes: Sizes) -> M
     """What a job took; its denoising steps and its precision are those of its log."""
     used, gpus = table.used, table.gpus or 0
     if used is None:
-        return Measurement(sizes.work(job), table.cpu, 0.0, seconds=table.seconds, gpus=gpus, source=HERE)
+        return Measurement(work_of(sizes, job), table.cpu, 0.0, seconds=table.seconds, gpus=gpus, source=HERE)
     n_steps = used.loop.n_steps / used.loop.n_items if used.loop.n_items else None
-    work = sizes.work(job, n_steps)
+    work = work_of(sizes, job, n_steps)
     if used.dtype and work.dtype:
         work = work._replace(dtype=used.dtype)
     return Measurement(work, table.cpu, used.loop.cpu, seconds=table.seconds, gpus=gpus, source=HERE)

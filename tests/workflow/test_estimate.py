@@ -9,7 +9,7 @@ import yaml
 from toy_workflow import ROOT
 
 from brain_diffuser.models import precisions
-from brain_diffuser.workflow import compared, estimate, resource_usage, speeds, watch
+from brain_diffuser.workflow import compared, estimate, resource_usage, speeds, watch, work_units
 from brain_diffuser.workflow.config import schema
 
 N_TRAIN, N_TEST = 8859, 982
@@ -344,6 +344,19 @@ def test_every_rule_of_the_demo_has_a_figure(checkout):
     assert "In all about" in found.stdout
 
 
+def test_every_rule_has_a_speed_or_is_named_here():
+    """A rule without one is said to be missing in the sum; those of published sizes alone cannot be measured here."""
+    text = "\n".join(path.read_text() for path in (ROOT / "rules").rglob("*.smk"))
+    rules = set(re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)[ :]", text, re.M))
+    measured = {each.work.rule for each in speeds.shipped()}
+    without = {rule for rule in rules if work_units.SAME.get(rule, rule) not in measured}
+    downloads = {rule for rule in without if rule.startswith("fetch_")}
+    assert without - downloads - {*estimate.NO_WORK} == {
+        *("bold5000", "decode", "rehearsal_experiment", "rehearsal_networks")
+    }
+    assert {*work_units.UNITS} <= {work_units.SAME.get(rule, rule) for rule in rules}
+
+
 @pytest.mark.parametrize("arguments", [("--megabits", "0"), ("--cores", "two")])
 def test_wrong_arguments_are_one_sentence(finished, arguments):
     found = run_estimate(finished, *arguments)
@@ -356,3 +369,23 @@ def test_snakemake_estimate_shows_the_same(finished):
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--forceall", "estimate"]
     found = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
     assert found.stdout == run_estimate(finished, "--forceall").stdout
+
+
+def test_finished_jobs_are_lines_of_the_table(finished):
+    command = [sys.executable, "-m", "brain_diffuser.speeds", "--source", "this machine"]
+    found = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    header, *lines = (line.split("\t") for line in found.stdout.splitlines())
+    assert header == list(speeds.COLUMNS)
+    (recon,) = [line for line in lines if line[:2] == ["recon_shard", "versatile_diffusion"]]
+    assert recon[3:7] == ["float32", "2", f"{8 * (3 + 2):g}", "1"]  # 8 images of 3 steps, in batches of 2
+    assert {line[-1] for line in lines} == {"this machine"}
+
+
+def test_forecasts_are_shown_beside_what_ran(finished):
+    command = [sys.executable, "-m", "brain_diffuser.compared", "--", "results/sub01/stage1", "results/report.html"]
+    found = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    rows = [line for line in found.stdout.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[2:]] == ["| sub01/stage1", "| report.html"]
+    assert "stage1_shard (has no forecast)" in found.stdout  # the toy's networks are nobody's
