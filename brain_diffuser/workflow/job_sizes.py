@@ -80,6 +80,10 @@ class Sizes:
         found = COLUMNS.get(self.networks, {}).get(feature, 1)
         return found * len(self.cfg.features.clip_layers.blocks) // BLOCKS if feature == "clip_layers" else found
 
+    def are_known(self, feature: str) -> bool:
+        """Whether the sizes of the networks are known, and the columns of a feature if there is one."""
+        return feature in ("", *COLUMNS.get(self.networks, {})) and bool(self.networks)
+
     def stimulus_bytes(self) -> int:
         """Bytes of a stimulus image as it is kept: of one's own images their own size, else NSD's."""
         folder = Path(self.cfg.paths.custom.stimuli if self.cfg.paths.custom else "")

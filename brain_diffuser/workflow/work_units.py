@@ -4,6 +4,7 @@ A unit is what a rule's time grows with: an image, a denoising step of an image,
 products. `speeds.tsv` has the CPU-seconds that some units took.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -78,17 +79,22 @@ def work_of(sizes: Sizes, job: watch.Job, n_steps: float | None = None) -> Work:
     """What a job does; `n_steps` are the denoising steps of an image, if they are not those configured."""
     rule = SAME.get(job.rule, job.rule)
     is_network, in_dtype = rule in NETWORKS, rule in IN_DTYPE
-    found = re.search(r"\bbatch_size=(\d+)", job.resources)
     units = float(UNITS.get(rule, _one)(sizes, job))
     return Work(
         rule,
         about(sizes, job, rule),
         sizes.networks if is_network else "",
         sizes.dtype if in_dtype else "",
-        int(found[1]) if found and in_dtype else 0,
+        _batch(job) if in_dtype else 0,
         units * _steps(sizes, job, n_steps) if rule in STEPPED else units,
-        bool(sizes.networks) or not (is_network or rule in OF_COLUMNS),
+        not (is_network or rule in OF_COLUMNS) or sizes.are_known(job.values.get("feature", "")),
     )
+
+
+def _batch(job: watch.Job) -> int:
+    """Images in a batch of a job; 0 where its rule says nothing of it."""
+    found = re.search(r"\bbatch_size=(\d+)", job.resources)
+    return int(found[1]) if found else 0
 
 
 def about(sizes: Sizes, job: watch.Job, rule: str) -> str:
@@ -129,7 +135,14 @@ def _of_patterns(sizes: Sizes, job: watch.Job) -> float | int:
 
 
 def _of_images(sizes: Sizes, job: watch.Job) -> float | int:
-    return sizes.stimuli(job)
+    """Images; chosen ones are made in whole batches, at their own places in these."""
+    n, batch = sizes.stimuli(job), _batch(job)
+    if not job.rule.startswith("chosen") or not batch:
+        return n
+    are_first = isinstance(sizes.cfg.recon.only, int)
+    return batch * min(
+        math.ceil(n / batch) if are_first else n, math.ceil(sizes.n_stimuli(job.subject, "test") / batch)
+    )
 
 
 def _of_subject(sizes: Sizes, job: watch.Job) -> float | int:

@@ -203,6 +203,7 @@ def test_what_is_not_known_is_said(nsd):
     found = estimate.needs(estimate.Estimate(unknown), [*plan, job("ridge", feature="vdvae"), job("design")])
     assert found["recon"].unknown == {"recon_shard"}
     assert found["ridge"].unknown == {"ridge"}  # its columns are those of unknown networks
+    assert need_of([job("ridge", feature="palette")])["ridge"].unknown == {"ridge"}  # a new feature
 
 
 def test_downloads_are_counted_in_bytes(nsd):
@@ -258,6 +259,13 @@ def test_stimuli_of_own_data_are_those_of_the_trials_table(tmp_path, monkeypatch
     found = estimate.needs(made, [job("recon_shard", span="00000-00064")])["recon"]
     assert found.cpu == pytest.approx(SAFETY * (3 * (37 * 26.6 + 34.9) + 12.0), rel=1e-3)
     assert not made.sizes.guessed
+
+
+@pytest.mark.parametrize(("only", "images"), [(3, 16), (17, 32), ([5, 400], 32), ([5], 16)])
+def test_chosen_images_count_by_batches(nsd, only, images):
+    """They are made at their own places in batches of 16."""
+    (need,) = need_of([job("chosen_recon_shard")], **FLOAT32, recon={"only": only}).values()
+    assert need.cpu == pytest.approx(SAFETY * (images * (37 * 26.6 + 34.9) + 12.0), rel=1e-3)
 
 
 def test_keys_that_shorten_the_run_are_named(nsd, processor):
