@@ -271,7 +271,9 @@ def main() -> None:
     from brain_diffuser.workflow import estimate
 
     parser = argparse.ArgumentParser(
-        "python -m brain_diffuser.speeds", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
+        "python -m brain_diffuser.speeds",
+        description="The finished jobs of a folder of results as lines of speeds.tsv, the speeds that ship.",
+        allow_abbrev=False,
     )
     parser.add_argument("--configfile", nargs="+", default=[], metavar="FILE", help="those of the finished run")
     parser.add_argument("--config", nargs="+", default=[], metavar="KEY=VALUE", help="those of the finished run")
