@@ -28,6 +28,7 @@ from typing import NamedTuple
 from brain_diffuser.artifacts import system_faults
 from brain_diffuser.models import precisions
 from brain_diffuser.workflow import resource_usage, watch
+from brain_diffuser.workflow.config.variants import split_seed_suffix
 from brain_diffuser.workflow.job_sizes import Sizes
 from brain_diffuser.workflow.work_units import Work, work_of
 
@@ -210,7 +211,18 @@ def finished(results: Path, sizes: Sizes) -> list[Measurement]:
 
     Raises ValueError: a table is damaged.
     """
-    return [_measurement(job, table, sizes) for job, table in finished_jobs(results)]
+    return [_measurement(job, table, sizes) for job, table in finished_jobs(results) if _is_sized(job, sizes)]
+
+
+def _is_sized(job: watch.Job, sizes: Sizes) -> bool:
+    """Whether the configuration tells what a finished job did: not of variants and subjects that it has no more.
+
+    Neither does it say which stimuli an earlier run has chosen.
+    """
+    variant, _ = split_seed_suffix(job.values.get("variant", ""))
+    is_subject = job.subject in ("", "average") or (sizes.results / job.subject / "data/stimuli.tsv").is_file()
+    is_chosen = job.rule.startswith("chosen_") and job.rule != "chosen_table"
+    return variant in ("", *sizes.cfg.variants) and is_subject and not is_chosen
 
 
 def _measurement(job: watch.Job, table: resource_usage.Table, sizes: Sizes) -> Measurement:

@@ -180,6 +180,17 @@ def test_tables_of_short_jobs_alone_are_passed_over(nsd):
     assert need_of(shards_of_recon(), **FLOAT32)["recon"].sources == {"measured here"}
 
 
+def test_finished_jobs_of_which_the_configuration_says_nothing_are_passed_over(nsd):
+    write_finished(nsd, "variant_gone_00000-00064", "guided_shard")
+    log = nsd / "results/sub01/logs/variant_gone_00000-00064.log"
+    log.write_text(log.read_text().replace("span=", "variant=gone, span="))
+    write_finished(nsd, "chosen_recon_shard", "chosen_recon_shard")
+    assert need_of(shards_of_recon(), **FLOAT32)["recon"].sources == {"measured"}
+    write_finished(nsd)
+    (nsd / "results/sub01/data/stimuli.tsv").unlink()
+    assert speeds.finished(nsd / "results", estimate.Estimate(settings(**FLOAT32), measured=[]).sizes) == []
+
+
 def test_speeds_of_another_dataset_do_not_count(nsd):
     write_finished(nsd)
     record = nsd / "results/.dataset.json"
