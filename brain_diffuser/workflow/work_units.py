@@ -87,7 +87,7 @@ def work_of(sizes: Sizes, job: watch.Job, n_steps: float | None = None) -> Work:
         sizes.dtype if in_dtype else "",
         _batch(job) if in_dtype else 0,
         units * _steps(sizes, job, n_steps) if rule in STEPPED else units,
-        not (is_network or rule in OF_COLUMNS) or sizes.are_known(job.values.get("feature", "")),
+        not (is_network or rule in OF_COLUMNS) or sizes.are_known(feature_of(job)),
     )
 
 
@@ -109,8 +109,14 @@ def about(sizes: Sizes, job: watch.Job, rule: str) -> str:
         return "nsd published" if is_published else "" if rule == "betas" else layout
     if rule == "category_probe":
         return sizes.cfg.roi.network
-    named = (values.get(key, "") for key in ("feature", "network", "scorer"))
-    return " ".join(filter(None, (values.get("decoder", "") if rule == "decode" else "", *named)))
+    decoder = values.get("decoder", "") if rule == "decode" else ""
+    named = (decoder, feature_of(job), values.get("network", ""), values.get("scorer", ""))
+    return " ".join(filter(None, named))
+
+
+def feature_of(job: watch.Job) -> str:
+    """The feature that a job is about, if there is one."""
+    return "clip_layers" if job.rule == "ridge_layers" else job.values.get("feature", "")
 
 
 def _steps(sizes: Sizes, job: watch.Job, n_steps: float | None = None) -> float:
@@ -165,19 +171,19 @@ def _of_pixels(sizes: Sizes, job: watch.Job) -> float | int:
 
 def _of_columns(sizes: Sizes, job: watch.Job) -> float | int:
     """A million numbers of a feature."""
-    return sizes.stimuli(job) * sizes.columns(job.values.get("feature", "")) / 1e6
+    return sizes.stimuli(job) * sizes.columns(feature_of(job)) / 1e6
 
 
 def _of_training(sizes: Sizes, job: watch.Job) -> float | int:
     """Products of the stimuli of all epochs and the network's matrices, a thousand million."""
     learned = sizes.cfg.learned
-    width = sizes.columns(job.values.get("feature", "")) + sizes.voxels() + 2 * learned.blocks * learned.hidden
+    width = sizes.columns(feature_of(job)) + sizes.voxels() + 2 * learned.blocks * learned.hidden
     return learned.epochs * learned.samples * learned.hidden * width / 1e9
 
 
 def _of_products(sizes: Sizes, job: watch.Job) -> float | int:
     """Products of the training stimuli's kernel and a feature."""
-    return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.columns(job.values.get("feature", "")) / 1e9
+    return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.columns(feature_of(job)) / 1e9
 
 
 def _of_voxels(sizes: Sizes, job: watch.Job) -> float | int:
@@ -191,7 +197,7 @@ def _of_encoding(sizes: Sizes, job: watch.Job) -> float | int:
 
 def _of_lesions(sizes: Sizes, job: watch.Job) -> float | int:
     lesions = sizes.cfg.roi.lesions
-    columns = min(sizes.columns(job.values.get("feature", "")), lesions.columns)
+    columns = min(sizes.columns(feature_of(job)), lesions.columns)
     return len(lesions.regions) * (1 + lesions.draws) * sizes.n_stimuli(job.subject, "train") ** 2 * columns / 1e9
 
 
@@ -205,7 +211,7 @@ def _of_retrieval(sizes: Sizes, job: watch.Job) -> float | int:
 
 
 def _of_held_out(sizes: Sizes, job: watch.Job) -> float | int:
-    return sizes.all_stimuli(job.subject) ** 2 * sizes.columns(job.values.get("feature", "")) / 1e9
+    return sizes.all_stimuli(job.subject) ** 2 * sizes.columns(feature_of(job)) / 1e9
 
 
 def _of_repeats(sizes: Sizes, job: watch.Job) -> float | int:
