@@ -22,6 +22,7 @@ SAME = {
     **{"chosen_stage1_shard": "stage1_shard", "chosen_stimuli": "stimuli", "chosen_contact_sheet": "contact_sheet"},
     **{"features_cached_shard": "features_shard", "shared_features": "features", "ridge_layers": "ridge"},
     **{"variant_consistency": "consistency", "demo_stimuli_of": "demo_stimuli", "perturbed_images": "optimal_images"},
+    **{"learned_pretrain": "learned_train", "roi_average": "roi"},
 }
 """Rules that do the same as another one, whose speed is theirs."""
 NETWORKS = (
@@ -40,7 +41,7 @@ STEPPED = ("recon_shard", "optimal_images")
 """Rules whose units are denoising steps of images."""
 OF_COLUMNS = (
     *("features", "ridge", "optimal", "perturbed", "ridge_weights", "decode", "encoding_kernel", "lesions", "accuracy"),
-    *("retrieval", "held_out", "learned_train", "learned_pretrain", "learned_predict"),
+    *("retrieval", "held_out", "learned_train", "learned_predict"),
 )
 """Rules that go through matrices of features, whose columns depend on the networks."""
 
@@ -244,7 +245,7 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("demo_stimuli", "demo_brain"), _of_demo),
     **dict.fromkeys(("ridge", "optimal", "perturbed", "ridge_weights", "decode"), _of_products),
     **dict.fromkeys(("ridge_kernel", "encoding", "brain_betas"), _of_voxels),
-    **dict.fromkeys(("learned_train", "learned_pretrain"), _of_training),
+    "learned_train": _of_training,
     **dict.fromkeys(("features", "learned_predict"), _of_columns),
     "identification": _of_identification,
     "bold5000": _of_subject,

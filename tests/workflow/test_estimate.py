@@ -364,15 +364,13 @@ def test_every_rule_of_the_demo_has_a_figure(tmp_path):
 
 
 def test_every_rule_has_a_speed_or_is_named_here():
-    """A rule without one is said to be missing in the sum; those of published sizes alone cannot be measured here."""
+    """A rule without one is said to be missing in the sum."""
     text = "\n".join(path.read_text() for path in (ROOT / "rules").rglob("*.smk"))
     rules = set(re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)[ :]", text, re.M))
     measured = {each.work.rule for each in speeds.shipped()}
     without = {rule for rule in rules if work_units.SAME.get(rule, rule) not in measured}
     downloads = {rule for rule in without if rule.startswith("fetch_")}
-    assert without - downloads - {*estimate.NO_WORK} == {
-        *("bold5000", "decode", "rehearsal_experiment", "rehearsal_networks")
-    }
+    assert without - downloads - {*estimate.NO_WORK} == {*("bold5000", "decode", "identification")}
     assert {*work_units.UNITS} <= {work_units.SAME.get(rule, rule) for rule in rules}
 
 
