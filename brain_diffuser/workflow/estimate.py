@@ -244,7 +244,8 @@ def _basis(estimate: Estimate, plan: Sequence[watch.Job]) -> Iterator[str]:
     known = [estimate.forecast(job) for job in plan if not downloads.is_download(job)]
     elsewhere = sorted({each.source for each in known if each and each.source != speeds.HERE and is_measured(each)})
     if elsewhere:
-        yield f"What is not measured here was measured on: {'; '.join(elsewhere)}."
+        machines = "; ".join(elsewhere)
+        yield f"Speeds that the folder of results lacks are those of {speeds.TABLE.name}, measured on: {machines}."
     if not all(is_measured(each) for each in known if each):
         yield f"{speeds.TABLE.name} says from what the estimates are."
     share = f"{round((SAFETY - 1) * 100)} %"
