@@ -79,6 +79,7 @@ rule all:
 
 
 include: "rules/workflow/rehearsal.smk"
+include: "rules/workflow/estimate.smk"
 
 
 if workflow.is_main_process and not IS_MODULE:

@@ -51,22 +51,39 @@ def check_targets():
                 targets.check_whole(target, is_made, is_made_folder)
 
 
+def given_settings():
+    """What --config was given, without what a run hands on to its jobs."""
+    given = workflow.config_settings.config_args
+    return [each for each in given if not each.startswith(f"{plan.KEY}=")]
+
+
+def give_over(module, *arguments):
+    """Give this process over to a command of the package, with the cores and configuration files of this run."""
+    files = [str(file) for file in workflow.config_settings.configfiles]
+    command = [sys.executable, "-m", module, "--cores", str(workflow._cores or "all")]
+    command += ["--configfile", *files] if files else []
+    os.execv(sys.executable, [*command, *arguments])
+
+
 def rehearse():
     """Give this process over to the rehearsal, which starts Snakemake by itself."""
-    given = [
-        each
-        for each in workflow.config_settings.config_args
-        if not each.startswith(f"{plan.KEY}=")
-    ]
-    if given:
+    if given_settings():
         stop(
             "a rehearsal takes its settings from files; put what --config says into a file of --configfile"
         )
-    files = [str(file) for file in workflow.config_settings.configfiles]
-    command = [sys.executable, "-m", "brain_diffuser.rehearsal"]
-    command += ["--cores", str(workflow._cores or "all")]
-    command += ["--configfile", *files] if files else []
-    os.execv(sys.executable, command)
+    give_over("brain_diffuser.rehearsal")
+
+
+def estimate():
+    """Give this process over to the estimate of the other targets, or of all if there are none."""
+    given = given_settings()
+    others = [target for target in sys.argv[1:] if target.startswith(f"{RESULTS}/")]
+    give_over(
+        "brain_diffuser.estimate",
+        *(["--config", *given] if given else []),
+        *(["--forceall"] if {"--forceall", "-F"} & {*sys.argv} else []),
+        *(["--", *others] if others else []),
+    )
 
 
 def closing_lines():

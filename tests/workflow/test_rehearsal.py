@@ -66,7 +66,7 @@ def test_sessions_and_stimuli(sizes):
     stimuli = rehearsal._of_run(table("stimuli_train", "", 5.0, 5.0), sizes, 2.0)[0]
     assert stimuli == pytest.approx(2 * 2.0 + 18000 / 12 * 3.0)
     ridge = rehearsal._of_run(table("ridge_vdvae", "", 5.0, 5.0), sizes, 2.0)[0]
-    assert ridge == 2 * estimate.PUBLISHED["ridge"].float32
+    assert ridge == 2 * rehearsal.RIDGE_CPU["ridge"]
 
 
 @pytest.mark.parametrize(
