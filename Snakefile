@@ -13,6 +13,7 @@ configfile: "config.yaml"
 
 include: "rules/common.smk"
 include: "rules/data/functions.smk"
+include: "rules/data/split_functions.smk"
 include: "rules/features/functions.smk"
 include: "rules/decoding/functions.smk"
 include: "rules/generation/functions.smk"
@@ -22,11 +23,12 @@ include: "rules/workflow/functions.smk"
 include: "rules/workflow/fetch.smk"
 
 
-for name in DATASET_RULES:
+for name in filter(None, (ADAPTER.rules, "stages")):
 
     include: f"rules/data/{name}.smk"
 
 
+include: "rules/data/splits.smk"
 include: "rules/data/regions.smk"
 include: "rules/features/features.smk"
 include: "rules/decoding/ridge.smk"
@@ -40,16 +42,18 @@ include: "rules/evaluation/metrics.smk"
 include: "rules/generation/chosen.smk"
 include: "rules/generation/named.smk"
 include: "rules/generation/neuraldiffuser.smk"
+include: "rules/evaluation/significance.smk"
 include: "rules/evaluation/accuracy.smk"
+include: "rules/evaluation/generalisation.smk"
 include: "rules/evaluation/brain.smk"
 include: "rules/regions/volumes.smk"
 include: "rules/regions/roi.smk"
 include: "rules/reporting/report.smk"
 
 
-for name in MORE_RULES:
+if ADAPTER.analyses:
 
-    include: f"rules/evaluation/{name}.smk"
+    include: f"rules/evaluation/{ADAPTER.analyses}.smk"
 
 
 localrules:
@@ -66,12 +70,16 @@ rule all:
             *of_subjects("<results>/{subject}/metrics"),
             *of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
             *of_subjects("<results>/{subject}/contact_sheet.png"),
+            *of_splits("<results>/{subject}/metrics"),
+            *of_splits("<results>/{subject}/contact_sheet.png"),
+            *of_generalisation(),
             "<results>/report.html",
             "<results>/resource_usage.csv",
         ],
 
 
 include: "rules/workflow/rehearsal.smk"
+include: "rules/workflow/estimate.smk"
 
 
 if workflow.is_main_process and not IS_MODULE:

@@ -25,6 +25,7 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
 )
+from transformers.utils import logging as transformers_logging
 
 from brain_diffuser.artifacts.hdf5 import atomic
 from brain_diffuser.models.diffusion import descriptions, weights
@@ -167,6 +168,7 @@ def write_versatile_diffusion(folder: str | Path, size: str, seed: int) -> None:
             "text_encoder": CLIPTextModelWithProjection(text),
             "image_encoder": CLIPVisionModelWithProjection(vision),
         }
+    transformers_logging.disable_progress_bar()  # it would be all that a calm terminal shows of the job
     for name, tower in towers.items():
         _filled(tower, generator).save_pretrained(folder / name)
     (folder / "image_feature_extractor").mkdir()

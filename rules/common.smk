@@ -14,25 +14,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(64 << 20))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(256 << 20))
 
-from brain_diffuser.artifacts import shards, system_faults
-from brain_diffuser.data import chosen, custom, rehearsal
+from brain_diffuser.artifacts import shards
+from brain_diffuser.data import chosen, rehearsal
 from brain_diffuser.decoding import registry as decoder_registry
-from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.features import registry as feature_registry
-from brain_diffuser.generation import registry as backbone_registry
-from brain_diffuser.models import model_files, torch_builds
-from brain_diffuser.reporting import published_scores, score_tables, stage_graph
+from brain_diffuser.models import torch_builds
+from brain_diffuser.reporting import score_tables
 from brain_diffuser.workflow import (
     dataset_record,
     display,
-    fetch,
     plan,
     provenance,
     receipts,
     reconcile,
     renamed,
-    source_files,
-    watch,
 )
 from brain_diffuser.workflow.config import checks, file_paths, schema, targets
 from brain_diffuser.workflow.provenance import stage_config
@@ -93,10 +88,13 @@ if ADAPTER is rehearsal.ADAPTER:
     DATASET_LABEL = score_tables.DatasetLabel(
         cfg.dataset.upper(), rehearsal.DISCLAIMER, True
     )
+# What forbids to pass on pages with stimuli, where pages show them.
+TERMS = ADAPTER.stimuli_terms if PATHS.show_stimuli else ""
 if ADAPTER.section != "nsd":
     disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
+    about = f"{ADAPTER.about}; {TERMS}, so keep this page" if TERMS else ADAPTER.about
     DATASET_LABEL = score_tables.DatasetLabel(
-        cfg.dataset.upper(), disclaimer or "own data", bool(disclaimer)
+        cfg.dataset.upper(), disclaimer or about, bool(disclaimer)
     )
 DATASET = dataset_record.of_config(cfg)
 
@@ -138,21 +136,6 @@ BATCH_SIZE = config["compute"]["batch_size"]
 SETTINGS = provenance.without_added(cfg.model_dump())
 SETTINGS["recon"].pop("only")  # which images are made says nothing of how
 SETTINGS["compute"] |= {key: config["compute"][key] for key in ("dtype", "batch_size")}
-# What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
-# backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
-WRITTEN_SETTINGS = {key: SETTINGS[key] for key in SETTINGS if key != "decoders"}
-for key, section in (("features", cfg.features), ("ridge", cfg.ridge)):
-    WRITTEN_SETTINGS[key] = provenance.without_added(
-        section.model_dump(exclude_unset=True), key
-    )
-WRITTEN_SETTINGS["datasets"] = {
-    name: {
-        key: value
-        for key, value in dataset.items()
-        if key in schema.Dataset.model_fields
-    }
-    for name, dataset in config["datasets"].items()
-}
 if workflow.is_main_process and not workflow.dryrun:
     config_args = workflow.config_settings.config_args
     handed_on = plan.hand_on({**config, plan.SETTLED: SETTLED})
@@ -228,8 +211,6 @@ def batch_of(stage):
     return [f"compute.batch_size.{stage}"] if is_on_gpu else []
 
 
-# The key of compiled networks, which results from before it and without it do not have.
-COMPILED = ["compute.compile"] if cfg.compute.compile else []
 CODE = provenance.Code(ROOT, cache=provenance.CACHE)
 
 
@@ -274,35 +255,6 @@ def check_torchvision():
         sys.exit(wrong)
 
 
-DATASET_RULES = [name for name in (ADAPTER.rules, "stages") if name]
-MORE_RULES = [ADAPTER.analyses] if ADAPTER.analyses else []
-MADE = set()  # files of datasets that rules write or fetch, which need not be there
-
-
-@functools.cache
-def look_for(key, path):
-    """Stop with one sentence if a file or folder is missing; each is looked for once."""
-    wrong = source_files.problem(key, Path(path).as_posix(), MADE)
-    if wrong:
-        stop(wrong)
-
-
-def source(key, paths):
-    """One path or several that a key of the configuration leads to, read by a job and made by none.
-
-    For input functions alone. Snakemake drops a job whose input is missing if its output exists, and passes over errors
-    of input functions there, but not over the end of the process. Other targets never ask.
-    """
-    for path in [paths] if isinstance(paths, str) else paths:
-        look_for(key, path)
-    return local(paths)
-
-
-def source_of(key, paths):
-    """The input function of what a key of the chosen dataset leads to."""
-    return lambda wildcards: source(f"datasets.{cfg.dataset}.{key}", paths)
-
-
 with exit_with_message():
     SESSIONS = {subject: ADAPTER.sessions(cfg, subject) for subject in cfg.subjects}
     SHARED_FOLDERS = {each: ADAPTER.shared(cfg, each) for each in cfg.subjects}
@@ -310,42 +262,15 @@ with exit_with_message():
 SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 
 
-if workflow.is_main_process and cfg.recon.only != chosen.ALL:
-    with exit_with_message():
-        for subject in of_targets or cfg.subjects:
-            chosen.check(cfg, subject, "a target" if of_targets else chosen.SETTING)
-if workflow.is_main_process and cfg.nsd.sessions == "all":
-    with exit_with_message():
-        dataset_record.check_sessions(Path(RESULTS), SESSIONS)
-
-
-def write_dataset():
-    """Write down which dataset the folder of results belongs to, and what later runs have to agree with."""
-    numbers = {subject: read for subject, read in SESSIONS.items() if read}
-    if SETTLED.get("compute.dtype") == "bfloat16" and not BEGUN_WITH:
-        print(plan.BFLOAT16_IS_CHOSEN, file=sys.stderr)
-    dataset_record.write(Path(RESULTS), DATASET, numbers, SETTLED, STORAGE is None)
-
-
-# Of a module Snakemake runs no onstart.
-if IS_MODULE and workflow.is_main_process and ARTIFACTS.by_name:
-    write_dataset()
+# Folders of further splits, {folder: (subject, split)}. Rules take them for subjects, whose data differ alone.
+SPLIT_FOLDERS = cfg.split_folders
 
 
 wildcard_constraints:
-    subject="|".join((*cfg.subjects, *SHARED)),
+    subject="|".join((*cfg.subjects, *SHARED, *SPLIT_FOLDERS)),
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
-
-
-def folder(images):
-    """The folder of a set of images."""
-    if images in schema.REFERENCES:
-        return f"<results>/{{subject}}/references/{images}"
-    if images in ("stage1", "recon"):
-        return f"<results>/{{subject}}/{images}"
-    return f"<results>/{{subject}}/variants/{images}/recon"
 
 
 def of_subjects(path):
@@ -357,14 +282,12 @@ def of_shards(stage, path, split="test"):
     """The shards of a stage's artifact: of a split, of that of the wildcards, or of both."""
 
     def of(wildcards):
-        splits = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
+        names = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
         # In a storage Snakemake tries a rule before it looks at the constraints of wildcards; it passes over this error.
-        if wildcards.subject not in (*cfg.subjects, *SHARED):
+        if wildcards.subject not in (*cfg.subjects, *SHARED, *SPLIT_FOLDERS):
             raise LookupError(f"{wildcards.subject} is no subject")
         with exit_with_message():
-            counts = [
-                ADAPTER.n_stimuli(cfg, wildcards.subject, name) for name in splits
-            ]
+            counts = [n_stimuli(wildcards.subject, name) for name in names]
         spans = shards.spans(sum(counts), SETTINGS["shards"][stage])
         return expand(path, span=spans, **wildcards)
 

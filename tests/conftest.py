@@ -16,7 +16,8 @@ from toy_workflow import displayed, write_checkout
 # Files that take a minute or more, to begin with: a process works through a file alone.
 LONG = (
     *("slurm", "demo_regions", "workflow", "workflow_analyses", "guided_workflow", "learned_workflow"),
-    *("receipts_workflow", "source_files", "kills", "workflow_custom", "queue", "code_key_properties", "fetch"),
+    *("receipts_workflow", "source_files", "kills", "workflow_custom", "workflow_laion", "queue"),
+    *("code_key_properties", "fetch"),
 )
 
 

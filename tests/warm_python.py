@@ -23,11 +23,12 @@ from pathlib import Path
 
 LIBRARIES = """
     argparse_dataclass diffusers.models.autoencoders.autoencoder_kl diffusers.models.unets.unet_2d_condition
-    docutils.core dpath h5py isal.igzip jaxtyping jinja2 matplotlib.pyplot multiprocessing.managers nibabel networkx
-    pandas PIL.Image pydantic._internal._dataclasses pygments.formatters.html safetensors.torch scipy.io scipy.stats
-    skimage.metrics skimage.transform smart_open yte
-    sklearn.linear_model sklearn.preprocessing snakemake.cli torch torch._dynamo transformers.models.clip.modeling_clip
-    transformers.models.clip.tokenization_clip transformers.models.clip.image_processing_clip
+    docutils.core dpath graphlib h5py isal.igzip jaxtyping jinja2 matplotlib.backends.backend_svg matplotlib.pyplot
+    multiprocessing.managers nbformat.v4 networkx nibabel pandas PIL.Image pydantic._internal._dataclasses
+    pygments.formatters.html safetensors.torch scipy.io scipy.stats skimage.color skimage.exposure skimage.metrics
+    skimage.transform skimage.util.unique sklearn.linear_model sklearn.preprocessing smart_open snakemake.cli
+    snakemake.storage torch torch._dynamo transformers.models.clip.image_processing_clip
+    transformers.models.clip.modeling_clip transformers.models.clip.tokenization_clip xml.sax.saxutils yte
 """
 CLIENT = '''#!{python} -IS
 """Asks the warm process to run what it is asked to run, and dies with it."""
@@ -142,9 +143,14 @@ def become(request: dict, program: str) -> None:
 
 
 if __name__ == "__main__":
+    import PIL.Image
+    import snakemake.cli
+
     plugins = [each.name for each in pkgutil.iter_modules() if re.match(r"snakemake_\w+_plugin", each.name)]
     for library in (*LIBRARIES.split(), *plugins):
         __import__(library)
+    PIL.Image.init()  # its plugins, and those of Snakemake, are looked for once
+    snakemake.cli.get_argument_parser()
     sys.dont_write_bytecode = False  # a checkout's modules are compiled once
     gc.freeze()  # a fork then copies few pages
     number, warm_program = sys.argv[1:]

@@ -86,7 +86,7 @@ class Adapter(NamedTuple):
     section : str
         The key of a dataset in config.yaml that holds the adapter's own settings: "nsd", "custom" or "settings".
     settings_model : a pydantic model, optional
-        Checks `settings`.
+        Checks `settings`; or something else with `model_validate`, which raises a ValueError that begins with the key.
     problems : (config) -> sentences
         What is wrong with the configuration, found without looking at files.
     files : (config) -> (key, path) pairs
@@ -111,6 +111,10 @@ class Adapter(NamedTuple):
         The rule file rules/evaluation/{analyses}.smk with analyses of this dataset alone; empty if there is none.
     betas_mem_mb : int
         Memory of the job `betas`, in megabytes.
+    about : str
+        What the dataset is, in the report.
+    stimuli_terms : str
+        What forbids to pass stimuli on; the report says it where it shows them. Empty if nothing does.
     """
 
     inputs: Callable[[Config, str, str], Mapping[str, Source]]
@@ -134,6 +138,8 @@ class Adapter(NamedTuple):
     rules: str = ""
     analyses: str = ""
     betas_mem_mb: int = 6000
+    about: str = "own data"
+    stimuli_terms: str = ""
 
 
 def fill_subject(template: str, subject: str) -> str:

@@ -96,9 +96,8 @@ def validate(
     of_subjects = [(*paths, *files.betas, files.mask, *files.rois.values()) for files, paths in subjects]
     files = [path for paths in of_subjects for path in paths if path]
     everything = [*files, *custom_checks.shared_files(stimuli, captions)]
-    custom_checks.once(
-        record, everything, (checks, split), lambda: problems(subjects, stimuli, captions, checks, split)
-    )
+    facts = (custom_checks.VERSION, checks, split)
+    custom_checks.validate_once(record, facts, everything, lambda: problems(subjects, stimuli, captions, checks, split))
 
 
 def _of_folder(folder: Path, ids: Mapping[str, int]) -> Iterator[messages.Sentence]:

@@ -91,12 +91,8 @@ def validate(
     """
     of_subjects = [(files.trials, *files.betas, files.mask, *files.rois.values()) for files in subjects]
     files = [path for paths in of_subjects for path in paths if path]
-    once(
-        record,
-        [*files, *shared_files(stimuli, captions)],
-        checks,
-        lambda: problems(subjects, stimuli, captions, checks),
-    )
+    files += shared_files(stimuli, captions)
+    validate_once(record, (VERSION, checks), files, lambda: problems(subjects, stimuli, captions, checks))
 
 
 def shared_files(stimuli: str | Path, captions: str | Path | None) -> list[Path]:
@@ -105,19 +101,24 @@ def shared_files(stimuli: str | Path, captions: str | Path | None) -> list[Path]
     return images + ([Path(captions)] if captions else [])
 
 
-def once(record: Path, files: Sequence[Path], checks: object, find: Callable[[], Iterable[str]]) -> None:
-    """Raise one error with all problems that `find` finds, unless these files have passed the same checks before.
+def validate_once(
+    record: Path,
+    facts: tuple[object, ...],
+    files: Sequence[Path],
+    find_problems: Callable[[], Iterable[messages.Sentence]],
+) -> None:
+    """Raise one error with all problems of a dataset, unless it was found sound before and has not changed.
 
     Parameters
     ----------
     record
         A file that remembers a sound dataset.
+    facts
+        What the problems depend on beside the files, such as the version of the checks.
     files
-        All files of the dataset.
-    checks
-        What is asked of them.
-    find
-        Yields a sentence for every problem.
+        The files, of which names, sizes and dates are compared.
+    find_problems
+        Gives a sentence for every problem.
 
     Raises
     ------
@@ -125,11 +126,11 @@ def once(record: Path, files: Sequence[Path], checks: object, find: Callable[[],
         There are problems.
     """
     states = [_state(path) for path in files]
-    key = hashlib.sha256(repr((VERSION, checks, states)).encode()).hexdigest()
+    key = hashlib.sha256(repr((*facts, states)).encode()).hexdigest()
     if record.is_file() and record.read_text(encoding="utf-8") == key:
         return
     logger.warning("validating the dataset: %d files", len(files))
-    raise_if_any(list(find()))
+    raise_if_any(list(find_problems()))
     with hdf5.atomic(record) as partial:
         partial.write_text(key, encoding="utf-8")
 

@@ -12,6 +12,8 @@ from brain_diffuser.artifacts import messages, tables
 LEAST = {"train": 2, "test": 2}
 """Stimuli that a split needs: a z-score needs two, and so has every score of a stimulus by comparison with others."""
 HEADER = ("nsd_id", "split", "n_repeats", "trials")
+SOURCES = "stimulus_sources.tsv"
+"""A table beside it that an adapter may write: the nsd_id and the source of stimuli that come from several sources."""
 
 
 class Stimuli(NamedTuple):
@@ -67,6 +69,13 @@ def too_few(split: str, n_stimuli: int) -> messages.Sentence:
     why = "every score compares a stimulus with others" if split == "test" else "betas are z-scored over them"
     noun = "stimulus" if n_stimuli == 1 else "stimuli"
     return f"{n_stimuli} {split} {noun}; expected at least {LEAST[split]}, for {why}"
+
+
+def read_sources(path: str | Path) -> dict[int, str]:
+    """The source of every stimulus, from a table of nsd_id and source; nothing without a path."""
+    rows = tables.read_rows(path, ("nsd_id", "source")) if path else []
+    ids = tables.numbers(path, rows, "nsd_id", np.int32).tolist() if path else []
+    return {number: row["source"] for number, row in zip(ids, rows, strict=True)}
 
 
 def read(path: str | Path) -> dict[str, Stimuli]:

@@ -35,6 +35,20 @@ def pix_corr(stimuli: Images, reconstructions: Reconstructions, protocol: str) -
     return np.array([statistics.pearson(a.ravel(), b.ravel()) for a, b in pairs], np.float64)
 
 
+def pix_corr_of_pairs(
+    stimuli: Images, reconstructions: Reconstructions, protocol: str
+) -> Float[np.ndarray, "stimuli stimuli"]:
+    """Pearson correlation, over all pixels and colours, of each stimulus (row) with each reconstruction (column).
+
+    Memory: all images in float32, as the protocol prepares them.
+    """
+    rows = [
+        [image.ravel().astype(np.float32) for image in pair] for pair in comparable(stimuli, reconstructions, protocol)
+    ]
+    true, predicted = (np.stack(each) for each in zip(*rows, strict=True))
+    return statistics.correlation_matrix(true, predicted)
+
+
 def ssim(stimuli: Images, reconstructions: Reconstructions, protocol: str) -> PerImage:
     """Structural similarity of each pair of images, both grey in [0, 1]; the protocol says which SSIM."""
     from skimage.color import rgb2gray

@@ -39,6 +39,17 @@ REGIONS = {
     "rois.png": "regions",
 }
 """Files in results/{subject}/roi, in the order of the page; the folder of the average has some of them."""
+SIGNIFICANCE = {
+    "tests.csv": "permutation tests of mean scores, images assigned to other stimuli",
+    "differences.csv": "permutation tests of differences between sets of images, image by image",
+}
+"""Files in results/{subject}/significance."""
+GENERALISATION = {
+    "by_split.svg": "identification of decoded features under each split, and of a decoder that only classifies",
+    "by_distance.svg": "identification of decoded features by distance to the nearest training stimulus",
+    "scores.csv": "identification by split, by distance to the nearest training stimulus, and by source",
+}
+"""Files in results/{subject}/generalisation."""
 GUIDANCE = {
     "images.png": "the first test stimuli, guided and unguided",
     "comparison.csv": "guided sets: mean score, in brackets the 95 % interval of its difference from the unguided set",
@@ -46,6 +57,15 @@ GUIDANCE = {
     "consistency.csv": "repeats with other seeds: how much they resemble each other and their stimulus",
 }
 """Files in results/{subject}/guidance."""
+
+
+SECTIONS = {
+    "regions": REGIONS,
+    "guidance": GUIDANCE,
+    "generalisation": GENERALISATION,
+    "significance": SIGNIFICANCE,
+}
+"""Sections of the page, and the files that each shows."""
 
 
 def of_folder(folder: str | Path, captions: Mapping[str, str]) -> list[tuple[str, Path]]:

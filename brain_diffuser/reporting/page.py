@@ -85,6 +85,8 @@ def write(
     costs: Sequence[resource_usage.Cost],
     regions: Mapping[str, figures.Figures],
     guidance: Mapping[str, figures.Figures],
+    generalisation: Mapping[str, figures.Figures],
+    significance: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -111,8 +113,8 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance : {subject, or "average": figures}
-        The sections on regions and on guidance; a section that is empty is left out.
+    regions, guidance, generalisation, significance : {subject, or "average": figures}
+        The sections on regions, guidance, further splits and permutation tests; one that is empty is left out.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -150,7 +152,15 @@ def write(
         "stored": store.description,
         **_scores(scores, columns, image_sets, counts),
         **_published(scores, columns, image_sets, set(counts.values()), metrics, dataset_label, published),
-        **_figures(subjects, regions, guidance),
+        **_figures(
+            subjects,
+            {
+                "significance": significance,
+                "generalisation": generalisation,
+                "regions": regions,
+                "guidance": guidance,
+            },
+        ),
         **_origin(settings, versions, edges, costs),
     }
     stream = _template(metrics).stream(**parts, **_style_and_script())
@@ -232,11 +242,9 @@ def _published(
     }
 
 
-def _figures(
-    subjects: Sequence[Subject], regions: Mapping[str, figures.Figures], guidance: Mapping[str, figures.Figures]
-) -> dict[str, Any]:
-    """Figures and tables of other stages."""
-    rows_of, sections = score_tables.rows_of, {"regions": regions, "guidance": guidance}
+def _figures(subjects: Sequence[Subject], sections: Mapping[str, Mapping[str, figures.Figures]]) -> dict[str, Any]:
+    """Figures and tables of other stages, some of them in sections of their own."""
+    rows_of = score_tables.rows_of
     return {
         "measures": [(each.name, text, rows_of(table, ())) for each in subjects for text, table in each.tables],
         "figures": [(each.name, text, figures.svg_uri(svg)) for each in subjects for text, svg in each.figures],

@@ -17,6 +17,13 @@ ADDED: dict[str, Any] = {
     "features.clip_vision.levels": "kept",
     "recon.sampler": "ddim",
     "compute.compile": False,
+    "splits": {},
+    "significance.images": ["stage1", "recon"],
+    "significance.permutations": 10000,
+    "significance.pairings": 99,
+    "significance.correction": "holm",
+    "significance.seed": 0,
+    "report.significance": False,
     "haxby.stimuli": "none",
 }
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.

@@ -55,6 +55,9 @@ class Job(NamedTuple):
     log: str
     benchmark: str
     resources: str
+    threads: str = "1"
+    inputs: str = ""
+    outputs: str = ""
 
     @property
     def name(self) -> tuple[str, str]:
@@ -153,8 +156,10 @@ def jobs_in(text: str) -> list[Job]:
 
 
 def _job(found: re.Match[str]) -> Job:
-    fields = dict(FIELD.findall(found["fields"]))
-    return Job(found["rule"], *(fields.get(key, "") for key in ("wildcards", "log", "benchmark", "resources")))
+    said = dict(FIELD.findall(found["fields"]))
+    wildcards, log, benchmark, resources = (said.get(key, "") for key in ("wildcards", "log", "benchmark", "resources"))
+    threads, inputs, outputs = said.get("threads", "1"), said.get("input", ""), said.get("output", "")
+    return Job(found["rule"], wildcards, log, benchmark, resources, threads, inputs, outputs)
 
 
 def planned(arguments: Sequence[str] = ()) -> list[Job]:

@@ -2,7 +2,8 @@
 
 In:  what the adapter of the dataset names (brain_diffuser/data/registry.py)
 Out: results/{subject}/data/{stimuli.tsv, betas_{split}.h5, rois.h5, stimuli_{split}.h5, captions.json} and what else the
-     adapter's design writes; of what subjects share, results/{shared}/data/{stimuli.tsv, stimuli_test.h5, captions.json}
+     adapter's design writes; stimuli_stand_ins_test.h5 where pages do not show stimuli; of what subjects share,
+     results/{shared}/data/{stimuli.tsv, stimuli_test.h5, captions.json}
 """
 
 # Files that no rule writes are validated before any job; a rule that writes some validates all of them itself.
@@ -21,6 +22,8 @@ rule design:
         "<results>/{subject}/logs/design.log",
     benchmark:
         "<results>/{subject}/benchmarks/design.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SHARED)),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -47,7 +50,7 @@ rule betas:
     benchmark:
         "<results>/{subject}/benchmarks/betas.tsv"
     wildcard_constraints:
-        subject="|".join(cfg.subjects),
+        subject="|".join((*cfg.subjects, *SPLIT_FOLDERS)),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -71,6 +74,8 @@ rule stimuli:
         "<results>/{subject}/logs/stimuli_{split}.log",
     benchmark:
         "<results>/{subject}/benchmarks/stimuli_{split}.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SHARED)),
     conda:
         "../../envs/core.yaml"
     resources:
@@ -82,6 +87,28 @@ rule stimuli:
         code=code("data/stimuli.py", adapters=PATHS.adapter_name),
     script:
         "../../workflow_scripts/data/stimuli.py"
+
+
+rule stimuli_stand_ins:
+    input:
+        "<results>/{subject}/{place}/stimuli_test.h5",
+    output:
+        "<results>/{subject}/{place}/stimuli_stand_ins_test.h5",
+    log:
+        "<results>/{subject}/logs/stimuli_stand_ins_{place}.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/stimuli_stand_ins_{place}.tsv"
+    wildcard_constraints:
+        place="data|chosen",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(5),
+    params:
+        code=code("data/stimuli_stand_ins.py"),
+    script:
+        "../../workflow_scripts/data/stimuli_stand_ins.py"
 
 
 rule captions:

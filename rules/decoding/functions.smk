@@ -12,7 +12,9 @@ def alpha_of(wildcards):
 
 
 def other_subjects(wildcards):
-    """All subjects but one."""
+    """All subjects but one. A further split has none: what it holds out may have trained their decoders."""
+    if wildcards.subject in SPLIT_FOLDERS:
+        return []
     return [subject for subject in cfg.subjects if subject != wildcards.subject]
 
 
@@ -35,10 +37,7 @@ def kernel_mb(n_columns):
     """The memory of a ridge kernel by its shape, MB; a function of the wildcards."""
 
     def of(wildcards):
-        counts = (
-            ADAPTER.n_stimuli(cfg, wildcards.subject, split)
-            for split in ("train", "test")
-        )
+        counts = (n_stimuli(wildcards.subject, split) for split in ("train", "test"))
         itemsize = {"float32": 4, "float64": 8}[cfg.ridge.precision]
         return 500 + ridge_memory.of_kernel(*counts, n_columns, itemsize) * 1.2e-6
 

@@ -1,5 +1,7 @@
 """Input and parameter functions of the rules of evaluation."""
 
+from brain_diffuser.evaluation import registry as evaluation_registry
+
 
 def kinds_of(network):
     """How an evaluation network's metrics are computed."""
@@ -40,3 +42,49 @@ def perceptual_scores(sets):
         ]
         for images in sets
     }
+
+
+# What tables call the split of results/{subject}, and the feature in which stimuli are near or far.
+DEFAULT_SPLIT = "default"
+SPACE_OF_DISTANCES = "clip_vision"
+
+
+def folders_of_splits(subject):
+    """The folders of results of all splits of a subject, the default one first."""
+    return [subject, *(f"{subject}{splits.PART}{name}" for name in cfg.named_splits)]
+
+
+def stimulus_sources(folder):
+    """The table that says where a subject's stimuli come from, if its dataset has one."""
+    name = stimulus_table.SOURCES
+    return f"{folder}/data/{name}" if name in ADAPTER.tables else []
+
+
+def clusters_of_stimuli():
+    """How stimuli are grouped: as the first split does that holds clusters out, or by the defaults of that kind."""
+    keys = splits.KINDS["cluster"].keys
+    found = [
+        {key: section[key] for key in keys}
+        for section in cfg.named_splits.values()
+        if section["kind"] == "cluster" and section["feature"] in FEATURES
+    ]
+    return (found or [dict(keys)])[0]
+
+
+def of_splits(path):
+    """A file of every further split whose test stimuli are reconstructed, of every subject."""
+    return [
+        path.format(subject=folder)
+        for folder in SPLIT_FOLDERS
+        if settings_of_split(folder).get("images", True)
+    ]
+
+
+def set_to_compare_with():
+    """{set of images: the one it is compared with}: a guided one with that without guidance, others with recon."""
+    listed = cfg.significance.images
+    unguided = {name: cfg.unguided_of(name) for name in cfg.guided}
+    against = {
+        name: unguided.get(name) or "recon" for name in listed if name != "recon"
+    }
+    return {name: other for name, other in against.items() if other in listed}

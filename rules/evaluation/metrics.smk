@@ -214,7 +214,7 @@ rule retrieval:
 
 rule contact_sheet:
     input:
-        stimuli="<results>/{subject}/data/stimuli_test.h5",
+        stimuli=shown_stimuli("<results>/{subject}/data"),
         stage1="<results>/{subject}/stage1",
         stage1_manifest="<results>/{subject}/stage1_manifest.tsv",
         recon="<results>/{subject}/recon",

@@ -1,5 +1,7 @@
 """Input and parameter functions of the rules of features."""
 
+from brain_diffuser.models import model_files
+
 
 def files_of_feature(feature):
     """The files that a feature's network is read from."""

@@ -104,7 +104,7 @@ use rule gather_images as chosen_recon with:
 
 use rule contact_sheet as chosen_contact_sheet with:
     input:
-        stimuli=f"{CHOSEN}stimuli_test.h5",
+        stimuli=shown_stimuli("<results>/{subject}/chosen"),
         stage1=f"{CHOSEN}stage1",
         stage1_manifest=f"{CHOSEN}stage1_manifest.tsv",
         recon=f"{CHOSEN}recon",

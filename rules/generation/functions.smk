@@ -1,5 +1,19 @@
 """Input and parameter functions of the rules of images."""
 
+from brain_diffuser.generation import registry as backbone_registry
+
+# The key of compiled networks, which results from before it and without it do not have.
+COMPILED = ["compute.compile"] if cfg.compute.compile else []
+
+
+def folder(images):
+    """The folder of a set of images."""
+    if images in schema.REFERENCES:
+        return f"<results>/{{subject}}/references/{images}"
+    if images in ("stage1", "recon"):
+        return f"<results>/{{subject}}/{images}"
+    return f"<results>/{{subject}}/variants/{images}/recon"
+
 
 def init_images(ending):
     """What a variant starts from: nothing, its decoder's stage-1 reconstructions, or those of the true latents."""

@@ -131,7 +131,7 @@ rule guidance_tables:
             f"{Path(folder(each)).parent.as_posix()}/consistency"
             for each in cfg.metrics.repeated
         ],
-        stimuli="<results>/{subject}/data/stimuli_test.h5",
+        stimuli=shown_stimuli("<results>/{subject}/data"),
         images=[folder(each) for each in DISPLAYED],
         manifests=[f"{folder(each)}_manifest.tsv" for each in DISPLAYED],
     output:

@@ -249,7 +249,7 @@ rule roi:
         perturbed_manifest="<results>/{subject}/perturbed/images_manifest.tsv",
         lesions=expand("<results>/{{subject}}/lesions/{feature}", feature=FEATURES),
         regions="<results>/{subject}/data/regions.h5",
-        stimuli="<results>/{subject}/data/stimuli_test.h5",
+        stimuli=shown_stimuli("<results>/{subject}/data"),
         brain="<results>/{subject}/brain",
         volumes="<results>/{subject}/volumes",
     output:

@@ -1,5 +1,23 @@
 """Input and parameter functions of the rules of the report."""
 
+from brain_diffuser.reporting import published_scores, stage_graph
+
+# What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
+# backbone has. Paths of datasets are as they are written, {results} in them: the same page wherever the folder lies.
+WRITTEN_SETTINGS = {key: SETTINGS[key] for key in SETTINGS if key != "decoders"}
+for key, section in (("features", cfg.features), ("ridge", cfg.ridge)):
+    WRITTEN_SETTINGS[key] = provenance.without_added(
+        section.model_dump(exclude_unset=True), key
+    )
+WRITTEN_SETTINGS["datasets"] = {
+    name: {
+        key: value
+        for key, value in dataset.items()
+        if key in schema.Dataset.model_fields
+    }
+    for name, dataset in config["datasets"].items()
+}
+
 
 def of_regions():
     """The folders of the section on regions: of every subject, and of their average."""
@@ -12,3 +30,8 @@ def of_regions():
 def of_guidance():
     """The folders of the section on guidance."""
     return of_subjects("<results>/{subject}/guidance") if cfg.report.guidance else []
+
+
+def of_generalisation():
+    """The folders of the section on further splits."""
+    return of_subjects("<results>/{subject}/generalisation") if cfg.splits else []

@@ -15,7 +15,7 @@ rule report:
             f"manifest_{images}": of_subjects(f"{folder(images)}_manifest.tsv")
             for images in COLUMNS
         },
-        stimuli=of_subjects("<results>/{subject}/data/stimuli_test.h5"),
+        stimuli=of_subjects(shown_stimuli("<results>/{subject}/data")),
         captions=of_subjects("<results>/{subject}/data/captions.json"),
         names=[
             path
@@ -28,6 +28,12 @@ rule report:
         tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
         regions=of_regions(),
         guidance=of_guidance(),
+        generalisation=of_generalisation(),
+        significance=(
+            of_subjects("<results>/{subject}/significance")
+            if cfg.report.significance
+            else []
+        ),
     output:
         page=report("<results>/report.html", category="Report"),
         costs="<results>/resource_usage.csv",

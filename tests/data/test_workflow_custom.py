@@ -159,7 +159,7 @@ def test_problems_are_reported_together_before_any_other_job(custom_checkout):
         (
             "datasets.custom.adapter",
             "mine",
-            "datasets.custom.adapter is mine; expected nsd, demo, custom, bids, haxby, bold5000 or rehearsal",
+            "datasets.custom.adapter is mine; expected nsd, demo, custom, bids, haxby, bold5000, laion_fmri or",
         ),
     ],
 )

@@ -90,6 +90,7 @@ def write_report(path, subjects, dataset_label=score_tables.DEMO, regions=None, 
         path,
         regions=regions or {},
         guidance=guidance or {},
+        **{section: more.pop(section, {}) for section in ("generalisation", "significance")},
         dataset_label=dataset_label,
         subjects=subjects,
         settings={"dataset": "demo", "ridge": {"alpha": {"vdvae": 3000.0}}, "subjects": ["sub01"]},
@@ -362,6 +363,17 @@ def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_pat
     assert '<td class="number">0.870 (+0.001 to +0.009)</td>' in section
     assert '<th scope="row">&lt;b&gt;</th>' in section
     assert '<a href="#guidance">' in page
+
+
+def test_generalisation_is_a_section_where_there_are_further_splits(written, subjects, tmp_path):
+    assert 'id="generalisation"' not in written.read_text(encoding="utf-8")
+    plot = tmp_path / "by_split.svg"
+    plot.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    write_report(tmp_path / "report.html", subjects, generalisation={"sub01": [("by split", plot)]})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="generalisation"') :].partition("</section>")[0]
+    assert "data:image/svg+xml;base64," in section
+    assert '<a href="#generalisation">' in page
 
 
 def test_the_same_inputs_give_the_same_bytes(written, subjects, tmp_path):

@@ -13,7 +13,7 @@ from brain_diffuser.workflow.config import checks, file_paths, schema
 
 pytestmark = pytest.mark.long
 
-OTHERS = ("paper", "custom", "bids", "haxby", "bold5000")
+OTHERS = ("paper", "custom", "bids", "haxby", "bold5000", "laion_fmri")
 FILES = ("config.yaml", *(f"config.{name}.yaml" for name in OTHERS))
 VALUES = (
     *(None, True, False, 0, 1, -1, 7, 2**70, 1.5, -0.0, float("nan"), float("inf"), 1e-320),

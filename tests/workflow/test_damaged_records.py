@@ -6,11 +6,11 @@ import random
 import re
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_workflow import ROOT, interpreter
 
 from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.decoding import network
@@ -238,9 +238,9 @@ def test_damaged_tables_of_stimuli(tmp_path):
 def test_commands_say_one_sentence_in_folders_that_cannot_be_read(tmp_path, module):
     (tmp_path / "results").symlink_to("results")
     (tmp_path / "Snakefile").symlink_to("Snakefile")
-    command = [sys.executable, "-m", f"brain_diffuser.{module}"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    (tmp_path / "brain_diffuser").symlink_to(ROOT / "brain_diffuser")
+    command = [interpreter(), "-m", f"brain_diffuser.{module}"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert found.returncode == 1
     assert "Traceback" not in found.stderr
     assert len(found.stderr.strip().splitlines()) == 1

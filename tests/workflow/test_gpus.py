@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from toy_workflow import ROOT, edit_config, snakemake, write_checkout
+from toy_workflow import ROOT, edit_config, interpreter, snakemake, write_checkout
 
 from brain_diffuser.workflow import gpus
 
 UUIDS = ("GPU-0a", "GPU-1b")
-JOB = """
+JOB = f"""
 import sys, time
+sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from types import SimpleNamespace
 import torch
@@ -24,11 +25,11 @@ from brain_diffuser.workflow.job import job
 
 number, n_jobs, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.cuda.device_count = lambda: 1 / 0  # asked before the job has its GPU, CUDA would see all of them for good
-resources = {"device": device}
-snakemake = SimpleNamespace(rule="recon_shard", log=[f"{number}.log"], output=[], threads=1, resources=resources)
+resources = {{"device": device}}
+snakemake = SimpleNamespace(rule="recon_shard", log=[f"{{number}}.log"], output=[], threads=1, resources=resources)
 with job(snakemake, receipt=False):
     import os
-    Path(f"{number}.took").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    Path(f"{{number}}.took").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
     while len(list(Path().glob("*.took"))) < n_jobs:
         time.sleep(0.02)
 """
@@ -46,7 +47,7 @@ def nvidia_smi(folder, monkeypatch, uuids=UUIDS):
 def took(folder, n_jobs, device="cuda"):
     """How many of some jobs that run at the same time took which GPU."""
     running = [
-        subprocess.Popen([sys.executable, "-c", JOB, str(number), str(n_jobs), device], cwd=folder, env=environment())
+        subprocess.Popen([interpreter(), "-c", JOB, str(number), str(n_jobs), device], cwd=folder)
         for number in range(n_jobs)
     ]
     assert [each.wait(120) for each in running] == [0] * n_jobs
@@ -93,7 +94,7 @@ def test_a_gpu_is_free_again_when_its_job_has_ended_or_died(tmp_path, monkeypatc
         with gpus.one_of_several("cuda"):
             assert os.environ[gpus.VARIABLE] == "4"
     assert os.environ[gpus.VARIABLE] == "4,5"
-    dying = subprocess.Popen([sys.executable, "-c", JOB, "0", "2", "cuda"], cwd=tmp_path, env=environment())
+    dying = subprocess.Popen([sys.executable, "-c", JOB, "0", "2", "cuda"], cwd=tmp_path)
     while not (tmp_path / "0.took").exists():
         time.sleep(0.02)
     with gpus.one_of_several("cuda"):

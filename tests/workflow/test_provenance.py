@@ -303,6 +303,15 @@ def test_the_cache_has_the_keys_of_unchanged_code(root, cache, monkeypatch):
     assert cached(root, cache, monkeypatch) == key(root)
 
 
+def test_the_cache_has_the_keys_of_a_copy(root, cache, monkeypatch):
+    """Of the same code elsewhere; other code there has another key."""
+    before = cached(root, cache)
+    moved = root.rename(root.with_name("moved"))
+    assert cached(moved, cache, monkeypatch) == before
+    write(moved, {"brain_diffuser/nets/parts.py": "SIZE = 2\n"})
+    assert cached(moved, cache) == key(moved) != before
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

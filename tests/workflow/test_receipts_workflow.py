@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -54,23 +55,21 @@ AFTER_VDVAE = {"features:vdvae", "ridge:vdvae", "stage1", "recon"}
 AFTER_BETAS = {"betas", "ridge_kernel", "ridge:vdvae", "ridge:clip_text", "ridge:clip_vision", "stage1", "recon"}
 
 
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
+def test_an_input_replaced_by_an_older_file_is_noticed(checkout):
+    """One after the other; what is put back runs nothing, so each plan has the jobs of its own file alone."""
+    for pattern, expected in (
         ("toy/vdvae/vdvae.safetensors", AFTER_VDVAE),
         ("toy/nsd/**/roi/nsdgeneral.nii.gz", AFTER_BETAS),
         ("toy/nsd/**/roi/prf-visualrois.nii.gz", AFTER_BETAS),
         ("toy/nsd/**/betas_session02.nii.gz", AFTER_BETAS),
         ("toy/versatile-diffusion/text_unet/*.safetensors", {"recon"}),
-    ],
-)
-def test_an_input_replaced_by_an_older_file_is_noticed(checkout, pattern, expected):
-    (path,) = checkout.glob(pattern)
-    sound = path.read_bytes(), path.stat().st_mtime
-    alter(path)
-    assert planned(checkout, RECON) == expected
-    path.write_bytes(sound[0])
-    os.utime(path, (sound[1], sound[1]))
+    ):
+        (path,) = checkout.glob(pattern)
+        content, date = path.read_bytes(), path.stat().st_mtime
+        alter(path)
+        assert planned(checkout, RECON) == expected, pattern
+        path.write_bytes(content)
+        os.utime(path, (date, date))
     assert planned(checkout, RECON) == set()
 
 
@@ -124,19 +123,26 @@ def test_a_job_that_dies_before_its_first_line_has_made_nothing(checkout, monkey
     assert planned(checkout, RECON) == set()
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"params": 3}', None])
-def test_a_damaged_or_lost_record_hides_no_change(checkout, content):
-    for path in (RECON, "results/sub01/shards/recon/00000-00064.h5", "results/sub01/stage1"):
-        record(checkout, path).unlink() if content is None else record(checkout, path).write_text(content)
-    assert planned(checkout) == set()
-    edit_config(checkout, "recon.guidance_scale", 1.5)
-    assert planned(checkout, RECON) == {"recon"}
+def damage_note(place, content):
+    """Put other content in place of a record or receipt; None takes it away."""
+    place.unlink() if content is None else place.write_text(content)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", None])
-def test_a_damaged_or_lost_receipt_is_no_error(checkout, content):
-    for path in ("results/sub01/ridge/vdvae_test.h5", "results/sub01/stage1"):
-        receipt(checkout, path).unlink() if content is None else receipt(checkout, path).write_text(content)
+def test_a_damaged_or_lost_record_hides_no_change(checkout):
+    """Of the reconstructions, whose setting is another each time, of their shard, and of what they are made from."""
+    for number, content in enumerate(("", "{", '{"params": 3}', None)):
+        for path in (RECON, "results/sub01/shards/recon/00000-00064.h5", "results/sub01/stage1"):
+            damage_note(record(checkout, path), content)
+        if number == 0:
+            assert planned(checkout) == set()
+        edit_config(checkout, "recon.guidance_scale", 3.5 + number)
+        assert planned(checkout, RECON) == {"recon"}
+
+
+def test_a_damaged_or_lost_receipt_is_no_error(checkout):
+    damaged = {"ridge/vdvae_test.h5": "", "stage1": "{", "ridge/clip_text_test.h5": "[]", "ridge/kernel.h5": None}
+    for name, content in damaged.items():
+        damage_note(receipt(checkout, f"results/sub01/{name}"), content)
     assert planned(checkout) == set()
 
 
@@ -172,22 +178,25 @@ def test_verify_names_what_dates_and_sizes_do_not_show(checkout):
     found = verify(checkout)
     assert found.returncode == 0, found.stdout
     assert "No differences." in found.stdout
-    for path, stage in (
-        (next((checkout / RECON).glob("*.png")), "recon"),
-        (checkout / "results/sub01/metrics/scores.csv", "metrics"),
-        (checkout / "results/sub01/ridge/kernel.h5", "ridge_kernel"),
-    ):
-        sound, date = path.read_bytes(), path.stat().st_mtime_ns
-        path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    damaged = {
+        next((checkout / RECON).glob("*.png")): "recon",
+        checkout / "results/sub01/metrics/scores.csv": "metrics",
+        checkout / "results/sub01/ridge/kernel.h5": "ridge_kernel",
+    }
+    sound = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in damaged}
+    for path, (content, date) in sound.items():
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         os.utime(path, ns=(date, date))
-        assert planned(checkout) == set()
-        found = verify(checkout, "results")
-        assert found.returncode == 1
-        (line, last) = found.stdout.splitlines()
-        assert f"(stage {stage}): the content" in line
-        assert "snakemake --cores all --forcerun results/sub01" in line
-        assert last.endswith("1 difference.")
-        path.write_bytes(sound)
+    assert planned(checkout) == set()
+    found = verify(checkout, "results")
+    assert found.returncode == 1
+    *lines, last = found.stdout.splitlines()
+    assert sorted(re.findall(r"\(stage (\w+)\): the content", found.stdout)) == sorted(damaged.values())
+    assert all("snakemake --cores all --forcerun results/sub01" in line for line in lines)
+    assert len(lines) == 3
+    assert last.endswith("3 differences.")
+    for path, (content, date) in sound.items():
+        path.write_bytes(content)
         os.utime(path, ns=(date, date))
     moved = checkout.rename(checkout.with_name("moved_again"))
     assert verify(moved).returncode == 0

@@ -2,12 +2,11 @@
 
 import re
 import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 import yaml
-from toy_workflow import copy_project
+from toy_workflow import copy_project, interpreter
 
 from brain_diffuser.data import rehearsal as dataset
 from brain_diffuser.workflow import estimate, rehearsal, resource_usage, usage
@@ -29,7 +28,7 @@ def rehearsed(tmp_path, monkeypatch):
 
 @pytest.mark.workflow
 def test_small_networks_pass_all_stages(rehearsed):
-    command = [sys.executable, "-m", "brain_diffuser.rehearsal", "--configfile", "mine.yaml", "--cores", "2"]
+    command = [interpreter(), "-m", "brain_diffuser.rehearsal", "--configfile", "mine.yaml", "--cores", "2"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     shown = (rehearsed / "results_rehearsal/rehearsal.md").read_text()
@@ -67,7 +66,7 @@ def test_sessions_and_stimuli(sizes):
     stimuli = rehearsal._of_run(table("stimuli_train", "", 5.0, 5.0), sizes, 2.0)[0]
     assert stimuli == pytest.approx(2 * 2.0 + 18000 / 12 * 3.0)
     ridge = rehearsal._of_run(table("ridge_vdvae", "", 5.0, 5.0), sizes, 2.0)[0]
-    assert ridge == 2 * estimate.PUBLISHED["ridge"].float32
+    assert ridge == 2 * rehearsal.RIDGE_CPU["ridge"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_wrong_settings(change, expected):
 
 def test_no_rehearsal_is_one_sentence(rehearsed):
     run = subprocess.run(
-        [sys.executable, "-m", "brain_diffuser.rehearsal", "--only-report"], capture_output=True, text=True, check=False
+        [interpreter(), "-m", "brain_diffuser.rehearsal", "--only-report"], capture_output=True, text=True, check=False
     )
     assert run.returncode == 1
     assert run.stderr == "results_rehearsal has no rehearsal that has run; leave out --only-report\n"

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from nsd_tree import write_tree
-from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, snakemake
+from toy_workflow import N_TEST, N_TRAIN, ROOT, command, digests, edit_config, interpreter, snakemake
 
 from brain_diffuser.workflow import display
 
@@ -27,6 +28,23 @@ TARGETS = [
 ]
 SHARDS = {"stage1": 4, "recon": 4}
 STARVED = "sub01_00000-00004"  # of stage1: its first attempt gets less memory than it takes
+# Snakemake as it is, but for the interpreter of its jobs, and for how long its plugin waits between looks at Slurm's
+# queue: ten seconds more after each look that finds no job finished, and no setting changes it.
+HEAD = """
+import sys
+from snakemake.cli import main
+from snakemake_executor_plugin_slurm import Executor
+Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, seconds: None)
+sys.executable = sys.argv.pop(1)
+main(sys.argv[1:])
+"""
+# Jobs that are killed are plain interpreters, whose memory Slurm knows; the others have their libraries imported.
+PYTHON = """#!/bin/sh
+case "$*" in
+  *"--target-jobs stage1_shard:"*{starved}* | *"--target-jobs recon_shard:"*) exec {plain} "$@" ;;
+  *) exec {warm} "$@" ;;
+esac
+"""
 # Quick looks, without accounting; a queue of GPUs; and more in a group, for each job of Slurm starts Snakemake twice.
 HERE = {
     "latency-wait": 5,
@@ -54,7 +72,8 @@ class Cluster:
     """A run of Snakemake on Slurm, killed at the end of a block, and what is known of its jobs."""
 
     def __init__(self, checkout: Path, log: Path):
-        arguments = command(display.ALL_OUTPUT, "--workflow-profile", "profiles/test", "--", *TARGETS)
+        options = (display.ALL_OUTPUT, "--workflow-profile", "profiles/test")
+        arguments = [command()[0], "-c", HEAD, str(checkout.parent / "python"), *options, "--", *TARGETS]
         self.log = log
         with open(log, "w") as stream:
             self.head = subprocess.Popen(arguments, cwd=checkout, stdout=stream, stderr=stream)
@@ -137,6 +156,9 @@ def checkouts(finished, tmp_path_factory):
     folder.mkdir()
     (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
     (folder / "partitions.yaml").write_text(yaml.safe_dump(PARTITIONS))
+    _, span = STARVED.split("_")
+    (root / "python").write_text(PYTHON.format(plain=sys.executable, warm=interpreter(), starved=span))
+    (root / "python").chmod(0o755)
     return root
 
 

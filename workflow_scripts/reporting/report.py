@@ -35,6 +35,8 @@ with job(snakemake):
         versions=page.installed_versions(),
         edges=[tuple(edge) for edge in params.edges],
         costs=costs,
-        regions={Path(folder).parent.name: figures.of_folder(folder, figures.REGIONS) for folder in inputs.regions},
-        guidance={Path(folder).parent.name: figures.of_folder(folder, figures.GUIDANCE) for folder in inputs.guidance},
+        **{
+            section: {Path(folder).parent.name: figures.of_folder(folder, captions) for folder in inputs[section]}
+            for section, captions in figures.SECTIONS.items()
+        },
     )

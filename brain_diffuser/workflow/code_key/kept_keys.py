@@ -13,14 +13,15 @@ from brain_diffuser.workflow.code_key.files import Files
 class KeyCache:
     """Keys in a JSON file, with the hash of every file and folder that they were made of.
 
-    What it cannot read it takes for empty, and what it cannot write it leaves: a cache may be lost at any time.
+    Paths are relative to the project, so that a copy of it has the keys of the original. What it cannot read it takes
+    for empty, and what it cannot write it leaves: a cache may be lost at any time.
     """
 
     def __init__(self, path: Path, code: Files):
         self.path, self.code = path, code
         self.keys: dict[str, str] = {}
         self.facts: dict[str, str] = {}
-        self.made_by = [_own_hash(), str(code.root), ".".join(map(str, sys.version_info[:3]))]
+        self.made_by = [_own_hash(), ".".join(map(str, sys.version_info[:3]))]
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             if kept["made_by"] == self.made_by and self.holds(kept["facts"]):

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from brain_diffuser.data import rois
+from brain_diffuser.data import rois, splits
 from brain_diffuser.data.adapter import NONE, matching_files
 from brain_diffuser.data.nsd import DEMO_STIMULI_PER_SESSION
 from brain_diffuser.data.registry import ADAPTERS
@@ -97,6 +97,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_fetching(config)
     yield from _of_variant_names(config)
     yield from _of_variants(config)
+    yield from _of_splits(config)
     yield from _of_blocks(config)
     if config.dataset not in config.datasets:
         yield (
@@ -158,9 +159,30 @@ def _of_variant_names(config: schema.Config) -> Iterator[str]:
                 f"variants has {name}; expected a name of small letters, digits, _ and . that is none of "
                 f"{', '.join(schema.RESERVED)} and has no {schema.REPEAT} at its beginning or after a dot; rename it"
             )
+    known = (*schema.RESERVED, *config.variants)
+    others = [name for name in config.significance.images if name not in known]
+    if others:
+        yield f"significance.images names {others[0]}; expected some of {', '.join(known)}; correct the name"
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
+
+
+def _of_splits(config: schema.Config) -> Iterator[str]:
+    """Names of further splits that are no names of folders, keys that their kind does not have, and doubled names."""
+    for name, section in config.splits.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            yield f"splits has {name}; expected a name of small letters, digits and _, so rename it"
+        yield from splits.problems(name, section.model_dump(exclude_none=True))
+    sound = [
+        (name, written)
+        for name, section in config.splits.items()
+        if not list(splits.problems(name, written := section.model_dump(exclude_none=True)))
+    ]
+    parts = [part for name, written in sound for part in splits.name_parts(name, written)]
+    repeated = [part for part in parts if parts.count(part) > 1]
+    if repeated:
+        yield f"splits gives two splits the name {repeated[0]}; rename one of them"
 
 
 def _of_blocks(config: schema.Config) -> Iterator[str]:
@@ -174,7 +196,7 @@ def _of_paths(config: schema.Config, root: Path) -> Iterator[str]:
     """Files of the chosen dataset that do not exist, and are neither written nor fetched nor read on demand alone."""
     no_captions = ("captions",) if config.paths.captions == NONE else ()
     left_out = {
-        *("simulated", "adapter", "custom", "settings", "evaluation_networks"),
+        *("simulated", "show_stimuli", "adapter", "custom", "settings", "evaluation_networks"),
         *_on_demand(),
         *config.adapter.written,
         *no_captions,
@@ -270,6 +292,8 @@ def _of_adapter(config: schema.Config) -> Iterator[str]:
             for problem in error.errors():
                 key = ".".join(map(str, problem["loc"]))
                 yield f"{where}.settings.{key}: {problem['msg'].lower()}; correct it"
+        except ValueError as error:
+            yield f"{where}.settings.{error}"
 
 
 def _of_dataset(config: schema.Config, root: Path) -> Iterator[str]:

@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from brain_diffuser.data import splits
 from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.evaluation import registry as evaluation_registry
+from brain_diffuser.evaluation.permutations import CORRECTIONS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
@@ -135,6 +137,7 @@ class Dataset(Section):
     """Where files are. `nsd`, `custom` or `settings` has what an adapter reads; `adapter` names one of the registry."""
 
     simulated: bool
+    show_stimuli: bool = True  # false: pages have grey images in place of the stimuli
     adapter: Text = UNSET
     nsd: FilePath = UNSET
     custom: Custom = UNSET
@@ -339,6 +342,22 @@ class Variant(Section):
     guidance: VariantGuidance = UNSET
 
 
+class Split(Section):
+    """A further split of the stimuli; which keys it has is up to its kind (`splits.KINDS`)."""
+
+    kind: Annotated[str, one_of([*splits.KINDS]), Field(json_schema_extra={"enum": [*splits.KINDS]})]
+    images: bool = True
+    folds: Annotated[int, Field(ge=2)] = UNSET
+    clusters: Annotated[int, Field(ge=2)] = UNSET
+    only: Annotated[list[Seed], Field(min_length=1)] = UNSET
+    feature: Annotated[str, one_of([*FEATURES]), Field(json_schema_extra={"enum": [*FEATURES]})] = UNSET
+    share: Annotated[float, Field(gt=0, le=splits.MOST_HELD_OUT)] = UNSET
+    seed: Seed = UNSET
+    file: FilePath = UNSET
+    column: Text = UNSET
+    variant: Text | Seed = UNSET
+
+
 class Metrics(Section):
     protocol: Literal["brain_diffuser", "mindeye"]
     networks: list[ScorerName]
@@ -346,6 +365,14 @@ class Metrics(Section):
     control_seed: Seed
     repeats: Annotated[int, Field(ge=2)]
     repeated: Names
+
+
+class Significance(Section):
+    images: Annotated[list[Text], Field(min_length=1)] = Field(default_factory=lambda: ["stage1", "recon"])
+    permutations: Annotated[int, Field(ge=19)] = 10000
+    pairings: Annotated[int, Field(ge=19)] = 99
+    correction: Annotated[str, one_of([*CORRECTIONS]), Field(json_schema_extra={"enum": [*CORRECTIONS]})] = "holm"
+    seed: Seed = 0
 
 
 class Retrieval(Section):
@@ -406,6 +433,7 @@ class Report(Section):
     ablations: bool
     regions: bool
     guidance: bool
+    significance: bool = False
 
 
 class BatchSize(Section):
@@ -459,6 +487,7 @@ class Config(Section):
     demo: Demo
     haxby: Haxby
     nsd: Nsd
+    splits: dict[str, Split] = Field(default_factory=dict)
     features: FeaturesOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     ridge: Ridge
     learned: Learned
@@ -468,6 +497,7 @@ class Config(Section):
     guidance: Guidance
     variants: dict[str, Variant]
     metrics: Metrics
+    significance: Significance = Field(default_factory=Significance)
     retrieval: Retrieval
     accuracy: Accuracy
     roi: Roi
@@ -554,13 +584,28 @@ class Config(Section):
         """What the pipeline has to know of the chosen dataset."""
         return ADAPTERS[self.paths.adapter_name]
 
+    @property
+    def named_splits(self) -> dict[str, dict[str, Any]]:
+        """The settings of every further split by its name, those of a section's parts one by one."""
+        named: dict[str, dict[str, Any]] = {}
+        for name, section in self.splits.items():
+            named |= splits.name_parts(name, section.model_dump(exclude_none=True))
+        return named
+
+    @property
+    def split_folders(self) -> dict[str, tuple[str, str]]:
+        """The subject and the name of the split of every folder of results of a further split."""
+        return {
+            f"{subject}{splits.PART}{name}": (subject, name) for subject in self.subjects for name in self.named_splits
+        }
+
     def with_only(self, only: Any) -> "Config":
         """The same configuration with other chosen stimuli."""
         return self.model_copy(update={"recon": self.recon.model_copy(update={"only": only})})
 
     def check_target(self, target: str) -> None:
         """Raises ValueError: a file that is asked for belongs to no folder of results, subject or variant of these."""
-        targets.check(target, self.results, self.subjects, self.variants)
+        targets.check(target, self.results, [*self.subjects, *self.split_folders], self.variants)
 
 
 @functools.cache

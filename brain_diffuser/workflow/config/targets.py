@@ -10,6 +10,8 @@ from brain_diffuser.workflow import renamed
 from brain_diffuser.workflow.config.variants import variant_regex
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
+OF_SPLIT = r"([A-Za-z][A-Za-z0-9]*)_[a-z][a-z0-9_]*"
+"""The folder of a subject's further split."""
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "rehearsal", "shared")
 """Other folders of results."""
 
@@ -36,6 +38,11 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
     inside = path.relative_to(root).parts if path.is_relative_to(root) else ()
     _check_folder(target, results, subjects, is_inside=bool(inside))
     subject, kind, name, *_ = (*inside, "", "", "")
+    split = re.fullmatch(OF_SPLIT, subject)
+    if split and split[1] in subjects and subject not in subjects:
+        similar = get_close_matches(subject, subjects, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else "add it to splits"
+        raise ValueError(f"{target}: {subject} is the folder of no split of config.yaml; {hint}")
     if not kind or not re.fullmatch(SUBJECT, subject) or subject in NOT_SUBJECTS:
         return
     if subject not in subjects:

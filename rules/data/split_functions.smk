@@ -1,0 +1,76 @@
+"""Input and parameter functions of the rules of further splits."""
+
+from brain_diffuser.data import splits, stimulus_table
+from brain_diffuser.data.adapter import fill_subject
+from brain_diffuser.workflow import receipts
+
+
+def subject_of(folder):
+    """The subject that a folder of results belongs to, which for a further split is another folder's."""
+    return SPLIT_FOLDERS.get(folder, (folder,))[0]
+
+
+def settings_of_split(folder):
+    """The settings of the further split that a folder of results has."""
+    return cfg.named_splits[SPLIT_FOLDERS[folder][1]]
+
+
+def n_stimuli(folder, split):
+    """The number of stimuli of a split, or the largest possible number while that is not known."""
+    if folder not in SPLIT_FOLDERS:
+        return ADAPTER.n_stimuli(cfg, folder, split)
+    path = Path(RESULTS, folder, "data/stimuli.tsv")
+    if path.is_file() and (not workflow.is_main_process or split_is_current(folder)):
+        return len(stimulus_table.read(path)[split].nsd_id)
+    pool = [
+        ADAPTER.n_stimuli(cfg, subject_of(folder), each) for each in ("train", "test")
+    ]
+    return splits.n_stimuli(sum(pool), settings_of_split(folder), split)
+
+
+def split_is_current(folder):
+    """Whether the table of a further split was made with the settings of today, of what is there today."""
+    name = f"{receipts.ROOT}{folder}/data/stimuli.tsv"
+    receipt = ARTIFACTS.by_name.get(name)
+    wanted = repr(settings_that_choose(folder))
+    return (
+        receipt is not None
+        and wanted in receipt.values
+        and not ARTIFACTS.why_wrong(name)
+    )
+
+
+def settings_that_choose(folder):
+    """The settings of a further split on which its table depends."""
+    chosen = settings_of_split(folder)
+    return {
+        key: chosen[key]
+        for key in sorted(chosen)
+        if key not in ("images", *splits.KINDS[chosen["kind"]].files)
+    }
+
+
+def features_to_choose(wildcards):
+    """The feature of all stimuli by which a further split chooses, if it reads one."""
+    chosen = settings_of_split(wildcards.subject)
+    if not splits.KINDS[chosen["kind"]].reads_feature:
+        return []
+    folder = f"<results>/{subject_of(wildcards.subject)}/features"
+    return [f"{folder}/{chosen['feature']}_{split}.h5" for split in ("train", "test")]
+
+
+def files_to_choose(wildcards):
+    """The files by which a further split chooses."""
+    folder = wildcards.subject
+    _, name = SPLIT_FOLDERS[folder]
+    chosen = settings_of_split(folder)
+    keys = splits.KINDS[chosen["kind"]].files
+    paths = {key: fill_subject(chosen[key], subject_of(folder)) for key in keys}
+    return sum((source(f"splits.{name}.{key}", [paths[key]]) for key in keys), [])
+
+
+def of_subject(path):
+    """The input function of a file of the subject whose further split a folder has."""
+    return lambda wildcards: path.format(
+        **{**dict(wildcards.items()), "subject": subject_of(wildcards.subject)}
+    )
