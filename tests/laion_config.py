@@ -49,7 +49,10 @@ def write_artifacts(config: schema.Config, subject: str, folder: Path, stages: t
     folder.mkdir(exist_ok=True)
     adapter = config.adapter
     outputs = {
-        "design": SimpleNamespace(stimuli=folder / "stimuli.tsv", tables=[str(folder / "stim_files.tsv")]),
+        "design": SimpleNamespace(
+            stimuli=folder / "stimuli.tsv",
+            tables=[str(folder / name) for name in ("stim_files.tsv", "stimulus_sources.tsv")],
+        ),
         "betas": SimpleNamespace(
             train=folder / "betas_train.h5", test=folder / "betas_test.h5", rois=folder / "rois.h5"
         ),

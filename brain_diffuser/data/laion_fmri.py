@@ -16,6 +16,8 @@ from brain_diffuser.data.adapter import NONE, Adapter, Config, Source, fill_subj
 from brain_diffuser.data.laion_settings import Settings
 
 TERMS: messages.Sentence = "the data-use terms of LAION-fMRI forbid to pass its stimuli on"
+SOURCES = "stimulus_sources.tsv"
+"""`stimulus_table.SOURCES`, which this module does not import."""
 N_PUBLISHED = {"subject": {"train": 5833, "test": 1593}, "shared": {"train": 1121, "test": 371}}
 """At most so many stimuli a split of a pool has."""
 
@@ -200,7 +202,7 @@ def regions(config: Config) -> dict[str, Any]:
 
 
 def write_design(inputs: Any, outputs: Any, settings: Mapping[str, Any]) -> None:
-    """Write which trial showed which stimulus, which stimuli train and test by a published split, and their names."""
+    """Write which trial showed which stimulus, which stimuli train and test by a published split, their names and sources."""
     from brain_diffuser.data import laion_tables, stimulus_table
 
     path = only_file(inputs.split)
@@ -211,7 +213,10 @@ def write_design(inputs: Any, outputs: Any, settings: Mapping[str, Any]) -> None
     laion_tables.log_counts(splits, images, split, path)
     used = set(stimulus_table.all_ids(splits).tolist())
     names = {name: image.nsd_id for name, image in images.items() if image.nsd_id in used}
-    custom.write_ids(only_file(outputs.tables), names)
+    names_table, sources_table = outputs.tables
+    custom.write_ids(names_table, names)
+    sources = {image.nsd_id: image.dataset for image in images.values() if image.nsd_id in used}
+    stimulus_table.write_sources(sources_table, sources)
     stimulus_table.write(outputs.stimuli, splits)
 
 
@@ -325,7 +330,7 @@ ADAPTER = Adapter(
     validate=validate,
     regions=regions,
     sessions=session_numbers,
-    tables=(custom.STIM_FILES,),
+    tables=(custom.STIM_FILES, SOURCES),
     about="LAION-fMRI",
     stimuli_terms=TERMS,
 )

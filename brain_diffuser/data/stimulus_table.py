@@ -71,6 +71,11 @@ def too_few(split: str, n_stimuli: int) -> messages.Sentence:
     return f"{n_stimuli} {split} {noun}; expected at least {LEAST[split]}, for {why}"
 
 
+def write_sources(path: str | Path, sources: Mapping[int, str]) -> None:
+    """Write the table of the source of every stimulus."""
+    tables.write_tsv(path, ("nsd_id", "source"), sources.items())
+
+
 def read_sources(path: str | Path) -> dict[int, str]:
     """The source of every stimulus, from a table of nsd_id and source; nothing without a path."""
     rows = tables.read_rows(path, ("nsd_id", "source")) if path else []

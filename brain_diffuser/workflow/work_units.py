@@ -23,6 +23,7 @@ SAME = {
     **{"features_cached_shard": "features_shard", "shared_features": "features", "ridge_layers": "ridge"},
     **{"variant_consistency": "consistency", "demo_stimuli_of": "demo_stimuli", "perturbed_images": "optimal_images"},
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
+    **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli"},
 }
 """Rules that do the same as another one, whose speed is theirs."""
 NETWORKS = (

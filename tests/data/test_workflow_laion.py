@@ -10,8 +10,8 @@ import yaml
 from laion_tree import SUBJECTS, encode, pixels_of, write_tree
 from toy_workflow import interpreter, snakemake, write_checkout
 
-from brain_diffuser.artifacts import hdf5, image_files
-from brain_diffuser.data import laion_tables
+from brain_diffuser.artifacts import hdf5, image_files, tables
+from brain_diffuser.data import laion_tables, stimulus_table
 
 pytestmark = pytest.mark.workflow
 
@@ -106,6 +106,26 @@ def test_all_five_subjects_and_every_kind_of_split(finished_laion, tmp_path):
         )
         assert planned.returncode == 0, planned.stderr
         assert "rule design:" in planned.stdout + planned.stderr
+
+
+def test_a_further_published_split_and_scores_by_source(finished_laion, tmp_path):
+    checkout, tree, _ = finished_laion
+    moved = shutil.copytree(checkout, tmp_path / "moved", copy_function=shutil.copy2)
+    file = str(tree.split("sub-06", "tau").relative_to(checkout)).replace("sub-06", "sub-{label}")
+    settings = yaml.safe_load((moved / "mine.yaml").read_text())
+    settings["splits"] = {"tau": {"kind": "published", "file": file, "images": False}}
+    (moved / "mine.yaml").write_text(yaml.safe_dump(settings))
+    run = snakemake(moved, "--cores", "2", *OPTIONS, "--", f"{RESULTS}/sub06/generalisation")
+    assert run.returncode == 0, run.stderr
+    lists = json.loads(tree.split("sub-06", "tau").read_text())["variants"][0]
+    table = stimulus_table.read(moved / RESULTS / "sub06_tau/data/stimuli.tsv")
+    pool = stimulus_table.all_ids(stimulus_table.read(moved / RESULTS / "sub06/data/stimuli.tsv")).tolist()
+    for split in ("train", "test"):
+        expected = {number for number in pool if tree.names[number] in lists[f"{split}_ids"]}
+        assert set(table[split].nsd_id.tolist()) == expected
+    rows = tables.read_csv(moved / RESULTS / "sub06/generalisation/scores.csv")
+    assert {row["split"] for row in rows} == {"default", "tau"}
+    assert any(row["of"].startswith("source ") for row in rows)
 
 
 def test_stimuli_that_are_not_to_be_shown_are_on_no_page(finished_laion, tmp_path):
