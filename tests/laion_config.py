@@ -48,11 +48,9 @@ def write_artifacts(config: schema.Config, subject: str, folder: Path, stages: t
     """What the jobs of the stages write (all of them without `stages`), in `folder`."""
     folder.mkdir(exist_ok=True)
     adapter = config.adapter
+    tables = [str(folder / name) for name in adapter.tables]
     outputs = {
-        "design": SimpleNamespace(
-            stimuli=folder / "stimuli.tsv",
-            tables=[str(folder / name) for name in ("stim_files.tsv", "stimulus_sources.tsv")],
-        ),
+        "design": SimpleNamespace(stimuli=folder / "stimuli.tsv", tables=tables),
         "betas": SimpleNamespace(
             train=folder / "betas_train.h5", test=folder / "betas_test.h5", rois=folder / "rois.h5"
         ),

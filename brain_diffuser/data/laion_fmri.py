@@ -202,7 +202,7 @@ def regions(config: Config) -> dict[str, Any]:
 
 
 def write_design(inputs: Any, outputs: Any, settings: Mapping[str, Any]) -> None:
-    """Write which trial showed which stimulus, which stimuli train and test by a published split, their names and sources."""
+    """Write which trial showed which stimulus, what trains and tests by a published split, names and sources."""
     from brain_diffuser.data import laion_tables, stimulus_table
 
     path = only_file(inputs.split)
@@ -215,7 +215,7 @@ def write_design(inputs: Any, outputs: Any, settings: Mapping[str, Any]) -> None
     names = {name: image.nsd_id for name, image in images.items() if image.nsd_id in used}
     names_table, sources_table = outputs.tables
     custom.write_ids(names_table, names)
-    sources = {image.nsd_id: image.dataset for image in images.values() if image.nsd_id in used}
+    sources = {image.nsd_id: image.source for image in images.values() if image.nsd_id in used}
     stimulus_table.write_sources(sources_table, sources)
     stimulus_table.write(outputs.stimuli, splits)
 

@@ -21,7 +21,7 @@ with job(snakemake):
         predicted = inputs.predicted[place * n_features : (place + 1) * n_features]
         of = generalisation.Split(name, table, dict(zip(params.features, predicted, strict=True)))
         scored.append(generalisation.score(of, true, pooled, cluster))
-    sources = stimulus_table.read_sources(inputs.sources[0] if inputs.sources else "")
+    sources = stimulus_table.read_sources(inputs.sources or "")
     rows = generalisation.summarise(
         scored, sources, params.cfg["metrics.bootstrap"], params.cfg["metrics.control_seed"]
     )
