@@ -13,8 +13,8 @@ from brain_diffuser.workflow.code_key.files import Files
 class KeyCache:
     """Keys in a JSON file, with the hash of every file and folder that they were made of.
 
-    Paths are relative to the project, so that a copy of it has the keys of the original. What it cannot read it takes for
-    empty, and what it cannot write it leaves: a cache may be lost at any time.
+    Paths are relative to the project, so that a copy of it has the keys of the original. What it cannot read it takes
+    for empty, and what it cannot write it leaves: a cache may be lost at any time.
     """
 
     def __init__(self, path: Path, code: Files):
