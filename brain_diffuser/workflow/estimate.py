@@ -36,7 +36,7 @@ from brain_diffuser.workflow.job_sizes import Sizes
 from brain_diffuser.workflow.plan import device, is_small, settle
 from brain_diffuser.workflow.work_units import Work, work_of
 
-SAFETY = 1.2
+SAFETY = 1.3
 """Factor of every time, so that a forecast is rarely below what ran; docs/watching.md has the ratios behind it."""
 MEGABITS = 100.0
 """Of a second, that downloads take if nothing else is said."""
