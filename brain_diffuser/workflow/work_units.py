@@ -266,7 +266,7 @@ def _of_identification(sizes: Sizes, job: watch.Job) -> float | int:
 UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("features_shard", "stage1_shard", "autoencoder_reference_shard", "recon_shard"), _of_images),
     **dict.fromkeys(("perceptual_scores_shard", "stimuli", "pixels", "perceptual_scores", "brain_vision"), _of_images),
-    **dict.fromkeys(("split_stimuli", "stimuli_stand_ins"), _of_images),
+    "split_stimuli": _of_images,
     **dict.fromkeys(("design", "captions", "mean_image", "category_probe", "split_table"), _of_subject),
     **dict.fromkeys(("demo_stimuli", "demo_brain"), _of_demo),
     **dict.fromkeys(("ridge", "optimal", "perturbed", "ridge_weights", "decode"), _of_products),

@@ -370,7 +370,7 @@ def test_every_rule_has_a_speed_or_is_named_here():
     measured = {each.work.rule for each in speeds.shipped()}
     without = {rule for rule in rules if work_units.SAME.get(rule, rule) not in measured}
     downloads = {rule for rule in without if rule.startswith("fetch_")}
-    assert without - downloads - {*estimate.NO_WORK} == {*("bold5000", "decode", "identification")}
+    assert without - downloads - {*estimate.NO_WORK} == {*("bold5000", "decode", "haxby_stimuli", "identification")}
     assert {*work_units.UNITS} <= {work_units.SAME.get(rule, rule) for rule in rules}
 
 
