@@ -181,7 +181,7 @@ def maybe_temp(path):
 
 
 wildcard_constraints:
-    subject_or_average="|".join((*cfg.subjects, "average")),
+    subject_or_average="|".join((*cfg.subjects, *cfg.split_folders, "average")),
     number=r"0[1-8]",
     feature="|".join(ALL_FEATURES),
     decoder="|".join(decoder_registry.DECODERS),

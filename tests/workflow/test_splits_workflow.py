@@ -125,6 +125,8 @@ def test_the_table_of_generalisation_has_every_split(divided):
 def test_a_finished_run_plans_nothing_and_an_edit_its_own_split(divided):
     checkout, _ = divided
     assert "Nothing to be done" in snakemake(checkout, "-n").stdout
+    planned = snakemake(checkout, "-n", "results/sub01_far/roi", "results/sub01_far/consistency")
+    assert planned.returncode == 0, planned.stderr
     table = (checkout / "own_01.tsv").read_text()
     try:
         lines = table.splitlines()
@@ -160,6 +162,7 @@ def test_a_finished_run_plans_nothing_and_an_edit_its_own_split(divided):
             "splits.it.file leads to none.tsv, which does not",
         ),
         ({"far": {"kind": "far"}}, "results/sub01_fra/recon", "sub01_fra is the folder of no split of config.yaml"),
+        ({"far": {"kind": "far"}}, "results/sub01_far/recon/nsd00003.png", "are made of the dataset's own split alone"),
         ({"far": {"kind": "far", "feature": "clip_visoin"}}, "", "splits.far.feature"),
     ],
 )

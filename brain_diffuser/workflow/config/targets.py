@@ -43,6 +43,8 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
         similar = get_close_matches(subject, subjects, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "add it to splits"
         raise ValueError(f"{target}: {subject} is the folder of no split of config.yaml; {hint}")
+    if split and kind == "chosen":
+        raise ValueError(f"{target}: images of chosen stimuli are made of the dataset's own split, {split[1]}, alone")
     if not kind or not re.fullmatch(SUBJECT, subject) or subject in NOT_SUBJECTS:
         return
     if subject not in subjects:
@@ -103,7 +105,8 @@ def of_chosen(command: Sequence[str], only: Any, results: str, prefix: str) -> C
     prefix
         What the names of images begin with.
 
-    Raises ValueError: single images of a variant, or of different stimuli of several subjects, are asked for.
+    Raises ValueError: single images of a variant or a further split, or of different stimuli of several subjects, are
+    asked for.
     """
     ids: dict[str, set[int]] = {}
     instead: dict[str, list[str]] = {}
@@ -115,6 +118,11 @@ def of_chosen(command: Sequence[str], only: Any, results: str, prefix: str) -> C
             raise ValueError(f"{target}: single images are made of stage1 and recon; ask for {Path(target).parent}")
         if images not in ("stage1", "recon") or (not number and (only == "all" or len(inside) != 2)):
             continue
+        if re.fullmatch(OF_SPLIT, subject):
+            raise ValueError(
+                f"{target}: images of chosen stimuli are made of the dataset's own split alone; ask for "
+                f"{results}/{subject}/{images} with recon.only: all"
+            )
         if number:
             ids.setdefault(subject, set()).add(int(number[1]))
         instead[target] = [f"<results>/{subject}/chosen/{each}" for each in (images, "contact_sheet.png")]
