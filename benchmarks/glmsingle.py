@@ -87,7 +87,7 @@ def main() -> None:
             means = set()
             for way in options.ways:
                 called = [sys.executable, "-m", "benchmarks.glmsingle", "--ways", way, "--folder", folder, *more]
-                used = json.loads(subprocess.run(called, capture_output=True, text=True, check=True).stdout)
+                used = json.loads(subprocess.run(called, capture_output=True, encoding="utf-8", check=True).stdout)
                 means |= {used["means"]} - {""}
                 voxels = "all" if more else f"{options.selected:.0%}"
                 sys.stdout.write(

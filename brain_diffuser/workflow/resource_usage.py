@@ -21,7 +21,7 @@ from brain_diffuser.artifacts import shards, system_faults, text_files
 from brain_diffuser.workflow import usage
 
 STAGES = {
-    "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000"),
+    "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000", "split_table"),
     "features": ("features",),
     "ridge": ("ridge",),
     "learned": ("learned",),
@@ -32,14 +32,14 @@ STAGES = {
     "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references"),
     "metrics": (
         *("perceptual_scores", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
-        *("neuraldiffuser", "guidance"),
+        *("neuraldiffuser", "guidance", "significance", "pair_scores"),
     ),
-    "accuracy": ("accuracy", "encoding"),
+    "accuracy": ("accuracy", "encoding", "generalisation"),
     "brain": ("brain",),
     "volumes": ("volumes",),
     "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),
     "runs": ("held_out", "identification"),
-    "report": ("report", "costs"),
+    "report": ("report", "costs", "named"),
 }
 """Stage -> what the names of its jobs and of its results begin with; the longest that fits counts."""
 PLACES = ("demo", "haxby", "rehearsal", "dataset")  # folders of results that are no subject's, and a stage each

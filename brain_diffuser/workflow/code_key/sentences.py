@@ -10,6 +10,7 @@ CHECKS = frozenset(
     for name in (
         "artifacts.finite.NotFinite artifacts.finite.check artifacts.finite.check_network artifacts.finite.naming "
         "artifacts.hdf5.check_aligned artifacts.hdf5.opening artifacts.text_files.check_is_file data.nifti.damage "
+        "data.custom_checks.validate_once data.laion_images._content data.laion_images.decode "
         "data.nifti.open_series data.nifti.read_volume data.placeholders.refuse"
     ).split()
 )

@@ -70,7 +70,7 @@ def _with_root(config: schema.Config) -> schema.Config:
         return value.replace(schema.RESULTS, config.results) if isinstance(value, str) else value
 
     datasets = {
-        name: schema.DatasetOfRegistries(**filled(dataset.model_dump(exclude_none=True)))
+        name: schema.DatasetOfRegistries(**filled(dataset.model_dump(exclude_none=True, exclude_unset=True)))
         for name, dataset in config.datasets.items()
     }
     return config.model_copy(update={"datasets": datasets})
