@@ -157,7 +157,7 @@ class Estimate:
 
 
 def needs(estimate: Estimate, plan: Sequence[watch.Job]) -> dict[str, Need]:
-    """What each stage takes; stages in the order of the plan."""
+    """What each stage takes; stages in the order of a run, whatever the order of the plan."""
     found: dict[str, Need] = {}
     for job in plan:
         if job.rule in NO_WORK:
@@ -182,7 +182,8 @@ def needs(estimate: Estimate, plan: Sequence[watch.Job]) -> dict[str, Need]:
             need.sources.add(
                 speeds.HERE if forecast.source == speeds.HERE else "measured" if is_measured(forecast) else "estimate"
             )
-    return found
+    order = ("downloads", *resource_usage.PLACES, *resource_usage.STAGES, "other")
+    return {stage: found[stage] for stage in sorted(found, key=order.index)}
 
 
 NO_WORK = ("all", "fetch", "rehearsal", "estimate")
