@@ -1,6 +1,6 @@
 """How well decoded features identify their stimuli under several splits, and by distance to the training stimuli.
 
-A split is judged by the features that ridge decodes of its test stimuli, and all splits of a subject with the same
+A split is scored by the features that ridge decodes of its test stimuli, and all splits of a subject with the same
 candidates: all stimuli of the subject. So the scores of two splits differ by what the decoder was trained on, not by
 how alike the test stimuli are. The control is a decoder that only classifies: in place of a decoded feature stands the
 mean of the cluster of training stimuli that it resembles most. It cannot tell the stimuli of a cluster apart, and of

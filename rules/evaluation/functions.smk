@@ -76,7 +76,7 @@ def of_splits(path):
     return [
         path.format(subject=folder)
         for folder in SPLIT_FOLDERS
-        if settings_of_split(folder).get("images", True)
+        if settings_of_split(folder)["images"]
     ]
 
 
