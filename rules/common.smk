@@ -189,6 +189,7 @@ wildcard_constraints:
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
     variant=schema.variant_regex([*cfg.variants, ""]),
     span=shards.SPAN,
+    rank=r"[1-9]\d*",
 
 
 def settings(*keys):

@@ -38,6 +38,7 @@ def subject(
     tables: Path,
     images: dict[str, tuple[Path, Path]],
     names: Mapping[int, str],
+    penalties: Sequence[Path] = (),
 ) -> Subject:
     """A subject as the workflow leaves its results.
 
@@ -51,6 +52,8 @@ def subject(
     images : {set of images: (folder, manifest)}
     names : {nsd_id: text}
         What stimuli are called instead of NSD and their id, if anything.
+    penalties : paths
+        Plots of the penalties of ridges that leave-one-out has chosen, ridge/alpha_{feature}.svg.
     """
     decoding, encoding = "decoding accuracy, correlation", "encoding accuracy, correlation"
     return Subject(
@@ -62,7 +65,11 @@ def subject(
         scores=tables / "scores.csv",
         retrieved=retrieved,
         figures=[
-            (caption, (accuracy / file).read_text(encoding="utf-8")) for file, caption in figures.ACCURACY.items()
+            (caption, path.read_text(encoding="utf-8"))
+            for caption, path in [
+                *((caption, accuracy / file) for file, caption in figures.ACCURACY.items()),
+                *((figures.PENALTY, path) for path in penalties),
+            ]
         ],
         tables=[
             ("retrieval", retrieval),
@@ -87,6 +94,7 @@ def write(
     guidance: Mapping[str, figures.Figures],
     generalisation: Mapping[str, figures.Figures],
     significance: Mapping[str, figures.Figures],
+    bottleneck: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -113,8 +121,9 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance, generalisation, significance : {subject, or "average": figures}
-        The sections on regions, guidance, further splits and permutation tests; one that is empty is left out.
+    regions, guidance, generalisation, significance, bottleneck : {subject, or "average": figures}
+        The sections on regions, guidance, further splits, permutation tests and dimensions of the brain; one that is
+        empty is left out.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -156,6 +165,7 @@ def write(
             subjects,
             {
                 "significance": significance,
+                "bottleneck": bottleneck,
                 "generalisation": generalisation,
                 "regions": regions,
                 "guidance": guidance,

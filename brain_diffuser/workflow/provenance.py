@@ -25,6 +25,17 @@ ADDED: dict[str, Any] = {
     "significance.seed": 0,
     "report.significance": False,
     "haxby.stimuli": "none",
+    "ridge.auto.lowest": 1.0,
+    "ridge.auto.highest": 1e7,
+    "ridge.auto.per_decade": 2,
+    "ridge.auto.columns": 2048,
+    "ridge.auto.seed": 0,
+    "bottleneck.ranks": [1, 2, 5, 10, 20, 50, 100, 200, 500],
+    "bottleneck.alpha": 3000.0,
+    "bottleneck.weights": "equal",
+    "bottleneck.share": 1.0,
+    "bottleneck.seed": 0,
+    "report.bottleneck": False,
 }
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.
 

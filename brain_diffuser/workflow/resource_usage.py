@@ -24,6 +24,7 @@ STAGES = {
     "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000", "split_table"),
     "features": ("features",),
     "ridge": ("ridge",),
+    "bottleneck": ("bottleneck", "rank"),
     "learned": ("learned",),
     "decode": ("decode",),
     "stage1": ("stage1",),

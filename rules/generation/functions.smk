@@ -23,6 +23,8 @@ def init_images(ending):
         if variant.start == "noise":
             return []
         folder = decoder_registry.DECODERS[variant.decoder].init_images
+        if variant.rank:
+            folder = f"{rank_folder(variant.rank)}/stage1"
         if variant.features == "oracle":
             folder = "references/vdvae"
         return f"<results>/{wildcards.subject}/{folder}{ending}"
@@ -34,6 +36,8 @@ def feature_of_variant(wildcards, feature, is_true):
     """The file of a feature of the test stimuli: the true one, or what the variant's decoder predicts."""
     variant, _ = cfg.variant(wildcards.variant)
     path = decoder_registry.DECODERS[variant.decoder].predictions
+    if variant.rank:
+        path = f"{rank_folder(variant.rank)}/{{feature}}_test.h5"
     path = "features/{feature}_test.h5" if is_true else path
     return f"<results>/{wildcards.subject}/{path.format(feature=feature)}"
 

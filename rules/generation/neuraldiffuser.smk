@@ -30,6 +30,7 @@ use rule ridge as ridge_layers with:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
         train="<results>/{subject}/features/clip_layers_train.h5",
+        alpha=chosen_alpha("clip_layers"),
     output:
         predicted="<results>/{subject}/ridge/clip_layers_test.h5",
         reliability="<results>/{subject}/ridge/clip_layers_reliability.h5",
@@ -38,7 +39,10 @@ use rule ridge as ridge_layers with:
     benchmark:
         "<results>/{subject}/benchmarks/ridge_clip_layers.tsv"
     params:
-        cfg={"alpha": cfg.ridge.alpha.clip_layers, "rescale": cfg.ridge.rescale},
+        cfg=lambda wildcards: {
+            "alpha": alpha_of(wildcards, "clip_layers"),
+            "rescale": cfg.ridge.rescale,
+        },
         code=code("decoding/ridge.py"),
 
 

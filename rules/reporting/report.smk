@@ -26,12 +26,18 @@ rule report:
         retrieval=of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
         accuracy=of_subjects("<results>/{subject}/accuracy"),
         tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
+        penalties=alphas_to_show(".svg"),
         regions=of_regions(),
         guidance=of_guidance(),
         generalisation=of_generalisation(),
         significance=(
             of_subjects("<results>/{subject}/significance")
             if cfg.report.significance
+            else []
+        ),
+        bottleneck=(
+            of_subjects("<results>/{subject}/bottleneck")
+            if cfg.report.bottleneck
             else []
         ),
     output:

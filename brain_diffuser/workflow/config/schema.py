@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from brain_diffuser.data import splits
 from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
+from brain_diffuser.decoding.alpha_table import AUTO
 from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.evaluation.permutations import CORRECTIONS
@@ -215,14 +216,45 @@ class Alpha(Section):
     """The penalty of every registered feature's ridge; a feature that is left out has that of its record."""
 
 
-AlphaOfRegistry = extended(Alpha, {name: (Positive, feature.alpha) for name, feature in FEATURES.items()})
+Penalty = Positive | Literal["auto"]
+
+
+AlphaOfRegistry = extended(Alpha, {name: (Penalty, feature.alpha) for name, feature in FEATURES.items()})
+
+
+def _auto_for_all(value: Any) -> Any:
+    """The section of penalties that `alpha: auto` stands for."""
+    return dict.fromkeys(FEATURES, AUTO) if value == AUTO else value
+
+
+class AlphaGrid(Section):
+    """Among which penalties `ridge.alpha: auto` chooses, and by which columns of a feature."""
+
+    lowest: Positive = 1.0
+    highest: Positive = 1e7
+    per_decade: Count = 2
+    columns: Count = 2048
+    seed: Seed = 0
 
 
 class Ridge(Section):
-    alpha: AlphaOfRegistry  # pyright: ignore[reportInvalidTypeForm]
+    alpha: Annotated[AlphaOfRegistry, BeforeValidator(_auto_for_all)]  # pyright: ignore[reportInvalidTypeForm]
+    auto: AlphaGrid = Field(default_factory=AlphaGrid)
     rescale: Literal["train_oof", "test", "none"]
     precision: Literal["float64", "float32"]
     memory_gib: Positive
+
+
+class Bottleneck(Section):
+    """The curve of scores by dimensions of the brain, and of which ranks variants may make images."""
+
+    ranks: Annotated[list[Count], Field(min_length=1)] = Field(
+        default_factory=lambda: [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    )
+    alpha: Positive = 3000.0
+    weights: Literal["equal", "brainbits"] = "equal"
+    share: Strength = 1.0
+    seed: Seed = 0
 
 
 class Losses(Section):
@@ -332,6 +364,7 @@ class Variant(Section):
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "oracle"] = "predicted"
     decoder: DecoderName = "ridge"  # pyright: ignore[reportInvalidTypeForm]
+    rank: Count = UNSET
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
@@ -434,6 +467,7 @@ class Report(Section):
     regions: bool
     guidance: bool
     significance: bool = False
+    bottleneck: bool = False
 
 
 class BatchSize(Section):
@@ -490,6 +524,7 @@ class Config(Section):
     splits: dict[str, Split] = Field(default_factory=dict)
     features: FeaturesOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     ridge: Ridge
+    bottleneck: Bottleneck = Field(default_factory=Bottleneck)
     learned: Learned
     decoders: DecodersOfRegistry = Field(default_factory=DecodersOfRegistry)  # pyright: ignore[reportInvalidTypeForm]
     stage1: Stage1

@@ -50,7 +50,7 @@ class Variants(NamedTuple):
         name, repeat = split_seed_suffix(name)
         variant = self.named[name] if name else self.plain
         changed = variant.model_dump(
-            exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
+            exclude={"backbone", "start", "features", "decoder", "rank", "guidance"}, exclude_none=True
         )
         settings = dict(self.recon) | changed
         if "vision" not in BACKBONES[variant.backbone].conditions:
@@ -124,4 +124,4 @@ class Variants(NamedTuple):
     def _made(self, name: str) -> tuple[Any, ...]:
         """How a variant's images are made, but for guidance; recon's without a name."""
         variant, settings = self.variant(name)
-        return variant.backbone, variant.start, variant.features, variant.decoder, settings
+        return variant.backbone, variant.start, variant.features, variant.decoder, variant.rank, settings
