@@ -190,6 +190,8 @@ wildcard_constraints:
     variant=schema.variant_regex([*cfg.variants, ""]),
     span=shards.SPAN,
     rank=r"[1-9]\d*",
+    axis="repeats|sessions",
+    amount=r"\d+(\.\d+)?",
 
 
 def settings(*keys):

@@ -3,9 +3,10 @@
 Among all maps of rank k from betas X to the features Y_f, one has the least ridge loss, sum over features f of
 w_f (|| Y_f - X B_f ||^2 + a || B_f ||^2), and it has a closed form. With X X' = E L E' (`kernel_spectrum.Spectrum`) and
 S = E (L / (L + a))^(1/2) E', the square root of the ridge's hat matrix, let U be the eigenvectors of S G S with
-G = sum_f w_f Y_f Y_f', the largest eigenvalues first. The k numbers of test stimuli are Z = T (L + a)^(-1/2) E' U[:, :k],
-and their features Z U[:, :k]' S Y_f. With all U this is the ridge itself. Two curves stand beside it: the first k principal
-components of the train betas (U = E), which do not look at features, and a ridge on noise in place of betas.
+G = sum_f w_f Y_f Y_f', the largest eigenvalues first. The k numbers of test stimuli are Z = T (L + a)^(-1/2) E' U_k,
+with the first k columns of U, and their features Z U_k' S Y_f. With all U this is the ridge itself. Two curves stand
+beside it: the first k principal components of the train betas (U = E), which do not look at features, and a ridge on
+noise in place of betas.
 
 Source: BrainBits (Mayo et al. 2024, arXiv 2411.02783).
 Differs from the reference: a closed form in place of AdamW with early stopping on held-out stimuli, so without a seed

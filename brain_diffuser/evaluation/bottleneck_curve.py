@@ -136,7 +136,7 @@ def markdown(
     lines = [
         f"**{title}**: decoded features of the test stimuli through a bottleneck of k dimensions of the betas (ridge "
         f"penalty {alpha:g}); mean and 95 % interval over stimuli. In brackets 100 (score - noise betas) / (true "
-        "features - noise betas). The bottleneck is shared by all features; principal components are those of train betas.",
+        "features - noise betas). All features share the bottleneck; components are those of the train betas.",
         "",
     ]
     for feature in dict.fromkeys(row["feature"] for row in rows):

@@ -52,6 +52,12 @@ BOTTLENECK = {
     "dimensions.csv": "participation ratios: how many dimensions of betas, predictions and true features vary alike",
 }
 """Files in results/{subject}/bottleneck."""
+SCALING = {
+    "curves.svg": "scores of decoded features by amount of training data, with fits to its logarithm",
+    "slopes.csv": "gain for twice as much data",
+    "scores.csv": "scores by amount of training data",
+}
+"""Files in results/{subject}/scaling."""
 GENERALISATION = {
     "by_split.svg": "identification of decoded features under each split, and of a decoder that only classifies",
     "by_distance.svg": "identification of decoded features by distance to the nearest training stimulus",
@@ -73,6 +79,7 @@ SECTIONS = {
     "generalisation": GENERALISATION,
     "significance": SIGNIFICANCE,
     "bottleneck": BOTTLENECK,
+    "scaling": SCALING,
 }
 """Sections of the page, and the files that each shows."""
 

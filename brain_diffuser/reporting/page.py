@@ -95,6 +95,7 @@ def write(
     generalisation: Mapping[str, figures.Figures],
     significance: Mapping[str, figures.Figures],
     bottleneck: Mapping[str, figures.Figures],
+    scaling: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -121,9 +122,9 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance, generalisation, significance, bottleneck : {subject, or "average": figures}
-        The sections on regions, guidance, further splits, permutation tests and dimensions of the brain; one that is
-        empty is left out.
+    regions, guidance, generalisation, significance, bottleneck, scaling : {subject, or "average": figures}
+        The sections on regions, guidance, further splits, permutation tests, dimensions of the brain and amounts of
+        data; one that is empty is left out.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -166,6 +167,7 @@ def write(
             {
                 "significance": significance,
                 "bottleneck": bottleneck,
+                "scaling": scaling,
                 "generalisation": generalisation,
                 "regions": regions,
                 "guidance": guidance,

@@ -36,6 +36,14 @@ ADDED: dict[str, Any] = {
     "bottleneck.share": 1.0,
     "bottleneck.seed": 0,
     "report.bottleneck": False,
+    "scaling.stimuli": [0.125, 0.25, 0.5],
+    "scaling.repeats": [1, 2],
+    "scaling.sessions": [0.25, 0.5],
+    "scaling.voxels": [0.0625, 0.125, 0.25, 0.5],
+    "scaling.draws": 3,
+    "scaling.columns": 1024,
+    "scaling.seed": 0,
+    "report.scaling": False,
 }
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.
 

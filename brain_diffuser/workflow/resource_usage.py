@@ -35,7 +35,7 @@ STAGES = {
         *("perceptual_scores", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
         *("neuraldiffuser", "guidance", "significance", "pair_scores"),
     ),
-    "accuracy": ("accuracy", "encoding", "generalisation"),
+    "accuracy": ("accuracy", "encoding", "generalisation", "scaling"),
     "brain": ("brain",),
     "volumes": ("volumes",),
     "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),

@@ -23,6 +23,7 @@ SAME = {
     **{"features_cached_shard": "features_shard", "shared_features": "features", "ridge_layers": "ridge"},
     **{"variant_consistency": "consistency", "demo_stimuli_of": "demo_stimuli", "perturbed_images": "optimal_images"},
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
+    **{"scaling_betas": "betas", "scaling_table": "split_table"},
     **{"rank_stage1_shard": "stage1_shard", "rank_stage1": "gather_images"},
     **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli"},
 }
@@ -44,7 +45,7 @@ STEPPED = ("recon_shard", "optimal_images")
 OF_COLUMNS = (
     *("features", "ridge", "optimal", "perturbed", "ridge_weights", "decode", "encoding_kernel", "lesions", "accuracy"),
     *("retrieval", "held_out", "learned_train", "learned_predict", "split_features", "generalisation"),
-    *("ridge_alpha", "bottleneck_maps", "bottleneck", "rank_features"),
+    *("ridge_alpha", "bottleneck_maps", "bottleneck", "rank_features", "scaling"),
 )
 """Rules that go through matrices of features, whose columns depend on the networks."""
 
@@ -213,6 +214,16 @@ def _of_ranks(sizes: Sizes, job: watch.Job) -> float | int:
     return 2 * (n_train * (max(sizes.cfg.bottleneck.ranks) + n_test) + n_test**2) * columns / 1e9
 
 
+def _of_scaling(sizes: Sizes, job: watch.Job) -> float | int:
+    """As `_of_alpha`, of all amounts of data."""
+    n, scaling, grid = sizes.n_stimuli(job.subject, "train"), sizes.cfg.scaling, sizes.cfg.ridge.auto
+    whole = 1 + scaling.draws * len(scaling.voxels) + len(scaling.repeats) + len(scaling.sessions)
+    amounts = whole + scaling.draws * sum(share**2 for share in scaling.stimuli)
+    n_alphas = math.log10(grid.highest / grid.lowest) * grid.per_decade + 1
+    columns = sum(min(sizes.columns(each), scaling.columns) for each in ("vdvae", "clip_text", "clip_vision"))
+    return amounts * n**2 * (10 * n + n_alphas * columns) / 1e9
+
+
 def _of_voxels(sizes: Sizes, job: watch.Job) -> float | int:
     """Products of the training stimuli's kernel and betas."""
     return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.voxels() / 1e9
@@ -297,6 +308,7 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("ridge", "optimal", "perturbed", "ridge_weights", "decode"), _of_products),
     "ridge_alpha": _of_alpha,
     "bottleneck_maps": _of_maps,
+    "scaling": _of_scaling,
     **dict.fromkeys(("bottleneck", "rank_features"), _of_ranks),
     **dict.fromkeys(("ridge_kernel", "encoding", "brain_betas"), _of_voxels),
     "learned_train": _of_training,

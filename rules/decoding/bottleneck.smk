@@ -68,7 +68,7 @@ rule rank_features:
         maps="<results>/{subject}/ridge/bottleneck.h5",
         train="<results>/{subject}/features/{feature}_train.h5",
     output:
-        f"<results>/{{subject}}/{rank_folder('{rank}')}/{{feature}}_test.h5",
+        "<results>/{subject}/rank_{rank}/{feature}_test.h5",
     log:
         "<results>/{subject}/logs/rank_features_{rank}_{feature}.log",
     benchmark:
@@ -88,7 +88,7 @@ rule rank_features:
 
 use rule stage1_shard as rank_stage1_shard with:
     input:
-        source=f"<results>/{{subject}}/{rank_folder('{rank}')}/vdvae_test.h5",
+        source="<results>/{subject}/rank_{rank}/vdvae_test.h5",
         model=source_of("vdvae", PATHS.vdvae),
         sizes=local(model_files.description(PATHS.vdvae)),
     output:
@@ -106,8 +106,8 @@ use rule gather_images as rank_stage1 with:
         ),
         like=["<results>/{subject}/data/stimuli_test.h5"],
     output:
-        images=directory(f"<results>/{{subject}}/{rank_folder('{rank}')}/stage1"),
-        manifest=f"<results>/{{subject}}/{rank_folder('{rank}')}/stage1_manifest.tsv",
+        images=directory("<results>/{subject}/rank_{rank}/stage1"),
+        manifest="<results>/{subject}/rank_{rank}/stage1_manifest.tsv",
     log:
         "<results>/{subject}/logs/rank_{rank}_stage1.log",
     benchmark:

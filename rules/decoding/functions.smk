@@ -60,11 +60,6 @@ def alphas_to_show(ending):
     ]
 
 
-def rank_folder(rank):
-    """The folder, below a subject's results, of what is decoded through a bottleneck of some rank."""
-    return f"rank_{rank}"
-
-
 def other_subjects(wildcards):
     """All subjects but one. A further split has none: what it holds out may have trained their decoders."""
     if wildcards.subject in SPLIT_FOLDERS:

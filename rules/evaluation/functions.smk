@@ -71,6 +71,13 @@ def clusters_of_stimuli():
     return (found or [dict(keys)])[0]
 
 
+def scaling_mb(wildcards):
+    """The memory of scaling curves, MB: betas, targets, a kernel and its eigendecomposition."""
+    n_train = n_stimuli(wildcards.subject, "train")
+    n_columns = MOST_VOXELS + 6 * cfg.scaling.columns
+    return spectrum_mb()(wildcards) + (n_train**2 + n_train * n_columns) * 8e-6
+
+
 def of_splits(path):
     """A file of every further split whose test stimuli are reconstructed, of every subject."""
     return [

@@ -24,7 +24,7 @@ def init_images(ending):
             return []
         folder = decoder_registry.DECODERS[variant.decoder].init_images
         if variant.rank:
-            folder = f"{rank_folder(variant.rank)}/stage1"
+            folder = f"rank_{variant.rank}/stage1"
         if variant.features == "oracle":
             folder = "references/vdvae"
         return f"<results>/{wildcards.subject}/{folder}{ending}"
@@ -37,7 +37,7 @@ def feature_of_variant(wildcards, feature, is_true):
     variant, _ = cfg.variant(wildcards.variant)
     path = decoder_registry.DECODERS[variant.decoder].predictions
     if variant.rank:
-        path = f"{rank_folder(variant.rank)}/{{feature}}_test.h5"
+        path = f"rank_{variant.rank}/{{feature}}_test.h5"
     path = "features/{feature}_test.h5" if is_true else path
     return f"<results>/{wildcards.subject}/{path.format(feature=feature)}"
 

@@ -40,6 +40,9 @@ rule report:
             if cfg.report.bottleneck
             else []
         ),
+        scaling=(
+            of_subjects("<results>/{subject}/scaling") if cfg.report.scaling else []
+        ),
     output:
         page=report("<results>/report.html", category="Report"),
         costs="<results>/resource_usage.csv",

@@ -201,6 +201,10 @@ def _of_penalties(config: schema.Config) -> Iterator[str]:
     ranks = config.bottleneck.ranks
     if ranks != sorted(set(ranks)):
         yield f"bottleneck.ranks is {ranks}; expected each rank once, lowest first"
+    for axis in ("stimuli", "repeats", "sessions", "voxels"):
+        amounts = getattr(config.scaling, axis)
+        if amounts != sorted(set(amounts)):
+            yield f"scaling.{axis} is {amounts}; expected each amount once, lowest first"
     for name, variant in config.variants.items():
         if variant.rank is None:
             continue

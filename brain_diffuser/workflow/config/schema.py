@@ -257,6 +257,21 @@ class Bottleneck(Section):
     seed: Seed = 0
 
 
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Scaling(Section):
+    """Amounts of training data beside all of it, and what curves are computed from."""
+
+    stimuli: list[Share] = Field(default_factory=lambda: [0.125, 0.25, 0.5])
+    repeats: list[Count] = Field(default_factory=lambda: [1, 2])
+    sessions: list[Share] = Field(default_factory=lambda: [0.25, 0.5])
+    voxels: list[Share] = Field(default_factory=lambda: [0.0625, 0.125, 0.25, 0.5])
+    draws: Count = 3
+    columns: Count = 1024
+    seed: Seed = 0
+
+
 class Losses(Section):
     regression: NotNegative
     contrast: NotNegative
@@ -468,6 +483,7 @@ class Report(Section):
     guidance: bool
     significance: bool = False
     bottleneck: bool = False
+    scaling: bool = False
 
 
 class BatchSize(Section):
@@ -525,6 +541,7 @@ class Config(Section):
     features: FeaturesOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     ridge: Ridge
     bottleneck: Bottleneck = Field(default_factory=Bottleneck)
+    scaling: Scaling = Field(default_factory=Scaling)
     learned: Learned
     decoders: DecodersOfRegistry = Field(default_factory=DecodersOfRegistry)  # pyright: ignore[reportInvalidTypeForm]
     stage1: Stage1
