@@ -13,6 +13,7 @@ Differs from the reference: a closed form in place of AdamW with early stopping 
 and with one penalty; features are weighed by their total variance unless `weights` is "brainbits".
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ from threadpoolctl import threadpool_limits
 
 from brain_diffuser.artifacts import finite, hdf5
 from brain_diffuser.decoding import kernel_spectrum, ridge, ridge_solution, ridge_stream
+
+logger = logging.getLogger(__name__)
 
 BLOCK_COLUMNS = 2048
 WEIGHTS = ("equal", "brainbits")
@@ -164,7 +167,7 @@ def target_products(
     Raises
     ------
     ValueError
-        Other stimuli, a number that is not finite, or a feature that does not vary.
+        Other stimuli, a number that is not finite, or no feature that varies.
 
     Memory: two matrices (train, train) in float32, and a block of columns.
     """
@@ -180,9 +183,12 @@ def target_products(
                 of_feature = add(1.0, block.T, beta=1.0, c=of_feature, trans=1, lower=1, overwrite_c=1)
         variance = float(np.trace(of_feature, dtype=np.float64))
         if not variance > 0:
-            raise ValueError(f"{path} does not vary over {len(train_id)} train stimuli. {hdf5.rerun(path)}")
+            logger.warning("%s does not vary over the train stimuli, so the bottleneck leaves it out", path)
+            continue
         of_feature *= 1 / variance if weights == "equal" else BRAINBITS.get(name, 1.0) / n_columns
         total += of_feature
+    if not total.any():
+        raise ValueError(f"none of {', '.join(features)} varies over {len(train_id)} train stimuli; check the stimuli")
     ridge_solution.mirror(total)
     return total
 

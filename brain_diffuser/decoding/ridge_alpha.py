@@ -28,7 +28,7 @@ MOST_READ = 8192  # columns of a file that are read at a time
 
 
 class Curve(NamedTuple):
-    """Leave-one-out scores of every penalty: mean over the sampled columns of a feature that vary."""
+    """Leave-one-out scores of every penalty: mean over the sampled columns of a feature that vary, NaN if none does."""
 
     alpha: Float[np.ndarray, " alphas"]
     correlation: Float[np.ndarray, " alphas"]
@@ -37,13 +37,13 @@ class Curve(NamedTuple):
 
     @property
     def best(self) -> int:
-        """The place of the highest correlation."""
-        return int(np.argmax(self.correlation))
+        """The place of the highest correlation; the first of all if nothing varies, where all predict the same."""
+        return int(np.argmax(np.nan_to_num(self.correlation, nan=-2)))
 
     @property
     def is_at_edge(self) -> bool:
         """Whether the best penalty is the lowest or the highest of the grid, so that a better one may lie beyond."""
-        return self.best in (0, len(self.alpha) - 1)
+        return self.best in (0, len(self.alpha) - 1) and not np.isnan(self.correlation).all()
 
 
 def grid(lowest: float, highest: float, per_decade: int) -> Float[np.ndarray, " alphas"]:
@@ -131,7 +131,7 @@ def curve(
     Raises
     ------
     ValueError
-        Other stimuli, a target that is not finite, or no column that varies.
+        Other stimuli, or a target that is not finite.
 
     Memory: the sampled columns, and 8,192 columns of the file at a time.
     """
@@ -152,17 +152,20 @@ def curve(
     scores = np.concatenate(blocks, axis=2)
     scores = scores[:, :, ~np.isnan(scores).any((0, 1))]
     if not scores.shape[2]:
-        raise ValueError(
-            f"{features_train}: none of {targets.shape[1]} sampled columns varies, so no penalty can be chosen; write "
-            "a number for the feature's ridge.alpha"
-        )
+        logger.info("%s does not vary, so that all penalties predict the same", features_train)
+        return Curve(alphas, *np.full((2, len(alphas)), np.nan))
     return Curve(alphas, *scores.mean(2))
 
 
 def write(found: Curve, table: str | Path, plot: str | Path, feature: str) -> None:
     """Write the curve as CSV, whose column `chosen` marks the best penalty, and as SVG; warn where it is at an edge."""
     rows = (
-        (f"{alpha:g}", f"{correlation:.6f}", f"{r2:.6f}", alpha_table.MARK if place == found.best else "")
+        (
+            f"{alpha:g}",
+            tables.formatted(correlation, ".6f"),
+            tables.formatted(r2, ".6f"),
+            alpha_table.MARK if place == found.best else "",
+        )
         for place, (alpha, correlation, r2) in enumerate(zip(*found, strict=True))
     )
     tables.write_csv(table, alpha_table.COLUMNS, rows)

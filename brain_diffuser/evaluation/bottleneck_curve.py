@@ -152,7 +152,8 @@ def markdown(
             lines.append(f"| {label} | " + " | ".join(cells) + " |")
         lines += ["", *_summary(own, ranks, feature), ""]
     lines += ["| participation ratio | feature | stimuli | dimensions |", "| --- | --- | --- | --- |"]
-    lines += [f"| {' | '.join(str(value) for value in row.values())} |" for row in dimensions]
+    known = (row for row in dimensions if not np.isnan(row["participation_ratio"]))
+    lines += [f"| {' | '.join(str(value) for value in row.values())} |" for row in known]
     return "\n".join([*lines, ""])
 
 

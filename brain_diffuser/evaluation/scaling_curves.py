@@ -92,10 +92,16 @@ def fit(
     x = x - x.mean()
     own = x @ values / (x @ x)  # the slope of a mean is the mean of slopes
     slope, (low, high), _ = statistics.mean_and_ci(own, n_resamples, seed)
-    mean = np.nanmean(values, axis=1)
+    mean = np.array([_mean(each) for each in values])
     less = mean - mean.mean()
     r2 = float((x @ less) ** 2 / ((x @ x) * (less @ less))) if less @ less > 0 else np.nan
     return slope, low, high, r2
+
+
+def _mean(scores: np.ndarray) -> float:
+    """The mean of what was measured; NaN if nothing was."""
+    values = statistics.measured(scores)
+    return float(values.mean()) if len(values) else np.nan
 
 
 def write(
@@ -139,7 +145,7 @@ def markdown(scored: Sequence[Scored], slopes: Sequence[Mapping[str, Any]], titl
         lines += [f"| {AXES[axis]} | {' | '.join(heads)} |", "| --- |" + " --- |" * len(heads)]
         curves = [curve(scored, axis, feature, measure) for feature in features for measure in TITLES]
         for place, amount in enumerate(curves[0][0]):
-            cells = [f"{np.nanmean(values[place]):.3f}" for _, values in curves]
+            cells = [tables.formatted(_mean(values[place]), ".3f") for _, values in curves]
             lines.append(f"| {amount:,.4g} | ".replace(",", " ") + " | ".join(cells) + " |")
         own = {(row["feature"], row["measure"]): row for row in slopes if row["axis"] == axis}
         cells = [_slope(own.get((feature, measure))) for feature in features for measure in TITLES]
@@ -148,7 +154,9 @@ def markdown(scored: Sequence[Scored], slopes: Sequence[Mapping[str, Any]], titl
 
 
 def _slope(row: Mapping[str, Any] | None) -> str:
-    return f"{row['per_doubling']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]" if row else ""
+    if not row or np.isnan(row["per_doubling"]):
+        return ""
+    return f"{row['per_doubling']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
 
 
 def plot_svg(scored: Sequence[Scored], n_resamples: int, seed: int) -> str:

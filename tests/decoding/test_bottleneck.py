@@ -162,5 +162,8 @@ def test_what_cannot_be_is_refused(lab, tmp_path):
         lab.basis(weights="other")
     flat = np.ones((len(lab.train.values), 3), np.float32)
     hdf5.save(tmp_path / "flat.h5", flat, lab.train.nsd_id, axes=("dim",))
-    with pytest.raises(ValueError, match="does not vary over"):
+    with pytest.raises(ValueError, match="none of flat varies over"):
         bottleneck.target_products({"flat": tmp_path / "flat.h5"}, lab.train.nsd_id, weights="equal")
+    some = {"vdvae": lab.paths["vdvae"][0]}
+    both = bottleneck.target_products({**some, "flat": tmp_path / "flat.h5"}, lab.train.nsd_id, weights="equal")
+    np.testing.assert_array_equal(both, bottleneck.target_products(some, lab.train.nsd_id, weights="equal"))

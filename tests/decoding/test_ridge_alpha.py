@@ -89,7 +89,7 @@ def test_sample_is_seeded_without_repeats_and_all_if_few():
     np.testing.assert_array_equal(ridge_alpha.sampled(5, 50, 3), np.arange(5))
 
 
-def test_constant_columns_do_not_count_and_nothing_else_is_refused(tmp_path):
+def test_constant_columns_do_not_count_and_constant_features_get_any_penalty(tmp_path):
     betas = splits(30, 50)
     spectrum = kernel_spectrum.of_kernel(ridge.kernel(*betas))
     y = targets_of(betas)
@@ -99,8 +99,10 @@ def test_constant_columns_do_not_count_and_nothing_else_is_refused(tmp_path):
         curves.append(ridge_alpha.curve(spectrum, tmp_path / f"{name}.h5", ALPHAS, columns=100, seed=0))
     np.testing.assert_allclose(curves[0].correlation, curves[1].correlation)
     hdf5.save(tmp_path / "flat.h5", np.ones((30, 3), np.float32), betas[0].nsd_id, axes=("dim",))
-    with pytest.raises(ValueError, match="none of 3 sampled columns varies"):
-        ridge_alpha.curve(spectrum, tmp_path / "flat.h5", ALPHAS, columns=100, seed=0)
+    flat = ridge_alpha.curve(spectrum, tmp_path / "flat.h5", ALPHAS, columns=100, seed=0)
+    ridge_alpha.write(flat, tmp_path / "flat.csv", tmp_path / "flat.svg", "clip_text")
+    assert alpha_table.chosen(tmp_path / "flat.csv") == ALPHAS[0]
+    assert not flat.is_at_edge
 
 
 @pytest.mark.parametrize(("scores", "said"), [([0.1, 0.3, 0.2], None), ([0.3, 0.2, 0.1], "lowest, 0.3")])

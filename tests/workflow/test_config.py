@@ -100,7 +100,7 @@ def test_accepted_values_have_one_canonical_form(config, root, path, value, kept
         ("recon.steps", "20", 'recon.steps is "20"; expected a whole number at least 1; write 20' + IN_A_FILE),
         ("recon.strength", "1.5", 'recon.strength is "1.5"; expected more than 0 and at most 1'),
         ("ridge.alpha.vdvae", "big", 'ridge.alpha.vdvae is "big"; expected more than 0 or auto'),
-        ("ridge.alpha.vdvae", True, "ridge.alpha.vdvae is true; expected more than 0"),
+        ("ridge.alpha.vdvae", True, "ridge.alpha.vdvae is true; expected more than 0 or auto"),
         ("ridge.rescale", "tests", 'ridge.rescale is "tests"; expected train_oof, test or none'),
         ("recon.steps", 50.0, "recon.steps is 50.0; expected a whole number at least 1"),
         ("recon.steps", True, "recon.steps is true; expected a whole number at least 1"),
