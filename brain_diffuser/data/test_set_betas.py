@@ -7,6 +7,7 @@ stimuli: the decoder's own z-score gives it back.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -107,8 +108,10 @@ def write(
 def read_mask(rois: str | Path) -> nifti.Mask:
     """The voxels of a subject's betas."""
     with hdf5.opening(rois) as file:
-        selected = np.zeros(tuple(file["shape"][...].tolist()), bool)
-        selected.flat[file["voxel"][...]] = True
+        shape, voxel = (np.asarray(file[name]) for name in ("shape", "voxel"))
+        selected = np.zeros(math.prod(shape.tolist()), bool)
+        selected[voxel] = True
+        selected = selected.reshape(shape.tolist())
         return nifti.Mask(Path(rois), selected, np.asarray(file["affine"], np.float64))
 
 

@@ -235,10 +235,11 @@ def write(
     lines = [
         f"**{title}**: scores of a decoder that was trained on NSD's own experiment and not again. {notes}".rstrip(),
         "",
-        "Two-way identification is the share of other stimuli in the pool that resemble an image, or a decoded feature, "
-        "less than its own stimulus does. *By group alone* is what knowing the set of a stimulus gives, without "
-        "any difference within sets. p is the share of assignments of images to stimuli, of the same set in rows within "
-        "sets, with a score at least as good, the observed one among them; no interval over so few stimuli is given.",
+        "Two-way identification is the share of other stimuli in the pool that resemble an image, or a decoded "
+        "feature, less than its own stimulus does. *By group alone* is what knowing the set of a stimulus gives, "
+        "without any difference within sets. p is the share of assignments of images to stimuli, of the same set in "
+        "rows within sets, with a score at least as good, the observed one among them; no interval over so few "
+        "stimuli is given.",
         "",
         "| images | metric | stimuli | n | pool | score | by chance | by group alone | p | counted |",
         "|" + " --- |" * 10,

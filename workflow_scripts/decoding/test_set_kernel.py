@@ -1,4 +1,4 @@
-"""A subject's kernel with the rows of a test set: the training stimuli are those of the subject, and nothing is fitted."""
+"""A subject's kernel with the rows of a test set: its training stimuli stay as they are, and nothing is fitted."""
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.decoding import ridge

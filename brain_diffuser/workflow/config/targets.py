@@ -122,8 +122,8 @@ def check_test_set(target: str, results: str, subject: str, *, has_words: bool) 
         )
     if has_words and kind in COMPARED:
         raise ValueError(
-            f"{target}: the targets of {folder} are words, which have no image to compare reconstructions with; ask for "
-            f"{results}/{folder}/recon or {results}/{folder}/contact_sheet.png"
+            f"{target}: the targets of {folder} are words, which have no image to compare reconstructions with; ask "
+            f"for {results}/{folder}/recon or {results}/{folder}/contact_sheet.png"
         )
     if kind in NOT_OF_TEST_SETS:
         raise ValueError(
