@@ -7,7 +7,7 @@ Source: Kneeland et al. 2025, arXiv 2506.06898.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,19 +103,31 @@ def betas_files(config: Config, subject: str, settings: Mapping[str, Any]) -> li
 
 def inputs(config: Config, stage: str, subject: str, settings: Mapping[str, Any]) -> dict[str, Source]:
     """The tables of runs that the stage "table" reads, or the target images of "stimuli"."""
-    key, root = f"datasets.{config.dataset}.nsd", config.paths.nsd
+    key = f"datasets.{config.dataset}.nsd"
     if stage == "table":
-        folder = f"{root}/nsddata/bdata/nsdimagery"
-        number = nsd.subject_number(subject)
-        paths = [f"{folder}/nsdimagery_subj{number:02d}_{block.run}.tsv" for block in _chosen(settings)]
-        return {"runs": Source(key, paths)}
-    folder = f"{root}/nsddata/experiments/nsdimagery/rawtargetimages"
+        return {"runs": Source(key, run_files(config, subject, [block.run for block in _chosen(settings)]))}
     files = [
-        target_file(f"{folder}/set{name}", name, stem)
+        target_file(f"{_images(config)}/set{name}", name, stem)
         for name, _, _, stem in targets(settings["sets"])
         if name in WITH_IMAGES
     ]
     return {"images": Source(key, files)}
+
+
+def run_files(config: Config, subject: str, names: Sequence[str]) -> list[str]:
+    """The tables of some runs of a subject."""
+    stem = f"{config.paths.nsd}/nsddata/bdata/nsdimagery/nsdimagery_subj{nsd.subject_number(subject):02d}"
+    return [f"{stem}_{name}.tsv" for name in names]
+
+
+def default_images(config: Config) -> list[str]:
+    """The images of all targets under the names that they should have."""
+    listed = targets(list(WITH_IMAGES))
+    return [f"{_images(config)}/set{name}/{stem}{ENDINGS[name]}" for name, _, _, stem in listed]
+
+
+def _images(config: Config) -> str:
+    return f"{config.paths.nsd}/nsddata/experiments/nsdimagery/rawtargetimages"
 
 
 def target_file(folder: str, name: str, stem: str) -> str:

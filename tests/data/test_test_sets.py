@@ -185,14 +185,14 @@ def test_a_decoder_does_not_collapse_with_the_experiments_own_z_score_and_does_w
         settings = settings_of(kind="nsd_imagery", sets=["A", "B"], zscore=zscore)
         table = statistics.correlation_matrix(true, decoded(tree, write_own_betas(tree, tmp_path, settings)))
         two_way = test_set_scores.identification(table, [np.arange(12)], 100, 0).observed
-        return two_way, np.bincount(table.argmax(0), minlength=12).max()
+        return two_way, len(set(table.argmax(0).tolist()))
 
-    own, most_alike = of("run")
+    own, different = of("run")
     assert own > 0.95
-    assert most_alike <= 2
-    collapsed, most_alike = of("none")
-    assert most_alike >= 9  # nearly all are taken for one and the same target
-    assert collapsed < own
+    assert different >= 10
+    collapsed, different = of("none")
+    assert different <= 3  # the runs of a set have a baseline in common, and nearly all its targets are taken for one
+    assert collapsed < own - 0.2
 
 
 def test_set_c_is_a_folder_of_its_own_with_grey_images(tree, tmp_path):
