@@ -1,12 +1,12 @@
 """Two more experiments with the simulated subjects, laid out like NSD-Imagery and NSD-synthetic. They are not data.
 
-Imagery: targets are seen, attended to and imagined. An imagined target drives each voxel by `GAINS["img"]` of the response
-to the seen one, and the noise is `NOISES["img"]` times that of a trial of the core experiment. Each run lies on a baseline of
-its own.
+Imagery: targets are seen, attended to and imagined. An imagined target drives each voxel by `GAINS["img"]` of the
+response to the seen one, and the noise is `NOISES["img"]` times that of a trial of the core experiment. Each run lies
+on a baseline of its own.
 
-Out of distribution: scenes of objects that the subjects' stimuli never show, on backgrounds of no other scene, and gratings.
-CLIP and the autoencoders of the demo have seen these objects in training; the UNet, the simulated brain's core experiment
-and so the decoders have not, and nothing has seen the backgrounds.
+Out of distribution: scenes of objects that the subjects' stimuli never show, on backgrounds of no other scene, and
+gratings. CLIP and the autoencoders of the demo have seen these objects in training; the UNet and the decoders have not,
+and no network has seen the backgrounds.
 
 Responses are those of the same voxels as in the core experiment: its stimuli alone say how responses are standardised.
 """
@@ -115,9 +115,8 @@ def _components(core: np.ndarray, new: np.ndarray, count: int) -> list[np.ndarra
 
 def _presence(shown: Sequence[scenes.Scene], drive: Mapping[str, float]) -> np.ndarray:
     """How much of each image is covered by what drives an area."""
-    present = [
-        sum(drive.get(name, 0) * np.sqrt(area) for name, area in scenes.coverage(each).items()) for each in shown
-    ]
+    covered = [scenes.coverage(each) for each in shown]
+    present = [sum(drive.get(name, 0) * np.sqrt(area) for name, area in each.items()) for each in covered]
     return np.array(present, np.float32)[:, None]
 
 
@@ -281,8 +280,10 @@ def _on_pattern(scene: scenes.Scene, pattern: str, random: np.random.Generator) 
     canvas = np.where(is_first[..., None], scenes.COLOURS[str(names[0])], scenes.COLOURS[str(names[1])])
     image = Image.fromarray(canvas.astype(np.uint8))
     for placed in scene.objects:
-        sprite, left, top = scenes.sprite(placed, HEIGHT)
-        image.paste(sprite, (left, top), sprite)
+        side = max(2, round(placed.size * HEIGHT))
+        with Image.open(scenes.IMAGES / scenes.things()[placed.thing].image) as file:
+            sprite = file.convert("RGBA").resize((side, side), Image.Resampling.BILINEAR)
+        image.paste(sprite, (round(placed.x * HEIGHT - side / 2), round(placed.y * HEIGHT - side / 2)), sprite)
     return np.asarray(image)
 
 

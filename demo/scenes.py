@@ -423,6 +423,3 @@ def _table(random, x, y, colour):
 
 
 _PAINTERS = {name: globals()[f"_{name}"] for name in BACKGROUNDS}
-
-
-sprite = _sprite
