@@ -30,6 +30,7 @@ for name in filter(None, (ADAPTER.rules, "stages")):
 
 
 include: "rules/data/splits.smk"
+include: "rules/data/test_sets.smk"
 include: "rules/data/regions.smk"
 include: "rules/features/features.smk"
 include: "rules/decoding/ridge.smk"
@@ -37,7 +38,7 @@ include: "rules/generation/stage1.smk"
 include: "rules/generation/recon.smk"
 include: "rules/decoding/learned.smk"
 include: "rules/decoding/decode.smk"
-include: "rules/data/test_sets.smk"
+include: "rules/decoding/test_sets.smk"
 include: "rules/generation/variants.smk"
 include: "rules/generation/references.smk"
 include: "rules/evaluation/metrics.smk"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from brain_diffuser.artifacts import messages
 from brain_diffuser.data import nsd_imagery, nsd_synthetic
 from brain_diffuser.data.splits import PART
 from brain_diffuser.data.test_set import Kind
@@ -23,11 +24,18 @@ NAMED: dict[str, dict[str, Any]] = {
 
 def of_names(value: Any) -> Any:
     """The sections that a list of names stands for; anything else as it is."""
-    if not isinstance(value, list):
-        return value
-    if not all(isinstance(name, str) for name in value):
-        return value
-    return {name: dict(NAMED.get(name, {"kind": name})) for name in value}
+    return {name: dict(NAMED[name]) for name in value} if isinstance(value, list) else value
+
+
+def problems_of_names(value: Any) -> list[messages.Sentence]:
+    """What is wrong with a list of names; nothing with sections, which have checks of their own."""
+    others = (
+        [name for name in value if not isinstance(name, str) or name not in NAMED] if isinstance(value, list) else []
+    )
+    return [
+        f"test_sets names {name}; expected {', '.join(NAMED)}, or sections with a kind (docs/test_sets.md)"
+        for name in others
+    ]
 
 
 def name_parts(name: str, section: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from brain_diffuser.data import test_sets
 
+OF_TEST_SETS = "|".join(TEST_FOLDERS) or "none"
+
 
 def test_set_of(folder):
     """The kind and the settings of the test set that a folder of results has."""

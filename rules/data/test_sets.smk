@@ -1,11 +1,8 @@
 """Test sets: other experiments with a subject, on which its decoders are tested as they are (test_sets in config.yaml).
 
-In:  the files of NSD-Imagery and NSD-synthetic, results/{subject}/{data/{betas_train.h5, rois.h5}, ridge/kernel.h5}
-Out: results/{subject}_{name}/{data/{stimuli.tsv, targets.tsv, betas_test.h5, stimuli_test.h5, captions.json},
-     features/{feature}_test.h5, ridge/kernel.h5, learned/{feature}_test.h5}
+In:  the files of NSD-Imagery and NSD-synthetic, results/{subject}/data/{betas_train.h5, rois.h5}
+Out: results/{subject}_{name}/data/{stimuli.tsv, targets.tsv, betas_test.h5, stimuli_test.h5, captions.json}
 """
-
-OF_TEST_SETS = "|".join(TEST_FOLDERS) or "none"
 
 
 rule test_set_table:
@@ -72,13 +69,14 @@ rule test_set_stimuli:
         unpack(test_set_sources("stimuli")),
         stimuli="<results>/{subject}/data/stimuli.tsv",
     output:
-        images="<results>/{subject}/data/stimuli_test.h5",
+        images="<results>/{subject}/data/stimuli_{split}.h5",
     log:
-        "<results>/{subject}/logs/test_set_stimuli.log",
+        "<results>/{subject}/logs/test_set_stimuli_{split}.log",
     benchmark:
-        "<results>/{subject}/benchmarks/test_set_stimuli.tsv"
+        "<results>/{subject}/benchmarks/test_set_stimuli_{split}.tsv"
     wildcard_constraints:
         subject=OF_TEST_SETS,
+        split="test",
     conda:
         "../../envs/core.yaml"
     resources:
@@ -92,66 +90,3 @@ rule test_set_stimuli:
         ),
     script:
         "../../workflow_scripts/data/test_set_stimuli.py"
-
-
-use rule features as test_set_features with:
-    output:
-        "<results>/{subject}/features/{feature}_{split}.h5",
-    wildcard_constraints:
-        subject=OF_TEST_SETS,
-        split="test",
-        feature="|".join(
-            name for name in ALL_FEATURES if FEATURE_RECORDS[name].reads == "images"
-        ),
-
-
-rule test_set_kernel:
-    input:
-        kernel=of_training("<results>/{subject}/ridge/kernel.h5"),
-        train=of_training("<results>/{subject}/data/betas_train.h5"),
-        test="<results>/{subject}/data/betas_test.h5",
-    output:
-        maybe_temp("<results>/{subject}/ridge/kernel.h5"),
-    log:
-        "<results>/{subject}/logs/test_set_kernel.log",
-    benchmark:
-        "<results>/{subject}/benchmarks/test_set_kernel.tsv"
-    wildcard_constraints:
-        subject=OF_TEST_SETS,
-    conda:
-        "../../envs/core.yaml"
-    threads: 4
-    resources:
-        mem_mb=scaled_by_attempt(kernel_mb(MOST_VOXELS)),
-        runtime=scaled_by_attempt(30),
-    params:
-        code=code("decoding/test_set_kernel.py"),
-    script:
-        "../../workflow_scripts/decoding/test_set_kernel.py"
-
-
-rule test_set_learned:
-    input:
-        weights=of_training("<results>/{subject}/learned/{feature}/weights.safetensors"),
-        betas="<results>/{subject}/data/betas_test.h5",
-    output:
-        "<results>/{subject}/learned/{feature}_test.h5",
-    log:
-        "<results>/{subject}/logs/test_set_learned_{feature}.log",
-    benchmark:
-        "<results>/{subject}/benchmarks/test_set_learned_{feature}.tsv"
-    wildcard_constraints:
-        subject=OF_TEST_SETS,
-    conda:
-        "../../envs/torch.yaml"
-    resources:
-        mem_mb=scaled_by_attempt(6000),
-        runtime=scaled_by_attempt(30),
-        gpu=GPU,
-        device=cfg.compute.device,
-    params:
-        cfg=settings("learned.rescale"),
-        subject=lambda wildcards: trained_in(wildcards.subject),
-        code=code("decoding/test_set_learned.py"),
-    script:
-        "../../workflow_scripts/decoding/test_set_learned.py"

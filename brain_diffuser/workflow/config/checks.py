@@ -47,7 +47,7 @@ def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range, keys disagree, a path does not
     exist.
     """
-    problems = renamed.problems(config)
+    problems = renamed.problems(config) or test_sets.problems_of_names(config.get("test_sets"))
     if not problems:
         try:
             checked = _with_root(schema.Config.model_validate(config))
