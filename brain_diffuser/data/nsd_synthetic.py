@@ -18,6 +18,10 @@ GRATINGS = range(105, 217)
 """Numbers, from 1, of gratings and spirals."""
 
 
+FIRST_ID = test_set.FIRST_ID + 1000
+"""Ids of stimuli are their numbers above this, so that no other test set has the same."""
+
+
 def set_of(number: int) -> str:
     """The group that a stimulus, numbered from 1, belongs to."""
     if number > N_COMMON:
@@ -98,7 +102,7 @@ def write_table(inputs: Any, outputs: Any, settings: Mapping[str, Any]) -> None:
     ordering = np.array(read_ordering(inputs.design[0]))
     numbers = np.unique(ordering)
     trials = tuple(np.flatnonzero(ordering == number) for number in numbers)
-    ids = (test_set.FIRST_ID + numbers).astype(np.int32)
+    ids = (FIRST_ID + numbers).astype(np.int32)
     stimulus_table.write_chosen(outputs.stimuli, stimulus_table.Stimuli(ids, trials))
     rows = [
         (int(stimulus), set_of(number), f"synthetic {number:03d}")
@@ -114,7 +118,7 @@ def write_stimuli(inputs: Any, outputs: Any, settings: Mapping[str, Any]) -> Non
     (table,) = [inputs.stimuli] if isinstance(inputs.stimuli, str) else inputs.stimuli
     ids = stimulus_table.read(table)["test"].nsd_id
     target_images.copy_bricks(
-        inputs.images, (N_COMMON, N_OWN), ids - test_set.FIRST_ID - 1, ids, outputs.images, settings["crop"]
+        inputs.images, (N_COMMON, N_OWN), ids - FIRST_ID - 1, ids, outputs.images, settings["crop"]
     )
 
 

@@ -221,7 +221,7 @@ def test_target_images_are_found_by_how_their_names_begin_and_fill_a_share_of_th
 def test_synthetic_stimuli_have_the_trials_and_the_images_of_their_numbers(tree, tmp_path):
     settings = settings_of(kind="nsd_synthetic")
     stimuli, targets = write_table(tree.root, tmp_path, settings)
-    assert [(number - 100_000, group) for number, group, _ in targets] == [
+    assert [(number - 101_000, group) for number, group, _ in targets] == [
         *((1, "others"), (7, "others"), (105, "gratings"), (216, "gratings"), (217, "others"), (220, "others")),
         *((221, "colour"), (284, "colour")),
     ]

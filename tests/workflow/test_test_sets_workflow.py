@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from test_set_trees import write_imagery, write_synthetic
-from toy_workflow import digests, snakemake
+from toy_workflow import digests, planned, snakemake
 
 from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.decoding import ridge
@@ -92,9 +92,14 @@ def test_words_are_reconstructed_and_not_scored(tested):
     assert {"nsd28751.png", "nsd100000.png"} <= names
 
 
-def test_a_finished_run_plans_nothing_and_what_needs_captions_is_one_sentence(tested):
+def test_a_finished_run_plans_nothing_but_what_another_decoder_needs(tested):
+    """The network is trained on the subject, and predicts from the targets."""
+    found = planned(tested[0], *TARGETS, "results/sub01_imagery/learned/vdvae_test.h5")
+    assert found == {"learned_train:vdvae", "test_set_learned:vdvae"}
+
+
+def test_what_needs_captions_is_one_sentence(tested):
     checkout, _, _ = tested
-    assert "Nothing to be done" in snakemake(checkout, "-n", *TARGETS).stdout
     oracle = snakemake(checkout, "-n", "results/sub01_imagery/variants/true_features/recon")
     assert oracle.returncode == 1
     assert "is a test set, whose stimuli have no captions" in oracle.stderr.splitlines()[-1]
