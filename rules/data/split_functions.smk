@@ -1,7 +1,9 @@
 """Input and parameter functions of the rules of further splits."""
 
+import hashlib
+
 from brain_diffuser.data import splits, stimulus_table
-from brain_diffuser.data.adapter import fill_subject
+from brain_diffuser.data.adapter import fill_subject, only_file
 from brain_diffuser.workflow import receipts
 
 
@@ -78,3 +80,26 @@ def of_subject(path):
     return lambda wildcards: path.format(
         **{**dict(wildcards.items()), "subject": subject_of(wildcards.subject)}
     )
+
+
+def file_of_split(folder):
+    """The file that says which stimuli the split of a folder has; empty if no file does."""
+    if folder not in SPLIT_FOLDERS:
+        found = ADAPTER.inputs(cfg, "design", folder).get("split")
+        return only_file(found.paths) if found else ""
+    chosen = settings_of_split(folder)
+    keys = splits.KINDS[chosen["kind"]].files
+    return fill_subject(chosen[keys[0]], subject_of(folder)) if keys else ""
+
+
+def label_of_split(folder):
+    """The dataset as tables of a folder name it; of a split that a file defines, with the file's digest.
+
+    Receipts of the table of stimuli have the whole digest.
+    """
+    path = Path(file_of_split(folder))
+    if not path.is_file():
+        return DATASET_LABEL
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    name = f"{DATASET_LABEL.name}, split {path.name} (sha256 {digest[:12]})"
+    return DATASET_LABEL._replace(name=name)

@@ -54,6 +54,13 @@ def folders_of_splits(subject):
     return [subject, *(f"{subject}{splits.PART}{name}" for name in cfg.named_splits)]
 
 
+def label_of_splits(subject):
+    """The dataset as a table of all splits of a subject names it, with the file of every split that has one."""
+    labels = [label_of_split(folder).name for folder in folders_of_splits(subject)]
+    of_files = [label for label in dict.fromkeys(labels) if label != DATASET_LABEL.name]
+    return "; ".join(of_files) or DATASET_LABEL.name
+
+
 def stimulus_sources(folder):
     """The table that says where a subject's stimuli come from, if its dataset has one."""
     name = stimulus_table.SOURCES

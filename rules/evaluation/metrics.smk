@@ -129,7 +129,7 @@ rule metrics:
         cfg=settings("metrics"),
         sets=SHOWN,
         metrics=METRICS,
-        dataset_label=list(DATASET_LABEL),
+        dataset_label=lambda wildcards: list(label_of_split(wildcards.subject)),
         code=code("evaluation/metrics.py"),
     script:
         "../../workflow_scripts/evaluation/metrics.py"
@@ -152,7 +152,7 @@ use rule metrics as ablations with:
         cfg=settings("metrics"),
         sets=ABLATIONS,
         metrics=METRICS,
-        dataset_label=list(DATASET_LABEL),
+        dataset_label=lambda wildcards: list(label_of_split(wildcards.subject)),
         code=code("evaluation/metrics.py"),
 
 
