@@ -84,6 +84,7 @@ def of_subject(path):
 
 def file_of_split(folder):
     """The file that says which stimuli the split of a folder has; empty if no file does."""
+    folder = trained_in(folder)
     if folder not in SPLIT_FOLDERS:
         found = ADAPTER.inputs(cfg, "design", folder).get("split")
         return only_file(found.paths) if found else ""
