@@ -8,8 +8,8 @@ from brain_diffuser.workflow import receipts
 
 
 def subject_of(folder):
-    """The subject that a folder of results belongs to, which for a further split is another folder's."""
-    return SPLIT_FOLDERS.get(folder, (folder,))[0]
+    """The subject that a folder of results belongs to, which for a further split or a test set is another folder's."""
+    return cfg.folders.get(folder, (folder,))[0]
 
 
 def settings_of_split(folder):
@@ -19,6 +19,10 @@ def settings_of_split(folder):
 
 def n_stimuli(folder, split):
     """The number of stimuli of a split, or the largest possible number while that is not known."""
+    if folder in TEST_FOLDERS and split == "test":
+        kind, settings = test_set_of(folder)
+        return kind.n_stimuli(cfg, subject_of(folder), settings)
+    folder = trained_in(folder)
     if folder not in SPLIT_FOLDERS:
         return ADAPTER.n_stimuli(cfg, folder, split)
     path = Path(RESULTS, folder, "data/stimuli.tsv")
@@ -80,6 +84,7 @@ def of_subject(path):
 
 def file_of_split(folder):
     """The file that says which stimuli the split of a folder has; empty if no file does."""
+    folder = trained_in(folder)
     if folder not in SPLIT_FOLDERS:
         found = ADAPTER.inputs(cfg, "design", folder).get("split")
         return only_file(found.paths) if found else ""

@@ -189,9 +189,9 @@ rule retrieval:
     input:
         vision="<results>/{subject}/features/clip_vision_test.h5",
         predicted_vision="<results>/{subject}/ridge/clip_vision_test.h5",
-        text="<results>/{subject}/features/clip_text_train.h5",
+        text=of_training("<results>/{subject}/features/clip_text_train.h5"),
         predicted_text="<results>/{subject}/ridge/clip_text_test.h5",
-        captions="<results>/{subject}/data/captions.json",
+        captions=of_training("<results>/{subject}/data/captions.json"),
     output:
         scores="<results>/{subject}/retrieval/retrieval.csv",
         captions="<results>/{subject}/retrieval/captions.json",
