@@ -61,6 +61,33 @@ def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}") + others)
 
 
+def read_values(config: dict, sources: Sources = UNKNOWN) -> schema.Config:
+    """The configuration for a program that reads few of its files: values alone are checked, and no path.
+
+    Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range; there is no such dataset.
+    """
+    problems = renamed.problems(config)
+    if not problems:
+        try:
+            checked = _with_root(schema.Config.model_validate(config))
+        except ValidationError as error:
+            problems = messages.reworded(error, config, sources)
+        else:
+            problems = [*_of_results(checked.results), *_of_chosen_dataset(checked)]
+            if not problems:
+                return checked
+    raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}"))
+
+
+def _of_chosen_dataset(config: schema.Config) -> Iterator[str]:
+    """A dataset that is none of those of the configuration."""
+    if config.dataset not in config.datasets:
+        yield (
+            f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
+            "so choose one of these or add it to datasets"
+        )
+
+
 def _with_root(config: schema.Config) -> schema.Config:
     """The configuration with the folder of results in place of `{results}` in the paths of datasets."""
 
@@ -99,11 +126,9 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_variants(config)
     yield from _of_splits(config)
     yield from _of_blocks(config)
-    if config.dataset not in config.datasets:
-        yield (
-            f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
-            "so choose one of these or add it to datasets"
-        )
+    wrong = list(_of_chosen_dataset(config))
+    if wrong:
+        yield from wrong
         return
     wrong = list(_of_adapter(config))
     if wrong:
