@@ -23,7 +23,7 @@ SAME = {
     **{"features_cached_shard": "features_shard", "shared_features": "features", "ridge_layers": "ridge"},
     **{"variant_consistency": "consistency", "demo_stimuli_of": "demo_stimuli", "perturbed_images": "optimal_images"},
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
-    **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli"},
+    **{"named": "gather_images", "best_of": "gather_images", "stimuli_stand_ins": "split_stimuli"},
 }
 """Rules that do the same as another one, whose speed is theirs."""
 NETWORKS = (
@@ -290,6 +290,7 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     "retrieval": _of_retrieval,
     "held_out": _of_held_out,
     "consistency": _of_repeats,
+    "best_of_scores": _of_table(lambda cfg: 2),
     "metrics": _of_table(lambda cfg: 5),
     "ablations": _of_table(lambda cfg: 5 + len(cfg.variants) - len(cfg.guided)),
     "neuraldiffuser": _of_table(lambda cfg: 6 + len(cfg.variants)),

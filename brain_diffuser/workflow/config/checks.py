@@ -14,12 +14,14 @@ from brain_diffuser.data.adapter import NONE, matching_files
 from brain_diffuser.data.nsd import DEMO_STIMULI_PER_SESSION
 from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.decoding.registry import DECODERS
+from brain_diffuser.evaluation.registry import SCORERS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import fetch, renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
 from brain_diffuser.workflow.config.sources import UNKNOWN, LocatedError, Sources
+from brain_diffuser.workflow.config.variants import CHOOSERS
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 
@@ -124,6 +126,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_fetching(config)
     yield from _of_variant_names(config)
     yield from _of_variants(config)
+    yield from _of_choices(config)
     yield from _of_splits(config)
     yield from _of_blocks(config)
     wrong = list(_of_chosen_dataset(config))
@@ -268,6 +271,32 @@ def _of_variants(config: schema.Config) -> Iterator[str]:
                 f"variants.{name}.decoder is {variant.decoder}, which cannot decode {beyond[0]}, a feature with the "
                 f"axes {', '.join(FEATURES[beyond[0]].axes)}; choose another decoder"
             )
+
+
+def _of_choices(config: schema.Config) -> Iterator[str]:
+    """Choosers that would make scores worthless, and repeats of variants that choose."""
+    metrics = {*SCORERS, *(metric for scorer in SCORERS.values() for metric in scorer.metrics)}
+    expected = f"expected {messages.either(list(CHOOSERS))}"
+    for name in config.choosing:
+        by = config.variants[name].choose.by
+        if by in metrics:
+            yield (
+                f"variants.{name}.choose.by is {by}, a metric that compares images with their stimuli, so that scores "
+                f"of what it chose would mean nothing; {expected}, and see its row oracle for the best possible choice"
+            )
+        elif by in ("oracle", "stimulus", "true", "true_features"):
+            yield (
+                f"variants.{name}.choose.by is {by}, which looks at the stimulus; {expected}, whose tables have a row "
+                "oracle of the best possible choice"
+            )
+        elif by not in CHOOSERS:
+            yield f"variants.{name}.choose.by is {by}; {expected}; correct it"
+    repeated = [name for name in config.metrics.repeated if name in config.choosing]
+    if repeated:
+        yield (
+            f"metrics.repeated names {repeated[0]}, which chooses the best of several repeats; expected recon or "
+            "variants without choose; delete it"
+        )
 
 
 def _on_demand() -> set[str]:

@@ -325,6 +325,13 @@ class VariantGuidance(Section):
     sag_scale: NotNegative = UNSET
 
 
+class Choose(Section):
+    """How many samples each image is the best of, and by what."""
+
+    of: Annotated[int, Field(ge=2)]
+    by: Text
+
+
 class Variant(Section):
     """What differs from `recon`; a key that is None changes nothing, and without `guidance` nothing is guided."""
 
@@ -340,6 +347,7 @@ class Variant(Section):
     sampler: SamplerName = UNSET
     seed: Seed = UNSET
     guidance: VariantGuidance = UNSET
+    choose: Choose = UNSET
 
 
 class Split(Section):
@@ -559,6 +567,15 @@ class Config(Section):
     def guided(self) -> tuple[str, ...]:
         """The variants that guidance steers."""
         return self._all_variants.guided
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """The variants that choose the best of several samples."""
+        return self._all_variants.choosing
+
+    def samples_of(self, name: str) -> tuple[str, ...]:
+        """The sets of images of which a variant chooses, as `Variants.samples_of` finds them."""
+        return self._all_variants.samples_of(name)
 
     def unguided_of(self, name: str) -> str | None:
         """The image set a guided variant is compared with, as `Variants.unguided_of` finds it, if there is one."""
