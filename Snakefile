@@ -49,6 +49,7 @@ include: "rules/evaluation/brain.smk"
 include: "rules/evaluation/best_of.smk"
 include: "rules/regions/volumes.smk"
 include: "rules/regions/roi.smk"
+include: "rules/reporting/rating.smk"
 include: "rules/reporting/report.smk"
 
 

@@ -17,7 +17,7 @@ from brain_diffuser.artifacts import hdf5, system_faults
 from brain_diffuser.data import custom
 from brain_diffuser.evaluation import external_scores, matching, registry, scores
 from brain_diffuser.reporting import external_scores as external_page
-from brain_diffuser.workflow import estimate
+from brain_diffuser.workflow import estimate, tables_of_commands
 from brain_diffuser.workflow.config import command_line, schema
 
 SUMMARY = (__doc__ or "").partition("\n")[0]
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cfg = estimate.read_values(options.configfile, options.config)
         folder = Path(options.images)
         out = Path(options.out or f"{folder}_scores")
-        check_out(out)
+        tables_of_commands.check_folder(out, WRITTEN)
         networks = check_networks(cfg, options.protocol, options.networks)
         stimuli = read_stimuli(cfg, options.subject, options.stimuli)
         table = Path(options.table) if options.table else None
@@ -72,14 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     sys.stdout.write(f"Scores of {len(matched.rows)} images are in {out / 'scores.md'}.\n")
     return 0
-
-
-def check_out(out: Path) -> None:
-    """Raises ValueError: the folder to write has files that this command did not write, which would be lost."""
-    others = sorted(each.name for each in out.iterdir() if each.name not in WRITTEN) if out.is_dir() else []
-    if others or (out.exists() and not out.is_dir()):
-        has = f"has {others[0]}" if others else "is a file"
-        raise ValueError(f"{out} {has}, which this command did not write; name another folder with --out")
 
 
 def check_networks(cfg: schema.Config, protocols: Sequence[str], names: Sequence[str] | None) -> list[str]:

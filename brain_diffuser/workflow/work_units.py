@@ -295,6 +295,7 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     "ablations": _of_table(lambda cfg: 5 + len(cfg.variants) - len(cfg.guided)),
     "neuraldiffuser": _of_table(lambda cfg: 6 + len(cfg.variants)),
     "guidance_tables": _of_table(lambda cfg: 6 + len(cfg.variants)),
+    "rating": lambda sizes, job: sizes.stimuli(job) * sizes.image_area(),
     "report": _of_report,
 }
 """What the time of a rule grows with; that of all others is the same whatever the sizes are."""

@@ -383,6 +383,14 @@ class Significance(Section):
     seed: Seed = 0
 
 
+class Rating(Section):
+    images: Text = "recon"
+    stimuli: Literal["all"] | Annotated[int, Field(ge=2)] = 100
+    catch_trials: Annotated[int, Field(ge=0)] = 10
+    size: Annotated[int, Field(ge=64, le=1024)] = 256
+    seed: Seed = 0
+
+
 class Retrieval(Section):
     pool: Annotated[int, Field(ge=2)]
     draws: Count
@@ -506,6 +514,7 @@ class Config(Section):
     variants: dict[str, Variant]
     metrics: Metrics
     significance: Significance = Field(default_factory=Significance)
+    rating: Rating = Field(default_factory=Rating)
     retrieval: Retrieval
     accuracy: Accuracy
     roi: Roi
