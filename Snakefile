@@ -50,8 +50,10 @@ include: "rules/evaluation/accuracy.smk"
 include: "rules/evaluation/generalisation.smk"
 include: "rules/evaluation/test_sets.smk"
 include: "rules/evaluation/brain.smk"
+include: "rules/evaluation/best_of.smk"
 include: "rules/regions/volumes.smk"
 include: "rules/regions/roi.smk"
+include: "rules/reporting/rating.smk"
 include: "rules/reporting/report.smk"
 
 

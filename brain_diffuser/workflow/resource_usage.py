@@ -42,7 +42,7 @@ STAGES = {
     "volumes": ("volumes",),
     "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),
     "runs": ("held_out", "identification"),
-    "report": ("report", "costs", "named"),
+    "report": ("report", "costs", "named", "rating"),
 }
 """Stage -> what the names of its jobs and of its results begin with; the longest that fits counts."""
 PLACES = ("demo", "haxby", "rehearsal", "dataset")  # folders of results that are no subject's, and a stage each

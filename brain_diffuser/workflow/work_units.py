@@ -25,6 +25,7 @@ SAME = {
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
     **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli", "test_set_stimuli": "split_stimuli"},
     **{"test_set_features": "features", "test_set_learned": "learned_predict", "demo_experiments": "demo_brain"},
+    **{"best_of": "gather_images"},
 }
 """Rules that do the same as another one, whose speed is theirs."""
 NETWORKS = (
@@ -307,10 +308,12 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     "retrieval": _of_retrieval,
     "held_out": _of_held_out,
     "consistency": _of_repeats,
+    "best_of_scores": _of_table(lambda cfg: 2),
     "metrics": _of_table(lambda cfg: 5),
     "ablations": _of_table(lambda cfg: 5 + len(cfg.variants) - len(cfg.guided)),
     "neuraldiffuser": _of_table(lambda cfg: 6 + len(cfg.variants)),
     "guidance_tables": _of_table(lambda cfg: 6 + len(cfg.variants)),
+    "rating": lambda sizes, job: sizes.stimuli(job) * sizes.image_area(),
     "report": _of_report,
 }
 """What the time of a rule grows with; that of all others is the same whatever the sizes are."""

@@ -138,3 +138,50 @@ def notes_of_test_set(wildcards):
     if cfg.ridge.rescale == "test":
         what += "; ridge.rescale is test, and test sets take train_oof, for they have few targets"
     return f"{what}."
+
+
+# What samples are chosen by, in words; and the metrics of the network by which both choosers see samples.
+CHOSEN_BY = {
+    "decoded": "cosine with the decoded CLIP-vision embedding",
+    "predicted_betas": "correlation of predicted and measured betas",
+}
+SEEN_BY_CHOOSERS = [*evaluation_registry.SCORERS["clip"].metrics]
+
+
+def samples_of_variant(wildcards):
+    """The images of all samples of a variant that chooses, and what its chooser sees of them."""
+    by = cfg.variants[wildcards.variant].choose.by
+    kind = {"decoded": "clip_vision", "predicted_betas": "betas"}[by]
+    below = f"<results>/{wildcards.subject}"
+    names = SAMPLES[wildcards.variant]
+    folders = [folder(each).format(subject=wildcards.subject) for each in names]
+    return {
+        "images": folders,
+        "manifests": [f"{each}_manifest.tsv" for each in folders],
+        "samples": [f"{below}/encoding/{each}_{kind}.h5" for each in names],
+    }
+
+
+def what_chooses(wildcards):
+    """What samples are compared with: the decoded embeddings, or measured betas and their mean and spread."""
+    if cfg.variants[wildcards.variant].choose.by == "decoded":
+        return [feature_of_variant(wildcards, "clip_vision", is_true=False)]
+    below = f"<results>/{wildcards.subject}"
+    return [f"{below}/data/betas_test.h5", f"{below}/ridge/kernel.h5"]
+
+
+def scores_of_samples(wildcards):
+    """The scores of all samples of a variant that chooses, one input for each."""
+    below = f"<results>/{wildcards.subject}/perceptual_scores"
+    return {
+        f"scores_{number}": [f"{below}/{images}/{scorer}.csv" for scorer in SCORERS]
+        for number, images in enumerate(SAMPLES[wildcards.variant])
+    }
+
+
+def title_of_choice(variant):
+    """What the table of a choice is called; {subject} stands for the subject."""
+    choose = cfg.variants[variant].choose
+    return (
+        f"{DATASET_LABEL.name}, {{subject}}, {variant}: the best of {choose.of} samples"
+    )

@@ -325,6 +325,13 @@ class VariantGuidance(Section):
     sag_scale: NotNegative = UNSET
 
 
+class Choose(Section):
+    """How many samples each image is the best of, and by what."""
+
+    of: Annotated[int, Field(ge=2)]
+    by: Text
+
+
 class Variant(Section):
     """What differs from `recon`; a key that is None changes nothing, and without `guidance` nothing is guided."""
 
@@ -340,6 +347,7 @@ class Variant(Section):
     sampler: SamplerName = UNSET
     seed: Seed = UNSET
     guidance: VariantGuidance = UNSET
+    choose: Choose = UNSET
 
 
 class Split(Section):
@@ -388,6 +396,14 @@ class Significance(Section):
     permutations: Annotated[int, Field(ge=19)] = 10000
     pairings: Annotated[int, Field(ge=19)] = 99
     correction: Annotated[str, one_of([*CORRECTIONS]), Field(json_schema_extra={"enum": [*CORRECTIONS]})] = "holm"
+    seed: Seed = 0
+
+
+class Rating(Section):
+    images: Text = "recon"
+    stimuli: Literal["all"] | Annotated[int, Field(ge=2)] = 100
+    catch_trials: Annotated[int, Field(ge=0)] = 10
+    size: Annotated[int, Field(ge=64, le=1024)] = 256
     seed: Seed = 0
 
 
@@ -515,6 +531,7 @@ class Config(Section):
     variants: dict[str, Variant]
     metrics: Metrics
     significance: Significance = Field(default_factory=Significance)
+    rating: Rating = Field(default_factory=Rating)
     retrieval: Retrieval
     accuracy: Accuracy
     roi: Roi
@@ -576,6 +593,15 @@ class Config(Section):
     def guided(self) -> tuple[str, ...]:
         """The variants that guidance steers."""
         return self._all_variants.guided
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """The variants that choose the best of several samples."""
+        return self._all_variants.choosing
+
+    def samples_of(self, name: str) -> tuple[str, ...]:
+        """The sets of images of which a variant chooses, as `Variants.samples_of` finds them."""
+        return self._all_variants.samples_of(name)
 
     def unguided_of(self, name: str) -> str | None:
         """The image set a guided variant is compared with, as `Variants.unguided_of` finds it, if there is one."""
