@@ -96,6 +96,7 @@ def write(
     significance: Mapping[str, figures.Figures],
     bottleneck: Mapping[str, figures.Figures],
     scaling: Mapping[str, figures.Figures],
+    experiments: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -122,9 +123,9 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance, generalisation, significance, bottleneck, scaling : {subject, or "average": figures}
-        The sections on regions, guidance, further splits, permutation tests, dimensions of the brain and amounts of
-        data; one that is empty is left out.
+    regions, guidance, generalisation, significance, bottleneck, scaling, experiments : {name: figures}
+        The sections on regions, guidance, further splits, permutation tests, dimensions of the brain, amounts of data
+        and test sets, by subject, "average" or test set; one that is empty is left out.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -169,6 +170,7 @@ def write(
                 "bottleneck": bottleneck,
                 "scaling": scaling,
                 "generalisation": generalisation,
+                "experiments": experiments,
                 "regions": regions,
                 "guidance": guidance,
             },

@@ -15,6 +15,8 @@ rule bottleneck_maps:
         "<results>/{subject}/logs/bottleneck_maps.log",
     benchmark:
         "<results>/{subject}/benchmarks/bottleneck_maps.tsv"
+    wildcard_constraints:
+        subject=TRAINED,
     conda:
         "../../envs/core.yaml"
     threads: 8
@@ -46,6 +48,8 @@ rule bottleneck:
         "<results>/{subject}/logs/bottleneck.log",
     benchmark:
         "<results>/{subject}/benchmarks/bottleneck.tsv"
+    wildcard_constraints:
+        subject=TRAINED,
     conda:
         "../../envs/core.yaml"
     threads: 8
@@ -73,6 +77,8 @@ rule rank_features:
         "<results>/{subject}/logs/rank_features_{rank}_{feature}.log",
     benchmark:
         "<results>/{subject}/benchmarks/rank_features_{rank}_{feature}.tsv"
+    wildcard_constraints:
+        subject=TRAINED,
     conda:
         "../../envs/core.yaml"
     threads: 8

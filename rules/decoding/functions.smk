@@ -9,6 +9,12 @@ MOST_VOXELS = 16000
 ALPHA_TABLE = "{subject}/ridge/alpha_{feature}.csv"
 
 
+# Folders of results with training stimuli: those of subjects and of further splits.
+TRAINED = "|".join(
+    (*cfg.subjects, *(each for each in SPLIT_FOLDERS if each not in TEST_FOLDERS))
+)
+
+
 def is_auto(feature):
     """Whether the penalty of a feature's ridge is chosen by leave-one-out."""
     return SETTINGS["ridge"]["alpha"][feature] == alpha_table.AUTO
@@ -30,7 +36,7 @@ def chosen_alpha(feature=None):
                 "storage; write the number that a run on a disk has chosen"
             )
         return "<results>/" + ALPHA_TABLE.format(
-            subject=wildcards.subject, feature=name
+            subject=trained_in(wildcards.subject), feature=name
         )
 
     return of
@@ -45,7 +51,7 @@ def alpha_of(wildcards, feature=None):
     if not is_auto(name):
         return SETTINGS["ridge"]["alpha"][name]
     return alpha_table.chosen(
-        f"{RESULTS}/{ALPHA_TABLE.format(subject=wildcards.subject, feature=name)}"
+        f"{RESULTS}/{ALPHA_TABLE.format(subject=trained_in(wildcards.subject), feature=name)}"
     )
 
 
@@ -58,6 +64,12 @@ def alphas_to_show(ending):
         for feature in FEATURES
         if is_auto(feature)
     ]
+
+
+def rescale_of(wildcards):
+    """How predictions are rescaled: by statistics of training stimuli where the few targets of a test set would tell."""
+    is_of_test = wildcards.subject in TEST_FOLDERS and cfg.ridge.rescale == "test"
+    return "train_oof" if is_of_test else cfg.ridge.rescale
 
 
 def other_subjects(wildcards):

@@ -2,6 +2,8 @@
 
 In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_{split}.h5
 Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5, alpha_{feature}.csv, alpha_{feature}.svg}
+
+A test set has its own test rows in a copy of its subject's kernel (rules/data/test_sets.smk).
 """
 
 
@@ -15,6 +17,8 @@ rule ridge_kernel:
         "<results>/{subject}/logs/ridge_kernel.log",
     benchmark:
         "<results>/{subject}/benchmarks/ridge_kernel.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SPLIT_FOLDERS)),
     conda:
         "../../envs/core.yaml"
     threads: 8
@@ -39,6 +43,8 @@ rule ridge_alpha:
         "<results>/{subject}/logs/ridge_alpha_{feature}.log",
     benchmark:
         "<results>/{subject}/benchmarks/ridge_alpha_{feature}.tsv"
+    wildcard_constraints:
+        subject=TRAINED,
     conda:
         "../../envs/core.yaml"
     threads: 8
@@ -55,7 +61,7 @@ rule ridge_alpha:
 rule ridge:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
-        train="<results>/{subject}/features/{feature}_train.h5",
+        train=of_training("<results>/{subject}/features/{feature}_train.h5"),
         alpha=chosen_alpha(),
     output:
         predicted="<results>/{subject}/ridge/{feature}_test.h5",
@@ -73,7 +79,7 @@ rule ridge:
     params:
         cfg=lambda wildcards: {
             "alpha": alpha_of(wildcards),
-            "rescale": cfg.ridge.rescale,
+            "rescale": rescale_of(wildcards),
         },
         code=code("decoding/ridge.py"),
     script:

@@ -20,6 +20,8 @@ rule scaling_table:
         "<results>/{subject}/logs/scaling_table_{axis}_{amount}.log",
     benchmark:
         "<results>/{subject}/benchmarks/scaling_table_{axis}_{amount}.tsv"
+    wildcard_constraints:
+        subject=TRAINED,
     conda:
         "../../envs/core.yaml"
     resources:
@@ -70,6 +72,8 @@ rule scaling:
         "<results>/{subject}/logs/scaling.log",
     benchmark:
         "<results>/{subject}/benchmarks/scaling.tsv"
+    wildcard_constraints:
+        subject=TRAINED,
     conda:
         "../../envs/core.yaml"
     threads: 8

@@ -29,7 +29,7 @@ ruleorder: ridge_layers > ridge
 use rule ridge as ridge_layers with:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
-        train="<results>/{subject}/features/clip_layers_train.h5",
+        train=of_training("<results>/{subject}/features/clip_layers_train.h5"),
         alpha=chosen_alpha("clip_layers"),
     output:
         predicted="<results>/{subject}/ridge/clip_layers_test.h5",
@@ -41,7 +41,7 @@ use rule ridge as ridge_layers with:
     params:
         cfg=lambda wildcards: {
             "alpha": alpha_of(wildcards, "clip_layers"),
-            "rescale": cfg.ridge.rescale,
+            "rescale": rescale_of(wildcards),
         },
         code=code("decoding/ridge.py"),
 
@@ -64,7 +64,7 @@ rule guided_shard:
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
-        variant=schema.variant_regex(cfg.guided),
+        variant=schema.variant_regex(cfg.guided, cfg.choosing),
     conda:
         "../../envs/torch.yaml"
     threads: cfg.compute.threads
