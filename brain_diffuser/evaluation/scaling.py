@@ -6,6 +6,7 @@ again; the z-score of the betas keeps the standard deviations of all train stimu
 repeats, are the same throughout. Features count relative to the mean of all train stimuli, on a sample of columns.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from brain_diffuser.data import stimulus_table
 from brain_diffuser.decoding import kernel_spectrum, ridge, ridge_alpha
 from brain_diffuser.evaluation import generalisation, linear_maps, statistics
 
-FROM_TRIALS = ("repeats", "sessions")
-"""Axes whose betas are averaged again, from fewer trials."""
+logger = logging.getLogger(__name__)
+
+MOST_CHOOSING = 256  # of a feature's columns, by which a penalty is chosen: it is the same for all of them
 
 
 class Condition(NamedTuple):
@@ -213,7 +215,8 @@ def score(
     with threadpool_limits(1 if len(rows) <= ridge.SMALL else None, "blas"):
         for feature, all_targets in features.items():
             y = all_targets.train[rows]
-            correlation, _ = ridge_alpha.left_out_scores(spectrum, y, alphas)
+            some = y[:, :: -(-y.shape[1] // MOST_CHOOSING)]
+            correlation, _ = ridge_alpha.left_out_scores(spectrum, some, alphas)
             varies = ~np.isnan(correlation).any(0)
             best = int(np.argmax(correlation[:, varies].mean(1))) if varies.any() else -1
             chosen[feature] = float(alphas[best])
@@ -223,4 +226,5 @@ def score(
             own = np.arange(len(made))
             two_way = generalisation.identified(correlations, own, np.zeros_like(own))
             scores[feature] = dict(zip(linear_maps.MEASURES, (np.diagonal(correlations).copy(), two_way), strict=True))
+    logger.info("%s %g: %d stimuli, %d voxels", *condition[:2], condition.stimuli, condition.voxels)
     return Scored(condition, chosen, scores)

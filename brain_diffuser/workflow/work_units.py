@@ -223,7 +223,7 @@ def _of_scaling(sizes: Sizes, job: watch.Job) -> float | int:
     whole = 1 + scaling.draws * len(scaling.voxels) + len(scaling.repeats) + len(scaling.sessions)
     amounts = whole + scaling.draws * sum(share**2 for share in scaling.stimuli)
     n_alphas = math.log10(grid.highest / grid.lowest) * grid.per_decade + 1
-    columns = sum(min(sizes.columns(each), scaling.columns) for each in ("vdvae", "clip_text", "clip_vision"))
+    columns = sum(min(sizes.columns(each), 256) for each in ("vdvae", "clip_text", "clip_vision"))
     return amounts * n**2 * (10 * n + n_alphas * columns) / 1e9
 
 

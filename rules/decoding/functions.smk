@@ -6,7 +6,8 @@ from brain_diffuser.decoding import alpha_table, ridge_memory
 MOST_VOXELS = 16000
 
 
-ALPHA_TABLE = "{subject}/ridge/alpha_{feature}.csv"
+# The table with the chosen penalty, below a folder of results.
+ALPHA_TABLE = "{folder}/{subject}/ridge/alpha_{feature}.csv"
 
 
 # Folders of results with training stimuli: those of subjects and of further splits.
@@ -35,8 +36,8 @@ def chosen_alpha(feature=None):
                 f"config.yaml: ridge.alpha.{name} is {alpha_table.AUTO}, which is not supported where results lie in a "
                 "storage; write the number that a run on a disk has chosen"
             )
-        return "<results>/" + ALPHA_TABLE.format(
-            subject=trained_in(wildcards.subject), feature=name
+        return ALPHA_TABLE.format(
+            folder="<results>", subject=trained_in(wildcards.subject), feature=name
         )
 
     return of
@@ -50,16 +51,17 @@ def alpha_of(wildcards, feature=None):
     name = feature or wildcards.feature
     if not is_auto(name):
         return SETTINGS["ridge"]["alpha"][name]
-    return alpha_table.chosen(
-        f"{RESULTS}/{ALPHA_TABLE.format(subject=trained_in(wildcards.subject), feature=name)}"
+    path = ALPHA_TABLE.format(
+        folder=RESULTS, subject=trained_in(wildcards.subject), feature=name
     )
+    return alpha_table.chosen(path)
 
 
 def alphas_to_show(ending):
     """The tables or plots of all penalties that were chosen for features which every run predicts."""
-    path = "<results>/" + ALPHA_TABLE.replace(".csv", ending)
+    path = ALPHA_TABLE.removesuffix(".csv") + ending
     return [
-        path.format(subject=subject, feature=feature)
+        path.format(folder="<results>", subject=subject, feature=feature)
         for subject in cfg.subjects
         for feature in FEATURES
         if is_auto(feature)

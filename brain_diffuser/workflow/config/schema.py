@@ -266,8 +266,8 @@ class Scaling(Section):
     stimuli: list[Share] = Field(default_factory=lambda: [0.125, 0.25, 0.5])
     repeats: list[Count] = Field(default_factory=lambda: [1, 2])
     sessions: list[Share] = Field(default_factory=lambda: [0.25, 0.5])
-    voxels: list[Share] = Field(default_factory=lambda: [0.0625, 0.125, 0.25, 0.5])
-    draws: Count = 3
+    voxels: list[Share] = Field(default_factory=lambda: [0.125, 0.5])
+    draws: Count = 2
     columns: Count = 1024
     seed: Seed = 0
 
