@@ -190,7 +190,7 @@ SAMPLE_SETS = tuple(dict.fromkeys(each for sets in SAMPLES.values() for each in 
 
 
 wildcard_constraints:
-    subject_or_average="|".join((*cfg.subjects, *cfg.split_folders, "average")),
+    subject_or_average="|".join((*cfg.subjects, *cfg.folders, "average")),
     number=r"0[1-8]",
     feature="|".join(ALL_FEATURES),
     decoder="|".join(decoder_registry.DECODERS),
@@ -227,7 +227,8 @@ def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
     Which entries are whose: adapters (of datasets), features, decoders, backbones, guides (of noise), sources (of images
-    without a diffusion model), scorers (pixel metrics, evaluation networks), kinds (of metrics); one or a list of each.
+    without a diffusion model), scorers (pixel metrics, evaluation networks), kinds (of metrics), test_sets (kinds of
+    them); one or a list of each.
     """
     dicts = {
         "adapters": "data.registry.ADAPTERS",
@@ -238,6 +239,7 @@ def code(script, **entries):
         "sources": "generation.direct_images.SOURCES",
         "scorers": "evaluation.registry.SCORERS",
         "kinds": "evaluation.metrics.KINDS",
+        "test_sets": "data.test_sets.KINDS",
     }
     used = {f"brain_diffuser.{dicts[kind]}": keys for kind, keys in entries.items()}
     return provenance.describe_key(CODE, f"workflow_scripts/{script}", used)
@@ -273,10 +275,13 @@ SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 
 # Folders of further splits, {folder: (subject, split)}. Rules take them for subjects, whose data differ alone.
 SPLIT_FOLDERS = cfg.split_folders
+# Folders of test sets, {folder: (subject, test set)}: their betas and stimuli differ, and what a decoder was trained on is
+# the subject's.
+TEST_FOLDERS = cfg.test_folders
 
 
 wildcard_constraints:
-    subject="|".join((*cfg.subjects, *SHARED, *SPLIT_FOLDERS)),
+    subject="|".join((*cfg.subjects, *SHARED, *SPLIT_FOLDERS, *TEST_FOLDERS)),
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
@@ -293,7 +298,7 @@ def of_shards(stage, path, split="test"):
     def of(wildcards):
         names = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
         # In a storage Snakemake tries a rule before it looks at the constraints of wildcards; it passes over this error.
-        if wildcards.subject not in (*cfg.subjects, *SHARED, *SPLIT_FOLDERS):
+        if wildcards.subject not in (*cfg.subjects, *SHARED, *cfg.folders):
             raise LookupError(f"{wildcards.subject} is no subject")
         with exit_with_message():
             counts = [n_stimuli(wildcards.subject, name) for name in names]

@@ -50,6 +50,10 @@ GENERALISATION = {
     "scores.csv": "identification by split, by distance to the nearest training stimulus, and by source",
 }
 """Files in results/{subject}/generalisation."""
+EXPERIMENTS = {
+    "scores.csv": "scores of the trained decoder on another experiment, among all targets and within sets of them",
+}
+"""Files in results/{subject}_{test set}/test_set."""
 GUIDANCE = {
     "images.png": "the first test stimuli, guided and unguided",
     "comparison.csv": "guided sets: mean score, in brackets the 95 % interval of its difference from the unguided set",
@@ -64,6 +68,7 @@ SECTIONS = {
     "guidance": GUIDANCE,
     "generalisation": GENERALISATION,
     "significance": SIGNIFICANCE,
+    "experiments": EXPERIMENTS,
 }
 """Sections of the page, and the files that each shows."""
 

@@ -87,6 +87,7 @@ def write(
     guidance: Mapping[str, figures.Figures],
     generalisation: Mapping[str, figures.Figures],
     significance: Mapping[str, figures.Figures],
+    experiments: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -113,8 +114,9 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance, generalisation, significance : {subject, or "average": figures}
-        The sections on regions, guidance, further splits and permutation tests; one that is empty is left out.
+    regions, guidance, generalisation, significance, experiments : {subject, "average" or a test set: figures}
+        The sections on regions, guidance, further splits, permutation tests and test sets; one that is empty is left
+        out.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -157,6 +159,7 @@ def write(
             {
                 "significance": significance,
                 "generalisation": generalisation,
+                "experiments": experiments,
                 "regions": regions,
                 "guidance": guidance,
             },

@@ -18,6 +18,7 @@ ADDED: dict[str, Any] = {
     "recon.sampler": "ddim",
     "compute.compile": False,
     "splits": {},
+    "test_sets": {},
     "significance.images": ["stage1", "recon"],
     "significance.permutations": 10000,
     "significance.pairings": 99,

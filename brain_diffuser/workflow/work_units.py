@@ -23,7 +23,9 @@ SAME = {
     **{"features_cached_shard": "features_shard", "shared_features": "features", "ridge_layers": "ridge"},
     **{"variant_consistency": "consistency", "demo_stimuli_of": "demo_stimuli", "perturbed_images": "optimal_images"},
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
-    **{"named": "gather_images", "best_of": "gather_images", "stimuli_stand_ins": "split_stimuli"},
+    **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli", "test_set_stimuli": "split_stimuli"},
+    **{"test_set_features": "features", "test_set_learned": "learned_predict", "demo_experiments": "demo_brain"},
+    **{"best_of": "gather_images"},
 }
 """Rules that do the same as another one, whose speed is theirs."""
 NETWORKS = (
@@ -43,6 +45,7 @@ STEPPED = ("recon_shard", "optimal_images")
 OF_COLUMNS = (
     *("features", "ridge", "optimal", "perturbed", "ridge_weights", "decode", "encoding_kernel", "lesions", "accuracy"),
     *("retrieval", "held_out", "learned_train", "learned_predict", "split_features", "generalisation"),
+    "test_set_scores",
 )
 """Rules that go through matrices of features, whose columns depend on the networks."""
 
@@ -243,6 +246,18 @@ def _of_generalisation(sizes: Sizes, job: watch.Job) -> float | int:
     return n_test * sizes.all_stimuli(job.subject) * columns / 1e9
 
 
+def _of_new_rows(sizes: Sizes, job: watch.Job) -> float | int:
+    """Products of the test rows and the training stimuli over voxels, and the kernel that is copied."""
+    train, test = (sizes.n_stimuli(job.subject, split) for split in ("train", "test"))
+    return train * (test * sizes.voxels() + train) / 1e9
+
+
+def _of_test_set(sizes: Sizes, job: watch.Job) -> float | int:
+    """Numbers of the features of images that are compared, a million."""
+    n = sizes.stimuli(job)
+    return n * (sizes.columns("vdvae") + sizes.columns("clip_vision")) / 1e6
+
+
 def _of_pairs(sizes: Sizes, job: watch.Job) -> float | int:
     """Pairs of a stimulus and an image, a million."""
     return sizes.stimuli(job) ** 2 / 1e6
@@ -274,6 +289,9 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     "learned_train": _of_training,
     **dict.fromkeys(("features", "learned_predict", "split_features"), _of_columns),
     "generalisation": _of_generalisation,
+    "test_set_betas": lambda sizes, job: sizes.voxels(),
+    "test_set_kernel": _of_new_rows,
+    "test_set_scores": _of_test_set,
     "pair_scores": _of_pairs,
     "pair_scores_of_pixels": _of_pairings,
     "significance": _of_permutations,

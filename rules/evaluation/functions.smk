@@ -54,6 +54,13 @@ def folders_of_splits(subject):
     return [subject, *(f"{subject}{splits.PART}{name}" for name in cfg.named_splits)]
 
 
+def label_of_splits(subject):
+    """The dataset as a table of all splits of a subject names it, with the file of every split that has one."""
+    labels = [label_of_split(folder).name for folder in folders_of_splits(subject)]
+    of_files = [label for label in dict.fromkeys(labels) if label != DATASET_LABEL.name]
+    return "; ".join(of_files) or DATASET_LABEL.name
+
+
 def stimulus_sources(folder):
     """The table that says where a subject's stimuli come from, if its dataset has one."""
     name = stimulus_table.SOURCES
@@ -80,6 +87,25 @@ def of_splits(path):
     ]
 
 
+def of_test_sets(path, has_words=False):
+    """A file of every test set whose targets are reconstructed; of sets of words only where they will do."""
+    return [
+        path.format(subject=folder)
+        for folder in TEST_FOLDERS
+        if test_set_of(folder)[1]["images"]
+        and (has_words or not test_set_of(folder)[1]["words"])
+    ]
+
+
+def scored_test_sets():
+    """The folders of scores of all test sets."""
+    return [
+        f"<results>/{folder}/test_set"
+        for folder in TEST_FOLDERS
+        if not test_set_of(folder)[1]["words"]
+    ]
+
+
 def set_to_compare_with():
     """{set of images: the one it is compared with}: a guided one with that without guidance, others with recon."""
     listed = cfg.significance.images
@@ -88,6 +114,30 @@ def set_to_compare_with():
         name: unguided.get(name) or "recon" for name in listed if name != "recon"
     }
     return {name: other for name, other in against.items() if other in listed}
+
+
+def pairs_of_test_set(wildcards, by_name=False):
+    """The pair scores of a test set's images, {pairs_recon: paths}, or {recon: paths}; nothing without images."""
+    if not test_set_of(wildcards.subject)[1]["images"]:
+        return {}
+    folders = PAIR_SCORES.replace("{subject}", wildcards.subject)
+    return {
+        (images if by_name else f"pairs_{images}"): [
+            folders.replace("{images}", images) + scorer for scorer in SCORERS
+        ]
+        for images in SCORED_IMAGES
+    }
+
+
+def notes_of_test_set(wildcards):
+    """What readers of a test set's scores should know of how it was read."""
+    settings = test_set_of(wildcards.subject)[1]
+    what = f"Betas: z-score {settings['zscore']}"
+    if "condition" in settings:
+        what += f"; condition {settings['condition']}"
+    if cfg.ridge.rescale == "test":
+        what += "; ridge.rescale is test, and test sets take train_oof, for they have few targets"
+    return f"{what}."
 
 
 # What samples are chosen by, in words; and the metrics of the network by which both choosers see samples.

@@ -29,6 +29,7 @@ rule report:
         regions=of_regions(),
         guidance=of_guidance(),
         generalisation=of_generalisation(),
+        experiments=scored_test_sets(),
         significance=(
             of_subjects("<results>/{subject}/significance")
             if cfg.report.significance

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from brain_diffuser.data import rois, splits
+from brain_diffuser.data import rois, splits, test_set, test_sets
 from brain_diffuser.data.adapter import NONE, matching_files
 from brain_diffuser.data.nsd import DEMO_STIMULI_PER_SESSION
 from brain_diffuser.data.registry import ADAPTERS
@@ -49,7 +49,7 @@ def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range, keys disagree, a path does not
     exist.
     """
-    problems = renamed.problems(config)
+    problems = renamed.problems(config) or test_sets.problems_of_names(config.get("test_sets"))
     if not problems:
         try:
             checked = _with_root(schema.Config.model_validate(config))
@@ -137,6 +137,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     if wrong:
         yield from wrong
         return
+    yield from _of_test_sets(config)
     yield from _of_regions(config)
     yield from _of_dataset(config, root)
     yield from _of_paths(config, root)
@@ -213,6 +214,28 @@ def _of_splits(config: schema.Config) -> Iterator[str]:
     repeated = [part for part in parts if parts.count(part) > 1]
     if repeated:
         yield f"splits gives two splits the name {repeated[0]}; rename one of them"
+
+
+def _of_test_sets(config: schema.Config) -> Iterator[str]:
+    """Test sets of datasets that have none, names that are no names of folders, and keys that their kind lacks."""
+    if config.test_sets and config.paths.adapter_name not in test_sets.ADAPTERS:
+        yield (
+            f"test_sets has {next(iter(config.test_sets))}, and dataset {config.dataset} is read by the adapter "
+            f"{config.paths.adapter_name}; these experiments are NSD's, so take test_sets out or choose an NSD dataset"
+        )
+    for name, section in config.test_sets.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            yield f"test_sets has {name}; expected a name of small letters, digits and _, so rename it"
+        written = section.model_dump(exclude_none=True)
+        yield from test_set.problems(name, written, test_sets.KINDS[section.kind], config.nsd.betas)
+    names = [
+        part
+        for name, section in config.test_sets.items()
+        for part in test_sets.name_parts(name, section.model_dump(exclude_none=True))
+    ]
+    repeated = [name for name in names if names.count(name) > 1 or name in config.named_splits]
+    if repeated:
+        yield f"test_sets gives a test set the name {repeated[0]}, which another one or a split has; rename one of them"
 
 
 def _of_blocks(config: schema.Config) -> Iterator[str]:
