@@ -93,10 +93,3 @@ def test_a_finished_run_plans_nothing_but_what_another_decoder_needs(tested):
     """The network is trained on the subject, and predicts from the targets."""
     found = planned(tested[0], *TARGETS, "results/sub01_imagery/learned/vdvae_test.h5")
     assert found == {"learned_train:vdvae", "test_set_learned:vdvae"}
-
-
-def test_what_needs_captions_is_one_sentence(tested):
-    checkout, _, _ = tested
-    oracle = snakemake(checkout, "-n", "results/sub01_imagery/variants/true_features/recon")
-    assert oracle.returncode == 1
-    assert "is a test set, whose stimuli have no captions" in oracle.stderr.splitlines()[-1]
