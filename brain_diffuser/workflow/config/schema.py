@@ -674,7 +674,9 @@ class Config(Section):
         folder = targets.folder_of(target, self.results)
         if folder in self.test_folders:
             subject, name = self.test_folders[folder]
-            targets.check_test_set(target, self.results, subject, has_words=self.named_test_sets[name]["words"])
+            oracles = [each for each, variant in self.variants.items() if variant.features == "oracle"]
+            has_words = self.named_test_sets[name]["words"]
+            targets.check_test_set(target, self.results, subject, oracles, has_words=has_words)
 
 
 @functools.cache
