@@ -148,9 +148,16 @@ CHOSEN_BY = {
 SEEN_BY_CHOOSERS = [*evaluation_registry.SCORERS["clip"].metrics]
 
 
+def choice_of(wildcards):
+    """How a variant chooses; one that does not is a LookupError, which `of_shards` explains."""
+    if wildcards.variant not in SAMPLES:
+        raise LookupError(f"{wildcards.variant} does not choose")
+    return cfg.variants[wildcards.variant].choose
+
+
 def samples_of_variant(wildcards):
     """The images of all samples of a variant that chooses, and what its chooser sees of them."""
-    by = cfg.variants[wildcards.variant].choose.by
+    by = choice_of(wildcards).by
     kind = {"decoded": "clip_vision", "predicted_betas": "betas"}[by]
     below = f"<results>/{wildcards.subject}"
     names = SAMPLES[wildcards.variant]
@@ -164,7 +171,7 @@ def samples_of_variant(wildcards):
 
 def what_chooses(wildcards):
     """What samples are compared with: the decoded embeddings, or measured betas and their mean and spread."""
-    if cfg.variants[wildcards.variant].choose.by == "decoded":
+    if choice_of(wildcards).by == "decoded":
         return [feature_of_variant(wildcards, "clip_vision", is_true=False)]
     below = f"<results>/{wildcards.subject}"
     return [f"{below}/data/betas_test.h5", f"{below}/ridge/kernel.h5"]
@@ -179,9 +186,7 @@ def scores_of_samples(wildcards):
     }
 
 
-def title_of_choice(variant):
-    """What the table of a choice is called; {subject} stands for the subject."""
-    choose = cfg.variants[variant].choose
-    return (
-        f"{DATASET_LABEL.name}, {{subject}}, {variant}: the best of {choose.of} samples"
-    )
+def title_of_choice(wildcards):
+    """What the table of a choice is called."""
+    about = f"{wildcards.variant}: the best of {choice_of(wildcards).of} samples"
+    return f"{DATASET_LABEL.name}, {wildcards.subject}, {about}"
