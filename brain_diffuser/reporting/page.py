@@ -87,6 +87,9 @@ def write(
     guidance: Mapping[str, figures.Figures],
     generalisation: Mapping[str, figures.Figures],
     significance: Mapping[str, figures.Figures],
+    spurious: Mapping[str, figures.Figures],
+    identification: Mapping[str, figures.Figures],
+    baselines: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -115,6 +118,8 @@ def write(
         What the stages took.
     regions, guidance, generalisation, significance : {subject, or "average": figures}
         The sections on regions, guidance, further splits and permutation tests; one that is empty is left out.
+    spurious, identification, baselines : {subject: figures}
+        The parts of the section that asks whether reconstructions are spurious; as above.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -159,6 +164,9 @@ def write(
                 "generalisation": generalisation,
                 "regions": regions,
                 "guidance": guidance,
+                "spurious": spurious,
+                "identification": identification,
+                "baselines": baselines,
             },
         ),
         **_origin(settings, versions, edges, costs),

@@ -24,6 +24,13 @@ ADDED: dict[str, Any] = {
     "significance.correction": "holm",
     "significance.seed": 0,
     "report.significance": False,
+    "evidence.features": ["vdvae", "clip_text", "clip_vision"],
+    "evidence.nearest_by": "clip_vision",
+    "evidence.baselines": [
+        *("stage1", "recon", "nearest_training", "nearest_training_oracle"),
+        *("mean_image", "vdvae", "autoencoder"),
+    ],
+    "report.spurious": False,
     "haxby.stimuli": "none",
 }
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.
