@@ -29,7 +29,7 @@ COLUMNS = ("feature", "direction", "candidates", "measure", "n", "pool", "mean",
 
 
 class Ranks(NamedTuple):
-    """Of each search by a test stimulus: how many other candidates are at least as near as the own one, and of how many.
+    """Of each search: how many other candidates are at least as near as the own one, and of how many.
 
     Parameters
     ----------
@@ -141,9 +141,13 @@ def measures(ranks: Ranks, is_of_clusters: bool) -> Iterator[tuple[str, Float[np
 
 
 def write(
-    folder: Path, found: Mapping[str, Found], rows: Sequence[Mapping[str, Any]], nsd_id: np.ndarray, cluster: np.ndarray,
+    folder: Path,
+    found: Mapping[str, Found],
+    rows: Sequence[Mapping[str, Any]],
+    nsd_id: Int32[np.ndarray, " test"],
+    cluster: Int[np.ndarray, " test"],
     title: str,
-) -> None:  # fmt: skip
+) -> None:
     """Write identification.csv, identification.md, per_stimulus.csv and identification.svg.
 
     Parameters
@@ -174,9 +178,9 @@ def markdown(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     names = list(dict.fromkeys(row["measure"] for row in rows))
     heads = [name.replace("two_way", "two-way").replace("top_", "top ") for name in names]
     lines = [
-        f"**{title}**: identification of the test stimuli by decoded features, in percent: mean, its 95 % interval over "
-        "stimuli, and chance. *Decoded to stimuli*: a decoded feature looks for its stimulus among true features. "
-        "*Stimulus to decoded*: a true feature looks for its decoded one among those of the other test stimuli. The pool "
+        f"**{title}**: identification of the test stimuli by decoded features, in percent: mean, its 95 % interval "
+        "over stimuli, and chance. *Decoded to stimuli*: a decoded feature looks for its stimulus among true features. "
+        "*Stimulus to decoded*: a true feature looks for its decoded one among those of other test stimuli. The pool "
         "counts the own candidate; of clusters it is the mean.",
         "",
     ]
@@ -201,7 +205,7 @@ def _cell(row: Mapping[str, Any] | None) -> str:
 
 
 def plot(found: Mapping[str, Found]) -> str:
-    """SVG: the share of decoded features whose stimulus is among the k nearest, by k, for each feature; chance dashed."""
+    """SVG: the share of decoded features whose stimulus is among the k nearest, by k, for each feature."""
     figure = Figure(figsize=(4.2 * len(found), 3.6), layout="constrained")
     shown = {(FORWARD, TEST): "among test stimuli", (FORWARD, ALL): "among test and training stimuli"}
     for place, (feature, searches) in enumerate(found.items()):

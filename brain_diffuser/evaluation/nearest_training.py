@@ -1,7 +1,7 @@
 """The best training image: for each test stimulus the training stimulus that its feature resembles most.
 
-Chosen by the decoded feature it is a baseline that reconstructs nothing, and that reconstructions have to beat. Chosen by
-the true feature it is an oracle: the most that any choice among training images could reach in that feature.
+Chosen by the decoded feature it is a baseline that reconstructs nothing, and that reconstructions have to beat. Chosen
+by the true feature it is an oracle: the most that any choice among training images could reach in that feature.
 """
 
 from collections.abc import Iterator
@@ -29,11 +29,12 @@ def choose(of: Similarity, by: str) -> Int[np.ndarray, " test"]:
     Raises ValueError: a feature that does not vary, so that it resembles none.
     """
     correlation = {"decoded": of.decoded, "true": of.true}[by][:, len(of.test_id) :]
-    constant = np.isnan(correlation).all(1)
-    if constant.any():
+    constant = np.flatnonzero(np.isnan(correlation).all(1))
+    if len(constant):
+        first = of.test_id[constant[0]]
         raise ValueError(
-            f"the {by} feature of nsd_id {of.test_id[np.argmax(constant)]} ({constant.sum()} of {len(constant)}) does not "
-            "vary, so no training stimulus resembles it most; choose another feature as evidence.nearest_by"
+            f"the {by} feature of nsd_id {first} ({len(constant)} of {len(of.test_id)}) does not vary and resembles no "
+            "training stimulus; choose another feature as evidence.nearest_by"
         )
     return np.nanargmax(correlation, axis=1)
 

@@ -1,8 +1,8 @@
 """How many dimensions decoded features have, and how many a linear decoder could give them.
 
-A linear decoder's output is a weighted sum of its training targets. Where these are few beside the numbers of a feature,
-or alike, its outputs lie along few directions whatever the brain did: output dimension collapse (Shirakawa et al. 2024,
-arXiv 2405.10078). All is measured on features standardised by the training stimuli, from products of stimuli alone.
+A linear decoder's output is a weighted sum of its training targets. Where these are few beside the numbers of a
+feature, or alike, its outputs lie along few directions whatever the brain did: output dimension collapse (Shirakawa et
+al. 2024, arXiv 2405.10078). All is measured on features standardised by the training stimuli, from products of stimuli.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.decoding import ridge
 
 BLOCK_COLUMNS = 4096
 MOST_TRAINING = 10_000
-"""Training stimuli whose principal components are computed; of more, a seeded sample: the time grows by the third power."""
+"""Training stimuli whose principal components are computed; of more, a seeded sample, for the time grows cubically."""
 LEAST_EIGENVALUE = 1e-6  # of the largest one; below it is rounding
+SMALL = 4096  # rows of a matrix that one core decomposes: on busy cores the threads of small steps wait for each other
 LEAST_STD = 1e-6  # of the mean; a column that varies less does not vary
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 MOST_OF = 0.9
@@ -68,9 +70,7 @@ def products(
     """
     paths = {TRAINING: train, **others}
     with ExitStack() as stack:
-        opened = {
-            what: stack.enter_context(hdf5.reading(path, by_columns=True)) for what, path in paths.items()
-        }
+        opened = {what: stack.enter_context(hdf5.reading(path, by_columns=True)) for what, path in paths.items()}
         n_columns = opened[TRAINING][0].shape[1]
         for what, (values, _) in opened.items():
             if values.shape[1] != n_columns:
@@ -79,12 +79,12 @@ def products(
                     f"{hdf5.rerun(paths[what])}"
                 )
         n_train = len(opened[TRAINING][1]) if rows is None else len(rows)
-        of_train = np.zeros((n_train, n_train))
+        of_train, part = np.zeros((n_train, n_train)), np.empty((n_train, n_train), np.float32)
         cross = {what: np.zeros((len(opened[what][1]), n_train)) for what in others}
         own = {what: np.zeros((len(opened[what][1]),) * 2) for what in others}
         for blocks in _standardised(opened, paths, rows):
             of_block = blocks.pop(TRAINING)
-            of_train += of_block @ of_block.T
+            of_train += np.matmul(of_block, of_block.T, out=part)
             for what, block in blocks.items():
                 cross[what] += block @ of_block.T
                 own[what] += block @ block.T
@@ -94,7 +94,7 @@ def products(
 def _standardised(
     opened: Mapping[str, Any], paths: Mapping[str, str | Path], rows: Any
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Blocks of columns of all features in float32, by the mean and std of the training stimuli, without constant ones."""
+    """Blocks of columns of all features in float32, by the mean and std of the training stimuli; 0 in constant ones."""
     for start in range(0, opened[TRAINING][0].shape[1], BLOCK_COLUMNS):
         blocks = {}
         for what, (values, ids) in opened.items():
@@ -103,13 +103,15 @@ def _standardised(
             blocks[what] = block.astype(np.float32)
         if rows is not None:
             blocks[TRAINING] = blocks[TRAINING][rows]
-        mean = blocks[TRAINING].mean(0, dtype=np.float64)
-        std = blocks[TRAINING].std(0, dtype=np.float64)
+        mean = blocks[TRAINING].mean(0, dtype=np.float64).astype(np.float32)
+        for block in blocks.values():
+            block -= mean
+        std = np.sqrt(np.einsum("ij,ij->j", blocks[TRAINING], blocks[TRAINING]) / len(blocks[TRAINING]))
         varies = std > LEAST_STD * np.abs(mean)
-        yield {
-            what: ((block[:, varies] - mean[varies]) / std[varies]).astype(np.float32)
-            for what, block in blocks.items()
-        }
+        scale = np.divide(1, std, out=np.zeros_like(std), where=varies)
+        for block in blocks.values():
+            block *= scale
+        yield blocks
 
 
 def random_outputs(kernel: ridge.Kernel, alpha: float, n: int, seed: int) -> Float[np.ndarray, "random train"]:
@@ -150,20 +152,23 @@ def with_random(found: Products, weights: Float[np.ndarray, "random train"]) -> 
 def participation_ratio(product: Float64[np.ndarray, "rows rows"]) -> float:
     """(sum of l)^2 / sum of l^2 over the eigenvalues l of the covariance of rows, from their products.
 
-    From 1, where all rows lie along a line, to one less than the number of rows. NaN where rows do not vary.
+    From 1, where all rows lie along a line, to one less than the number of rows; 0 where rows do not vary.
     """
     centred = product - product.mean(0) - product.mean(0)[:, None] + product.mean()
-    square = float((centred**2).sum())
-    return float(np.trace(centred)) ** 2 / square if square > 0 else float("nan")
+    variance = float(np.trace(centred))
+    return variance**2 / float((centred**2).sum()) if variance > LEAST_EIGENVALUE * np.trace(product) else 0.0
 
 
 def shares_inside(found: Products) -> dict[str, Float64[np.ndarray, " components"]]:
-    """The share of the variance of each set of features inside the first k principal components of the training targets."""
-    values, vectors = linalg.eigh(found.train.astype(np.float32), overwrite_a=True, check_finite=False, driver="evd")
+    """The share of each set's variance inside the first k principal components of the training targets."""
+    with threadpool_limits(1 if len(found.train) <= SMALL else None, "blas"):
+        values, vectors = linalg.eigh(
+            found.train.astype(np.float32), overwrite_a=True, check_finite=False, driver="evd"
+        )
     values, vectors = values[::-1].astype(np.float64), vectors[:, ::-1]
-    n_kept = int((values > LEAST_EIGENVALUE * values[0]).sum())
+    n_kept = int((values > LEAST_EIGENVALUE * values[0]).sum()) if values[0] > 0 else 0
     values, vectors = values[:n_kept], vectors[:, :n_kept]
-    shares = {TRAINING: np.cumsum(values) / np.trace(found.train)}
+    shares = {TRAINING: np.cumsum(values) / (np.trace(found.train) or 1)}
     for what, cross in found.cross.items():
         own = found.own[what]
         variance = float(np.trace(own) - own.mean(0).sum())
@@ -178,20 +183,21 @@ def expressible(found: Products, what: str) -> float:
     R^2 of the projection on the row space of the training targets: the most that any linear decoder could express. What
     rounding hides counts as not expressible.
     """
-    cross, gram = found.cross[what], found.train.copy()
+    cross, gram, total = found.cross[what], found.train.copy(), float(np.trace(found.own[what]))
+    if not total:
+        return float("nan")
     gram[np.diag_indices_from(gram)] += LEAST_EIGENVALUE * np.linalg.norm(gram)
     factor = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
     weights = linalg.cho_solve(factor, cross.T, check_finite=False).T
-    total = float(np.trace(found.own[what]))
     explained = 2 * (cross * weights).sum() - ((weights @ found.train) * weights).sum()
-    return min(1.0, float(explained) / total) if total > 0 else float("nan")
+    return min(1.0, float(explained) / total)
 
 
 def summarise(found: Products) -> list[tuple[str, str, int | str, str]]:
-    """Rows of COLUMNS: shares of variance inside components, how many hold most, participation ratios, expressible share."""
+    """Rows of COLUMNS: shares inside components, how many hold most, participation ratios, the expressible share."""
     rows: list[tuple[str, str, int | str, str]] = []
     for what, shares in shares_inside(found).items():
-        for k in (*(each for each in COMPONENTS if each < len(shares)), len(shares)):
+        for k in sorted({*(each for each in COMPONENTS if each < len(shares)), len(shares)} - {0}):
             rows.append((what, "share_inside", k, tables.formatted(float(shares[k - 1]), ".6f")))
         reached = np.flatnonzero(shares >= MOST_OF)
         rows.append((what, "components_of_90_percent", "", str(reached[0] + 1) if len(reached) else ""))

@@ -11,7 +11,7 @@ from brain_diffuser.data import splits
 from brain_diffuser.evaluation.similarity import Similarity
 
 NEAR_DUPLICATE = 0.95
-"""Correlation, in pixels and in the feature, from which on a training stimulus is a near-duplicate of a test stimulus."""
+"""Correlation, in pixels and in the feature, from which on a training stimulus is a near-duplicate."""
 SIDE = 32
 """Pixels of a side of the images whose pixels are compared."""
 BLOCK_ROWS = 64
@@ -42,8 +42,12 @@ class Overlap(NamedTuple):
 
 
 def measure(
-    feature_test: str | Path, feature_train: str | Path, stimuli_test: str | Path, stimuli_train: str | Path, of: Similarity
-) -> Overlap:  # fmt: skip
+    feature_test: str | Path,
+    feature_train: str | Path,
+    stimuli_test: str | Path,
+    stimuli_train: str | Path,
+    of: Similarity,
+) -> Overlap:
     """Compare the test stimuli of a subject with the training stimuli.
 
     A near-duplicate correlates by `NEAR_DUPLICATE` or more both in its pixels, brought to `SIDE` by `SIDE`, and in the

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float32, Int32
 
 from brain_diffuser.artifacts import hdf5
 

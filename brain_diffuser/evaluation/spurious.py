@@ -21,7 +21,7 @@ from brain_diffuser.evaluation.overlap import NEAR_DUPLICATE, Overlap
 from brain_diffuser.evaluation.scores import ImageScores, PerImage
 
 MOST_DUPLICATED = 0.01
-LEAST_RATIO = 0.1
+LEAST_RATIO = 0.2
 LEAST_TWO_WAY = 0.6
 CHANCE = 0.5
 LEAST_BETTER = 0.5
@@ -202,7 +202,9 @@ def by_source(scores: Mapping[str, ImageScores], sources: Shaped[np.ndarray, " t
             interaction = _difference(here, elsewhere, bootstrap)
             numbers = (*means, mean, *interval, elsewhere.mean() if len(elsewhere) else np.nan, *interaction)
             rows.append(
-                dict(zip(BY_SOURCE, (full.metric, source, n, *(round(float(each), 4) for each in numbers)), strict=True))
+                dict(
+                    zip(BY_SOURCE, (full.metric, source, n, *(round(float(each), 4) for each in numbers)), strict=True)
+                )
             )
     return rows
 
@@ -274,8 +276,10 @@ def _duplicates(overlap: Overlap) -> Alarm:
 def _collapse(dimensions: Mapping[str, Sequence[Mapping[str, str]]]) -> Alarm:
     ratios = {}
     for feature, rows in dimensions.items():
-        ratio = {row["of"]: float(row["value"]) for row in rows if row["measure"] == "participation_ratio" and row["value"]}
-        if {output_dimensions.DECODED, output_dimensions.TRUE} <= ratio.keys():
+        ratio = {
+            row["of"]: float(row["value"]) for row in rows if row["measure"] == "participation_ratio" and row["value"]
+        }
+        if ratio.get(output_dimensions.TRUE):
             ratios[feature] = ratio[output_dimensions.DECODED] / ratio[output_dimensions.TRUE]
     fires = any(ratio < LEAST_RATIO for ratio in ratios.values())
     return Alarm(
@@ -344,7 +348,11 @@ def write(folder: Path, of: Evidence, found: Findings, title: str) -> None:
     lines = zip(*(each.tolist() for each in (*of.overlap, of.source_of_each)), strict=True)
     rounded = (tuple(round(cell, 6) if isinstance(cell, float) else cell for cell in line) for line in lines)
     tables.write_csv(folder / "stimuli.csv", STIMULI, rounded)
-    for name, header in (("by_distance", BY_DISTANCE), ("by_source", BY_SOURCE), ("against_training", AGAINST_TRAINING)):
+    for name, header in (
+        ("by_distance", BY_DISTANCE),
+        ("by_source", BY_SOURCE),
+        ("against_training", AGAINST_TRAINING),
+    ):
         rows = getattr(found, name)
         if rows or name != "by_source":
             tables.write_csv(folder / f"{name}.csv", header, (row.values() for row in rows))
@@ -354,7 +362,12 @@ def write(folder: Path, of: Evidence, found: Findings, title: str) -> None:
 
 def markdown(found: Sequence[Alarm], title: str) -> str:
     """The alarms as a table, what each means below it."""
-    lines = [f"**{title}**: signs of spurious reconstruction.", "", "| alarm | state | value | rule |", "|" + " --- |" * 4]
+    lines = [
+        f"**{title}**: signs of spurious reconstruction.",
+        "",
+        "| alarm | state | value | rule |",
+        "|" + " --- |" * 4,
+    ]
     lines += [f"| {each.alarm} | {each.state} | {each.value} | {each.rule} |" for each in found]
     fired = [f"- {each.alarm}: {each.meaning}" for each in found if each.state == FIRES]
     return "\n".join([*lines, "", *fired, ""])

@@ -52,7 +52,8 @@ def plot_distances(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, Seque
             width = (of[-1]["to_distance"] - of[0]["from_distance"]) / 60 if of else 0
             places = [(row["from_distance"] + row["to_distance"]) / 2 + (shift - 1) * width for row in of]
             axes.errorbar(
-                places, middle, [middle - low, high - middle], fmt=line, color=colour, label=text, markersize=4, linewidth=1
+                places, middle, [middle - low, high - middle], fmt=line, color=colour, label=text,
+                markersize=4, linewidth=1,
             )  # fmt: skip
         if factor == 100:
             axes.axhline(50, color="0.5", linestyle=":", linewidth=1)
@@ -65,7 +66,7 @@ def plot_distances(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, Seque
 
 
 def plot_dimensions(dimensions: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    """The share of variance inside the first k principal components of the training targets, a panel for each feature."""
+    """The share of variance inside the first principal components of the training targets, a panel for each feature."""
     figure = Figure(figsize=(3.4 * len(dimensions), 3.7), layout="constrained")
     for place, (feature, rows) in enumerate(dimensions.items()):
         axes = figure.add_subplot(1, len(dimensions), place + 1)
@@ -84,9 +85,7 @@ def plot_dimensions(dimensions: Mapping[str, Sequence[Mapping[str, str]]]) -> st
         if not place:
             axes.set_ylabel("variance inside them, %")
     handles = {
-        label: handle
-        for axes in figure.axes
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), frameon=False, loc="outside upper center", ncols=2)
     return figures.svg(figure)
@@ -95,7 +94,7 @@ def plot_dimensions(dimensions: Mapping[str, Sequence[Mapping[str, str]]]) -> st
 def plot_overlap(of: Overlap) -> str:
     """How far test stimuli are from their nearest training stimulus, and how alike their pixels are to one."""
     figure = Figure(figsize=(8.4, 3), layout="constrained")
-    has = of.near_duplicates > 0
+    has, labels = of.near_duplicates > 0, ["other test stimuli", "with near-duplicates"]
     drawn = (
         (of.distance, "distance to the nearest training stimulus\n(1 - correlation of CLIP-vision)", None),
         (of.pixel_correlation, "highest correlation of pixels\nwith a training stimulus", NEAR_DUPLICATE),
@@ -103,9 +102,9 @@ def plot_overlap(of: Overlap) -> str:
     for place, (values, label, mark) in enumerate(drawn):
         axes = figure.add_subplot(1, 2, place + 1)
         is_measured = ~np.isnan(values)
-        edges = np.histogram_bin_edges(values[is_measured], 30)
+        edges = np.histogram_bin_edges(values[is_measured], 30).tolist()
         parts = [values[is_measured & each] for each in (~has, has)]
-        axes.hist(parts, edges, stacked=True, color=["0.6", "tab:red"], label=["other test stimuli", "with near-duplicates"])
+        axes.hist(parts, edges, stacked=True, color=["0.6", "tab:red"], label=labels)
         if mark is not None:
             axes.axvline(mark, color="tab:red", linestyle=":", linewidth=1)
         axes.set(xlabel=label, ylabel="" if place else "test stimuli")
@@ -129,12 +128,13 @@ def plot_against_training(rows: Sequence[Mapping[str, Any]], labels: Mapping[str
         axes.plot(ends[1:], [place] * 2, color=colour, linewidth=2)
         axes.plot(ends[0], place, "o", color=colour)
     texts = [
-        f"{labels.get(row['metric'], [row['metric']])[0]}: {row['recon']:.3f} and {row['nearest_training']:.3f}"
+        f"{labels.get(row['metric'], [row['metric']])[0]}: {row['recon']:.3f} | {row['nearest_training']:.3f}"
         for row in rows
     ]
     axes.axvline(0, color="0.5", linestyle=":", linewidth=1)
     axes.set_yticks(places, texts)
-    axes.set(xlim=(-1.1, 1.1), xticks=[-0.55, 0.55], ylabel="")
+    axes.set(xlim=(-1.1, 1.1), xticks=[-0.55, 0.55])
+    axes.set_title("mean score: reconstruction | best training image", fontsize="small", loc="left")
     axes.set_xticklabels(["best training image better", "reconstruction better"])
     axes.tick_params(axis="x", length=0)
     return figures.svg(figure)

@@ -55,7 +55,7 @@ rule spurious:
     benchmark:
         "<results>/{subject}/benchmarks/spurious.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/evaluation.yaml"
     threads: 4
     resources:
         mem_mb=scaled_by_attempt(4000),
