@@ -22,7 +22,6 @@ BLOCK_COLUMNS = 4096
 MOST_TRAINING = 10_000
 """Training stimuli whose principal components are computed; of more, a seeded sample, for the time grows cubically."""
 LEAST_EIGENVALUE = 1e-6  # of the largest one; below it is rounding
-SMALL = 4096  # rows of a matrix that one core decomposes: on busy cores the threads of small steps wait for each other
 LEAST_STD = 1e-6  # of the mean; a column that varies less does not vary
 COMPONENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 MOST_OF = 0.9
@@ -161,7 +160,7 @@ def participation_ratio(product: Float64[np.ndarray, "rows rows"]) -> float:
 
 def shares_inside(found: Products) -> dict[str, Float64[np.ndarray, " components"]]:
     """The share of each set's variance inside the first k principal components of the training targets."""
-    with threadpool_limits(1 if len(found.train) <= SMALL else None, "blas"):
+    with threadpool_limits(1, "blas"):  # on busy cores the threads of its small steps wait for each other
         values, vectors = linalg.eigh(
             found.train.astype(np.float32), overwrite_a=True, check_finite=False, driver="evd"
         )

@@ -267,7 +267,7 @@ def _duplicates(overlap: Overlap) -> Alarm:
         "near-duplicates",
         FIRES if share > MOST_DUPLICATED else SILENT,
         f"{has.sum()} of {len(has)} test stimuli, {100 * share:.1f} %",
-        f"more than {MOST_DUPLICATED:.0%} of the test stimuli have a training stimulus with a correlation of at least "
+        f"more than {100 * MOST_DUPLICATED:.0f} % of the test stimuli have a training stimulus with a correlation of at least "
         f"{NEAR_DUPLICATE} in pixels and in CLIP-vision",
         "These stimuli were seen in training. Leave them out of the test stimuli, or split the stimuli otherwise.",
     )
@@ -312,8 +312,8 @@ def _classification(identification: Sequence[Mapping[str, Any]]) -> Alarm:
         "only classification",
         (FIRES if fires else SILENT) if said else UNMEASURED,
         "; ".join(said),
-        f"the interval of two-way identification of a decoded feature lies above {LEAST_TWO_WAY:.0%} among all test "
-        f"stimuli, and reaches {CHANCE:.0%} or less among those of the stimulus' own cluster",
+        f"the interval of two-way identification of a decoded feature lies above {100 * LEAST_TWO_WAY:.0f} % among all test "
+        f"stimuli, and reaches {100 * CHANCE:.0f} % or less among those of the stimulus' own cluster",
         "Scores may come from which cluster a stimulus belongs to, and from nothing else.",
     )
 
@@ -326,7 +326,7 @@ def _retrieval(against: Sequence[Mapping[str, Any]]) -> Alarm:
         (FIRES if share < LEAST_BETTER else SILENT) if against else UNMEASURED,
         f"better in {len(better)} of {len(against)} metrics{': ' * bool(better)}{', '.join(better)}",
         "the interval of the paired difference between reconstructions and the training images chosen by the decoded "
-        f"feature lies above 0 in less than {LEAST_BETTER:.0%} of the metrics",
+        f"feature lies above 0 in less than {100 * LEAST_BETTER:.0f} % of the metrics",
         "Looking up a training image would have scored as high.",
     )
 

@@ -41,7 +41,7 @@ GUIDED_STEPS = 4.0
 """Steps that a guided one takes in addition: docs/neuraldiffuser.md, "7 guided steps of 37 add three quarters"."""
 MOST_DECOMPOSED = 10_000
 """Rows of the largest matrix that is decomposed: `output_dimensions.MOST_TRAINING`."""
-EIGENVECTOR_PRODUCTS = 12.0
+EIGENVECTOR_PRODUCTS = 4.0
 """Products of matrices that take as long as the eigenvectors of one, by the number of its rows to the third power."""
 STEPPED = ("recon_shard", "optimal_images")
 """Rules whose units are denoising steps of images."""

@@ -390,7 +390,7 @@ def test_alarms_stand_open_with_their_rules(written, subjects, tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     section = page[page.index('<section id="spurious"') :].partition("</section>")[0]
     assert section.count('class="fires"') == 1
-    assert "<strong>collapse: ALARM</strong> f 0.02. Few directions." in section
+    assert "<strong>collapse: ALARM.</strong> f 0.02. Few directions." in section
     assert "Rule: 1 %." in section
     assert "Seen." not in section
     assert "nearest_training" in section
