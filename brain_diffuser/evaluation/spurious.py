@@ -267,8 +267,8 @@ def _duplicates(overlap: Overlap) -> Alarm:
         "near-duplicates",
         FIRES if share > MOST_DUPLICATED else SILENT,
         f"{has.sum()} of {len(has)} test stimuli, {100 * share:.1f} %",
-        f"more than {100 * MOST_DUPLICATED:.0f} % of the test stimuli have a training stimulus with a correlation of at least "
-        f"{NEAR_DUPLICATE} in pixels and in CLIP-vision",
+        f"more than {100 * MOST_DUPLICATED:.0f} % of the test stimuli have a training stimulus with a correlation "
+        f"of at least {NEAR_DUPLICATE} in pixels and in CLIP-vision",
         "These stimuli were seen in training. Leave them out of the test stimuli, or split the stimuli otherwise.",
     )
 
@@ -312,8 +312,8 @@ def _classification(identification: Sequence[Mapping[str, Any]]) -> Alarm:
         "only classification",
         (FIRES if fires else SILENT) if said else UNMEASURED,
         "; ".join(said),
-        f"the interval of two-way identification of a decoded feature lies above {100 * LEAST_TWO_WAY:.0f} % among all test "
-        f"stimuli, and reaches {100 * CHANCE:.0f} % or less among those of the stimulus' own cluster",
+        f"the interval of two-way identification of a decoded feature lies above {100 * LEAST_TWO_WAY:.0f} % among all "
+        f"test stimuli, and reaches {100 * CHANCE:.0f} % or less among those of the stimulus' own cluster",
         "Scores may come from which cluster a stimulus belongs to, and from nothing else.",
     )
 
