@@ -14,6 +14,7 @@ configfile: "config.yaml"
 include: "rules/common.smk"
 include: "rules/data/functions.smk"
 include: "rules/data/split_functions.smk"
+include: "rules/data/test_set_functions.smk"
 include: "rules/features/functions.smk"
 include: "rules/decoding/functions.smk"
 include: "rules/generation/functions.smk"
@@ -29,6 +30,7 @@ for name in filter(None, (ADAPTER.rules, "stages")):
 
 
 include: "rules/data/splits.smk"
+include: "rules/data/test_sets.smk"
 include: "rules/data/regions.smk"
 include: "rules/features/features.smk"
 include: "rules/decoding/ridge.smk"
@@ -36,6 +38,7 @@ include: "rules/generation/stage1.smk"
 include: "rules/generation/recon.smk"
 include: "rules/decoding/learned.smk"
 include: "rules/decoding/decode.smk"
+include: "rules/decoding/test_sets.smk"
 include: "rules/generation/variants.smk"
 include: "rules/generation/references.smk"
 include: "rules/evaluation/metrics.smk"
@@ -48,9 +51,12 @@ include: "rules/evaluation/generalisation.smk"
 include: "rules/evaluation/feature_identification.smk"
 include: "rules/evaluation/baselines.smk"
 include: "rules/evaluation/spurious.smk"
+include: "rules/evaluation/test_sets.smk"
 include: "rules/evaluation/brain.smk"
+include: "rules/evaluation/best_of.smk"
 include: "rules/regions/volumes.smk"
 include: "rules/regions/roi.smk"
+include: "rules/reporting/rating.smk"
 include: "rules/reporting/report.smk"
 
 
@@ -76,6 +82,9 @@ rule all:
             *of_splits("<results>/{subject}/metrics"),
             *of_splits("<results>/{subject}/contact_sheet.png"),
             *of_generalisation(),
+            *of_test_sets("<results>/{subject}/metrics"),
+            *of_test_sets("<results>/{subject}/contact_sheet.png", has_words=True),
+            *scored_test_sets(),
             "<results>/report.html",
             "<results>/resource_usage.csv",
         ],

@@ -135,6 +135,9 @@ SETTLED = plan.settle(
 BATCH_SIZE = config["compute"]["batch_size"]
 SETTINGS = provenance.without_added(cfg.model_dump())
 SETTINGS["recon"].pop("only")  # which images are made says nothing of how
+for section in SETTINGS["variants"].values():
+    if section["choose"] is None:  # a key that came after results had been made
+        section.pop("choose")
 SETTINGS["compute"] |= {key: config["compute"][key] for key in ("dtype", "batch_size")}
 if workflow.is_main_process and not workflow.dryrun:
     config_args = workflow.config_settings.config_args
@@ -180,13 +183,19 @@ def maybe_temp(path):
     return path if cfg.features.keep else temp(path)
 
 
+# Samples of which variants choose the best: sets of images as others.
+with exit_with_message():
+    SAMPLES = {name: cfg.samples_of(name) for name in cfg.choosing}
+SAMPLE_SETS = tuple(dict.fromkeys(each for sets in SAMPLES.values() for each in sets))
+
+
 wildcard_constraints:
-    subject_or_average="|".join((*cfg.subjects, *cfg.split_folders, "average")),
+    subject_or_average="|".join((*cfg.subjects, *cfg.folders, "average")),
     number=r"0[1-8]",
     feature="|".join(ALL_FEATURES),
     decoder="|".join(decoder_registry.DECODERS),
     split="train|test",
-    images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
+    images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants, *SAMPLE_SETS))),
     variant=schema.variant_regex([*cfg.variants, ""]),
     span=shards.SPAN,
 
@@ -218,7 +227,8 @@ def code(script, **entries):
     """A key of a workflow script and of all that it reaches; of some dicts only the entries that a job uses.
 
     Which entries are whose: adapters (of datasets), features, decoders, backbones, guides (of noise), sources (of images
-    without a diffusion model), scorers (pixel metrics, evaluation networks), kinds (of metrics); one or a list of each.
+    without a diffusion model), scorers (pixel metrics, evaluation networks), kinds (of metrics), test_sets (kinds of
+    them); one or a list of each.
     """
     dicts = {
         "adapters": "data.registry.ADAPTERS",
@@ -229,6 +239,7 @@ def code(script, **entries):
         "sources": "generation.direct_images.SOURCES",
         "scorers": "evaluation.registry.SCORERS",
         "kinds": "evaluation.metrics.KINDS",
+        "test_sets": "data.test_sets.KINDS",
     }
     used = {f"brain_diffuser.{dicts[kind]}": keys for kind, keys in entries.items()}
     return provenance.describe_key(CODE, f"workflow_scripts/{script}", used)
@@ -264,10 +275,13 @@ SHARED = tuple(dict.fromkeys(filter(None, SHARED_FOLDERS.values())))
 
 # Folders of further splits, {folder: (subject, split)}. Rules take them for subjects, whose data differ alone.
 SPLIT_FOLDERS = cfg.split_folders
+# Folders of test sets, {folder: (subject, test set)}: their betas and stimuli differ, and what a decoder was trained on is
+# the subject's.
+TEST_FOLDERS = cfg.test_folders
 
 
 wildcard_constraints:
-    subject="|".join((*cfg.subjects, *SHARED, *SPLIT_FOLDERS)),
+    subject="|".join((*cfg.subjects, *SHARED, *SPLIT_FOLDERS, *TEST_FOLDERS)),
 
 
 CONDA = "conda" in map(str, workflow.deployment_settings.deployment_method)
@@ -284,7 +298,7 @@ def of_shards(stage, path, split="test"):
     def of(wildcards):
         names = {"both": ["train", "test"]}.get(split, [wildcards.get("split", split)])
         # In a storage Snakemake tries a rule before it looks at the constraints of wildcards; it passes over this error.
-        if wildcards.subject not in (*cfg.subjects, *SHARED, *SPLIT_FOLDERS):
+        if wildcards.subject not in (*cfg.subjects, *SHARED, *cfg.folders):
             raise LookupError(f"{wildcards.subject} is no subject")
         with exit_with_message():
             counts = [n_stimuli(wildcards.subject, name) for name in names]

@@ -1,6 +1,7 @@
 """What readers do with damaged copies of their files: counted, and failures kept to look at."""
 
 import gc
+import importlib
 import math
 import os
 import re
@@ -26,8 +27,11 @@ CPU_SECONDS, MEMORY = 20, 4 << 30
 """What reading a file of a few kilobytes may take at most; damaged ones must not stop a machine either."""
 
 FEWEST_COPIES = 100
-FORMS = (("nii", "nii.gz"), ("pth", "th", "bin", "pt"))
+FORMS = (("nii", "nii.gz"), ("pth", "th", "bin", "pt"), ("h5", "hdf5"))
 """Endings that are one format."""
+
+MODULES = ("damaged_artifacts", "damaged_data", "damaged_models", "damaged_workflow")
+"""Where readers are."""
 
 UNCHANGED, SENTENCE, LOST, PLAUSIBLE = "unchanged", "sentence", "lost", "plausible"
 SILENT, NO_SENTENCE = "silent", "no sentence"
@@ -69,13 +73,14 @@ class Reader(NamedTuple):
     has_checksum: bool = False
 
 
-def share(reader: Reader, readers: Sequence[Reader]) -> int:
+def share(reader: Reader) -> int:
     """Damaged copies of a reader's file in the tests, where readers of one format have N_COPIES at least together.
 
     `python -m benchmarks.damaged_files` gives each of them N_COPIES.
     """
     form = reader.form.lstrip(".")
     forms = next((each for each in FORMS if form in each), (form,))
+    readers = [each for module in MODULES for each in importlib.import_module(module).READERS]
     n_readers = sum(each.form.lstrip(".") in forms for each in readers)
     return max(FEWEST_COPIES, math.ceil(N_COPIES / n_readers))
 

@@ -250,3 +250,6 @@ def _problem(
 def _name(number: int, suffix: str) -> str:
     """A session's file name, as published."""
     return f"betas_session{number:02d}{suffix}"
+
+
+cells = _cells

@@ -315,3 +315,6 @@ def _without(lacking: Bool[np.ndarray, " voxels"], found: Averages, nan_voxels: 
 
 def _voxel(mask: nifti.Mask, columns: Bool[np.ndarray, " voxels"]) -> messages.Sentence:
     return f"voxel {tuple(np.argwhere(mask.selected)[np.argmax(columns)].tolist())}"
+
+
+check_trial = _check_trial

@@ -70,6 +70,10 @@ IDENTIFICATION = {
 """Files in results/{subject}/feature_identification."""
 BASELINES = {"scores.csv": "scores of reconstructions and of baselines"}
 """Files in results/{subject}/baselines."""
+EXPERIMENTS = {
+    "scores.csv": "scores of the trained decoder on another experiment, among all targets and within sets of them",
+}
+"""Files in results/{subject}_{test set}/test_set."""
 GUIDANCE = {
     "images.png": "the first test stimuli, guided and unguided",
     "comparison.csv": "guided sets: mean score, in brackets the 95 % interval of its difference from the unguided set",
@@ -87,6 +91,7 @@ SECTIONS = {
     "spurious": SPURIOUS,
     "identification": IDENTIFICATION,
     "baselines": BASELINES,
+    "experiments": EXPERIMENTS,
 }
 """Sections of the page, and the files that each shows."""
 

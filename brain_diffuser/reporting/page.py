@@ -90,6 +90,7 @@ def write(
     spurious: Mapping[str, figures.Figures],
     identification: Mapping[str, figures.Figures],
     baselines: Mapping[str, figures.Figures],
+    experiments: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
     large: int = 425,
@@ -116,8 +117,9 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance, generalisation, significance : {subject, or "average": figures}
-        The sections on regions, guidance, further splits and permutation tests; one that is empty is left out.
+    regions, guidance, generalisation, significance, experiments : {subject, "average" or a test set: figures}
+        The sections on regions, guidance, further splits, permutation tests and test sets; one that is empty is left
+        out.
     spurious, identification, baselines : {subject: figures}
         The parts of the section that asks whether reconstructions are spurious; as above.
     published : path
@@ -162,6 +164,7 @@ def write(
             {
                 "significance": significance,
                 "generalisation": generalisation,
+                "experiments": experiments,
                 "regions": regions,
                 "guidance": guidance,
                 "spurious": spurious,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from brain_diffuser.data import chosen, nsd, splits
+from brain_diffuser.data import chosen, nsd, splits, test_sets
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import watch
 from brain_diffuser.workflow.config import schema
@@ -48,9 +48,15 @@ class Sizes:
         """How many there are: by the table of a subject's stimuli, else by what the dataset says of itself."""
         if "+" in split:
             return sum(self.n_stimuli(subject, each) for each in split.split("+"))
+        of_test_set = self.cfg.test_folders.get(subject)
+        if of_test_set and split == "train":
+            return self.n_stimuli(of_test_set[0], split)
         known = watch.splits(self.results / subject / "data/stimuli.tsv")
         if known:
             return known.count(split)
+        if of_test_set:
+            settings = self.cfg.named_test_sets[of_test_set[1]]
+            return test_sets.KINDS[settings["kind"]].n_stimuli(self.cfg, of_test_set[0], settings)
         if subject in self.cfg.split_folders:
             _, name = self.cfg.split_folders[subject]
             return splits.n_stimuli(self.all_stimuli(self.whose(subject)), self.cfg.named_splits[name], split)
@@ -61,8 +67,8 @@ class Sizes:
         return self.cfg.adapter.n_stimuli(self.cfg, subject, split)
 
     def whose(self, folder: str) -> str:
-        """The subject that a folder of results belongs to, which for a further split is another folder's."""
-        return self.cfg.split_folders.get(folder, (folder,))[0]
+        """The subject that a folder of results belongs to, which for a further split or a test set is another's."""
+        return self.cfg.folders.get(folder, (folder,))[0]
 
     def all_stimuli(self, subject: str) -> int:
         """Those of both splits."""

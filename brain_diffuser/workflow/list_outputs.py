@@ -33,6 +33,13 @@ FORMATS = {
         ".log": "text",
     },
 }
+MANY = {
+    r"/roi/[\w-]+\.nii": "/roi/{atlas}.nii",
+    r"betas_session\d+\.": "betas_session{session}.",
+    r"_(vis|att|img)[ABC](_\d)?\.tsv": "_{run}.tsv",
+    r"/set[AB]/[\w.]+\.png": "/set{set}/{target}.png",
+}
+"""Outputs that are listed as one."""
 HEAD = """# Results
 
 This folder is where Snakemake writes results; only this file is in git. It lists every output, by the folder of the
@@ -99,9 +106,9 @@ def _plain(pattern: str) -> str:
         if not depth and kept[-1:] == [","]:
             kept[-1] = "}"
     path = "".join(kept)
-    return re.sub(
-        r"betas_session\d+\.", "betas_session{session}.", re.sub(r"/roi/[\w-]+\.nii", "/roi/{atlas}.nii", path)
-    )
+    for many, one in MANY.items():
+        path = re.sub(many, one, path)
+    return path
 
 
 def _format(path: str, flags: Sequence[str] | frozenset[str]) -> str:

@@ -18,6 +18,7 @@ ADDED: dict[str, Any] = {
     "recon.sampler": "ddim",
     "compute.compile": False,
     "splits": {},
+    "test_sets": {},
     "significance.images": ["stage1", "recon"],
     "significance.permutations": 10000,
     "significance.pairings": 99,
@@ -31,6 +32,11 @@ ADDED: dict[str, Any] = {
         *("mean_image", "vdvae", "autoencoder"),
     ],
     "report.spurious": False,
+    "rating.images": "recon",
+    "rating.stimuli": 100,
+    "rating.catch_trials": 10,
+    "rating.size": 256,
+    "rating.seed": 0,
     "haxby.stimuli": "none",
 }
 """Keys of config.yaml that came after results had been made, and the value that makes the same results.

@@ -21,10 +21,13 @@ from brain_diffuser.artifacts import shards, system_faults, text_files
 from brain_diffuser.workflow import usage
 
 STAGES = {
-    "data": ("data", "design", "betas", "stimuli", "captions", "regions", "bold5000", "split_table"),
+    "data": (
+        *("data", "design", "betas", "stimuli", "captions", "regions", "bold5000", "split_table"),
+        *("test_set_table", "test_set_betas", "test_set_stimuli"),
+    ),
     "features": ("features",),
-    "ridge": ("ridge",),
-    "learned": ("learned",),
+    "ridge": ("ridge", "test_set_kernel"),
+    "learned": ("learned", "test_set_learned"),
     "decode": ("decode",),
     "stage1": ("stage1",),
     "recon": ("recon", "chosen"),
@@ -32,7 +35,7 @@ STAGES = {
     "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references", "nearest_training"),
     "metrics": (
         *("perceptual_scores", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
-        *("neuraldiffuser", "guidance", "significance", "pair_scores", "baselines"),
+        *("neuraldiffuser", "guidance", "significance", "pair_scores", "test_set", "baselines"),
     ),
     "accuracy": (
         *("accuracy", "encoding", "generalisation"),
@@ -42,7 +45,7 @@ STAGES = {
     "volumes": ("volumes",),
     "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),
     "runs": ("held_out", "identification"),
-    "report": ("report", "costs", "named"),
+    "report": ("report", "costs", "named", "rating"),
 }
 """Stage -> what the names of its jobs and of its results begin with; the longest that fits counts."""
 PLACES = ("demo", "haxby", "rehearsal", "dataset")  # folders of results that are no subject's, and a stage each

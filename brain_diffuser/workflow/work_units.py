@@ -24,7 +24,9 @@ SAME = {
     **{"variant_consistency": "consistency", "demo_stimuli_of": "demo_stimuli", "perturbed_images": "optimal_images"},
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
     **{"nearest_training_oracle": "nearest_training"},
-    **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli"},
+    **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli", "test_set_stimuli": "split_stimuli"},
+    **{"test_set_features": "features", "test_set_learned": "learned_predict", "demo_experiments": "demo_brain"},
+    **{"best_of": "gather_images"},
 }
 """Rules that do the same as another one, whose speed is theirs."""
 NETWORKS = (
@@ -49,6 +51,7 @@ OF_COLUMNS = (
     *("features", "ridge", "optimal", "perturbed", "ridge_weights", "decode", "encoding_kernel", "lesions", "accuracy"),
     *("retrieval", "held_out", "learned_train", "learned_predict", "split_features", "generalisation"),
     *("similarity", "output_dimensions"),
+    "test_set_scores",
 )
 """Rules that go through matrices of features, whose columns depend on the networks."""
 
@@ -263,6 +266,18 @@ def _of_dimensions(sizes: Sizes, job: watch.Job) -> float | int:
     return (products + EIGENVECTOR_PRODUCTS * train**3) / 1e9
 
 
+def _of_new_rows(sizes: Sizes, job: watch.Job) -> float | int:
+    """Products of the test rows and the training stimuli over voxels, and the kernel that is copied."""
+    train, test = (sizes.n_stimuli(job.subject, split) for split in ("train", "test"))
+    return train * (test * sizes.voxels() + train) / 1e9
+
+
+def _of_test_set(sizes: Sizes, job: watch.Job) -> float | int:
+    """Numbers of the features of images that are compared, a million."""
+    n = sizes.stimuli(job)
+    return n * (sizes.columns("vdvae") + sizes.columns("clip_vision")) / 1e6
+
+
 def _of_pairs(sizes: Sizes, job: watch.Job) -> float | int:
     """Pairs of a stimulus and an image, a million."""
     return sizes.stimuli(job) ** 2 / 1e6
@@ -299,6 +314,9 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("feature_identification", "spurious"), _of_subject),
     "nearest_training": _of_images,
     "baselines": _of_table(lambda cfg: len(cfg.evidence.baselines)),
+    "test_set_betas": lambda sizes, job: sizes.voxels(),
+    "test_set_kernel": _of_new_rows,
+    "test_set_scores": _of_test_set,
     "pair_scores": _of_pairs,
     "pair_scores_of_pixels": _of_pairings,
     "significance": _of_permutations,
@@ -315,10 +333,12 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     "retrieval": _of_retrieval,
     "held_out": _of_held_out,
     "consistency": _of_repeats,
+    "best_of_scores": _of_table(lambda cfg: 2),
     "metrics": _of_table(lambda cfg: 5),
     "ablations": _of_table(lambda cfg: 5 + len(cfg.variants) - len(cfg.guided)),
     "neuraldiffuser": _of_table(lambda cfg: 6 + len(cfg.variants)),
     "guidance_tables": _of_table(lambda cfg: 6 + len(cfg.variants)),
+    "rating": lambda sizes, job: sizes.stimuli(job) * sizes.image_area(),
     "report": _of_report,
 }
 """What the time of a rule grows with; that of all others is the same whatever the sizes are."""

@@ -1,9 +1,11 @@
 """The demo dataset: drawn scenes and simulated brains, as the files that NSD publishes (docs/demo.md). They are not data.
 
 Out: datasets.demo.nsd/{nsddata, nsddata_betas, nsddata_stimuli}, datasets.demo.{captions, stable_diffusion}
+
+The files of NSD-Imagery and NSD-synthetic among them are made only if a test set (test_sets) is asked for.
 """
 
-from brain_diffuser.data import demo, nsd
+from brain_diffuser.data import demo, nsd, nsd_imagery, nsd_synthetic
 
 DEMO = cfg.datasets["demo"].nsd
 DEMO_SESSIONS = nsd.demo_session_files(cfg, nsd.betas_folder(cfg, "{number}"))
@@ -24,6 +26,27 @@ DEMO_STABLE_DIFFUSION = [
     f"{cfg.datasets['demo'].stable_diffusion}/{component}"
     for component in backbone_registry.BACKBONES["stable_diffusion"].components
 ]
+DEMO_FORM = {"nifti": ".nii.gz", "hdf5": ".hdf5"}[cfg.demo.format]
+# Of the other experiments: betas, tables of runs, target images and stimulus files.
+DEMO_IMAGERY, DEMO_SYNTHETIC = (
+    next(path for path in paths if path.endswith(DEMO_FORM)).replace(
+        "subj01", "subj{number}"
+    )
+    for paths in (
+        kind.betas_files(cfg, "sub01", {"betas": "same"})
+        for kind in (nsd_imagery, nsd_synthetic)
+    )
+)
+DEMO_RUNS = [
+    path.replace("subj01", "subj{number}")
+    for path in nsd_imagery.run_files(cfg, "sub01", nsd_imagery.RUNS)
+]
+DEMO_TARGETS = nsd_imagery.default_images(cfg)
+DEMO_SYNTHETIC_DESIGN = nsd_synthetic.design_file(cfg)
+DEMO_SYNTHETIC_STIMULI, DEMO_COLOUR_STIMULI = (
+    path.replace("subj01", "subj{number}")
+    for path in nsd_synthetic.stimulus_files(cfg, "sub01")
+)
 DEMO_NUMBERS = [f"{nsd.subject_number(subject):02d}" for subject in cfg.subjects]
 MADE.update(
     Path(path).as_posix()
@@ -32,6 +55,13 @@ MADE.update(
         *expand(DEMO_SESSIONS, number=DEMO_NUMBERS),
         *expand(DEMO_ROI, number=DEMO_NUMBERS, atlas=DEMO_ATLASES),
         *DEMO_STABLE_DIFFUSION,
+        *DEMO_TARGETS,
+        DEMO_SYNTHETIC_DESIGN,
+        DEMO_SYNTHETIC_STIMULI,
+        *expand(
+            [DEMO_IMAGERY, DEMO_SYNTHETIC, DEMO_COLOUR_STIMULI, *DEMO_RUNS],
+            number=DEMO_NUMBERS,
+        ),
     )
 )
 
@@ -97,6 +127,54 @@ rule demo_brain:
         code=code("data/demo_brain.py"),
     script:
         "../../workflow_scripts/data/demo_brain.py"
+
+
+rule demo_targets:
+    output:
+        images=local(DEMO_TARGETS),
+        design=local(DEMO_SYNTHETIC_DESIGN),
+        stimuli=local(DEMO_SYNTHETIC_STIMULI),
+    log:
+        f"{DEMO}/logs/demo_targets.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_targets.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(1000),
+        runtime=scaled_by_attempt(10),
+    params:
+        cfg=settings("demo.seed"),
+        code=code("data/demo_targets.py"),
+    script:
+        "../../workflow_scripts/data/demo_targets.py"
+
+
+rule demo_experiments:
+    input:
+        design=lambda wildcards: local(demo.file_of(DEMO_DESIGN, wildcards.number)),
+        stimuli=lambda wildcards: local(
+            demo.file_of(DEMO_STIMULUS_FILE, wildcards.number)
+        ),
+    output:
+        imagery=local(DEMO_IMAGERY),
+        synthetic=local(DEMO_SYNTHETIC),
+        runs=local(DEMO_RUNS),
+        stimuli=local(DEMO_COLOUR_STIMULI),
+    log:
+        f"{DEMO}/logs/demo_experiments_{{number}}.log",
+    benchmark:
+        f"{DEMO}/benchmarks/demo_experiments_{{number}}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=scaled_by_attempt(4000),
+        runtime=scaled_by_attempt(20),
+    params:
+        cfg=settings("demo.n_train", "demo.n_test", "demo.seed"),
+        code=code("data/demo_experiments.py"),
+    script:
+        "../../workflow_scripts/data/demo_experiments.py"
 
 
 rule demo_stable_diffusion:

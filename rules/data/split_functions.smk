@@ -1,13 +1,15 @@
 """Input and parameter functions of the rules of further splits."""
 
+import hashlib
+
 from brain_diffuser.data import splits, stimulus_table
-from brain_diffuser.data.adapter import fill_subject
+from brain_diffuser.data.adapter import fill_subject, only_file
 from brain_diffuser.workflow import receipts
 
 
 def subject_of(folder):
-    """The subject that a folder of results belongs to, which for a further split is another folder's."""
-    return SPLIT_FOLDERS.get(folder, (folder,))[0]
+    """The subject that a folder of results belongs to, which for a further split or a test set is another folder's."""
+    return cfg.folders.get(folder, (folder,))[0]
 
 
 def settings_of_split(folder):
@@ -17,6 +19,10 @@ def settings_of_split(folder):
 
 def n_stimuli(folder, split):
     """The number of stimuli of a split, or the largest possible number while that is not known."""
+    if folder in TEST_FOLDERS and split == "test":
+        kind, settings = test_set_of(folder)
+        return kind.n_stimuli(cfg, subject_of(folder), settings)
+    folder = trained_in(folder)
     if folder not in SPLIT_FOLDERS:
         return ADAPTER.n_stimuli(cfg, folder, split)
     path = Path(RESULTS, folder, "data/stimuli.tsv")
@@ -74,3 +80,27 @@ def of_subject(path):
     return lambda wildcards: path.format(
         **{**dict(wildcards.items()), "subject": subject_of(wildcards.subject)}
     )
+
+
+def file_of_split(folder):
+    """The file that says which stimuli the split of a folder has; empty if no file does."""
+    folder = trained_in(folder)
+    if folder not in SPLIT_FOLDERS:
+        found = ADAPTER.inputs(cfg, "design", folder).get("split")
+        return only_file(found.paths) if found else ""
+    chosen = settings_of_split(folder)
+    keys = splits.KINDS[chosen["kind"]].files
+    return fill_subject(chosen[keys[0]], subject_of(folder)) if keys else ""
+
+
+def label_of_split(folder):
+    """The dataset as tables of a folder name it; of a split that a file defines, with the file's digest.
+
+    Receipts of the table of stimuli have the whole digest.
+    """
+    path = Path(file_of_split(folder))
+    if not path.is_file():
+        return DATASET_LABEL
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    name = f"{DATASET_LABEL.name}, split {path.name} (sha256 {digest[:12]})"
+    return DATASET_LABEL._replace(name=name)

@@ -121,6 +121,8 @@ rule captions:
         "<results>/{subject}/logs/captions.log",
     benchmark:
         "<results>/{subject}/benchmarks/captions.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SHARED, *SPLIT_FOLDERS)),
     conda:
         "../../envs/core.yaml"
     resources:

@@ -15,9 +15,9 @@ if PLAIN_DECODERS or STORAGE is None:
 
     rule decode:
         input:
-            betas_train="<results>/{subject}/data/betas_train.h5",
+            betas_train=of_training("<results>/{subject}/data/betas_train.h5"),
             betas_test="<results>/{subject}/data/betas_test.h5",
-            features="<results>/{subject}/features/{feature}_train.h5",
+            features=of_training("<results>/{subject}/features/{feature}_train.h5"),
         output:
             "<results>/{subject}/{decoder}/{feature}_test.h5",
         log:

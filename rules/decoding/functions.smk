@@ -11,6 +11,12 @@ def alpha_of(wildcards):
     return SETTINGS["ridge"]["alpha"][wildcards.feature]
 
 
+def rescale_of(wildcards):
+    """How predictions are rescaled: by statistics of training stimuli where the few targets of a test set would tell."""
+    is_of_test = wildcards.subject in TEST_FOLDERS and cfg.ridge.rescale == "test"
+    return "train_oof" if is_of_test else cfg.ridge.rescale
+
+
 def other_subjects(wildcards):
     """All subjects but one. A further split has none: what it holds out may have trained their decoders."""
     if wildcards.subject in SPLIT_FOLDERS:

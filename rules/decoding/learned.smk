@@ -56,6 +56,8 @@ rule learned_train:
         "<results>/{subject}/logs/learned_train_{feature}.log",
     benchmark:
         "<results>/{subject}/benchmarks/learned_train_{feature}.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SPLIT_FOLDERS)),
     conda:
         "../../envs/torch.yaml"
     threads: 4
@@ -85,6 +87,8 @@ rule learned_predict:
         "<results>/{subject}/logs/learned_predict_{feature}.log",
     benchmark:
         "<results>/{subject}/benchmarks/learned_predict_{feature}.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SPLIT_FOLDERS)),
     conda:
         "../../envs/torch.yaml"
     resources:

@@ -2,6 +2,8 @@
 
 In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_{split}.h5
 Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}
+
+A test set has its own test rows in a copy of its subject's kernel (rules/data/test_sets.smk).
 """
 
 
@@ -15,6 +17,8 @@ rule ridge_kernel:
         "<results>/{subject}/logs/ridge_kernel.log",
     benchmark:
         "<results>/{subject}/benchmarks/ridge_kernel.tsv"
+    wildcard_constraints:
+        subject="|".join((*cfg.subjects, *SPLIT_FOLDERS)),
     conda:
         "../../envs/core.yaml"
     threads: 8
@@ -31,7 +35,7 @@ rule ridge_kernel:
 rule ridge:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
-        train="<results>/{subject}/features/{feature}_train.h5",
+        train=of_training("<results>/{subject}/features/{feature}_train.h5"),
     output:
         predicted="<results>/{subject}/ridge/{feature}_test.h5",
     log:
@@ -48,7 +52,7 @@ rule ridge:
     params:
         cfg=lambda wildcards: {
             "alpha": alpha_of(wildcards),
-            "rescale": cfg.ridge.rescale,
+            "rescale": rescale_of(wildcards),
         },
         code=code("decoding/ridge.py"),
     script:

@@ -54,6 +54,13 @@ def folders_of_splits(subject):
     return [subject, *(f"{subject}{splits.PART}{name}" for name in cfg.named_splits)]
 
 
+def label_of_splits(subject):
+    """The dataset as a table of all splits of a subject names it, with the file of every split that has one."""
+    labels = [label_of_split(folder).name for folder in folders_of_splits(subject)]
+    of_files = [label for label in dict.fromkeys(labels) if label != DATASET_LABEL.name]
+    return "; ".join(of_files) or DATASET_LABEL.name
+
+
 def stimulus_sources(folder):
     """The table that says where a subject's stimuli come from, if its dataset has one."""
     name = stimulus_table.SOURCES
@@ -96,6 +103,25 @@ def of_splits(path):
     ]
 
 
+def of_test_sets(path, has_words=False):
+    """A file of every test set whose targets are reconstructed; of sets of words only where they will do."""
+    return [
+        path.format(subject=folder)
+        for folder in TEST_FOLDERS
+        if test_set_of(folder)[1]["images"]
+        and (has_words or not test_set_of(folder)[1]["words"])
+    ]
+
+
+def scored_test_sets():
+    """The folders of scores of all test sets."""
+    return [
+        f"<results>/{folder}/test_set"
+        for folder in TEST_FOLDERS
+        if not test_set_of(folder)[1]["words"]
+    ]
+
+
 def set_to_compare_with():
     """{set of images: the one it is compared with}: a guided one with that without guidance, others with recon."""
     listed = cfg.significance.images
@@ -104,3 +130,74 @@ def set_to_compare_with():
         name: unguided.get(name) or "recon" for name in listed if name != "recon"
     }
     return {name: other for name, other in against.items() if other in listed}
+
+
+def pairs_of_test_set(wildcards, by_name=False):
+    """The pair scores of a test set's images, {pairs_recon: paths}, or {recon: paths}; nothing without images."""
+    if not test_set_of(wildcards.subject)[1]["images"]:
+        return {}
+    folders = PAIR_SCORES.replace("{subject}", wildcards.subject)
+    return {
+        (images if by_name else f"pairs_{images}"): [
+            folders.replace("{images}", images) + scorer for scorer in SCORERS
+        ]
+        for images in SCORED_IMAGES
+    }
+
+
+def notes_of_test_set(wildcards):
+    """What readers of a test set's scores should know of how it was read."""
+    settings = test_set_of(wildcards.subject)[1]
+    what = f"Betas: z-score {settings['zscore']}"
+    if "condition" in settings:
+        what += f"; condition {settings['condition']}"
+    if cfg.ridge.rescale == "test":
+        what += "; ridge.rescale is test, and test sets take train_oof, for they have few targets"
+    return f"{what}."
+
+
+# What samples are chosen by, in words; and the metrics of the network by which both choosers see samples.
+CHOSEN_BY = {
+    "decoded": "cosine with the decoded CLIP-vision embedding",
+    "predicted_betas": "correlation of predicted and measured betas",
+}
+SEEN_BY_CHOOSERS = [*evaluation_registry.SCORERS["clip"].metrics]
+
+
+def samples_of_variant(wildcards):
+    """The images of all samples of a variant that chooses, and what its chooser sees of them."""
+    by = cfg.variants[wildcards.variant].choose.by
+    kind = {"decoded": "clip_vision", "predicted_betas": "betas"}[by]
+    below = f"<results>/{wildcards.subject}"
+    names = SAMPLES[wildcards.variant]
+    folders = [folder(each).format(subject=wildcards.subject) for each in names]
+    return {
+        "images": folders,
+        "manifests": [f"{each}_manifest.tsv" for each in folders],
+        "samples": [f"{below}/encoding/{each}_{kind}.h5" for each in names],
+    }
+
+
+def what_chooses(wildcards):
+    """What samples are compared with: the decoded embeddings, or measured betas and their mean and spread."""
+    if cfg.variants[wildcards.variant].choose.by == "decoded":
+        return [feature_of_variant(wildcards, "clip_vision", is_true=False)]
+    below = f"<results>/{wildcards.subject}"
+    return [f"{below}/data/betas_test.h5", f"{below}/ridge/kernel.h5"]
+
+
+def scores_of_samples(wildcards):
+    """The scores of all samples of a variant that chooses, one input for each."""
+    below = f"<results>/{wildcards.subject}/perceptual_scores"
+    return {
+        f"scores_{number}": [f"{below}/{images}/{scorer}.csv" for scorer in SCORERS]
+        for number, images in enumerate(SAMPLES[wildcards.variant])
+    }
+
+
+def title_of_choice(variant):
+    """What the table of a choice is called; {subject} stands for the subject."""
+    choose = cfg.variants[variant].choose
+    return (
+        f"{DATASET_LABEL.name}, {{subject}}, {variant}: the best of {choose.of} samples"
+    )

@@ -42,7 +42,7 @@ rule generalisation:
         features=FEATURES,
         space=SPACE_OF_DISTANCES,
         clusters=clusters_of_stimuli(),
-        dataset_label=DATASET_LABEL.name,
+        dataset_label=lambda wildcards: label_of_splits(wildcards.subject),
         code=code("evaluation/generalisation.py"),
     script:
         "../../workflow_scripts/evaluation/generalisation.py"

@@ -129,7 +129,7 @@ rule metrics:
         cfg=settings("metrics"),
         sets=SHOWN,
         metrics=METRICS,
-        dataset_label=list(DATASET_LABEL),
+        dataset_label=lambda wildcards: list(label_of_split(wildcards.subject)),
         code=code("evaluation/metrics.py"),
     script:
         "../../workflow_scripts/evaluation/metrics.py"
@@ -152,7 +152,7 @@ use rule metrics as ablations with:
         cfg=settings("metrics"),
         sets=ABLATIONS,
         metrics=METRICS,
-        dataset_label=list(DATASET_LABEL),
+        dataset_label=lambda wildcards: list(label_of_split(wildcards.subject)),
         code=code("evaluation/metrics.py"),
 
 
@@ -189,9 +189,9 @@ rule retrieval:
     input:
         vision="<results>/{subject}/features/clip_vision_test.h5",
         predicted_vision="<results>/{subject}/ridge/clip_vision_test.h5",
-        text="<results>/{subject}/features/clip_text_train.h5",
+        text=of_training("<results>/{subject}/features/clip_text_train.h5"),
         predicted_text="<results>/{subject}/ridge/clip_text_test.h5",
-        captions="<results>/{subject}/data/captions.json",
+        captions=of_training("<results>/{subject}/data/captions.json"),
     output:
         scores="<results>/{subject}/retrieval/retrieval.csv",
         captions="<results>/{subject}/retrieval/captions.json",

@@ -90,7 +90,7 @@ rule significance:
         cfg=cfg.significance.model_dump(),
         against=set_to_compare_with(),
         metrics=METRICS,
-        dataset_label=DATASET_LABEL.name,
+        dataset_label=lambda wildcards: label_of_split(wildcards.subject).name,
         code=code("evaluation/significance.py"),
     script:
         "../../workflow_scripts/evaluation/significance.py"

@@ -102,3 +102,15 @@ if SHARED:
         wildcard_constraints:
             subject="|".join(SHARED),
             split="test",
+
+
+# The stimuli of a test set have images and no captions.
+use rule features as test_set_features with:
+    output:
+        "<results>/{subject}/features/{feature}_{split}.h5",
+    wildcard_constraints:
+        subject=OF_TEST_SETS,
+        split="test",
+        feature="|".join(
+            name for name in ALL_FEATURES if FEATURE_RECORDS[name].reads == "images"
+        ),

@@ -33,6 +33,11 @@ def init_images(ending):
 def feature_of_variant(wildcards, feature, is_true):
     """The file of a feature of the test stimuli: the true one, or what the variant's decoder predicts."""
     variant, _ = cfg.variant(wildcards.variant)
+    if is_true and has_no_captions(wildcards.subject, feature):
+        stop(
+            f"{RESULTS}/{wildcards.subject} is a test set, whose stimuli have no captions, and variant "
+            f"{wildcards.variant} reads the true {feature} of stimuli; leave it out there"
+        )
     path = decoder_registry.DECODERS[variant.decoder].predictions
     path = "features/{feature}_test.h5" if is_true else path
     return f"<results>/{wildcards.subject}/{path.format(feature=feature)}"

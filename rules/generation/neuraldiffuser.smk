@@ -29,7 +29,7 @@ ruleorder: ridge_layers > ridge
 use rule ridge as ridge_layers with:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
-        train="<results>/{subject}/features/clip_layers_train.h5",
+        train=of_training("<results>/{subject}/features/clip_layers_train.h5"),
     output:
         predicted="<results>/{subject}/ridge/clip_layers_test.h5",
         reliability="<results>/{subject}/ridge/clip_layers_reliability.h5",
@@ -38,7 +38,10 @@ use rule ridge as ridge_layers with:
     benchmark:
         "<results>/{subject}/benchmarks/ridge_clip_layers.tsv"
     params:
-        cfg={"alpha": cfg.ridge.alpha.clip_layers, "rescale": cfg.ridge.rescale},
+        cfg=lambda wildcards: {
+            "alpha": cfg.ridge.alpha.clip_layers,
+            "rescale": rescale_of(wildcards),
+        },
         code=code("decoding/ridge.py"),
 
 
@@ -60,7 +63,7 @@ rule guided_shard:
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
-        variant=schema.variant_regex(cfg.guided),
+        variant=schema.variant_regex(cfg.guided, cfg.choosing),
     conda:
         "../../envs/torch.yaml"
     threads: cfg.compute.threads

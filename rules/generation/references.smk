@@ -9,7 +9,7 @@ REFERENCE = "<results>/{subject}/references/"
 
 rule mean_image:
     input:
-        train="<results>/{subject}/data/stimuli_train.h5",
+        train=of_training("<results>/{subject}/data/stimuli_train.h5"),
         test="<results>/{subject}/data/stimuli_test.h5",
     output:
         images=directory(f"{REFERENCE}mean_image"),

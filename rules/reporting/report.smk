@@ -32,6 +32,7 @@ rule report:
         spurious=of_evidence("spurious"),
         identification=of_evidence("feature_identification"),
         baselines=of_evidence("baselines"),
+        experiments=scored_test_sets(),
         significance=(
             of_subjects("<results>/{subject}/significance")
             if cfg.report.significance

@@ -1,5 +1,6 @@
 """Further splits in the workflow: folders of their own, features encoded once, and nothing finished made again."""
 
+import hashlib
 import re
 import shutil
 
@@ -118,6 +119,9 @@ def test_the_table_of_generalisation_has_every_split(divided):
             == (name, "all", "vdvae", "ridge", "all stimuli")
         ]
         assert int(whole["n"]) == len(ids(results / folder, "test"))
+    digest = hashlib.sha256((divided[0] / "own_01.tsv").read_bytes()).hexdigest()
+    table = (results / "sub01/generalisation/scores.md").read_text(encoding="utf-8")
+    assert f"NSD, split own_01.tsv (sha256 {digest[:12]}), sub01" in table
     page = (divided[0] / "results/report.html").read_text(encoding="utf-8")
     assert '<section id="generalisation"' in page
 

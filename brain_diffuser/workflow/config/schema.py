@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from brain_diffuser.data import splits
+from brain_diffuser.data import splits, test_sets
 from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.decoding.registry import DECODERS
@@ -335,6 +335,13 @@ class VariantGuidance(Section):
     sag_scale: NotNegative = UNSET
 
 
+class Choose(Section):
+    """How many samples each image is the best of, and by what."""
+
+    of: Annotated[int, Field(ge=2)]
+    by: Text
+
+
 class Variant(Section):
     """What differs from `recon`; a key that is None changes nothing, and without `guidance` nothing is guided."""
 
@@ -350,6 +357,7 @@ class Variant(Section):
     sampler: SamplerName = UNSET
     seed: Seed = UNSET
     guidance: VariantGuidance = UNSET
+    choose: Choose = UNSET
 
 
 class Split(Section):
@@ -366,6 +374,22 @@ class Split(Section):
     file: FilePath = UNSET
     column: Text = UNSET
     variant: Text | Seed = UNSET
+
+
+class TestSet(Section):
+    """Another experiment on which decoders are tested; which keys it has is up to its kind (`test_sets.KINDS`)."""
+
+    kind: Annotated[str, one_of([*test_sets.KINDS]), Field(json_schema_extra={"enum": [*test_sets.KINDS]})]
+    images: bool = True
+    condition: Literal["imagery", "vision"] = UNSET
+    sets: Annotated[list[Literal["A", "B", "C"]], Field(min_length=1)] = UNSET
+    betas: Literal["same", "b2", "b3"] = UNSET
+    zscore: Literal["none", "session", "condition", "run"] = UNSET
+    crop: Literal["square", "pad"] = UNSET
+    fill: Strength = UNSET
+
+
+TestSets = Annotated[dict[str, TestSet], BeforeValidator(test_sets.of_names)]
 
 
 class Metrics(Section):
@@ -393,6 +417,14 @@ class Evidence(Section):
     baselines: Annotated[list[Text], Field(min_length=1)] = Field(
         default_factory=lambda: ["stage1", "recon", *BASELINES, *REFERENCES]
     )
+
+
+class Rating(Section):
+    images: Text = "recon"
+    stimuli: Literal["all"] | Annotated[int, Field(ge=2)] = 100
+    catch_trials: Annotated[int, Field(ge=0)] = 10
+    size: Annotated[int, Field(ge=64, le=1024)] = 256
+    seed: Seed = 0
 
 
 class Retrieval(Section):
@@ -509,6 +541,7 @@ class Config(Section):
     haxby: Haxby
     nsd: Nsd
     splits: dict[str, Split] = Field(default_factory=dict)
+    test_sets: TestSets = Field(default_factory=dict)
     features: FeaturesOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     ridge: Ridge
     learned: Learned
@@ -520,6 +553,7 @@ class Config(Section):
     metrics: Metrics
     significance: Significance = Field(default_factory=Significance)
     evidence: Evidence = Field(default_factory=Evidence)
+    rating: Rating = Field(default_factory=Rating)
     retrieval: Retrieval
     accuracy: Accuracy
     roi: Roi
@@ -582,6 +616,15 @@ class Config(Section):
         """The variants that guidance steers."""
         return self._all_variants.guided
 
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """The variants that choose the best of several samples."""
+        return self._all_variants.choosing
+
+    def samples_of(self, name: str) -> tuple[str, ...]:
+        """The sets of images of which a variant chooses, as `Variants.samples_of` finds them."""
+        return self._all_variants.samples_of(name)
+
     def unguided_of(self, name: str) -> str | None:
         """The image set a guided variant is compared with, as `Variants.unguided_of` finds it, if there is one."""
         return self._all_variants.unguided_of(name)
@@ -621,13 +664,39 @@ class Config(Section):
             f"{subject}{splits.PART}{name}": (subject, name) for subject in self.subjects for name in self.named_splits
         }
 
+    @property
+    def named_test_sets(self) -> dict[str, dict[str, Any]]:
+        """The settings of every test set by its name, those of a set of words beside it."""
+        named: dict[str, dict[str, Any]] = {}
+        for name, section in self.test_sets.items():
+            named |= test_sets.name_parts(name, section.model_dump(exclude_none=True))
+        return named
+
+    @property
+    def test_folders(self) -> dict[str, tuple[str, str]]:
+        """The subject and the name of the test set of every folder of results of a test set."""
+        return {
+            f"{subject}{splits.PART}{name}": (subject, name)
+            for subject in self.subjects
+            for name in self.named_test_sets
+        }
+
+    @property
+    def folders(self) -> dict[str, tuple[str, str]]:
+        """The subject and the name of every folder of results of a further split or a test set."""
+        return self.split_folders | self.test_folders
+
     def with_only(self, only: Any) -> "Config":
         """The same configuration with other chosen stimuli."""
         return self.model_copy(update={"recon": self.recon.model_copy(update={"only": only})})
 
     def check_target(self, target: str) -> None:
         """Raises ValueError: a file that is asked for belongs to no folder of results, subject or variant of these."""
-        targets.check(target, self.results, [*self.subjects, *self.split_folders], self.variants)
+        targets.check(target, self.results, [*self.subjects, *self.folders], self.variants)
+        folder = targets.folder_of(target, self.results)
+        if folder in self.test_folders:
+            subject, name = self.test_folders[folder]
+            targets.check_test_set(target, self.results, subject, has_words=self.named_test_sets[name]["words"])
 
 
 @functools.cache

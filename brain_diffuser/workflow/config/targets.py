@@ -11,7 +11,7 @@ from brain_diffuser.workflow.config.variants import variant_regex
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
 OF_SPLIT = r"([A-Za-z][A-Za-z0-9]*)_[a-z][a-z0-9_]*"
-"""The folder of a subject's further split."""
+"""The folder of a subject's further split or test set."""
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "rehearsal", "shared")
 """Other folders of results."""
 
@@ -41,8 +41,8 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
     split = re.fullmatch(OF_SPLIT, subject)
     if split and split[1] in subjects and subject not in subjects:
         similar = get_close_matches(subject, subjects, n=1)
-        hint = f"did you mean {similar[0]}?" if similar else "add it to splits"
-        raise ValueError(f"{target}: {subject} is the folder of no split of config.yaml; {hint}")
+        hint = f"did you mean {similar[0]}?" if similar else "add it to splits or test_sets"
+        raise ValueError(f"{target}: {subject} is the folder of no split and no test set of config.yaml; {hint}")
     if split and kind == "chosen":
         raise ValueError(f"{target}: images of chosen stimuli are made of the dataset's own split, {split[1]}, alone")
     if not kind or not re.fullmatch(SUBJECT, subject) or subject in NOT_SUBJECTS:
@@ -76,6 +76,60 @@ def check_whole(target: str, is_made: Callable[[str], bool], is_made_folder: Cal
     for folder in map(str, Path(target).parents):
         if is_made_folder(folder) and not is_made(target):
             raise ValueError(f"{target} is made together with all of {folder}; ask for that folder")
+
+
+NOT_OF_TEST_SETS = (
+    *("ablations", "accuracy", "brain", "chosen", "encoding", "generalisation", "guidance", "neuraldiffuser", "roi"),
+    "volumes",
+)
+"""What is not made of a test set: it tells of the decoder or of the brain, or needs captions of the stimuli."""
+COMPARED = ("features", "references", "perceptual_scores", "metrics", "consistency", "retrieval", "significance")
+COMPARED += ("test_set",)
+"""What compares with images of the stimuli."""
+NEEDS_CAPTIONS = ("clip_text_test.h5", "sd_text_test.h5")
+
+
+def folder_of(target: str, results: str) -> str:
+    """The folder of a subject, a split or a test set that a target lies in; empty for others."""
+    path = Path(target)
+    return path.relative_to(results).parts[0] if path.is_relative_to(results) and path != Path(results) else ""
+
+
+def check_test_set(target: str, results: str, subject: str, *, has_words: bool) -> None:
+    """Check that a file of a test set can be made.
+
+    Parameters
+    ----------
+    target
+        What Snakemake is asked for.
+    results
+        The folder of results.
+    subject
+        The subject whose decoder is tested.
+    has_words
+        Whether the targets are words.
+
+    Raises
+    ------
+    ValueError
+        It would tell nothing of a test set, compare with images that targets do not have, or need captions.
+    """
+    folder, kind, *others = (*Path(target).relative_to(results).parts, "")
+    name = others[0] if others else ""
+    if kind == "features" and name in NEEDS_CAPTIONS:
+        raise ValueError(
+            f"{target}: {folder} is a test set, whose stimuli have no captions; ask for the features of images"
+        )
+    if has_words and kind in COMPARED:
+        raise ValueError(
+            f"{target}: the targets of {folder} are words, which have no image to compare reconstructions with; ask "
+            f"for {results}/{folder}/recon or {results}/{folder}/contact_sheet.png"
+        )
+    if kind in NOT_OF_TEST_SETS:
+        raise ValueError(
+            f"{target}: {folder} is a test set, and {kind} is made of {results}/{subject} alone; ask for "
+            f"{results}/{subject}/{kind}, or for {results}/{folder}/test_set"
+        )
 
 
 class Chosen(NamedTuple):
