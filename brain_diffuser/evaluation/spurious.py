@@ -1,10 +1,9 @@
 """Is it spurious? Whether scores of reconstructions say more than that test and training stimuli are alike.
 
-Four alarms, each with a rule and a threshold that no setting changes, so that an alarm means the same in every folder:
-near-duplicates of test stimuli among the training stimuli, decoded features that collapse to few dimensions, decoded
-features that only tell clusters of stimuli apart, and reconstructions no better than the best training image.
+Tables of scores by distance to the nearest training stimulus, by source of the stimuli, and beside the best training
+images; `alarms` has the rules that are applied to them.
 
-Source: Shirakawa et al. 2024, arXiv 2405.10078, for the questions; the thresholds are ours (docs/evaluation.md).
+Source: Shirakawa et al. 2024, arXiv 2405.10078.
 """
 
 import itertools
@@ -16,15 +15,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from brain_diffuser.artifacts import hdf5, tables
-from brain_diffuser.evaluation import feature_identification, generalisation, metrics, output_dimensions, statistics
-from brain_diffuser.evaluation.overlap import NEAR_DUPLICATE, Overlap
+from brain_diffuser.evaluation import alarms, feature_identification, generalisation, metrics, statistics
+from brain_diffuser.evaluation.overlap import Overlap
 from brain_diffuser.evaluation.scores import ImageScores, PerImage
-
-MOST_DUPLICATED = 0.01
-LEAST_RATIO = 0.2
-LEAST_TWO_WAY = 0.6
-CHANCE = 0.5
-LEAST_BETTER = 0.5
 
 STIMULI = ("nsd_id", "nearest", "distance", "near_duplicates", "pixel_correlation", "source")
 BY_DISTANCE = ("scores_of", "metric", "from_distance", "to_distance", "n", "mean", "low", "high")
@@ -33,23 +26,11 @@ BY_SOURCE = (
     *("interaction", "interaction_low", "interaction_high"),
 )
 AGAINST_TRAINING = ("metric", "n", "recon", "nearest_training", "oracle", "difference", "low", "high")
-ALARMS = ("alarm", "state", "value", "rule", "meaning")
-FIRES, SILENT, UNMEASURED = "ALARM", "no alarm", "not measured"
 SETS = ("recon", "stage1", "nearest_training", "nearest_training_oracle")
 """Sets of images whose scores are read."""
 IN_BINS = SETS[:3]
 
 Rows = list[dict[str, Any]]
-
-
-class Alarm(NamedTuple):
-    """A rule that was applied: its state, the value that decides, and what to read in it."""
-
-    alarm: str
-    state: str
-    value: str
-    rule: str
-    meaning: str
 
 
 class Bootstrap(NamedTuple):
@@ -97,7 +78,7 @@ class Findings(NamedTuple):
     by_distance: Rows
     by_source: Rows
     against_training: Rows
-    alarms: list[Alarm]
+    alarms: list[alarms.Alarm]
 
 
 def examine(of: Evidence, bootstrap: Bootstrap) -> Findings:
@@ -114,7 +95,7 @@ def examine(of: Evidence, bootstrap: Bootstrap) -> Findings:
         by_distance({name: of.scores[name] for name in IN_BINS}, of.decoded, of.overlap, bootstrap),
         by_source(of.scores, of.source_of_each, bootstrap),
         against,
-        alarms(of.overlap, of.dimensions, of.identification, against),
+        alarms.sound(of.overlap, of.dimensions, of.identification, against),
     )
 
 
@@ -238,99 +219,6 @@ def against_training(scores: Mapping[str, ImageScores], bootstrap: Bootstrap) ->
     return rows
 
 
-def alarms(
-    overlap: Overlap,
-    dimensions: Mapping[str, Sequence[Mapping[str, str]]],
-    identification: Sequence[Mapping[str, Any]],
-    against: Sequence[Mapping[str, Any]],
-) -> list[Alarm]:
-    """Apply all rules.
-
-    Parameters
-    ----------
-    overlap
-        Of test and training stimuli.
-    dimensions : {feature: rows}
-        Those of `output_dimensions`.
-    identification : rows
-        Those of `feature_identification`.
-    against : rows
-        Those of `against_training`.
-    """
-    return [_duplicates(overlap), _collapse(dimensions), _classification(identification), _retrieval(against)]
-
-
-def _duplicates(overlap: Overlap) -> Alarm:
-    has = overlap.near_duplicates > 0
-    share = float(has.mean())
-    return Alarm(
-        "near-duplicates",
-        FIRES if share > MOST_DUPLICATED else SILENT,
-        f"{has.sum()} of {len(has)} test stimuli, {100 * share:.1f} %",
-        f"more than {100 * MOST_DUPLICATED:.0f} % of the test stimuli have a training stimulus with a correlation "
-        f"of at least {NEAR_DUPLICATE} in pixels and in CLIP-vision",
-        "These stimuli were seen in training. Leave them out of the test stimuli, or split the stimuli otherwise.",
-    )
-
-
-def _collapse(dimensions: Mapping[str, Sequence[Mapping[str, str]]]) -> Alarm:
-    ratios = {}
-    for feature, rows in dimensions.items():
-        ratio = {
-            row["of"]: float(row["value"]) for row in rows if row["measure"] == "participation_ratio" and row["value"]
-        }
-        if ratio.get(output_dimensions.TRUE):
-            ratios[feature] = ratio[output_dimensions.DECODED] / ratio[output_dimensions.TRUE]
-    fires = any(ratio < LEAST_RATIO for ratio in ratios.values())
-    return Alarm(
-        "output dimension collapse",
-        (FIRES if fires else SILENT) if ratios else UNMEASURED,
-        ", ".join(f"{feature} {ratio:.2f}" for feature, ratio in ratios.items()),
-        "the participation ratio of a decoded feature of the test stimuli is less than "
-        f"{LEAST_RATIO} of that of the true feature",
-        "Decoded features differ along few directions, so that few kinds of images can be told apart.",
-    )
-
-
-def _classification(identification: Sequence[Mapping[str, Any]]) -> Alarm:
-    own = {
-        (row["feature"], row["candidates"]): row
-        for row in identification
-        if (row["direction"], row["measure"]) == (feature_identification.FORWARD, "two_way")
-    }
-    said, fires = [], False
-    for feature in dict.fromkeys(feature for feature, _ in own):
-        among, within = (
-            own.get((feature, each)) for each in (feature_identification.TEST, feature_identification.OWN_CLUSTER)
-        )
-        if among and within:
-            is_high, at_chance = float(among["low"]) > LEAST_TWO_WAY, float(within["low"]) <= CHANCE
-            fires |= is_high and at_chance
-            numbers = (100 * float(each) for each in (among["mean"], within["mean"], within["low"], within["high"]))
-            said.append("{} {:.1f} %, within clusters {:.1f} % [{:.1f}, {:.1f}]".format(feature, *numbers))
-    return Alarm(
-        "only classification",
-        (FIRES if fires else SILENT) if said else UNMEASURED,
-        "; ".join(said),
-        f"the interval of two-way identification of a decoded feature lies above {100 * LEAST_TWO_WAY:.0f} % among all "
-        f"test stimuli, and reaches {100 * CHANCE:.0f} % or less among those of the stimulus' own cluster",
-        "Scores may come from which cluster a stimulus belongs to, and from nothing else.",
-    )
-
-
-def _retrieval(against: Sequence[Mapping[str, Any]]) -> Alarm:
-    better = [row["metric"] for row in against if float(row["low"]) > 0]
-    share = len(better) / len(against) if against else np.nan
-    return Alarm(
-        "no better than a training image",
-        (FIRES if share < LEAST_BETTER else SILENT) if against else UNMEASURED,
-        f"better in {len(better)} of {len(against)} metrics{': ' * bool(better)}{', '.join(better)}",
-        "the interval of the paired difference between reconstructions and the training images chosen by the decoded "
-        f"feature lies above 0 in less than {100 * LEAST_BETTER:.0f} % of the metrics",
-        "Looking up a training image would have scored as high.",
-    )
-
-
 def write(folder: Path, of: Evidence, found: Findings, title: str) -> None:
     """Write stimuli.csv, by_distance.csv, by_source.csv where there are sources, against_training.csv and the alarms.
 
@@ -356,11 +244,11 @@ def write(folder: Path, of: Evidence, found: Findings, title: str) -> None:
         rows = getattr(found, name)
         if rows or name != "by_source":
             tables.write_csv(folder / f"{name}.csv", header, (row.values() for row in rows))
-    tables.write_csv(folder / "alarms.csv", ALARMS, found.alarms)
+    tables.write_csv(folder / "alarms.csv", alarms.Alarm._fields, found.alarms)
     (folder / "alarms.md").write_text(markdown(found.alarms, title), encoding="utf-8")
 
 
-def markdown(found: Sequence[Alarm], title: str) -> str:
+def markdown(found: Sequence[alarms.Alarm], title: str) -> str:
     """The alarms as a table, what each means below it."""
     lines = [
         f"**{title}**: signs of spurious reconstruction.",
@@ -369,5 +257,5 @@ def markdown(found: Sequence[Alarm], title: str) -> str:
         "|" + " --- |" * 4,
     ]
     lines += [f"| {each.alarm} | {each.state} | {each.value} | {each.rule} |" for each in found]
-    fired = [f"- {each.alarm}: {each.meaning}" for each in found if each.state == FIRES]
+    fired = [f"- {each.alarm}: {each.meaning}" for each in found if each.state == alarms.FIRES]
     return "\n".join([*lines, "", *fired, ""])

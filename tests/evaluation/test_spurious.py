@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brain_diffuser.artifacts import hdf5, tables
-from brain_diffuser.evaluation import feature_identification, output_dimensions, overlap, similarity, spurious
+from brain_diffuser.evaluation import alarms, feature_identification, output_dimensions, overlap, similarity, spurious
 from brain_diffuser.evaluation import spurious_figures as drawn
 from brain_diffuser.evaluation.scores import ImageScores, PerImage
 
@@ -100,7 +100,7 @@ def evidence(folder, rng, planted, true, decoded, images, cluster):
 def test_a_planted_fault_fires_its_own_alarm_alone(tmp_path, planted):
     found = spurious.examine(lab(tmp_path, planted), BOOTSTRAP)
     states = {each.alarm: each.state for each in found.alarms}
-    expected = {name: spurious.FIRES if name == planted else spurious.SILENT for name in NAMES}
+    expected = {name: alarms.FIRES if name == planted else alarms.SILENT for name in NAMES}
     assert states == expected, [each.value for each in found.alarms]
     assert all(each.rule and each.meaning and each.value for each in found.alarms)
 
@@ -111,7 +111,7 @@ def test_a_noisy_brain_is_no_collapse(tmp_path):
     (two_way,) = of.decoded.values()
     assert 0.65 < two_way.mean() < 0.85
     (collapse,) = [each for each in spurious.examine(of, BOOTSTRAP).alarms if each.alarm == NAMES[1]]
-    assert float(collapse.value.split()[-1]) > 2 * spurious.LEAST_RATIO
+    assert float(collapse.value.split()[-1]) > 2 * alarms.LEAST_RATIO
 
 
 def test_near_duplicates_are_the_planted_ones(tmp_path):
@@ -188,8 +188,8 @@ def test_intervals_of_the_interaction_cover_it():
 
 def test_what_was_not_measured_fires_nothing(tmp_path):
     of = lab(tmp_path)._replace(dimensions={}, identification=[])
-    states = {each.alarm: each.state for each in spurious.alarms(of.overlap, {}, [], [])}
-    assert [states[name] for name in NAMES[1:]] == [spurious.UNMEASURED] * 3
+    states = {each.alarm: each.state for each in alarms.sound(of.overlap, {}, [], [])}
+    assert [states[name] for name in NAMES[1:]] == [alarms.UNMEASURED] * 3
     others = {**of.scores, "stage1": of.scores["stage1"]._replace(nsd_id=of.scores["stage1"].nsd_id + 1)}
     with pytest.raises(ValueError, match="the scores of stage1"):
         spurious.examine(of._replace(scores=others), BOOTSTRAP)

@@ -5,7 +5,7 @@ import pytest
 from toy_workflow import N_TEST, edit_config, planned, snakemake
 
 from brain_diffuser.artifacts import image_files, tables
-from brain_diffuser.evaluation import feature_identification, similarity, spurious
+from brain_diffuser.evaluation import alarms, feature_identification, similarity
 
 pytestmark = pytest.mark.workflow
 
@@ -23,8 +23,8 @@ def test_evidence_is_made_beside_finished_results(checkout):
     assert run.returncode == 0, run.stderr
     results = checkout / "results/sub01"
     states = {row["alarm"]: row["state"] for row in tables.read_csv(results / "spurious/alarms.csv")}
-    assert states["near-duplicates"] == spurious.SILENT
-    assert spurious.UNMEASURED not in states.values()
+    assert states["near-duplicates"] == alarms.SILENT
+    assert alarms.UNMEASURED not in states.values()
     rows = tables.read_csv(results / "feature_identification/identification.csv")
     assert {row["feature"] for row in rows} == set(FEATURES)
     assert {(row["direction"], row["candidates"]) for row in rows} == set(feature_identification.SEARCHES)
