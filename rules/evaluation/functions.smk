@@ -78,6 +78,22 @@ def clusters_of_stimuli():
     return (found or [dict(keys)])[0]
 
 
+# Sets of images that are compared where reconstructions are tested for being spurious.
+SETS_OF_SPURIOUS = ["recon", "stage1", *schema.BASELINES]
+
+
+def features_of_clusters(wildcards):
+    """The feature of all stimuli by which they are grouped, that of the subject to whom a further split belongs."""
+    folder = f"<results>/{subject_of(wildcards.subject)}/features"
+    feature = clusters_of_stimuli()["feature"]
+    return [f"{folder}/{feature}_{split}.h5" for split in ("train", "test")]
+
+
+def sources_of_subject(wildcards):
+    """The table that says where stimuli come from, that of the subject to whom a further split belongs."""
+    return stimulus_sources(f"<results>/{subject_of(wildcards.subject)}")
+
+
 def of_splits(path):
     """A file of every further split whose test stimuli are reconstructed, of every subject."""
     return [

@@ -95,7 +95,7 @@ def folder_of(target: str, results: str) -> str:
     return path.relative_to(results).parts[0] if path.is_relative_to(results) and path != Path(results) else ""
 
 
-def check_test_set(target: str, results: str, subject: str, *, has_words: bool) -> None:
+def check_test_set(target: str, results: str, subject: str, oracles: Collection[str], *, has_words: bool) -> None:
     """Check that a file of a test set can be made.
 
     Parameters
@@ -106,6 +106,8 @@ def check_test_set(target: str, results: str, subject: str, *, has_words: bool) 
         The folder of results.
     subject
         The subject whose decoder is tested.
+    oracles
+        Variants that are made of the true features of stimuli.
     has_words
         Whether the targets are words.
 
@@ -119,6 +121,11 @@ def check_test_set(target: str, results: str, subject: str, *, has_words: bool) 
     if kind == "features" and name in NEEDS_CAPTIONS:
         raise ValueError(
             f"{target}: {folder} is a test set, whose stimuli have no captions; ask for the features of images"
+        )
+    if kind == "variants" and name in oracles:
+        raise ValueError(
+            f"{target}: {folder} is a test set, whose stimuli have no captions, and {name} reads their true CLIP-text; "
+            "ask for another variant"
         )
     if has_words and kind in COMPARED:
         raise ValueError(
