@@ -135,6 +135,9 @@ SETTLED = plan.settle(
 BATCH_SIZE = config["compute"]["batch_size"]
 SETTINGS = provenance.without_added(cfg.model_dump())
 SETTINGS["recon"].pop("only")  # which images are made says nothing of how
+for section in SETTINGS["variants"].values():
+    if section["choose"] is None:  # a key that came after results had been made
+        section.pop("choose")
 SETTINGS["compute"] |= {key: config["compute"][key] for key in ("dtype", "batch_size")}
 if workflow.is_main_process and not workflow.dryrun:
     config_args = workflow.config_settings.config_args
@@ -180,13 +183,19 @@ def maybe_temp(path):
     return path if cfg.features.keep else temp(path)
 
 
+# Samples of which variants choose the best: sets of images as others.
+with exit_with_message():
+    SAMPLES = {name: cfg.samples_of(name) for name in cfg.choosing}
+SAMPLE_SETS = tuple(dict.fromkeys(each for sets in SAMPLES.values() for each in sets))
+
+
 wildcard_constraints:
     subject_or_average="|".join((*cfg.subjects, *cfg.folders, "average")),
     number=r"0[1-8]",
     feature="|".join(ALL_FEATURES),
     decoder="|".join(decoder_registry.DECODERS),
     split="train|test",
-    images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants))),
+    images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants, *SAMPLE_SETS))),
     variant=schema.variant_regex([*cfg.variants, ""]),
     span=shards.SPAN,
 

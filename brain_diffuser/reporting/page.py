@@ -87,6 +87,9 @@ def write(
     guidance: Mapping[str, figures.Figures],
     generalisation: Mapping[str, figures.Figures],
     significance: Mapping[str, figures.Figures],
+    spurious: Mapping[str, figures.Figures],
+    identification: Mapping[str, figures.Figures],
+    baselines: Mapping[str, figures.Figures],
     experiments: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
@@ -117,6 +120,8 @@ def write(
     regions, guidance, generalisation, significance, experiments : {subject, "average" or a test set: figures}
         The sections on regions, guidance, further splits, permutation tests and test sets; one that is empty is left
         out.
+    spurious, identification, baselines : {subject: figures}
+        The parts of the section that asks whether reconstructions are spurious; as above.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -162,6 +167,9 @@ def write(
                 "experiments": experiments,
                 "regions": regions,
                 "guidance": guidance,
+                "spurious": spurious,
+                "identification": identification,
+                "baselines": baselines,
             },
         ),
         **_origin(settings, versions, edges, costs),

@@ -273,6 +273,18 @@ def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Con
     return configuration.read(found, Path.cwd(), read)
 
 
+def read_values(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Config:
+    """The same for a program that reads few of its files, none of which is looked at here.
+
+    Raises ValueError: see `checks.read_values`.
+    """
+    command_line.check_files(files)
+    read = sources.Sources([*map(sources.of_file, ("config.yaml", *files)), sources.of_arguments(changes)])
+    found = _written(files, changes)
+    file_paths.expand(found)
+    return configuration.read_values(found, read)
+
+
 def _written(files: Sequence[str], changes: Sequence[str] = ()) -> dict[str, Any]:
     """What config.yaml, these files and changes say, the later ones over the earlier."""
     found: dict[str, Any] = {}

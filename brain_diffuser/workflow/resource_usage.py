@@ -32,17 +32,20 @@ STAGES = {
     "stage1": ("stage1",),
     "recon": ("recon", "chosen"),
     "variants": ("variant", "variants"),
-    "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references"),
+    "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references", "nearest_training"),
     "metrics": (
         *("perceptual_scores", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
-        *("neuraldiffuser", "guidance", "significance", "pair_scores", "test_set"),
+        *("neuraldiffuser", "guidance", "significance", "pair_scores", "test_set", "baselines"),
     ),
-    "accuracy": ("accuracy", "encoding", "generalisation"),
+    "accuracy": (
+        *("accuracy", "encoding", "generalisation"),
+        *("similarity", "feature_identification", "output_dimensions", "spurious"),
+    ),
     "brain": ("brain",),
     "volumes": ("volumes",),
     "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),
     "runs": ("held_out", "identification"),
-    "report": ("report", "costs", "named"),
+    "report": ("report", "costs", "named", "rating"),
 }
 """Stage -> what the names of its jobs and of its results begin with; the longest that fits counts."""
 PLACES = ("demo", "haxby", "rehearsal", "dataset")  # folders of results that are no subject's, and a stage each

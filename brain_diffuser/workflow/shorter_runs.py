@@ -62,7 +62,7 @@ def _shorter_lists(cfg: schema.Config, plan: Sequence[watch.Job]) -> Iterator[Ch
     if len(named) > 1:
         yield Change(f"variants: without {', '.join(named[:3])}{', ...' * (len(named) > 3)}", {}, _without(_is_variant))
     if cfg.metrics.repeats > 2:
-        yield Change("metrics.repeats: 2", {"metrics": {"repeats": 2}}, _without(_is_later_repeat))
+        yield Change("metrics.repeats: 2", {"metrics": {"repeats": 2}}, _without(_is_later_repeat(cfg)))
     for network in cfg.metrics.networks if len(cfg.metrics.networks) > 1 else ():
         yield Change(f"metrics.networks: without {network}", {}, _without(_is_of_network(network)))
     if cfg.roi.images > 1:
@@ -85,6 +85,8 @@ def _first_images(estimate: "Estimate") -> Callable[[watch.Job], float]:
     """What a run of a few images leaves: their share of the reconstructions, and no scores, references and report."""
     first = ("pixels", "perceptual", "metrics", "retrieval", "report", "accuracy", "encoding", "mean_image")
     first = (*first, "autoencoder_reference", "vdvae_reference", "variant", "guided", "ablations", "neuraldiffuser")
+    first = (*first, "nearest_training", "baselines", "similarity", "feature_identification")
+    first = (*first, "output_dimensions", "spurious")
 
     def share(job: watch.Job) -> float:
         if job.rule.startswith(first):
@@ -108,6 +110,7 @@ def _is_variant(job: watch.Job) -> bool:
         not in (
             *("", "stage1", "recon"),
             *schema.REFERENCES,
+            *schema.BASELINES,
         )
     )
 
@@ -120,9 +123,16 @@ def _is_guided(job: watch.Job) -> bool:
     return job.rule.startswith(("guid", "neuraldiffuser")) or job.values.get("feature") == "clip_layers"
 
 
-def _is_later_repeat(job: watch.Job) -> bool:
-    number = job.values.get("variant", "").rpartition("seed_")[2]
-    return number.isdecimal() and int(number) > 1
+def _is_later_repeat(cfg: schema.Config) -> Callable[[watch.Job], bool]:
+    """Whether a job makes the third repeat or a later one, which is not a sample of a variant that chooses."""
+    samples = {images for name in cfg.choosing for images in cfg.samples_of(name)}
+
+    def is_one(job: watch.Job) -> bool:
+        variant = job.values.get("variant", "")
+        number = variant.rpartition("seed_")[2]
+        return number.isdecimal() and int(number) > 1 and variant not in samples
+
+    return is_one
 
 
 def saved(estimate: "Estimate", plan: Sequence[watch.Job]) -> list[tuple[float, Change]]:

@@ -78,6 +78,22 @@ def clusters_of_stimuli():
     return (found or [dict(keys)])[0]
 
 
+# Sets of images that are compared where reconstructions are tested for being spurious.
+SETS_OF_SPURIOUS = ["recon", "stage1", *schema.BASELINES]
+
+
+def features_of_clusters(wildcards):
+    """The feature of all stimuli by which they are grouped, that of the subject to whom a further split belongs."""
+    folder = f"<results>/{subject_of(wildcards.subject)}/features"
+    feature = clusters_of_stimuli()["feature"]
+    return [f"{folder}/{feature}_{split}.h5" for split in ("train", "test")]
+
+
+def sources_of_subject(wildcards):
+    """The table that says where stimuli come from, that of the subject to whom a further split belongs."""
+    return stimulus_sources(f"<results>/{subject_of(wildcards.subject)}")
+
+
 def of_splits(path):
     """A file of every further split whose test stimuli are reconstructed, of every subject."""
     return [
@@ -138,3 +154,55 @@ def notes_of_test_set(wildcards):
     if cfg.ridge.rescale == "test":
         what += "; ridge.rescale is test, and test sets take train_oof, for they have few targets"
     return f"{what}."
+
+
+# What samples are chosen by, in words; and the metrics of the network by which both choosers see samples.
+CHOSEN_BY = {
+    "decoded": "cosine with the decoded CLIP-vision embedding",
+    "predicted_betas": "correlation of predicted and measured betas",
+}
+SEEN_BY_CHOOSERS = [*evaluation_registry.SCORERS["clip"].metrics]
+
+
+def choice_of(wildcards):
+    """How a variant chooses; one that does not is a LookupError, which `of_shards` explains."""
+    if wildcards.variant not in SAMPLES:
+        raise LookupError(f"{wildcards.variant} does not choose")
+    return cfg.variants[wildcards.variant].choose
+
+
+def samples_of_variant(wildcards):
+    """The images of all samples of a variant that chooses, and what its chooser sees of them."""
+    by = choice_of(wildcards).by
+    kind = {"decoded": "clip_vision", "predicted_betas": "betas"}[by]
+    below = f"<results>/{wildcards.subject}"
+    names = SAMPLES[wildcards.variant]
+    folders = [folder(each).format(subject=wildcards.subject) for each in names]
+    return {
+        "images": folders,
+        "manifests": [f"{each}_manifest.tsv" for each in folders],
+        "samples": [f"{below}/encoding/{each}_{kind}.h5" for each in names],
+    }
+
+
+def what_chooses(wildcards):
+    """What samples are compared with: the decoded embeddings, or measured betas and their mean and spread."""
+    if choice_of(wildcards).by == "decoded":
+        return [feature_of_variant(wildcards, "clip_vision", is_true=False)]
+    below = f"<results>/{wildcards.subject}"
+    return [f"{below}/data/betas_test.h5", f"{below}/ridge/kernel.h5"]
+
+
+def scores_of_samples(wildcards):
+    """The scores of all samples of a variant that chooses, one input for each."""
+    below = f"<results>/{wildcards.subject}/perceptual_scores"
+    return {
+        f"scores_{number}": [f"{below}/{images}/{scorer}.csv" for scorer in SCORERS]
+        for number, images in enumerate(SAMPLES[wildcards.variant])
+    }
+
+
+def title_of_choice(wildcards):
+    """What the table of a choice is called."""
+    about = f"{wildcards.variant}: the best of {choice_of(wildcards).of} samples"
+    return f"{DATASET_LABEL.name}, {wildcards.subject}, {about}"

@@ -63,7 +63,7 @@ rule guided_shard:
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
-        variant=schema.variant_regex(cfg.guided),
+        variant=schema.variant_regex(cfg.guided, cfg.choosing),
     conda:
         "../../envs/torch.yaml"
     threads: cfg.compute.threads

@@ -25,7 +25,7 @@ use rule recon_shard as variant_shard with:
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}_{span}.tsv"
     wildcard_constraints:
-        variant=schema.variant_regex([*UNGUIDED, ""]),
+        variant=schema.variant_regex([*UNGUIDED, ""], cfg.choosing),
     params:
         **diffusion_params("none"),
         tower=None,
@@ -51,3 +51,5 @@ use rule gather_images as variant with:
         "<results>/{subject}/logs/variant_{variant}.log",
     benchmark:
         "<results>/{subject}/benchmarks/variant_{variant}.tsv"
+    wildcard_constraints:
+        variant=schema.variant_regex([*cfg.variants, ""], cfg.choosing),

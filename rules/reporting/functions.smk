@@ -19,6 +19,17 @@ WRITTEN_SETTINGS["datasets"] = {
 }
 
 
+def rated_stimuli(wildcards):
+    """The stimuli of a page for raters, which is of no use without them."""
+    if not PATHS.show_stimuli:
+        why = f" ({ADAPTER.stimuli_terms})" if ADAPTER.stimuli_terms else ""
+        stop(
+            f"config.yaml: datasets.{cfg.dataset}.show_stimuli is false, and {RESULTS}/{wildcards.subject}/rating shows the "
+            f"stimuli to raters{why}; leave it out, or set show_stimuli to true if you may show them"
+        )
+    return f"<results>/{wildcards.subject}/data/stimuli_test.h5"
+
+
 def of_regions():
     """The folders of the section on regions: of every subject, and of their average."""
     if not cfg.report.regions:
@@ -35,3 +46,8 @@ def of_guidance():
 def of_generalisation():
     """The folders of the section on further splits."""
     return of_subjects("<results>/{subject}/generalisation") if cfg.splits else []
+
+
+def of_evidence(name):
+    """The folders of a part of the section on evidence that reconstructions are not spurious."""
+    return of_subjects(f"<results>/{{subject}}/{name}") if cfg.report.spurious else []

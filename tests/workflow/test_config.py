@@ -423,6 +423,29 @@ def test_text_alone_counts_whole(config, root):
     assert sentence(config, root).startswith("variants.sd.text_weight is 0.4, but stable_diffusion reads text alone")
 
 
+@pytest.mark.parametrize(
+    ("by", "expected"),
+    [
+        ("clip", "variants.best.choose.by is clip, a metric that compares images with their stimuli, so that scores"),
+        ("ssim", "variants.best.choose.by is ssim, a metric that compares images with their stimuli, so that scores"),
+        ("stimulus", "variants.best.choose.by is stimulus, which looks at the stimulus; expected decoded or predicted"),
+        ("decodet", "variants.best.choose.by is decodet; expected decoded or predicted_betas; correct it"),
+    ],
+)
+def test_choosers_that_would_make_scores_worthless_are_refused(config, root, by, expected):
+    config["variants"] = {"best": {"choose": {"of": 4, "by": by}}}
+    assert sentence(config, root).startswith(expected)
+
+
+def test_a_choice_is_of_two_samples_or_more_and_is_not_repeated(config, root):
+    config["variants"] = {"best": {"choose": {"of": 1, "by": "decoded"}}}
+    assert sentence(config, root) == "variants.best.choose.of is 1; expected a whole number at least 2"
+    config["variants"]["best"]["choose"]["of"] = 2
+    read(config, root)
+    config["metrics"]["repeated"] = ["best"]
+    assert sentence(config, root).startswith("metrics.repeated names best, which chooses the best of several repeats")
+
+
 def test_guided_variants_stand_beside_those_that_differ_in_it_alone(root):
     checked = read(yaml.safe_load(SHIPPED.read_text()), root)
     against = {name: checked.unguided_of(name) for name in checked.guided}

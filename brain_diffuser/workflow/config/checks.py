@@ -14,12 +14,14 @@ from brain_diffuser.data.adapter import NONE, matching_files
 from brain_diffuser.data.nsd import DEMO_STIMULI_PER_SESSION
 from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.decoding.registry import DECODERS
+from brain_diffuser.evaluation.registry import SCORERS
 from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import fetch, renamed, source_files
 from brain_diffuser.workflow.config import messages, schema
 from brain_diffuser.workflow.config.sources import UNKNOWN, LocatedError, Sources
+from brain_diffuser.workflow.config.variants import CHOOSERS
 
 NSD_TERMS = "https://cvnlab.slite.page/p/IB6BSeW_7o/Terms-and-Conditions"
 
@@ -61,6 +63,33 @@ def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}") + others)
 
 
+def read_values(config: dict, sources: Sources = UNKNOWN) -> schema.Config:
+    """The configuration for a program that reads few of its files: values alone are checked, and no path.
+
+    Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range; there is no such dataset.
+    """
+    problems = renamed.problems(config)
+    if not problems:
+        try:
+            checked = _with_root(schema.Config.model_validate(config))
+        except ValidationError as error:
+            problems = messages.reworded(error, config, sources)
+        else:
+            problems = [*_of_results(checked.results), *_of_chosen_dataset(checked)]
+            if not problems:
+                return checked
+    raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}"))
+
+
+def _of_chosen_dataset(config: schema.Config) -> Iterator[str]:
+    """A dataset that is none of those of the configuration."""
+    if config.dataset not in config.datasets:
+        yield (
+            f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
+            "so choose one of these or add it to datasets"
+        )
+
+
 def _with_root(config: schema.Config) -> schema.Config:
     """The configuration with the folder of results in place of `{results}` in the paths of datasets."""
 
@@ -97,13 +126,12 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_fetching(config)
     yield from _of_variant_names(config)
     yield from _of_variants(config)
+    yield from _of_choices(config)
     yield from _of_splits(config)
     yield from _of_blocks(config)
-    if config.dataset not in config.datasets:
-        yield (
-            f"dataset is {config.dataset}; expected {messages.either(list(config.datasets))}, "
-            "so choose one of these or add it to datasets"
-        )
+    wrong = list(_of_chosen_dataset(config))
+    if wrong:
+        yield from wrong
         return
     wrong = list(_of_adapter(config))
     if wrong:
@@ -164,6 +192,11 @@ def _of_variant_names(config: schema.Config) -> Iterator[str]:
     others = [name for name in config.significance.images if name not in known]
     if others:
         yield f"significance.images names {others[0]}; expected some of {', '.join(known)}; correct the name"
+    others = [name for name in config.evidence.baselines if name not in known]
+    if others:
+        yield f"evidence.baselines names {others[0]}; expected some of {', '.join(known)}; correct the name"
+    if config.rating.images not in known:
+        yield f"rating.images is {config.rating.images}; expected one of {', '.join(known)}; correct the name"
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"
@@ -266,6 +299,32 @@ def _of_variants(config: schema.Config) -> Iterator[str]:
                 f"variants.{name}.decoder is {variant.decoder}, which cannot decode {beyond[0]}, a feature with the "
                 f"axes {', '.join(FEATURES[beyond[0]].axes)}; choose another decoder"
             )
+
+
+def _of_choices(config: schema.Config) -> Iterator[str]:
+    """Choosers that would make scores worthless, and repeats of variants that choose."""
+    metrics = {*SCORERS, *(metric for scorer in SCORERS.values() for metric in scorer.metrics)}
+    expected = f"expected {messages.either(list(CHOOSERS))}"
+    for name in config.choosing:
+        by = config.variants[name].choose.by
+        if by in metrics:
+            yield (
+                f"variants.{name}.choose.by is {by}, a metric that compares images with their stimuli, so that scores "
+                f"of what it chose would mean nothing; {expected}, and see its row oracle for the best possible choice"
+            )
+        elif by in ("oracle", "stimulus", "true", "true_features"):
+            yield (
+                f"variants.{name}.choose.by is {by}, which looks at the stimulus; {expected}, whose tables have a row "
+                "oracle of the best possible choice"
+            )
+        elif by not in CHOOSERS:
+            yield f"variants.{name}.choose.by is {by}; {expected}; correct it"
+    repeated = [name for name in config.metrics.repeated if name in config.choosing]
+    if repeated:
+        yield (
+            f"metrics.repeated names {repeated[0]}, which chooses the best of several repeats; expected recon or "
+            "variants without choose; delete it"
+        )
 
 
 def _on_demand() -> set[str]:

@@ -80,6 +80,9 @@ ScorerName = Annotated[str, one_of(SCORERS), Field(json_schema_extra={"enum": [*
 NetworkName = Annotated[str, one_of(NETWORKS), Field(json_schema_extra={"enum": [*NETWORKS]})]
 
 
+FeatureName = Annotated[str, one_of([*FEATURES]), Field(json_schema_extra={"enum": [*FEATURES]})]
+
+
 Subject = Annotated[str, Field(pattern=SUBJECT)]
 
 
@@ -94,7 +97,14 @@ REFERENCES = {
 """What reconstructions are compared with: images that no decoder can do worse, or better, than."""
 
 
-RESERVED = ("stage1", "recon", *REFERENCES)
+BASELINES = {
+    "nearest_training": "the training image that the decoded feature resembles most",
+    "nearest_training_oracle": "the training image that the true feature resembles most",
+}
+"""Images that reconstruct nothing, and that reconstructions have to beat; in tables that name them."""
+
+
+RESERVED = ("stage1", "recon", *REFERENCES, *BASELINES)
 
 
 UNSET: Any = None
@@ -325,6 +335,13 @@ class VariantGuidance(Section):
     sag_scale: NotNegative = UNSET
 
 
+class Choose(Section):
+    """How many samples each image is the best of, and by what."""
+
+    of: Annotated[int, Field(ge=2)]
+    by: Text
+
+
 class Variant(Section):
     """What differs from `recon`; a key that is None changes nothing, and without `guidance` nothing is guided."""
 
@@ -340,6 +357,7 @@ class Variant(Section):
     sampler: SamplerName = UNSET
     seed: Seed = UNSET
     guidance: VariantGuidance = UNSET
+    choose: Choose = UNSET
 
 
 class Split(Section):
@@ -388,6 +406,24 @@ class Significance(Section):
     permutations: Annotated[int, Field(ge=19)] = 10000
     pairings: Annotated[int, Field(ge=19)] = 99
     correction: Annotated[str, one_of([*CORRECTIONS]), Field(json_schema_extra={"enum": [*CORRECTIONS]})] = "holm"
+    seed: Seed = 0
+
+
+class Evidence(Section):
+    features: Annotated[list[FeatureName], Field(min_length=1)] = Field(
+        default_factory=lambda: [name for name, feature in FEATURES.items() if not feature.on_demand]
+    )
+    nearest_by: FeatureName = "clip_vision"
+    baselines: Annotated[list[Text], Field(min_length=1)] = Field(
+        default_factory=lambda: ["stage1", "recon", *BASELINES, *REFERENCES]
+    )
+
+
+class Rating(Section):
+    images: Text = "recon"
+    stimuli: Literal["all"] | Annotated[int, Field(ge=2)] = 100
+    catch_trials: Annotated[int, Field(ge=0)] = 10
+    size: Annotated[int, Field(ge=64, le=1024)] = 256
     seed: Seed = 0
 
 
@@ -450,6 +486,7 @@ class Report(Section):
     regions: bool
     guidance: bool
     significance: bool = False
+    spurious: bool = False
 
 
 class BatchSize(Section):
@@ -515,6 +552,8 @@ class Config(Section):
     variants: dict[str, Variant]
     metrics: Metrics
     significance: Significance = Field(default_factory=Significance)
+    evidence: Evidence = Field(default_factory=Evidence)
+    rating: Rating = Field(default_factory=Rating)
     retrieval: Retrieval
     accuracy: Accuracy
     roi: Roi
@@ -576,6 +615,15 @@ class Config(Section):
     def guided(self) -> tuple[str, ...]:
         """The variants that guidance steers."""
         return self._all_variants.guided
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """The variants that choose the best of several samples."""
+        return self._all_variants.choosing
+
+    def samples_of(self, name: str) -> tuple[str, ...]:
+        """The sets of images of which a variant chooses, as `Variants.samples_of` finds them."""
+        return self._all_variants.samples_of(name)
 
     def unguided_of(self, name: str) -> str | None:
         """The image set a guided variant is compared with, as `Variants.unguided_of` finds it, if there is one."""

@@ -1,12 +1,14 @@
 """The algebra of variants: all settings of a set of images, and which sets differ in guidance alone."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from brain_diffuser.generation.registry import BACKBONES
 
 REPEAT = "seed_"
+CHOOSERS = ("decoded", "predicted_betas")
+"""By what the best of several samples can be chosen: what was decoded from the brain, and measured betas."""
 
 
 def split_seed_suffix(name: str) -> tuple[str, int]:
@@ -15,9 +17,15 @@ def split_seed_suffix(name: str) -> tuple[str, int]:
     return (found[1] or "", int(found[2])) if found else (name, 0)
 
 
-def variant_regex(variants: Iterable[str]) -> str:
-    """A regular expression of variants and their repeats; that without a name, of recon's, has repeats alone."""
-    found = [rf"{re.escape(each)}(?:\.{REPEAT}\d+)?" if each else rf"{REPEAT}\d+" for each in variants]
+def variant_regex(variants: Iterable[str], choosing: Collection[str] = ()) -> str:
+    """A regular expression of variants and their repeats; that without a name, of recon's, has repeats alone.
+
+    So have those that choose the best of several samples: their own images are no samples.
+    """
+    found = [
+        rf"{re.escape(each)}(?:\.{REPEAT}\d+){'' if each in choosing else '?'}" if each else rf"{REPEAT}\d+"
+        for each in variants
+    ]
     return "|".join(found) or "none"
 
 
@@ -50,7 +58,7 @@ class Variants(NamedTuple):
         name, repeat = split_seed_suffix(name)
         variant = self.named[name] if name else self.plain
         changed = variant.model_dump(
-            exclude={"backbone", "start", "features", "decoder", "guidance"}, exclude_none=True
+            exclude={"backbone", "start", "features", "decoder", "guidance", "choose"}, exclude_none=True
         )
         settings = dict(self.recon) | changed
         if "vision" not in BACKBONES[variant.backbone].conditions:
@@ -69,6 +77,29 @@ class Variants(NamedTuple):
         if name not in self.guided:
             return {}
         return self._with_guidance(self.named[name].guidance.model_dump(exclude_none=True), name)
+
+    @property
+    def choosing(self) -> tuple[str, ...]:
+        """The variants that choose the best of several samples."""
+        return tuple(name for name, variant in self.named.items() if variant.choose is not None)
+
+    def samples_of(self, name: str) -> tuple[str, ...]:
+        """The sets of images of which a variant chooses: those of its settings with one seed after the other.
+
+        They are recon or another variant of the same settings, if there is one, and its repeats, so that all variants
+        with these settings share samples; the first one has the seed of the configuration.
+        """
+        plain = (each for each in ("", *self.named) if each not in self.choosing)
+        base = next((each for each in plain if self._sampled(each) == self._sampled(name)), None)
+        numbers = range(1, self.named[name].choose.of)
+        if base == "":
+            return "recon", *(f"{REPEAT}{number}" for number in numbers)
+        first = f"{name}.{REPEAT}0" if base is None else base
+        return first, *(f"{name if base is None else base}.{REPEAT}{number}" for number in numbers)
+
+    def _sampled(self, name: str) -> tuple[Any, ...]:
+        """How a variant's samples are made."""
+        return *self._made(name)[:-1], self.guidance_of(name)
 
     @property
     def guided(self) -> tuple[str, ...]:
@@ -124,4 +155,4 @@ class Variants(NamedTuple):
     def _made(self, name: str) -> tuple[Any, ...]:
         """How a variant's images are made, but for guidance; recon's without a name."""
         variant, settings = self.variant(name)
-        return variant.backbone, variant.start, variant.features, variant.decoder, settings
+        return variant.backbone, variant.start, variant.features, variant.decoder, settings, variant.choose
