@@ -76,6 +76,7 @@ def test_datasets_other_than_nsd_have_none(root):
     ("target", "expected"),
     [
         ("sub01_imagery/roi", "roi is made of results/sub01 alone; ask for results/sub01/roi"),
+        ("sub01_imagery/spurious", "spurious is made of results/sub01 alone"),
         ("sub01_imagery/features/clip_text_test.h5", "is a test set, whose stimuli have no captions"),
         (
             "sub01_imagery/variants/true_features/recon",

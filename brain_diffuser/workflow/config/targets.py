@@ -79,8 +79,9 @@ def check_whole(target: str, is_made: Callable[[str], bool], is_made_folder: Cal
 
 
 NOT_OF_TEST_SETS = (
-    *("ablations", "accuracy", "brain", "chosen", "encoding", "generalisation", "guidance", "neuraldiffuser", "roi"),
-    "volumes",
+    *("ablations", "accuracy", "baselines", "brain", "chosen", "encoding", "feature_identification"),
+    *("generalisation", "guidance", "lesions", "neuraldiffuser", "optimal", "output_dimensions", "perturbed", "roi"),
+    *("similarity", "spurious", "volumes", "weights"),
 )
 """What is not made of a test set: it tells of the decoder or of the brain, or needs captions of the stimuli."""
 COMPARED = ("features", "references", "perceptual_scores", "metrics", "consistency", "retrieval", "significance")
