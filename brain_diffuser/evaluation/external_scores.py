@@ -217,18 +217,20 @@ def pairs_of_pixels(
 def _correlations(stimuli: Images, images: Images, protocol: str) -> Float[np.ndarray, "images images"]:
     """Pearson correlation of the pixels of every stimulus (row) with those of every image (column).
 
-    A stimulus has the size of the image that it is compared with on the diagonal only if all stimuli have one size:
-    else all are compared at the size of the first.
+    Stimuli of several sizes are all compared at the size of the first, where the protocol keeps their size.
+
+    Memory: all stimuli and images in float32, as the protocol prepares them; 4.3 GB for 982 under "mindeye".
     """
     like = stimuli[0].shape[:2]
-    rows: list[list[np.ndarray]] = [[], []]
-    for pair in zip(stimuli, images, strict=True):
-        if protocol != "mindeye" and pair[0].shape[:2] != like:
-            pair = (image_files.resize(pair[0][None], like, "bicubic")[0], pair[1])
-        prepared = next(pixels.comparable(pair[0][None], pair[1][None], protocol))
-        for each, image in zip(rows, prepared, strict=True):
-            each.append(image.ravel().astype(np.float32))
-    return statistics.correlation_matrix(*(np.stack(each) for each in rows))
+    rows: list[np.ndarray] = []
+    for place, (stimulus, image) in enumerate(zip(stimuli, images, strict=True)):
+        if protocol != "mindeye" and stimulus.shape[:2] != like:
+            stimulus = image_files.resize(stimulus[None], like, "bicubic")[0]
+        prepared = next(pixels.comparable(stimulus[None], image[None], protocol))
+        rows = rows or [np.empty((len(stimuli), prepared[0].size), np.float32) for _ in prepared]
+        for values, each in zip(rows, prepared, strict=True):
+            values[place] = each.ravel()
+    return statistics.correlation_matrix(*rows)
 
 
 def identify(table: Float[np.ndarray, "stimuli images"], rows: np.ndarray, settings: Settings) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, UInt8
+from PIL import ImageOps
 
 from brain_diffuser.artifacts import hdf5, messages, tables
 from brain_diffuser.data import custom, custom_files
@@ -108,9 +109,18 @@ def image_files(folder: str | Path) -> list[Path]:
 
 
 def read(path: Path) -> Image:
-    """An image as RGB. Raises FileNotFoundError, ValueError: it cannot be read."""
+    """An image as RGB, upright.
+
+    Raises FileNotFoundError, ValueError: it cannot be read, or is not what a screen would show (transparent, 16 bits).
+    """
     with custom_files.open_image(path) as image:
-        return np.asarray(image.convert("RGB"))
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"{path} has more than 8 bits per channel; save it as 8-bit RGB or grey")
+        rgba = ImageOps.exif_transpose(image).convert("RGBA")
+    pixels = np.asarray(rgba)
+    if pixels[..., 3].min() < 255:
+        raise ValueError(f"{path} is transparent in places; save it without transparency")
+    return pixels[..., :3].copy()
 
 
 def _by_id(stimuli: Stimuli, first: int) -> dict[str, int]:
@@ -169,7 +179,7 @@ def match(files: Sequence[Path], stimuli: Stimuli, way: str, table: Path | None 
 def load(folder: str | Path, stimuli: Stimuli, way: str = "id", table: Path | None = None) -> Matched:
     """The images of a folder with the stimuli that they are of; arguments as of `match`.
 
-    Images that cannot be read, that are of no stimulus, or of one that an earlier file shows are left out, and said.
+    Images that cannot be used, that are of no stimulus, or of one that an earlier file shows are left out, and said.
 
     Raises ValueError: most names are those of no stimulus, or fewer than two images are left.
 
@@ -200,7 +210,7 @@ def load(folder: str | Path, stimuli: Stimuli, way: str = "id", table: Path | No
         )
     if len(images) < LEAST:
         raise ValueError(
-            f"{folder} has {len(images)} {_plural(len(images), 'image')} of test stimuli that can be read; expected at "
+            f"{folder} has {len(images)} {_plural(len(images), 'image')} of test stimuli that can be used; expected at "
             f"least {LEAST}, for every score compares a stimulus with others. {' '.join(notes)}"
         )
     rows = sorted(images)
@@ -228,7 +238,7 @@ def _notes(
         )
     if unreadable:
         n = len(unreadable)
-        yield f"{n} {_plural(n, 'image')} cannot be read and {_count(n)} as missing: {unreadable[0]}."
+        yield f"{n} {_plural(n, 'image')} cannot be used and {_count(n)} as missing: {unreadable[0]}."
 
 
 def _listed(files: Sequence[Path], table: Path) -> Mapping[str, str]:

@@ -239,7 +239,7 @@ def write(
         "feature, less than its own stimulus does. *By group alone* is what knowing the set of a stimulus gives, "
         "without any difference within sets. p is the share of assignments of images to stimuli, of the same set in "
         "rows within sets, with a score at least as good, the observed one among them; no interval over so few "
-        "stimuli is given.",
+        "stimuli is given. `<=` marks the smallest p that a test can give.",
         "",
         "| images | metric | stimuli | n | pool | score | by chance | by group alone | p | counted |",
         "|" + " --- |" * 10,
@@ -250,7 +250,8 @@ def write(
         cells = {**row, "metric": label[0] + (" (lower is better)" if is_lower else "")}
         for key in ("score", "by_chance"):
             cells[key] = f"{float(cells[key]):.3f}" if cells[key] else ""
-        cells["p"] = f"{'<= ' if row['p'] == row['least_p'] else ''}{float(row['p']):.2g}" if row["p"] else ""
+        is_least = row["p"] == row["least_p"] and row["p"] != "1"
+        cells["p"] = f"{'<= ' if is_least else ''}{float(row['p']):.2g}" if row["p"] else ""
         kept = [key for key in COLUMNS if key != "least_p"]
         lines.append(f"| {' | '.join(str(cells[key]) for key in kept)} |")
     (folder / "scores.md").write_text("\n".join([*lines, ""]), encoding="utf-8")

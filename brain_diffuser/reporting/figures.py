@@ -64,6 +64,26 @@ GENERALISATION = {
     "scores.csv": "identification by split, by distance to the nearest training stimulus, and by source",
 }
 """Files in results/{subject}/generalisation."""
+SPURIOUS = {
+    "alarms.csv": "alarms, each with its rule",
+    "against_training.svg": "reconstructions against the training images chosen by the decoded feature: the difference "
+    "with its 95 % interval, each metric on a scale of its own",
+    "against_training.csv": "reconstructions against the training images chosen by the decoded feature, and by "
+    "the true feature (oracle)",
+    "by_distance.svg": "scores by distance to the nearest training stimulus, with 95 % intervals; dotted: chance",
+    "by_distance.csv": "scores by distance to the nearest training stimulus",
+    "by_source.csv": "what the second stage adds to stage 1, by the source of the stimuli",
+    "output_dimensions.svg": "share of features' variance in the first principal components of the training targets",
+    "overlap.svg": "how near the nearest training stimulus of each test stimulus is",
+}
+"""Files in results/{subject}/spurious."""
+IDENTIFICATION = {
+    "identification.svg": "how often the own stimulus is among the nearest candidates of a decoded feature",
+    "identification.csv": "identification of decoded features, in both directions",
+}
+"""Files in results/{subject}/feature_identification."""
+BASELINES = {"scores.csv": "scores of reconstructions and of baselines"}
+"""Files in results/{subject}/baselines."""
 EXPERIMENTS = {
     "scores.csv": "scores of the trained decoder on another experiment, among all targets and within sets of them",
 }
@@ -84,6 +104,9 @@ SECTIONS = {
     "significance": SIGNIFICANCE,
     "bottleneck": BOTTLENECK,
     "scaling": SCALING,
+    "spurious": SPURIOUS,
+    "identification": IDENTIFICATION,
+    "baselines": BASELINES,
     "experiments": EXPERIMENTS,
 }
 """Sections of the page, and the files that each shows."""

@@ -96,6 +96,9 @@ def write(
     significance: Mapping[str, figures.Figures],
     bottleneck: Mapping[str, figures.Figures],
     scaling: Mapping[str, figures.Figures],
+    spurious: Mapping[str, figures.Figures],
+    identification: Mapping[str, figures.Figures],
+    baselines: Mapping[str, figures.Figures],
     experiments: Mapping[str, figures.Figures],
     published: Path = published_scores.PUBLISHED,
     thumbnail: int = 160,
@@ -126,6 +129,8 @@ def write(
     regions, guidance, generalisation, significance, bottleneck, scaling, experiments : {name: figures}
         The sections on regions, guidance, further splits, permutation tests, dimensions of the brain, amounts of data
         and test sets, by subject, "average" or test set; one that is empty is left out.
+    spurious, identification, baselines : {subject: figures}
+        The parts of the section that asks whether reconstructions are spurious; as above.
     published : path
         The table of published scores.
     thumbnail, large : int
@@ -173,6 +178,9 @@ def write(
                 "experiments": experiments,
                 "regions": regions,
                 "guidance": guidance,
+                "spurious": spurious,
+                "identification": identification,
+                "baselines": baselines,
             },
         ),
         **_origin(settings, versions, edges, costs),

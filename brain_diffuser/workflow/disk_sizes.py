@@ -25,9 +25,9 @@ def of_job(sizes: Sizes, job: watch.Job) -> int:
 
 def _of_arrays(sizes: Sizes, job: watch.Job, rule: str) -> int:
     """Bytes of what is written in HDF5."""
-    if rule in ("stimuli", "mean_image"):
+    if rule in ("stimuli", "mean_image", "nearest_training"):
         return sizes.stimuli(job) * sizes.stimulus_bytes()
-    if rule not in ("features", "betas", "ridge_kernel", "encoding_kernel", "ridge"):
+    if rule not in ("features", "betas", "ridge_kernel", "encoding_kernel", "ridge", "similarity"):
         return 0
     columns = sizes.columns(job.values.get("feature", "")) if sizes.networks else 0
     if rule == "features":
@@ -39,4 +39,5 @@ def _of_arrays(sizes: Sizes, job: watch.Job, rule: str) -> int:
         "ridge_kernel": (train + test) * train * 8,
         "encoding_kernel": (train + test) * train * 8,
         "ridge": test * columns * 4,
+        "similarity": 2 * test * (train + test) * 4,
     }[rule]

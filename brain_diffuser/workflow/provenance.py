@@ -25,6 +25,13 @@ ADDED: dict[str, Any] = {
     "significance.correction": "holm",
     "significance.seed": 0,
     "report.significance": False,
+    "evidence.features": ["vdvae", "clip_text", "clip_vision"],
+    "evidence.nearest_by": "clip_vision",
+    "evidence.baselines": [
+        *("stage1", "recon", "nearest_training", "nearest_training_oracle"),
+        *("mean_image", "vdvae", "autoencoder"),
+    ],
+    "report.spurious": False,
     "rating.images": "recon",
     "rating.stimuli": 100,
     "rating.catch_trials": 10,

@@ -85,7 +85,10 @@ def analyse(
     raters = ratings.of_raters(answers, catch)
     passed = ratings.names_of_passed(raters)
     stimuli = ratings.of_stimuli([each for each in answers if each.rater in passed])
-    beside = [kit_folder.parent / folder / f"per_image_{kit.images}.csv" for folder in ("metrics", "ablations")]
+    beside = [
+        kit_folder.parent / folder / f"per_image_{kit.images}.csv"
+        for folder in ("metrics", "ablations", "neuraldiffuser")
+    ]
     found = Path(scores) if scores else next((path for path in beside if path.is_file()), None)
     metrics = ratings.agreement(stimuli, found, permutations, seed) if found and stimuli else []
     together = ratings.pooled(len(passed) if stimuli else 0, stimuli, permutations, seed)

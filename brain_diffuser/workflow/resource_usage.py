@@ -33,12 +33,15 @@ STAGES = {
     "stage1": ("stage1",),
     "recon": ("recon", "chosen"),
     "variants": ("variant", "variants"),
-    "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references"),
+    "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references", "nearest_training"),
     "metrics": (
         *("perceptual_scores", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
-        *("neuraldiffuser", "guidance", "significance", "pair_scores", "test_set"),
+        *("neuraldiffuser", "guidance", "significance", "pair_scores", "test_set", "baselines"),
     ),
-    "accuracy": ("accuracy", "encoding", "generalisation", "scaling"),
+    "accuracy": (
+        *("accuracy", "encoding", "generalisation", "scaling"),
+        *("similarity", "feature_identification", "output_dimensions", "spurious"),
+    ),
     "brain": ("brain",),
     "volumes": ("volumes",),
     "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),

@@ -85,6 +85,8 @@ def _first_images(estimate: "Estimate") -> Callable[[watch.Job], float]:
     """What a run of a few images leaves: their share of the reconstructions, and no scores, references and report."""
     first = ("pixels", "perceptual", "metrics", "retrieval", "report", "accuracy", "encoding", "mean_image")
     first = (*first, "autoencoder_reference", "vdvae_reference", "variant", "guided", "ablations", "neuraldiffuser")
+    first = (*first, "nearest_training", "baselines", "similarity", "feature_identification")
+    first = (*first, "output_dimensions", "spurious")
 
     def share(job: watch.Job) -> float:
         if job.rule.startswith(first):
@@ -108,6 +110,7 @@ def _is_variant(job: watch.Job) -> bool:
         not in (
             *("", "stage1", "recon"),
             *schema.REFERENCES,
+            *schema.BASELINES,
         )
     )
 

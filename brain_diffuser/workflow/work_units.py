@@ -25,6 +25,7 @@ SAME = {
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
     **{"scaling_betas": "betas", "scaling_table": "split_table"},
     **{"rank_stage1_shard": "stage1_shard", "rank_stage1": "gather_images"},
+    **{"nearest_training_oracle": "nearest_training"},
     **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli", "test_set_stimuli": "split_stimuli"},
     **{"test_set_features": "features", "test_set_learned": "learned_predict", "demo_experiments": "demo_brain"},
     **{"best_of": "gather_images"},
@@ -42,12 +43,17 @@ AUTOENCODER_STEPS = 2.0
 """Steps that take as long as encoding and decoding an image: 1.3 to 2.7 in benchmarks/README.md and the demo."""
 GUIDED_STEPS = 4.0
 """Steps that a guided one takes in addition: docs/neuraldiffuser.md, "7 guided steps of 37 add three quarters"."""
+MOST_DECOMPOSED = 10_000
+"""Rows of the largest matrix that is decomposed: `output_dimensions.MOST_TRAINING`."""
+EIGENVECTOR_PRODUCTS = 4.0
+"""Products of matrices that take as long as the eigenvectors of one, by the number of its rows to the third power."""
 STEPPED = ("recon_shard", "optimal_images")
 """Rules whose units are denoising steps of images."""
 OF_COLUMNS = (
     *("features", "ridge", "optimal", "perturbed", "ridge_weights", "decode", "encoding_kernel", "lesions", "accuracy"),
     *("retrieval", "held_out", "learned_train", "learned_predict", "split_features", "generalisation"),
     *("ridge_alpha", "bottleneck_maps", "bottleneck", "rank_features", "scaling"),
+    *("similarity", "output_dimensions"),
     "test_set_scores",
 )
 """Rules that go through matrices of features, whose columns depend on the networks."""
@@ -282,6 +288,20 @@ def _of_generalisation(sizes: Sizes, job: watch.Job) -> float | int:
     return n_test * sizes.all_stimuli(job.subject) * columns / 1e9
 
 
+def _of_similarity(sizes: Sizes, job: watch.Job) -> float | int:
+    """Products of decoded and true features of the test stimuli with those of all stimuli."""
+    n_test = sizes.n_stimuli(job.subject, "test")
+    return 2 * n_test * sizes.all_stimuli(job.subject) * sizes.columns(feature_of(job)) / 1e9
+
+
+def _of_dimensions(sizes: Sizes, job: watch.Job) -> float | int:
+    """Products of the training stimuli with themselves and the test stimuli, and what their eigenvectors take."""
+    train, test = (sizes.n_stimuli(job.subject, split) for split in ("train", "test"))
+    train = min(train, MOST_DECOMPOSED)
+    products = train * (train / 2 + 2 * test) * sizes.columns(feature_of(job))
+    return (products + EIGENVECTOR_PRODUCTS * train**3) / 1e9
+
+
 def _of_new_rows(sizes: Sizes, job: watch.Job) -> float | int:
     """Products of the test rows and the training stimuli over voxels, and the kernel that is copied."""
     train, test = (sizes.n_stimuli(job.subject, split) for split in ("train", "test"))
@@ -329,6 +349,11 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     "learned_train": _of_training,
     **dict.fromkeys(("features", "learned_predict", "split_features"), _of_columns),
     "generalisation": _of_generalisation,
+    "similarity": _of_similarity,
+    "output_dimensions": _of_dimensions,
+    **dict.fromkeys(("feature_identification", "spurious"), _of_subject),
+    "nearest_training": _of_images,
+    "baselines": _of_table(lambda cfg: len(cfg.evidence.baselines)),
     "test_set_betas": lambda sizes, job: sizes.voxels(),
     "test_set_kernel": _of_new_rows,
     "test_set_scores": _of_test_set,

@@ -139,7 +139,7 @@ rule demo_targets:
     benchmark:
         f"{DEMO}/benchmarks/demo_targets.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/torch.yaml"
     resources:
         mem_mb=scaled_by_attempt(1000),
         runtime=scaled_by_attempt(10),

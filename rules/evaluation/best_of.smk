@@ -28,7 +28,7 @@ rule best_of:
         mem_mb=scaled_by_attempt(5000),
         runtime=scaled_by_attempt(60),
     params:
-        by=lambda wildcards: cfg.variants[wildcards.variant].choose.by,
+        by=lambda wildcards: choice_of(wildcards).by,
         prefix=ADAPTER.prefix,
         code=code("evaluation/best_of.py"),
     script:
@@ -58,11 +58,11 @@ rule best_of_scores:
         runtime=scaled_by_attempt(10),
     params:
         cfg=settings("metrics.protocol", "metrics.bootstrap", "metrics.control_seed"),
-        n_samples=lambda wildcards: len(SAMPLES[wildcards.variant]),
-        by=lambda wildcards: CHOSEN_BY[cfg.variants[wildcards.variant].choose.by],
+        n_samples=lambda wildcards: choice_of(wildcards).of,
+        by=lambda wildcards: CHOSEN_BY[choice_of(wildcards).by],
         dependent=SEEN_BY_CHOOSERS,
         metrics=METRICS,
-        title=lambda wildcards: title_of_choice(wildcards.variant),
+        title=title_of_choice,
         code=code("evaluation/best_of_scores.py"),
     script:
         "../../workflow_scripts/evaluation/best_of_scores.py"

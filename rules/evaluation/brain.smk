@@ -43,10 +43,10 @@ rule brain_vision:
 
 rule brain_betas:
     input:
-        kernel="<results>/{subject}/encoding/kernel.h5",
-        train="<results>/{subject}/features/clip_vision_train.h5",
+        kernel=of_training("<results>/{subject}/encoding/kernel.h5"),
+        train=of_training("<results>/{subject}/features/clip_vision_train.h5"),
         images="<results>/{subject}/encoding/{images}_clip_vision.h5",
-        betas="<results>/{subject}/data/betas_train.h5",
+        betas=of_training("<results>/{subject}/data/betas_train.h5"),
     output:
         "<results>/{subject}/encoding/{images}_betas.h5",
     log:

@@ -85,6 +85,22 @@ def scaling_mb(wildcards):
     return spectrum_mb()(wildcards) + (n_train**2 + n_train * n_columns) * 8e-6
 
 
+# Sets of images that are compared where reconstructions are tested for being spurious.
+SETS_OF_SPURIOUS = ["recon", "stage1", *schema.BASELINES]
+
+
+def features_of_clusters(wildcards):
+    """The feature of all stimuli by which they are grouped, that of the subject to whom a further split belongs."""
+    folder = f"<results>/{subject_of(wildcards.subject)}/features"
+    feature = clusters_of_stimuli()["feature"]
+    return [f"{folder}/{feature}_{split}.h5" for split in ("train", "test")]
+
+
+def sources_of_subject(wildcards):
+    """The table that says where stimuli come from, that of the subject to whom a further split belongs."""
+    return stimulus_sources(f"<results>/{subject_of(wildcards.subject)}")
+
+
 def of_splits(path):
     """A file of every further split whose test stimuli are reconstructed, of every subject."""
     return [
@@ -155,9 +171,21 @@ CHOSEN_BY = {
 SEEN_BY_CHOOSERS = [*evaluation_registry.SCORERS["clip"].metrics]
 
 
+def choice_of(wildcards):
+    """How a variant chooses; one that does not is a LookupError, which `of_shards` explains."""
+    if wildcards.variant not in SAMPLES:
+        raise LookupError(f"{wildcards.variant} does not choose")
+    return cfg.variants[wildcards.variant].choose
+
+
 def samples_of_variant(wildcards):
     """The images of all samples of a variant that chooses, and what its chooser sees of them."""
-    by = cfg.variants[wildcards.variant].choose.by
+    by = choice_of(wildcards).by
+    if by == "predicted_betas" and wildcards.subject in TEST_FOLDERS:
+        stop(
+            f"config.yaml: variants.{wildcards.variant}.choose.by is predicted_betas, which {wildcards.subject} does not have: "
+            "betas are predicted for the subject's own test stimuli; use decoded for this folder"
+        )
     kind = {"decoded": "clip_vision", "predicted_betas": "betas"}[by]
     below = f"<results>/{wildcards.subject}"
     names = SAMPLES[wildcards.variant]
@@ -171,7 +199,7 @@ def samples_of_variant(wildcards):
 
 def what_chooses(wildcards):
     """What samples are compared with: the decoded embeddings, or measured betas and their mean and spread."""
-    if cfg.variants[wildcards.variant].choose.by == "decoded":
+    if choice_of(wildcards).by == "decoded":
         return [feature_of_variant(wildcards, "clip_vision", is_true=False)]
     below = f"<results>/{wildcards.subject}"
     return [f"{below}/data/betas_test.h5", f"{below}/ridge/kernel.h5"]
@@ -186,9 +214,7 @@ def scores_of_samples(wildcards):
     }
 
 
-def title_of_choice(variant):
-    """What the table of a choice is called; {subject} stands for the subject."""
-    choose = cfg.variants[variant].choose
-    return (
-        f"{DATASET_LABEL.name}, {{subject}}, {variant}: the best of {choose.of} samples"
-    )
+def title_of_choice(wildcards):
+    """What the table of a choice is called."""
+    about = f"{wildcards.variant}: the best of {choice_of(wildcards).of} samples"
+    return f"{DATASET_LABEL.name}, {wildcards.subject}, {about}"

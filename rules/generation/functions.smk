@@ -8,7 +8,7 @@ COMPILED = ["compute.compile"] if cfg.compute.compile else []
 
 def folder(images):
     """The folder of a set of images."""
-    if images in schema.REFERENCES:
+    if images in (*schema.REFERENCES, *schema.BASELINES):
         return f"<results>/{{subject}}/references/{images}"
     if images in ("stage1", "recon"):
         return f"<results>/{{subject}}/{images}"

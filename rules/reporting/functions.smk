@@ -46,3 +46,8 @@ def of_guidance():
 def of_generalisation():
     """The folders of the section on further splits."""
     return of_subjects("<results>/{subject}/generalisation") if cfg.splits else []
+
+
+def of_evidence(name):
+    """The folders of a part of the section on evidence that reconstructions are not spurious."""
+    return of_subjects(f"<results>/{{subject}}/{name}") if cfg.report.spurious else []

@@ -30,6 +30,9 @@ rule report:
         regions=of_regions(),
         guidance=of_guidance(),
         generalisation=of_generalisation(),
+        spurious=of_evidence("spurious"),
+        identification=of_evidence("feature_identification"),
+        baselines=of_evidence("baselines"),
         experiments=scored_test_sets(),
         significance=(
             of_subjects("<results>/{subject}/significance")

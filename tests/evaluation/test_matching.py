@@ -74,8 +74,22 @@ def test_what_is_missing_doubled_or_damaged_is_said_in_a_sentence_each(tmp_path,
     missing, doubled, unreadable, unknown = matched.notes
     assert missing.startswith("2 of 4 test stimuli have no image in") and "(the first: 4)" in missing  # noqa: PT018
     assert "1 file in" in doubled and "(nsd02950.png, as 2950.png)" in doubled  # noqa: PT018
-    assert unreadable.startswith("1 image cannot be read and counts as missing: ") and "12.png" in unreadable  # noqa: PT018
+    assert unreadable.startswith("1 image cannot be used and counts as missing: ") and "12.png" in unreadable  # noqa: PT018
     assert "such as 9.png, is of no test stimulus" in unknown
+
+
+def test_what_a_screen_would_not_show_is_not_scored(tmp_path, stimuli):
+    folder = write(tmp_path / "images", {"2950.png": 10, "731.png": 30})
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(folder / "12.png")
+    Image.new("RGBA", (4, 4), (20, 20, 20, 200)).save(folder / "4.png")
+    matched = matching.load(folder, stimuli)
+    assert matched.rows.tolist() == [0, 2]
+    assert matched.notes[-1].startswith("2 images cannot be used and count as missing: ")
+    assert "12.png has more than 8 bits per channel" in matched.notes[-1]
+    with pytest.raises(ValueError, match=r"4\.png is transparent in places"):
+        matching.read(folder / "4.png")
+    Image.new("RGBA", (4, 4), (20, 20, 20, 255)).save(folder / "4.png")
+    assert matching.read(folder / "4.png").max() == 20
 
 
 def test_names_of_another_kind_are_refused_with_the_one_that_fits(tmp_path, stimuli):

@@ -106,4 +106,5 @@ def test_the_table_has_pools_chance_and_p_beside_each_score(tmp_path):
     assert decoded["counted"] == "all permutations within sets"
     assert float(decoded["p"]) < 0.05
     text = (tmp_path / "scores.md").read_text(encoding="utf-8")
+    assert "`<=` marks the smallest p" in text
     assert "| recon | CLIP | all | 12 | 12 |" in text

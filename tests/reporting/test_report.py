@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.artifacts import hdf5, image_files, tables
 from brain_diffuser.evaluation import registry
-from brain_diffuser.reporting import charts, published_scores, score_tables, stage_graph
+from brain_diffuser.reporting import charts, figures, published_scores, score_tables, stage_graph
 from brain_diffuser.reporting.gallery import ImageStore, Subject, of_subject
 from brain_diffuser.reporting.page import write
 from brain_diffuser.reporting.published_scores import PUBLISHED
@@ -90,7 +90,7 @@ def write_report(path, subjects, dataset_label=score_tables.DEMO, regions=None, 
         path,
         regions=regions or {},
         guidance=guidance or {},
-        **{section: more.pop(section, {}) for section in ("generalisation", "significance", "experiments")},
+        **{each: more.pop(each, {}) for each in figures.SECTIONS if each not in ("regions", "guidance")},
         dataset_label=dataset_label,
         subjects=subjects,
         settings={"dataset": "demo", "ridge": {"alpha": {"vdvae": 3000.0}}, "subjects": ["sub01"]},
@@ -374,6 +374,27 @@ def test_generalisation_is_a_section_where_there_are_further_splits(written, sub
     section = page[page.index('<section id="generalisation"') :].partition("</section>")[0]
     assert "data:image/svg+xml;base64," in section
     assert '<a href="#generalisation">' in page
+
+
+def test_alarms_stand_open_with_their_rules(written, subjects, tmp_path):
+    assert 'id="spurious"' not in written.read_text(encoding="utf-8")
+    rows = [
+        ("collapse", "ALARM", "f 0.02", "less than 0.2", "Few directions."),
+        ("copies", "no alarm", "0", "1 %", "Seen."),
+    ]
+    tables.write_csv(tmp_path / "alarms.csv", ("alarm", "state", "value", "rule", "meaning"), rows)
+    scores = tmp_path / "scores.csv"
+    tables.write_csv(scores, ("images", "mean"), [("nearest_training", 0.5)])
+    parts = {"spurious": [("alarms", tmp_path / "alarms.csv")], "baselines": [("scores", scores)]}
+    write_report(tmp_path / "report.html", subjects, **{name: {"sub01": part} for name, part in parts.items()})
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page[page.index('<section id="spurious"') :].partition("</section>")[0]
+    assert section.count('class="fires"') == 1
+    assert "<strong>collapse: ALARM.</strong> f 0.02. Few directions." in section
+    assert "Rule: 1 %." in section
+    assert "Seen." not in section
+    assert "nearest_training" in section
+    assert '<a href="#spurious">' in page
 
 
 def test_the_same_inputs_give_the_same_bytes(written, subjects, tmp_path):

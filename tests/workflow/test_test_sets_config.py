@@ -76,9 +76,14 @@ def test_datasets_other_than_nsd_have_none(root):
     ("target", "expected"),
     [
         ("sub01_imagery/roi", "roi is made of results/sub01 alone; ask for results/sub01/roi"),
+        ("sub01_imagery/spurious", "spurious is made of results/sub01 alone"),
         ("sub01_imagery/features/clip_text_test.h5", "is a test set, whose stimuli have no captions"),
+        (
+            "sub01_imagery/variants/true_features/recon",
+            "have no captions, and true_features reads their true CLIP-text",
+        ),
         ("sub01_imagery_words/metrics", "targets of sub01_imagery_words are words, which have no image"),
-        ("sub01_imagrey/recon", "is the folder of no split and no test set of config.yaml; did you mean sub01_imagery"),
+        ("sub01_imagrey/recon", "is the folder of no split of config.yaml, and of no test set; did you mean"),
     ],
 )
 def test_what_a_test_set_has_not_is_one_sentence(root, target, expected):
@@ -86,7 +91,9 @@ def test_what_a_test_set_has_not_is_one_sentence(root, target, expected):
     with pytest.raises(ValueError, match=r"^results/") as caught:
         config.check_target(f"results/{target}")
     assert expected in str(caught.value)
-    for made in ("sub01_imagery/metrics", "sub01_imagery/recon", "sub01_imagery_words/recon", "sub01/roi"):
+    for made in ("variants/draft/recon", "metrics", "recon"):
+        config.check_target(f"results/sub01_imagery/{made}")
+    for made in ("sub01_imagery_words/recon", "sub01/roi"):
         config.check_target(f"results/{made}")
 
 

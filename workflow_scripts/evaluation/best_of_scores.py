@@ -21,4 +21,4 @@ with job(snakemake):
     )
     with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
-        best_of.write_tables(folder, rows, params.metrics, params.title.format(**snakemake.wildcards), params.by)
+        best_of.write_tables(folder, rows, params.metrics, params.title, params.by)

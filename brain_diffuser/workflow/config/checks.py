@@ -193,6 +193,9 @@ def _of_variant_names(config: schema.Config) -> Iterator[str]:
     others = [name for name in config.significance.images if name not in known]
     if others:
         yield f"significance.images names {others[0]}; expected some of {', '.join(known)}; correct the name"
+    others = [name for name in config.evidence.baselines if name not in known]
+    if others:
+        yield f"evidence.baselines names {others[0]}; expected some of {', '.join(known)}; correct the name"
     if config.rating.images not in known:
         yield f"rating.images is {config.rating.images}; expected one of {', '.join(known)}; correct the name"
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]

@@ -81,6 +81,9 @@ ScorerName = Annotated[str, one_of(SCORERS), Field(json_schema_extra={"enum": [*
 NetworkName = Annotated[str, one_of(NETWORKS), Field(json_schema_extra={"enum": [*NETWORKS]})]
 
 
+FeatureName = Annotated[str, one_of([*FEATURES]), Field(json_schema_extra={"enum": [*FEATURES]})]
+
+
 Subject = Annotated[str, Field(pattern=SUBJECT)]
 
 
@@ -95,7 +98,14 @@ REFERENCES = {
 """What reconstructions are compared with: images that no decoder can do worse, or better, than."""
 
 
-RESERVED = ("stage1", "recon", *REFERENCES)
+BASELINES = {
+    "nearest_training": "the training image that the decoded feature resembles most",
+    "nearest_training_oracle": "the training image that the true feature resembles most",
+}
+"""Images that reconstruct nothing, and that reconstructions have to beat; in tables that name them."""
+
+
+RESERVED = ("stage1", "recon", *REFERENCES, *BASELINES)
 
 
 UNSET: Any = None
@@ -447,6 +457,16 @@ class Significance(Section):
     seed: Seed = 0
 
 
+class Evidence(Section):
+    features: Annotated[list[FeatureName], Field(min_length=1)] = Field(
+        default_factory=lambda: [name for name, feature in FEATURES.items() if not feature.on_demand]
+    )
+    nearest_by: FeatureName = "clip_vision"
+    baselines: Annotated[list[Text], Field(min_length=1)] = Field(
+        default_factory=lambda: ["stage1", "recon", *BASELINES, *REFERENCES]
+    )
+
+
 class Rating(Section):
     images: Text = "recon"
     stimuli: Literal["all"] | Annotated[int, Field(ge=2)] = 100
@@ -516,6 +536,7 @@ class Report(Section):
     significance: bool = False
     bottleneck: bool = False
     scaling: bool = False
+    spurious: bool = False
 
 
 class BatchSize(Section):
@@ -583,6 +604,7 @@ class Config(Section):
     variants: dict[str, Variant]
     metrics: Metrics
     significance: Significance = Field(default_factory=Significance)
+    evidence: Evidence = Field(default_factory=Evidence)
     rating: Rating = Field(default_factory=Rating)
     retrieval: Retrieval
     accuracy: Accuracy
@@ -726,7 +748,9 @@ class Config(Section):
         folder = targets.folder_of(target, self.results)
         if folder in self.test_folders:
             subject, name = self.test_folders[folder]
-            targets.check_test_set(target, self.results, subject, has_words=self.named_test_sets[name]["words"])
+            oracles = [each for each, variant in self.variants.items() if variant.features == "oracle"]
+            has_words = self.named_test_sets[name]["words"]
+            targets.check_test_set(target, self.results, subject, oracles, has_words=has_words)
 
 
 @functools.cache

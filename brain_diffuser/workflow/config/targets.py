@@ -42,7 +42,7 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
     if split and split[1] in subjects and subject not in subjects:
         similar = get_close_matches(subject, subjects, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "add it to splits or test_sets"
-        raise ValueError(f"{target}: {subject} is the folder of no split and no test set of config.yaml; {hint}")
+        raise ValueError(f"{target}: {subject} is the folder of no split of config.yaml, and of no test set; {hint}")
     if split and kind == "chosen":
         raise ValueError(f"{target}: images of chosen stimuli are made of the dataset's own split, {split[1]}, alone")
     if not kind or not re.fullmatch(SUBJECT, subject) or subject in NOT_SUBJECTS:
@@ -79,8 +79,9 @@ def check_whole(target: str, is_made: Callable[[str], bool], is_made_folder: Cal
 
 
 NOT_OF_TEST_SETS = (
-    *("ablations", "accuracy", "brain", "chosen", "encoding", "generalisation", "guidance", "neuraldiffuser", "roi"),
-    "volumes",
+    *("ablations", "accuracy", "baselines", "brain", "chosen", "encoding", "feature_identification"),
+    *("generalisation", "guidance", "lesions", "neuraldiffuser", "optimal", "output_dimensions", "perturbed", "roi"),
+    *("similarity", "spurious", "volumes", "weights"),
 )
 """What is not made of a test set: it tells of the decoder or of the brain, or needs captions of the stimuli."""
 COMPARED = ("features", "references", "perceptual_scores", "metrics", "consistency", "retrieval", "significance")
@@ -95,7 +96,7 @@ def folder_of(target: str, results: str) -> str:
     return path.relative_to(results).parts[0] if path.is_relative_to(results) and path != Path(results) else ""
 
 
-def check_test_set(target: str, results: str, subject: str, *, has_words: bool) -> None:
+def check_test_set(target: str, results: str, subject: str, oracles: Collection[str], *, has_words: bool) -> None:
     """Check that a file of a test set can be made.
 
     Parameters
@@ -106,6 +107,8 @@ def check_test_set(target: str, results: str, subject: str, *, has_words: bool) 
         The folder of results.
     subject
         The subject whose decoder is tested.
+    oracles
+        Variants that are made of the true features of stimuli.
     has_words
         Whether the targets are words.
 
@@ -119,6 +122,11 @@ def check_test_set(target: str, results: str, subject: str, *, has_words: bool) 
     if kind == "features" and name in NEEDS_CAPTIONS:
         raise ValueError(
             f"{target}: {folder} is a test set, whose stimuli have no captions; ask for the features of images"
+        )
+    if kind == "variants" and name in oracles:
+        raise ValueError(
+            f"{target}: {folder} is a test set, whose stimuli have no captions, and {name} reads their true CLIP-text; "
+            "ask for another variant"
         )
     if has_words and kind in COMPARED:
         raise ValueError(
