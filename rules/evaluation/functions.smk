@@ -174,6 +174,11 @@ def choice_of(wildcards):
 def samples_of_variant(wildcards):
     """The images of all samples of a variant that chooses, and what its chooser sees of them."""
     by = choice_of(wildcards).by
+    if by == "predicted_betas" and wildcards.subject in TEST_FOLDERS:
+        stop(
+            f"config.yaml: variants.{wildcards.variant}.choose.by is predicted_betas, which {wildcards.subject} does not have: "
+            "betas are predicted for the subject's own test stimuli; use decoded for this folder"
+        )
     kind = {"decoded": "clip_vision", "predicted_betas": "betas"}[by]
     below = f"<results>/{wildcards.subject}"
     names = SAMPLES[wildcards.variant]

@@ -82,7 +82,7 @@ def test_datasets_other_than_nsd_have_none(root):
             "have no captions, and true_features reads their true CLIP-text",
         ),
         ("sub01_imagery_words/metrics", "targets of sub01_imagery_words are words, which have no image"),
-        ("sub01_imagrey/recon", "is the folder of no split and no test set of config.yaml; did you mean sub01_imagery"),
+        ("sub01_imagrey/recon", "is the folder of no split of config.yaml, and of no test set; did you mean"),
     ],
 )
 def test_what_a_test_set_has_not_is_one_sentence(root, target, expected):

@@ -42,7 +42,7 @@ def check(target: str, results: str, subjects: Collection[str], variants: Mappin
     if split and split[1] in subjects and subject not in subjects:
         similar = get_close_matches(subject, subjects, n=1)
         hint = f"did you mean {similar[0]}?" if similar else "add it to splits or test_sets"
-        raise ValueError(f"{target}: {subject} is the folder of no split and no test set of config.yaml; {hint}")
+        raise ValueError(f"{target}: {subject} is the folder of no split of config.yaml, and of no test set; {hint}")
     if split and kind == "chosen":
         raise ValueError(f"{target}: images of chosen stimuli are made of the dataset's own split, {split[1]}, alone")
     if not kind or not re.fullmatch(SUBJECT, subject) or subject in NOT_SUBJECTS:
