@@ -198,6 +198,9 @@ wildcard_constraints:
     images="|".join(map(re.escape, (*schema.RESERVED, *cfg.variants, *SAMPLE_SETS))),
     variant=schema.variant_regex([*cfg.variants, ""]),
     span=shards.SPAN,
+    rank=r"[1-9]\d*",
+    axis="repeats|sessions",
+    amount=r"\d+(\.\d+)?",
 
 
 def settings(*keys):

@@ -28,3 +28,19 @@ def of_kernel(n_train: int, n_test: int, n_columns: int, itemsize: int = 8, colu
     else:
         numbers += (n_train + 2 * n_test) * n_train
     return PROCESS_BYTES + numbers * itemsize
+
+
+def of_spectrum(n_train: int, n_columns: int, itemsize: int = 8) -> int:
+    """Bytes that the eigendecomposition of a kernel takes: three matrices of its size, and the vectors.
+
+    Parameters
+    ----------
+    n_train : int
+        Stimuli.
+    n_columns : int
+        Voxels.
+    itemsize : int
+        Bytes of a number.
+    """
+    rows = min(n_train, n_columns) if in_voxel_space(n_train, n_columns) else n_train
+    return PROCESS_BYTES + (3 * rows**2 + rows * n_train) * itemsize

@@ -20,6 +20,8 @@ ACCURACY = {
     "noise_ceiling.svg": "Noise ceilings: the share of the betas' variance that noise leaves.",
 }
 """Plots in results/{subject}/accuracy."""
+PENALTY = "Penalty of a feature's ridge, chosen by leave-one-out on the training stimuli (ridge.alpha: auto)."
+"""Of results/{subject}/ridge/alpha_{feature}.svg."""
 REGIONS = {
     "optimal.png": "optimal images of each region (rest: no response), and of as many voxels drawn at random",
     "category_probe.csv": "probability, for the evaluation network, that the optimal images show each category",
@@ -44,6 +46,18 @@ SIGNIFICANCE = {
     "differences.csv": "permutation tests of differences between sets of images, image by image",
 }
 """Files in results/{subject}/significance."""
+BOTTLENECK = {
+    "curve.svg": "scores of decoded features by dimensions of the betas; 0: ridge on noise betas, 1: true features",
+    "scores.csv": "scores by dimensions of the betas",
+    "dimensions.csv": "participation ratios: how many dimensions of betas, predictions and true features vary alike",
+}
+"""Files in results/{subject}/bottleneck."""
+SCALING = {
+    "curves.svg": "scores of decoded features by amount of training data, with fits to its logarithm",
+    "slopes.csv": "gain for twice as much data",
+    "scores.csv": "scores by amount of training data",
+}
+"""Files in results/{subject}/scaling."""
 GENERALISATION = {
     "by_split.svg": "identification of decoded features under each split, and of a decoder that only classifies",
     "by_distance.svg": "identification of decoded features by distance to the nearest training stimulus",
@@ -88,6 +102,8 @@ SECTIONS = {
     "guidance": GUIDANCE,
     "generalisation": GENERALISATION,
     "significance": SIGNIFICANCE,
+    "bottleneck": BOTTLENECK,
+    "scaling": SCALING,
     "spurious": SPURIOUS,
     "identification": IDENTIFICATION,
     "baselines": BASELINES,

@@ -38,6 +38,7 @@ def subject(
     tables: Path,
     images: dict[str, tuple[Path, Path]],
     names: Mapping[int, str],
+    penalties: Sequence[Path] = (),
 ) -> Subject:
     """A subject as the workflow leaves its results.
 
@@ -51,6 +52,8 @@ def subject(
     images : {set of images: (folder, manifest)}
     names : {nsd_id: text}
         What stimuli are called instead of NSD and their id, if anything.
+    penalties : paths
+        Plots of the penalties of ridges that leave-one-out has chosen, ridge/alpha_{feature}.svg.
     """
     decoding, encoding = "decoding accuracy, correlation", "encoding accuracy, correlation"
     return Subject(
@@ -62,7 +65,11 @@ def subject(
         scores=tables / "scores.csv",
         retrieved=retrieved,
         figures=[
-            (caption, (accuracy / file).read_text(encoding="utf-8")) for file, caption in figures.ACCURACY.items()
+            (caption, path.read_text(encoding="utf-8"))
+            for caption, path in [
+                *((caption, accuracy / file) for file, caption in figures.ACCURACY.items()),
+                *((figures.PENALTY, path) for path in penalties),
+            ]
         ],
         tables=[
             ("retrieval", retrieval),
@@ -87,6 +94,8 @@ def write(
     guidance: Mapping[str, figures.Figures],
     generalisation: Mapping[str, figures.Figures],
     significance: Mapping[str, figures.Figures],
+    bottleneck: Mapping[str, figures.Figures],
+    scaling: Mapping[str, figures.Figures],
     spurious: Mapping[str, figures.Figures],
     identification: Mapping[str, figures.Figures],
     baselines: Mapping[str, figures.Figures],
@@ -117,9 +126,9 @@ def write(
     edges : sequence of (rule, rule that reads its output)
     costs : sequence of resource_usage.Cost
         What the stages took.
-    regions, guidance, generalisation, significance, experiments : {subject, "average" or a test set: figures}
-        The sections on regions, guidance, further splits, permutation tests and test sets; one that is empty is left
-        out.
+    regions, guidance, generalisation, significance, bottleneck, scaling, experiments : {name: figures}
+        The sections on regions, guidance, further splits, permutation tests, dimensions of the brain, amounts of data
+        and test sets, by subject, "average" or test set; one that is empty is left out.
     spurious, identification, baselines : {subject: figures}
         The parts of the section that asks whether reconstructions are spurious; as above.
     published : path
@@ -163,6 +172,8 @@ def write(
             subjects,
             {
                 "significance": significance,
+                "bottleneck": bottleneck,
+                "scaling": scaling,
                 "generalisation": generalisation,
                 "experiments": experiments,
                 "regions": regions,

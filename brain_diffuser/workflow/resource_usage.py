@@ -27,6 +27,7 @@ STAGES = {
     ),
     "features": ("features",),
     "ridge": ("ridge", "test_set_kernel"),
+    "bottleneck": ("bottleneck", "rank"),
     "learned": ("learned", "test_set_learned"),
     "decode": ("decode",),
     "stage1": ("stage1",),
@@ -38,7 +39,7 @@ STAGES = {
         *("neuraldiffuser", "guidance", "significance", "pair_scores", "test_set", "baselines"),
     ),
     "accuracy": (
-        *("accuracy", "encoding", "generalisation"),
+        *("accuracy", "encoding", "generalisation", "scaling"),
         *("similarity", "feature_identification", "output_dimensions", "spurious"),
     ),
     "brain": ("brain",),

@@ -23,6 +23,8 @@ SAME = {
     **{"features_cached_shard": "features_shard", "shared_features": "features", "ridge_layers": "ridge"},
     **{"variant_consistency": "consistency", "demo_stimuli_of": "demo_stimuli", "perturbed_images": "optimal_images"},
     **{"learned_pretrain": "learned_train", "roi_average": "roi"},
+    **{"scaling_betas": "betas", "scaling_table": "split_table"},
+    **{"rank_stage1_shard": "stage1_shard", "rank_stage1": "gather_images"},
     **{"nearest_training_oracle": "nearest_training"},
     **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli", "test_set_stimuli": "split_stimuli"},
     **{"test_set_features": "features", "test_set_learned": "learned_predict", "demo_experiments": "demo_brain"},
@@ -50,6 +52,7 @@ STEPPED = ("recon_shard", "optimal_images")
 OF_COLUMNS = (
     *("features", "ridge", "optimal", "perturbed", "ridge_weights", "decode", "encoding_kernel", "lesions", "accuracy"),
     *("retrieval", "held_out", "learned_train", "learned_predict", "split_features", "generalisation"),
+    *("ridge_alpha", "bottleneck_maps", "bottleneck", "rank_features", "scaling"),
     *("similarity", "output_dimensions"),
     "test_set_scores",
 )
@@ -197,6 +200,39 @@ def _of_products(sizes: Sizes, job: watch.Job) -> float | int:
     return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.columns(feature_of(job)) / 1e9
 
 
+def _of_alpha(sizes: Sizes, job: watch.Job) -> float | int:
+    """Products of the training stimuli's kernel with itself, ten for its eigendecomposition, and with all columns."""
+    n, grid = sizes.n_stimuli(job.subject, "train"), sizes.cfg.ridge.auto
+    n_alphas = math.log10(grid.highest / grid.lowest) * grid.per_decade + 1
+    columns = min(sizes.columns(feature_of(job)), grid.columns)
+    return n**2 * (10 * n + n_alphas * columns) / 1e9
+
+
+def _of_maps(sizes: Sizes, job: watch.Job) -> float | int:
+    """As `_of_alpha`: fourteen products of the kernel with itself, and those with a share of all columns."""
+    n, columns = sizes.n_stimuli(job.subject, "train"), sum(map(sizes.columns, ("vdvae", "clip_text", "clip_vision")))
+    return n**2 * (14 * n + sizes.cfg.bottleneck.share * columns / 2 + sizes.voxels() / 2) / 1e9
+
+
+def _of_ranks(sizes: Sizes, job: watch.Job) -> float | int:
+    """Products of all maps, or of one, with all columns of their features."""
+    n_train, n_test = (sizes.n_stimuli(job.subject, split) for split in ("train", "test"))
+    if job.rule == "rank_features":
+        return n_train * int(job.values["rank"]) * sizes.columns(feature_of(job)) / 1e9
+    columns = sum(map(sizes.columns, ("vdvae", "clip_text", "clip_vision")))
+    return 2 * (n_train * (max(sizes.cfg.bottleneck.ranks) + n_test) + n_test**2) * columns / 1e9
+
+
+def _of_scaling(sizes: Sizes, job: watch.Job) -> float | int:
+    """As `_of_alpha`, of all amounts of data."""
+    n, scaling, grid = sizes.n_stimuli(job.subject, "train"), sizes.cfg.scaling, sizes.cfg.ridge.auto
+    whole = 1 + scaling.draws * len(scaling.voxels) + len(scaling.repeats) + len(scaling.sessions)
+    amounts = whole + scaling.draws * sum(share**2 for share in scaling.stimuli)
+    n_alphas = math.log10(grid.highest / grid.lowest) * grid.per_decade + 1
+    columns = sum(min(sizes.columns(each), 256) for each in ("vdvae", "clip_text", "clip_vision"))
+    return amounts * n**2 * (10 * n + n_alphas * columns) / 1e9
+
+
 def _of_voxels(sizes: Sizes, job: watch.Job) -> float | int:
     """Products of the training stimuli's kernel and betas."""
     return sizes.n_stimuli(job.subject, "train") ** 2 * sizes.voxels() / 1e9
@@ -305,6 +341,10 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     **dict.fromkeys(("design", "captions", "mean_image", "category_probe", "split_table"), _of_subject),
     **dict.fromkeys(("demo_stimuli", "demo_brain"), _of_demo),
     **dict.fromkeys(("ridge", "optimal", "perturbed", "ridge_weights", "decode"), _of_products),
+    "ridge_alpha": _of_alpha,
+    "bottleneck_maps": _of_maps,
+    "scaling": _of_scaling,
+    **dict.fromkeys(("bottleneck", "rank_features"), _of_ranks),
     **dict.fromkeys(("ridge_kernel", "encoding", "brain_betas"), _of_voxels),
     "learned_train": _of_training,
     **dict.fromkeys(("features", "learned_predict", "split_features"), _of_columns),

@@ -1,14 +1,71 @@
 """Input and parameter functions of the rules of decoding."""
 
-from brain_diffuser.decoding import ridge_memory
+from brain_diffuser.decoding import alpha_table, ridge_memory
 
 # Of a whole-brain mask of 1.8 mm, such as NSD's nsdgeneral; the mask itself may be made by the run that is planned.
 MOST_VOXELS = 16000
 
 
-def alpha_of(wildcards):
-    """The penalty of a feature's ridge."""
-    return SETTINGS["ridge"]["alpha"][wildcards.feature]
+# The table with the chosen penalty, below a folder of results.
+ALPHA_TABLE = "{folder}/{subject}/ridge/alpha_{feature}.csv"
+
+
+# Folders of results with training stimuli: those of subjects and of further splits.
+TRAINED = "|".join(
+    (*cfg.subjects, *(each for each in SPLIT_FOLDERS if each not in TEST_FOLDERS))
+)
+
+
+def is_auto(feature):
+    """Whether the penalty of a feature's ridge is chosen by leave-one-out."""
+    return SETTINGS["ridge"]["alpha"][feature] == alpha_table.AUTO
+
+
+def chosen_alpha(feature=None):
+    """The input function of the table with a feature's penalty; nothing if that is a number in config.yaml.
+
+    The feature is that of the wildcards, if none is given.
+    """
+
+    def of(wildcards):
+        name = feature or wildcards.feature
+        if not is_auto(name):
+            return []
+        if STORAGE is not None:
+            stop(
+                f"config.yaml: ridge.alpha.{name} is {alpha_table.AUTO}, which is not supported where results lie in a "
+                "storage; write the number that a run on a disk has chosen"
+            )
+        return ALPHA_TABLE.format(
+            folder="<results>", subject=trained_in(wildcards.subject), feature=name
+        )
+
+    return of
+
+
+def alpha_of(wildcards, feature=None):
+    """The penalty of a feature's ridge: the number in config.yaml, or the chosen one.
+
+    Where it has yet to be chosen the table is missing, which Snakemake takes for a parameter that is still to come.
+    """
+    name = feature or wildcards.feature
+    if not is_auto(name):
+        return SETTINGS["ridge"]["alpha"][name]
+    path = ALPHA_TABLE.format(
+        folder=RESULTS, subject=trained_in(wildcards.subject), feature=name
+    )
+    return alpha_table.chosen(path)
+
+
+def alphas_to_show(ending):
+    """The tables or plots of all penalties that were chosen for features which every run predicts."""
+    path = ALPHA_TABLE.removesuffix(".csv") + ending
+    return [
+        path.format(folder="<results>", subject=subject, feature=feature)
+        for subject in cfg.subjects
+        for feature in FEATURES
+        if is_auto(feature)
+    ]
 
 
 def rescale_of(wildcards):
@@ -46,5 +103,17 @@ def kernel_mb(n_columns):
         counts = (n_stimuli(wildcards.subject, split) for split in ("train", "test"))
         itemsize = {"float32": 4, "float64": 8}[cfg.ridge.precision]
         return 500 + ridge_memory.of_kernel(*counts, n_columns, itemsize) * 1.2e-6
+
+    return of
+
+
+def spectrum_mb(n_more=0):
+    """The memory of a kernel's eigendecomposition and of more columns for each train stimulus, MB; as kernel_mb."""
+
+    def of(wildcards):
+        n_train = n_stimuli(wildcards.subject, "train")
+        itemsize = {"float32": 4, "float64": 8}[cfg.ridge.precision]
+        needed = ridge_memory.of_spectrum(n_train, MOST_VOXELS, itemsize)
+        return 500 + (needed + n_more * n_train * itemsize) * 1.2e-6
 
     return of

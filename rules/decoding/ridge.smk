@@ -1,7 +1,7 @@
 """Ridge: one kernel of a subject's betas, then predictions of every feature from it.
 
 In:  results/{subject}/data/betas_{split}.h5, results/{subject}/features/{feature}_{split}.h5
-Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5}
+Out: results/{subject}/ridge/{kernel.h5, {feature}_test.h5, alpha_{feature}.csv, alpha_{feature}.svg}
 
 A test set has its own test rows in a copy of its subject's kernel (rules/data/test_sets.smk).
 """
@@ -32,10 +32,37 @@ rule ridge_kernel:
         "../../workflow_scripts/decoding/ridge_kernel.py"
 
 
+rule ridge_alpha:
+    input:
+        kernel="<results>/{subject}/ridge/kernel.h5",
+        train="<results>/{subject}/features/{feature}_train.h5",
+    output:
+        table="<results>/{subject}/ridge/alpha_{feature}.csv",
+        plot="<results>/{subject}/ridge/alpha_{feature}.svg",
+    log:
+        "<results>/{subject}/logs/ridge_alpha_{feature}.log",
+    benchmark:
+        "<results>/{subject}/benchmarks/ridge_alpha_{feature}.tsv"
+    wildcard_constraints:
+        subject=TRAINED,
+    conda:
+        "../../envs/core.yaml"
+    threads: 8
+    resources:
+        mem_mb=scaled_by_attempt(spectrum_mb(2 * cfg.ridge.auto.columns)),
+        runtime=scaled_by_attempt(60),
+    params:
+        cfg=cfg.ridge.auto.model_dump(),
+        code=code("decoding/ridge_alpha.py"),
+    script:
+        "../../workflow_scripts/decoding/ridge_alpha.py"
+
+
 rule ridge:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
         train=of_training("<results>/{subject}/features/{feature}_train.h5"),
+        alpha=chosen_alpha(),
     output:
         predicted="<results>/{subject}/ridge/{feature}_test.h5",
     log:

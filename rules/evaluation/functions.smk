@@ -78,6 +78,13 @@ def clusters_of_stimuli():
     return (found or [dict(keys)])[0]
 
 
+def scaling_mb(wildcards):
+    """The memory of scaling curves, MB: betas, targets, a kernel and its eigendecomposition."""
+    n_train = n_stimuli(wildcards.subject, "train")
+    n_columns = MOST_VOXELS + 6 * cfg.scaling.columns
+    return spectrum_mb()(wildcards) + (n_train**2 + n_train * n_columns) * 8e-6
+
+
 # Sets of images that are compared where reconstructions are tested for being spurious.
 SETS_OF_SPURIOUS = ["recon", "stage1", *schema.BASELINES]
 

@@ -18,6 +18,7 @@ rule held_out:
             split=["train", "test"],
         ),
         stim_files="<results>/{subject}/data/stim_files.tsv",
+        alpha=chosen_alpha(),
     output:
         f"{HELD_OUT}{{feature}}.h5",
     log:
@@ -147,6 +148,7 @@ rule identification:
         ),
         stim_files="<results>/{subject}/data/stim_files.tsv",
         weights=lambda wildcards: network_weights(NETWORKS),
+        alpha=chosen_alpha("clip_vision"),
     output:
         directory("<results>/{subject}/identification"),
     log:
@@ -162,7 +164,7 @@ rule identification:
         device=cfg.compute.device,
     params:
         cfg=settings("haxby", "metrics.protocol", "metrics.networks"),
-        alpha=cfg.ridge.alpha.clip_vision,
+        alpha=lambda wildcards: alpha_of(wildcards, "clip_vision"),
         features=FEATURES,
         labels=LABELS,
         networks=NETWORKS,

@@ -23,6 +23,8 @@ def init_images(ending):
         if variant.start == "noise":
             return []
         folder = decoder_registry.DECODERS[variant.decoder].init_images
+        if variant.rank:
+            folder = f"rank_{variant.rank}/stage1"
         if variant.features == "oracle":
             folder = "references/vdvae"
         return f"<results>/{wildcards.subject}/{folder}{ending}"
@@ -39,6 +41,8 @@ def feature_of_variant(wildcards, feature, is_true):
             f"{wildcards.variant} reads the true {feature} of stimuli; leave it out there"
         )
     path = decoder_registry.DECODERS[variant.decoder].predictions
+    if variant.rank:
+        path = f"rank_{variant.rank}/{{feature}}_test.h5"
     path = "features/{feature}_test.h5" if is_true else path
     return f"<results>/{wildcards.subject}/{path.format(feature=feature)}"
 

@@ -30,6 +30,7 @@ use rule ridge as ridge_layers with:
     input:
         kernel="<results>/{subject}/ridge/kernel.h5",
         train=of_training("<results>/{subject}/features/clip_layers_train.h5"),
+        alpha=chosen_alpha("clip_layers"),
     output:
         predicted="<results>/{subject}/ridge/clip_layers_test.h5",
         reliability="<results>/{subject}/ridge/clip_layers_reliability.h5",
@@ -39,7 +40,7 @@ use rule ridge as ridge_layers with:
         "<results>/{subject}/benchmarks/ridge_clip_layers.tsv"
     params:
         cfg=lambda wildcards: {
-            "alpha": cfg.ridge.alpha.clip_layers,
+            "alpha": alpha_of(wildcards, "clip_layers"),
             "rescale": rescale_of(wildcards),
         },
         code=code("decoding/ridge.py"),

@@ -12,6 +12,7 @@ rule optimal:
         train="<results>/{subject}/features/{feature}_train.h5",
         regions="<results>/{subject}/data/regions.h5",
         rois="<results>/{subject}/data/rois.h5",
+        alpha=chosen_alpha(),
     output:
         "<results>/{subject}/optimal/{feature}.h5",
     log:
@@ -99,6 +100,7 @@ rule perturbed:
         betas="<results>/{subject}/data/betas_train.h5",
         train="<results>/{subject}/features/{feature}_train.h5",
         regions="<results>/{subject}/data/regions.h5",
+        alpha=chosen_alpha(),
     output:
         "<results>/{subject}/perturbed/{feature}.h5",
     log:
@@ -192,6 +194,7 @@ rule lesions:
         test="<results>/{subject}/features/{feature}_test.h5",
         regions="<results>/{subject}/data/regions.h5",
         captions="<results>/{subject}/data/captions.json",
+        alpha=chosen_alpha(),
     output:
         directory("<results>/{subject}/lesions/{feature}"),
     log:
@@ -218,6 +221,7 @@ rule ridge_weights:
         betas="<results>/{subject}/data/betas_train.h5",
         train="<results>/{subject}/features/{feature}_train.h5",
         regions="<results>/{subject}/data/regions.h5",
+        alpha=chosen_alpha(),
     output:
         "<results>/{subject}/weights/{feature}.h5",
     log:

@@ -26,6 +26,7 @@ rule report:
         retrieval=of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
         accuracy=of_subjects("<results>/{subject}/accuracy"),
         tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
+        penalties=alphas_to_show(".svg"),
         regions=of_regions(),
         guidance=of_guidance(),
         generalisation=of_generalisation(),
@@ -37,6 +38,14 @@ rule report:
             of_subjects("<results>/{subject}/significance")
             if cfg.report.significance
             else []
+        ),
+        bottleneck=(
+            of_subjects("<results>/{subject}/bottleneck")
+            if cfg.report.bottleneck
+            else []
+        ),
+        scaling=(
+            of_subjects("<results>/{subject}/scaling") if cfg.report.scaling else []
         ),
     output:
         page=report("<results>/report.html", category="Report"),

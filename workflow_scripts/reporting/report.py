@@ -14,6 +14,7 @@ with job(snakemake):
         page.subject(
             name,
             **{key: Path(inputs[key][place]) for key in page.SUBJECT_INPUTS},
+            penalties=[path for path in map(Path, inputs.penalties) if path.parent.parent.name == name],
             names=stimulus_names.read(inputs.names[place] if inputs.names else ""),
             images={
                 images: (Path(inputs[f"images_{images}"][place]), Path(inputs[f"manifest_{images}"][place]))

@@ -129,6 +129,7 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_choices(config)
     yield from _of_splits(config)
     yield from _of_blocks(config)
+    yield from _of_penalties(config)
     wrong = list(_of_chosen_dataset(config))
     if wrong:
         yield from wrong
@@ -246,6 +247,30 @@ def _of_blocks(config: schema.Config) -> Iterator[str]:
     blocks = config.features.clip_layers.blocks
     if blocks != sorted(set(blocks)):
         yield f"features.clip_layers.blocks is {blocks}; expected each block once, lowest first"
+
+
+def _of_penalties(config: schema.Config) -> Iterator[str]:
+    """A grid of penalties without a range, ranks that are not in order, and variants of other ranks."""
+    grid = config.ridge.auto
+    if grid.lowest >= grid.highest:
+        yield f"ridge.auto has lowest {grid.lowest:g} and highest {grid.highest:g}; expected lowest below highest"
+    ranks = config.bottleneck.ranks
+    if ranks != sorted(set(ranks)):
+        yield f"bottleneck.ranks is {ranks}; expected each rank once, lowest first"
+    for axis in ("stimuli", "repeats", "sessions", "voxels"):
+        amounts = getattr(config.scaling, axis)
+        if amounts != sorted(set(amounts)):
+            yield f"scaling.{axis} is {amounts}; expected each amount once, lowest first"
+    for name, variant in config.variants.items():
+        if variant.rank is None:
+            continue
+        if variant.rank not in ranks:
+            yield f"variants.{name}.rank is {variant.rank}, which is not in bottleneck.ranks; add it there"
+        if variant.decoder != "ridge" or variant.features != "predicted":
+            yield (
+                f"variants.{name} has a rank, decoder {variant.decoder} and {variant.features} features; a rank is "
+                "that of a ridge's predictions, so leave out decoder and features"
+            )
 
 
 def _of_paths(config: schema.Config, root: Path) -> Iterator[str]:

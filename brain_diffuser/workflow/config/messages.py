@@ -104,6 +104,8 @@ def _expected(schema: dict, node: dict) -> str:
 
 def _fix(value: Any, node: dict, how: str) -> str:
     """What to do with a number that is text: it is in quotes, or in a section after --config, where all is text."""
+    numeric = [branch for branch in node.get("anyOf", []) if branch.get("type") in ("number", "integer")]
+    node = numeric[0] if len(numeric) == 1 and "type" not in node else node
     if node.get("type") not in ("number", "integer") or not isinstance(value, str):
         return ""
     try:

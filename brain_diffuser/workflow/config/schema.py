@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from brain_diffuser.data import splits, test_sets
 from brain_diffuser.data.adapter import NONE, Adapter
 from brain_diffuser.data.registry import ADAPTERS
+from brain_diffuser.decoding.alpha_table import AUTO
 from brain_diffuser.decoding.registry import DECODERS
 from brain_diffuser.evaluation import registry as evaluation_registry
 from brain_diffuser.evaluation.permutations import CORRECTIONS
@@ -225,14 +226,60 @@ class Alpha(Section):
     """The penalty of every registered feature's ridge; a feature that is left out has that of its record."""
 
 
-AlphaOfRegistry = extended(Alpha, {name: (Positive, feature.alpha) for name, feature in FEATURES.items()})
+Penalty = Positive | Literal["auto"]
+
+
+AlphaOfRegistry = extended(Alpha, {name: (Penalty, feature.alpha) for name, feature in FEATURES.items()})
+
+
+def _auto_for_all(value: Any) -> Any:
+    """The section of penalties that `alpha: auto` stands for."""
+    return dict.fromkeys(FEATURES, AUTO) if value == AUTO else value
+
+
+class AlphaGrid(Section):
+    """Among which penalties `ridge.alpha: auto` chooses, and by which columns of a feature."""
+
+    lowest: Positive = 1.0
+    highest: Positive = 1e7
+    per_decade: Count = 2
+    columns: Count = 2048
+    seed: Seed = 0
 
 
 class Ridge(Section):
-    alpha: AlphaOfRegistry  # pyright: ignore[reportInvalidTypeForm]
+    alpha: Annotated[AlphaOfRegistry, BeforeValidator(_auto_for_all)]  # pyright: ignore[reportInvalidTypeForm]
+    auto: AlphaGrid = Field(default_factory=AlphaGrid)
     rescale: Literal["train_oof", "test", "none"]
     precision: Literal["float64", "float32"]
     memory_gib: Positive
+
+
+class Bottleneck(Section):
+    """The curve of scores by dimensions of the brain, and of which ranks variants may make images."""
+
+    ranks: Annotated[list[Count], Field(min_length=1)] = Field(
+        default_factory=lambda: [1, 2, 5, 10, 20, 50, 100, 200, 500]
+    )
+    alpha: Positive = 3000.0
+    weights: Literal["equal", "brainbits"] = "equal"
+    share: Strength = 1.0
+    seed: Seed = 0
+
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Scaling(Section):
+    """Amounts of training data beside all of it, and what curves are computed from."""
+
+    stimuli: list[Share] = Field(default_factory=lambda: [0.125, 0.25, 0.5])
+    repeats: list[Count] = Field(default_factory=lambda: [1, 2])
+    sessions: list[Share] = Field(default_factory=lambda: [0.25, 0.5])
+    voxels: list[Share] = Field(default_factory=lambda: [0.125, 0.5])
+    draws: Count = 2
+    columns: Count = 1024
+    seed: Seed = 0
 
 
 class Losses(Section):
@@ -349,6 +396,7 @@ class Variant(Section):
     start: Literal["stage1", "noise"] = "stage1"
     features: Literal["predicted", "oracle"] = "predicted"
     decoder: DecoderName = "ridge"  # pyright: ignore[reportInvalidTypeForm]
+    rank: Count = UNSET
     steps: Count = UNSET
     strength: Strength = UNSET
     guidance_scale: NotNegative = UNSET
@@ -486,6 +534,8 @@ class Report(Section):
     regions: bool
     guidance: bool
     significance: bool = False
+    bottleneck: bool = False
+    scaling: bool = False
     spurious: bool = False
 
 
@@ -544,6 +594,8 @@ class Config(Section):
     test_sets: TestSets = Field(default_factory=dict)
     features: FeaturesOfRegistry  # pyright: ignore[reportInvalidTypeForm]
     ridge: Ridge
+    bottleneck: Bottleneck = Field(default_factory=Bottleneck)
+    scaling: Scaling = Field(default_factory=Scaling)
     learned: Learned
     decoders: DecodersOfRegistry = Field(default_factory=DecodersOfRegistry)  # pyright: ignore[reportInvalidTypeForm]
     stage1: Stage1

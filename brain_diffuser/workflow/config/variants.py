@@ -58,7 +58,7 @@ class Variants(NamedTuple):
         name, repeat = split_seed_suffix(name)
         variant = self.named[name] if name else self.plain
         changed = variant.model_dump(
-            exclude={"backbone", "start", "features", "decoder", "guidance", "choose"}, exclude_none=True
+            exclude={"backbone", "start", "features", "decoder", "rank", "guidance", "choose"}, exclude_none=True
         )
         settings = dict(self.recon) | changed
         if "vision" not in BACKBONES[variant.backbone].conditions:
@@ -155,4 +155,12 @@ class Variants(NamedTuple):
     def _made(self, name: str) -> tuple[Any, ...]:
         """How a variant's images are made, but for guidance; recon's without a name."""
         variant, settings = self.variant(name)
-        return variant.backbone, variant.start, variant.features, variant.decoder, settings, variant.choose
+        return (
+            variant.backbone,
+            variant.start,
+            variant.features,
+            variant.decoder,
+            variant.rank,
+            settings,
+            variant.choose,
+        )
