@@ -61,7 +61,8 @@ def plot_distances(rows: Sequence[Mapping[str, Any]], labels: Mapping[str, Seque
         axes.set_title(f"{label}{better}", fontsize="medium")
         if place >= len(names) - N_COLUMNS:
             axes.set_xlabel("distance to the nearest\ntraining stimulus")
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=3)
+    if figure.axes:  # there is none where no image was measured
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=3)
     return figures.svg(figure)
 
 

@@ -6,7 +6,7 @@ import pytest
 from brain_diffuser.artifacts import image_files
 from brain_diffuser.evaluation import external_scores, matching, pair_scores, registry, scores, statistics
 
-SETTINGS = external_scores.Settings(20, 0, 99, 3, 0)
+SETTINGS = external_scores.Settings(20, 0, 99, 1, 0)
 N = 8
 
 
@@ -45,7 +45,7 @@ def test_scores_and_tests_are_those_of_the_workflow(images, tmp_path, protocol):
         np.testing.assert_array_equal(mine.scores, its.scores)
         np.testing.assert_array_equal(mine.shuffled, its.shuffled)
     ids = np.arange(N, dtype=np.int32)
-    pair_scores.of_pixels(tmp_path, "pixels", ids, *images, protocol=protocol, pairings=3, seed=0)
+    pair_scores.of_pixels(tmp_path, "pixels", ids, *images, protocol=protocol, pairings=1, seed=0)
     pair_scores.of_features(tmp_path, "efficientnet_lite0", ids, true, predicted)
     for metric, pairs in found.pairs.items():
         stored = pair_scores.read(tmp_path / f"{metric}.h5")

@@ -190,6 +190,8 @@ def test_what_was_not_measured_fires_nothing(tmp_path):
     of = lab(tmp_path)._replace(dimensions={}, identification=[])
     states = {each.alarm: each.state for each in alarms.sound(of.overlap, {}, [], [])}
     assert [states[name] for name in NAMES[1:]] == [alarms.UNMEASURED] * 3
+    assert drawn.plot_distances([], {}).startswith("<svg")
+    assert drawn.plot_against_training([], {}).startswith("<svg")
     others = {**of.scores, "stage1": of.scores["stage1"]._replace(nsd_id=of.scores["stage1"].nsd_id + 1)}
     with pytest.raises(ValueError, match="the scores of stage1"):
         spurious.examine(of._replace(scores=others), BOOTSTRAP)
