@@ -15,6 +15,8 @@ from brain_diffuser.data.registry import ADAPTERS
 from brain_diffuser.workflow import provenance
 from brain_diffuser.workflow.config import schema
 
+pytestmark = pytest.mark.long
+
 STAGES = ("design", "betas", "stimuli", "captions")
 
 

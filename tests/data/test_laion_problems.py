@@ -14,6 +14,8 @@ from laion_tree import AFFINE, HOLE, OFTEN, OOD, unique_names, write_split, writ
 
 from brain_diffuser.workflow.config import checks
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):

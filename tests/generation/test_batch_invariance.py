@@ -15,6 +15,8 @@ from brain_diffuser.generation import img2img, vdvae_stage
 from brain_diffuser.models import batches, layout
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 
+pytestmark = pytest.mark.long
+
 IDS = np.array([4, 9, 2, 7, 70000], np.int32)
 SETTINGS = {"seed": 5, "steps": 4, "strength": 0.75, "guidance_scale": 3.0, "text_weight": 0.4, "noise_at": "paper"}
 UNCONDITIONAL = tuple(torch.from_numpy(context) for context in contexts(1, seed=9))

@@ -8,6 +8,8 @@ import torch
 
 from benchmarks import gpu, guidance, timing, vdvae, versatile
 
+pytestmark = pytest.mark.long
+
 SMALL = argparse.Namespace(
     device="cpu", dtype="float32", dtypes=["float32"], channels=32, latents=8, batch=1, threads=1, repeats=2, small=True
 )

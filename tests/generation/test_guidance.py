@@ -13,6 +13,8 @@ from torch import nn
 from brain_diffuser.generation import ddim, guidance, img2img
 from brain_diffuser.models.clip import ClipLayers
 
+pytestmark = pytest.mark.long
+
 UNCONDITIONAL = tuple(torch.from_numpy(context) for context in contexts(1, seed=9))
 DEFAULTS = {"kappa": 1.0, "kappa_is": "relative", "eta": 0.2, "x0": "standard", "through_unet": True}
 DEFAULTS |= {"grad_clip": 0.0, "sag_scale": 0.0}

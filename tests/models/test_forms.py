@@ -18,6 +18,8 @@ from brain_diffuser.models import model_files
 from brain_diffuser.models.diffusion import descriptions, weights
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser
 
+pytestmark = pytest.mark.long
+
 ORIGINAL = ("old", "new")
 TENSORS = {
     "folder": "mid_block.attentions.0.proj_in.weight",

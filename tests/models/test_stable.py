@@ -23,6 +23,8 @@ from brain_diffuser.models.diffusion import stable_diffusion
 from brain_diffuser.models.diffusion.stable_diffusion import TextDenoiser
 from demo.stable import derive
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 UNCONDITIONAL = torch.from_numpy(contexts(1, seed=9)[0])
 CAPTIONS = ["a cat on a mat", "", "b c " * 20]

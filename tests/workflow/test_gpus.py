@@ -14,6 +14,8 @@ from toy_workflow import ROOT, edit_config, interpreter, snakemake, write_checko
 
 from brain_diffuser.workflow import gpus
 
+pytestmark = pytest.mark.long
+
 UUIDS = ("GPU-0a", "GPU-1b")
 JOB = f"""
 import sys, time
