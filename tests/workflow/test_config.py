@@ -402,6 +402,14 @@ def test_a_target_of_nobody_is_one_sentence(config, root, target, expected):
     assert expected in str(caught.value)
 
 
+def test_a_variant_with_a_rank_is_none_of_a_test_set(config, root):
+    config["variants"] = {"few": {"rank": 20}}
+    config["test_sets"] = ["imagery"]
+    with pytest.raises(ValueError, match=r"^results/sub01_imagery/variants/few/recon: .* few has a rank, .* alone;"):
+        read(config, root).check_target("results/sub01_imagery/variants/few/recon")
+    read(config, root).check_target("results/sub01/variants/few/recon")
+
+
 def test_targets_of_somebody_pass(config, root):
     config["variants"] = {"guided_true": {"guidance": {}}}
     checked = read(config, root)
@@ -455,7 +463,7 @@ def test_text_alone_counts_whole(config, root):
         ("significance.images", ["recn"], "significance.images names recn; did you mean recon?"),
         ("rating.images", "rekon", "rating.images is rekon; did you mean recon?"),
         ("rating.stimuli", "ALL", "expected all or a whole number at least 2; did you mean all?"),
-        ("report.spurios", True, "report.spurios is not a known key; did you mean report.spurious?"),
+        ("report.scalling", True, "report.scalling is not a known key; did you mean report.scaling?"),
         ("splits", {"far": {"kind": "fat"}}, "far, column or published; did you mean far?"),
         ("test_set", ["imagery"], "test_set is not a known key; did you mean test_sets?"),
     ],

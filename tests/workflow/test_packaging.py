@@ -97,7 +97,7 @@ def test_every_script_runs_in_an_environment():
 
 
 def test_no_script_hides_a_package():
-    """A job's script lies first on the path, so that one named bottleneck.py would be what pandas imports by that name."""
+    """A job's script lies first on the path: pandas would import one named bottleneck.py in place of the package."""
     names = {path.stem for path in ROOT.glob("workflow_scripts/*/*.py")}
     assert names & {*sys.stdlib_module_names, *_optional.VERSIONS, *packages_distributions()} == set()
 

@@ -264,7 +264,7 @@ class AlphaGrid(Section):
 
 class Ridge(Section):
     alpha: Annotated[  # pyright: ignore[reportInvalidTypeForm]
-        AlphaOfRegistry,
+        AlphaOfRegistry,  # pyright: ignore[reportInvalidTypeForm]
         BeforeValidator(_auto_for_all, json_schema_input_type=shorthand(Literal["auto"], AlphaOfRegistry)),
     ]
     auto: AlphaGrid = Field(default_factory=AlphaGrid)
@@ -771,8 +771,9 @@ class Config(Section):
         if folder in self.test_folders:
             subject, name = self.test_folders[folder]
             oracles = [each for each, variant in self.variants.items() if variant.features == "oracle"]
+            ranked = [each for each, variant in self.variants.items() if variant.rank]
             has_words = self.named_test_sets[name]["words"]
-            targets.check_test_set(target, self.results, subject, oracles, has_words=has_words)
+            targets.check_test_set(target, self.results, subject, oracles, ranked, has_words=has_words)
 
 
 @functools.cache
