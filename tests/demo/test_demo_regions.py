@@ -39,7 +39,6 @@ def results(tmp_path_factory):
                 shutil.copytree(ROOT / folder, checkout / folder, dirs_exist_ok=True)
     edit_config(checkout, "roi.optimal", [*CATEGORIES.values(), *BANDS])
     edit_config(checkout, "roi.images", 2)
-    edit_config(checkout, "recon.steps", 20)  # of diffusion; regions show in fewer steps than 50
     edit_config(checkout, "roi.lesions.regions", list(CATEGORIES.values()))
     targets = ("results/sub01/optimal/category_probe", "results/sub01/lesions/clip_text")
     run = snakemake(checkout, "--cores", "all", *targets)

@@ -54,6 +54,7 @@ def divided(finished, tmp_path_factory):
 
 def test_only_what_depends_on_a_split_runs(divided):
     _, run = divided
+    assert {"split_table", "split_features", "ridge", "recon", "metrics"} <= rules_of(run)
     assert rules_of(run) <= {
         *("split_table", "split_stimuli", "split_features", "betas", "captions", "regions", "ridge_kernel", "ridge"),
         *("stage1_shard", "stage1", "recon_shard", "recon", "vdvae_reference_shard", "vdvae_reference", "mean_image"),
