@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from toy_workflow import ROOT, copy_project, edit_config, snakemake
 
-from brain_diffuser.artifacts import image_files
+from brain_diffuser.artifacts import captions, image_files
+from brain_diffuser.evaluation import registry
+from brain_diffuser.regions import category_probe
 from demo import brain
 
 pytestmark = pytest.mark.workflow
@@ -40,10 +44,32 @@ def results(tmp_path_factory):
     edit_config(checkout, "roi.optimal", [*CATEGORIES.values(), *BANDS])
     edit_config(checkout, "roi.images", 2)
     edit_config(checkout, "roi.lesions.regions", list(CATEGORIES.values()))
-    targets = ("results/sub01/optimal/category_probe", "results/sub01/lesions/clip_text")
-    run = snakemake(checkout, "--cores", "all", *targets)
-    assert run.returncode == 0, run.stderr
+    for steps, *targets in ((50, "recon"), (20, "optimal/images", "lesions/clip_text")):  # regions show in fewer steps
+        edit_config(checkout, "recon.steps", steps)
+        run = snakemake(checkout, "--cores", "all", *(f"results/sub01/{target}" for target in targets))
+        assert run.returncode == 0, run.stderr
     return checkout / "results/sub01"
+
+
+@pytest.fixture(scope="module")
+def probability(results, tmp_path_factory):
+    """What an evaluation network sees in each optimal image, {image: {category: probability}}."""
+    folder = tmp_path_factory.mktemp("category_probe")
+    config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    files = (ROOT / config["datasets"]["demo"][key] for key in ("evaluation_networks", "clip"))
+    network = registry.load(config["roi"]["network"], config["metrics"]["protocol"], *files, torch.device("cpu"))
+    category_probe.write(
+        folder,
+        network.first_features,
+        config["roi"]["lesions"]["categories"],
+        captions.read(results / "data/captions.json"),
+        {split: results / f"data/stimuli_{split}.h5" for split in ("train", "test")},
+        {
+            name: (results / path, results / f"{path}_manifest.tsv")
+            for name, path in (("optimal", "optimal/images"), ("recon", "recon"))
+        },
+    )
+    return {row["image"]: row for row in read(folder / "category_probe.csv")}
 
 
 def read(path):
@@ -51,8 +77,7 @@ def read(path):
         return list(csv.DictReader(stream))
 
 
-def test_areas_of_categories_make_images_of_their_category(results):
-    probability = {row["image"]: row for row in read(results / "optimal/category_probe/category_probe.csv")}
+def test_areas_of_categories_make_images_of_their_category(probability):
     regions = {name.rpartition("_")[0] for name in probability} - {"rest"}
     assert {f"random_{area}" for area in CATEGORIES.values()} < regions
     for category, area in CATEGORIES.items():
