@@ -195,8 +195,8 @@ def _fix_of_item(schema: dict, value: Any, node: dict) -> str:
     elif isinstance(value, str):
         item = value if items.get("type") == "string" and "pattern" not in items else None
     else:
-        is_whole = isinstance(value, int) or items.get("type") == "number"
-        is_item = items.get("type") in ("integer", "number") and is_whole and not isinstance(value, bool)
+        kinds = {"integer": int, "number": (int, float)}.get(items.get("type"), ())
+        is_item = isinstance(value, kinds) and not isinstance(value, bool)
         item = value if is_item and _is_within(value, items) else None
     return "" if item is None else f"; write [{item}]"
 
