@@ -97,6 +97,10 @@ def read_stimuli(cfg: schema.Config, subject: str | None, path: str | None) -> m
     Raises ValueError or FileNotFoundError: there are none.
     """
     if path:
+        if not Path(path).exists():
+            raise FileNotFoundError(
+                f"--stimuli is {path}, which does not exist; name a stimuli_test.h5 or a folder of the stimuli"
+            )
         return matching.of_folder(path) if Path(path).is_dir() else matching.of_artifact(path)
     subject = subject or cfg.subjects[0]
     known = [*cfg.subjects, *cfg.split_folders]

@@ -62,9 +62,9 @@ rule bottleneck:
         alpha=cfg.bottleneck.alpha,
         features=FEATURES,
         dataset_label=DATASET_LABEL.name,
-        code=code("evaluation/bottleneck.py"),
+        code=code("evaluation/dimensions_of_brain.py"),
     script:
-        "../../workflow_scripts/evaluation/bottleneck.py"
+        "../../workflow_scripts/evaluation/dimensions_of_brain.py"
 
 
 rule rank_features:

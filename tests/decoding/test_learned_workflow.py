@@ -124,7 +124,7 @@ def test_wrong_settings_stop_before_any_job(checkout):
     edit_config(checkout, "variants.by_networks.decoder", "learned")
     edit_config(checkout, "learned.dropout", 1.0)
     run = snakemake(checkout, "-n", RECON)
-    assert "config.yaml: learned.dropout is 1.0; expected at least 0 and less than 1" in run.stderr
+    assert "config.yaml: learned.dropout is 1.0; expected a number at least 0 and less than 1" in run.stderr
     edit_config(checkout, "learned.dropout", 0.1)
     run = snakemake(checkout, "-n", "results/sub01/learned/clip_audio_test.h5")
     assert run.returncode != 0

@@ -173,7 +173,7 @@ def pngs(folder):
 
 @pytest.mark.workflow
 def test_the_full_run_makes_exactly_the_rest(finished, tmp_path):
-    """Three stimuli, then one image by its name, then all images: every job and every image once, with the same bytes."""
+    """Three stimuli, then one image by its name, then all images: every job and image once, with the same bytes."""
     made = shutil.ignore_patterns("results", ".snakemake")  # the networks of another toy would be other ones
     checkout = shutil.copytree(finished, tmp_path / "first", ignore=made)
     results, whole = checkout / "results/sub01", finished / "results/sub01"

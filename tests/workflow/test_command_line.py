@@ -127,7 +127,7 @@ def test_commands_read_files_before_snakemake_shows_a_traceback(tmp_path, monkey
         (
             "recon:\n  strength: 1.5\n",
             [],
-            "mine.yaml: recon.strength is 1.5; expected more than 0 and at most 1 (line 2)",
+            "mine.yaml: recon.strength is 1.5; expected a number more than 0 and at most 1 (line 2)",
         ),
         (
             "recon:\n  seed: 1\n",

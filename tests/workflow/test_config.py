@@ -89,25 +89,25 @@ def test_accepted_values_have_one_canonical_form(config, root, path, value, kept
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("recon.strength", 1.5, "recon.strength is 1.5; expected more than 0 and at most 1"),
-        ("recon.strength", 0, "recon.strength is 0; expected more than 0 and at most 1"),
-        ("recon.guidance_scale", float("nan"), "recon.guidance_scale is NaN; expected at least 0"),
+        ("recon.strength", 1.5, "recon.strength is 1.5; expected a number more than 0 and at most 1"),
+        ("recon.strength", 0, "recon.strength is 0; expected a number more than 0 and at most 1"),
+        ("recon.guidance_scale", float("nan"), "recon.guidance_scale is NaN; expected a number at least 0"),
         (
             "ridge.alpha.vdvae",
             "5e4",
-            'ridge.alpha.vdvae is "5e4"; expected more than 0 or auto; write 50000.0' + IN_A_FILE,
+            'ridge.alpha.vdvae is "5e4"; expected a number more than 0 or auto; write 50000.0' + IN_A_FILE,
         ),
         ("recon.steps", "20", 'recon.steps is "20"; expected a whole number at least 1; write 20' + IN_A_FILE),
-        ("recon.strength", "1.5", 'recon.strength is "1.5"; expected more than 0 and at most 1'),
-        ("ridge.alpha.vdvae", "big", 'ridge.alpha.vdvae is "big"; expected more than 0 or auto'),
-        ("ridge.alpha.vdvae", True, "ridge.alpha.vdvae is true; expected more than 0 or auto"),
-        ("ridge.rescale", "tests", 'ridge.rescale is "tests"; expected train_oof, test or none'),
+        ("recon.strength", "1.5", 'recon.strength is "1.5"; expected a number more than 0 and at most 1'),
+        ("ridge.alpha.vdvae", "big", 'ridge.alpha.vdvae is "big"; expected a number more than 0 or auto'),
+        ("ridge.alpha.vdvae", True, "ridge.alpha.vdvae is true; expected a number more than 0 or auto"),
+        ("ridge.rescale", "tests", 'ridge.rescale is "tests"; expected train_oof, test or none; did you mean test?'),
         ("recon.steps", 50.0, "recon.steps is 50.0; expected a whole number at least 1"),
         ("recon.steps", True, "recon.steps is true; expected a whole number at least 1"),
         ("stage1.seed", None, "stage1.seed is null; expected a whole number at least 0"),
         ("demo.n_test", 1, "demo.n_test is 1; expected a whole number at least 2 and at most 1000"),
         ("demo.n_test", 1120, "demo.n_test is 1120; expected a whole number at least 2 and at most 1000"),
-        ("nsd.sessions", "al", 'nsd.sessions is "al"; expected ' + SESSIONS),
+        ("nsd.sessions", "al", 'nsd.sessions is "al"; expected ' + SESSIONS + "; did you mean all?"),
         ("nsd.sessions", 0, "nsd.sessions is 0; expected " + SESSIONS),
         ("nsd.sessions", [], "nsd.sessions is []; expected " + SESSIONS),
         ("nsd.rois", [1], "nsd.rois.0 is 1; expected text"),
@@ -402,6 +402,14 @@ def test_a_target_of_nobody_is_one_sentence(config, root, target, expected):
     assert expected in str(caught.value)
 
 
+def test_a_variant_with_a_rank_is_none_of_a_test_set(config, root):
+    config["variants"] = {"few": {"rank": 20}}
+    config["test_sets"] = ["imagery"]
+    with pytest.raises(ValueError, match=r"^results/sub01_imagery/variants/few/recon: .* few has a rank, .* alone;"):
+        read(config, root).check_target("results/sub01_imagery/variants/few/recon")
+    read(config, root).check_target("results/sub01/variants/few/recon")
+
+
 def test_targets_of_somebody_pass(config, root):
     config["variants"] = {"guided_true": {"guidance": {}}}
     checked = read(config, root)
@@ -426,6 +434,45 @@ def test_text_alone_counts_whole(config, root):
     read(config, root)
     config["variants"]["sd"]["text_weight"] = 0.4
     assert sentence(config, root).startswith("variants.sd.text_weight is 0.4, but stable_diffusion reads text alone")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("ridge.alpha", "Auto", 'ridge.alpha is "Auto"; expected auto or a section with the keys vdvae, '),
+        ("ridge.alpha", "Auto", "sd_text; did you mean auto?"),
+        ("ridge.alpha", [3000, 100], "ridge.alpha is [3000, 100]; expected auto or a section with the keys vdvae, "),
+        ("ridge.alpha.vdvae", [1, 2], "ridge.alpha.vdvae is [1, 2]; expected a number more than 0 or auto"),
+        ("ridge.alpha.vdva", "auto", "ridge.alpha.vdva is not a known key; did you mean ridge.alpha.vdvae?"),
+        ("ridge.auto.highest", float("inf"), "ridge.auto.highest is Infinity; expected a number more than 0"),
+        ("scaling.stimuli", 0.5, "each a number more than 0 and less than 1; write [0.5]"),
+        ("scaling.stimuli", [2], "scaling.stimuli.0 is 2; expected a number more than 0 and less than 1"),
+        ("scaling.repeats", 0, "scaling.repeats is 0; expected a list, each a whole number at least 1"),
+        ("bottleneck.ranks", 20, "each a whole number at least 1; write [20]"),
+        ("bottleneck.weights", "Equal", "expected equal or brainbits; did you mean equal?"),
+        ("variants.x", {"rank": 0}, "variants.x.rank is 0; expected a whole number at least 1"),
+        ("variants.x", {"rank": 3}, "variants.x.rank is 3, which is not in bottleneck.ranks; add it there"),
+        ("variants.x", {"choose": {"of": 4}}, "expected decoded or predicted_betas; add `by:` under variants.x.choose"),
+        ("test_sets", "imagery", "or a section with entries; write [imagery]"),
+        ("test_sets", {"it": {"kind": "nsd_imagry"}}, "nsd_imagery or nsd_synthetic; did you mean nsd_imagery?"),
+        ("test_sets", {"it": {}}, "expected nsd_imagery or nsd_synthetic; add `kind:` under test_sets.it"),
+        ("test_sets", {"it": {"kind": "nsd_imagery", "sets": "A"}}, "each A, B or C; write [A]"),
+        ("evidence.baselines", ["mean_imag"], "evidence.baselines names mean_imag; did you mean mean_image?"),
+        ("evidence.baselines", ["zzz"], "evidence.baselines names zzz; expected some of stage1, recon, mean_image"),
+        ("evidence.features", ["clipvision"], "clip_layers or sd_text; did you mean clip_vision?"),
+        ("significance.images", ["recn"], "significance.images names recn; did you mean recon?"),
+        ("rating.images", "rekon", "rating.images is rekon; did you mean recon?"),
+        ("rating.stimuli", "ALL", "expected all or a whole number at least 2; did you mean all?"),
+        ("report.scalling", True, "report.scalling is not a known key; did you mean report.scaling?"),
+        ("splits", {"far": {"kind": "fat"}}, "far, column or published; did you mean far?"),
+        ("test_set", ["imagery"], "test_set is not a known key; did you mean test_sets?"),
+    ],
+)
+def test_what_was_meant_is_said(config, root, path, value, expected):
+    put(config, path, value)
+    found = sentence(config, root)
+    assert expected in found
+    assert "\n" not in found
 
 
 @pytest.mark.parametrize(
@@ -549,8 +596,8 @@ def test_models_of_variants_need_not_exist(config, root):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("guidance.kappa", -1, "guidance.kappa is -1; expected at least 0"),
-        ("guidance.eta", 1.5, "guidance.eta is 1.5; expected at least 0 and at most 1"),
+        ("guidance.kappa", -1, "guidance.kappa is -1; expected a number at least 0"),
+        ("guidance.eta", 1.5, "guidance.eta is 1.5; expected a number at least 0 and at most 1"),
         ("guidance.x0", "sqrt", 'guidance.x0 is "sqrt"; expected standard, blend or released'),
         (
             "features.clip_layers.blocks",
@@ -582,7 +629,7 @@ def test_a_variant_needs_a_name_of_its_own(config, root, name):
 
 def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
     config["variants"] = {"strong": {"strength": 1.5}}
-    assert sentence(config, root) == "variants.strong.strength is 1.5; expected more than 0 and at most 1"
+    assert sentence(config, root) == "variants.strong.strength is 1.5; expected a number more than 0 and at most 1"
     config["variants"] = {"strong": {"strengthh": 0.5}}
     assert (
         sentence(config, root) == "variants.strong.strengthh is not a known key; did you mean variants.strong.strength?"
@@ -617,7 +664,7 @@ def test_a_setting_of_a_variant_is_checked_as_in_recon(config, root):
         ("roi.perturb.regions", ["V9"], "roi.perturb.regions names V9, which is not in roi.regions; "),
         ("roi.weights.region", "x", "roi.weights.region names x, which is not in roi.regions; add it there"),
         ("roi.brain", ["rekon"], "roi.brain names rekon; expected sets of images: stage1, recon, mean_image"),
-        ("roi.scale", 0, "roi.scale is 0; expected more than 0"),
+        ("roi.scale", 0, "roi.scale is 0; expected a number more than 0"),
         ("roi.released_protocol", "paper", 'roi.released_protocol is "paper"; expected true or false'),
     ],
 )

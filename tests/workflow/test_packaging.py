@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
+from pandas.compat import _optional
 
 from brain_diffuser.workflow import provenance
 
@@ -93,6 +94,12 @@ def test_every_script_runs_in_an_environment():
     assert set.union(*map(scripts, ENVIRONMENTS)) == {
         path.relative_to(ROOT / "workflow_scripts").as_posix() for path in ROOT.glob("workflow_scripts/*/*.py")
     }
+
+
+def test_no_script_hides_a_package():
+    """A job's script lies first on the path: pandas would import one named bottleneck.py in place of the package."""
+    names = {path.stem for path in ROOT.glob("workflow_scripts/*/*.py")}
+    assert names & {*sys.stdlib_module_names, *_optional.VERSIONS, *packages_distributions()} == set()
 
 
 def test_the_container_has_the_lock_and_a_python_that_may_run_it():

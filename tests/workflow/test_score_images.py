@@ -72,7 +72,10 @@ def test_a_lab_without_the_dataset_scores_a_folder_against_a_folder(at_finished,
         (("--networks", "swaf"), "--networks has swaf; expected some of alexnet"),
         (("--networks", "swav"), "evaluation network swav needs"),
         (("--out", "results/sub01"), "results/sub01 has .receipts, which this command did not write"),
-        (("--stimuli", "results/sub01/data/stimuli.h5"), "results/sub01/data/stimuli.h5"),
+        (
+            ("--stimuli", "results/sub01/data/stimuli.h5"),
+            "--stimuli is results/sub01/data/stimuli.h5, which does not exist; name a stimuli_test.h5 or a folder",
+        ),
         (
             ("--config", "results=elsewhere"),
             "make it with snakemake --cores all -- elsewhere/sub01/data/stimuli_test.h5",

@@ -39,21 +39,20 @@ def refusal(files, arguments=()):
 def test_the_file_that_overrules_is_named(folder):
     Path("mine.yaml").write_text("# mine\nrecon:\n  seed: 1\n  strength: 1.5\n")
     Path("more.yaml").write_text("recon:\n  seed: 2\n")
-    expected = "mine.yaml: recon.strength is 1.5; expected more than 0 and at most 1 (line 4)"
+    expected = "mine.yaml: recon.strength is 1.5; expected a number more than 0 and at most 1 (line 4)"
     assert refusal(["mine.yaml"]) == refusal(["mine.yaml", "more.yaml"]) == expected
     Path("more.yaml").write_text("recon: {strength: 3}\n")
     assert refusal(["mine.yaml", "more.yaml"]).startswith("more.yaml: recon.strength is 3; ")
     assert refusal(["mine.yaml"], ["recon={strength: 2}"]) == (
-        '--config: recon.strength is "2"; expected more than 0 and at most 1'
+        '--config: recon.strength is "2"; expected a number more than 0 and at most 1'
     )
 
 
 def test_the_standard_file_is_named_with_its_line(folder):
     edited = SHIPPED.replace("  strength: 0.75", "  strength: 7.5")
     Path("config.yaml").write_text(edited)
-    expected = (
-        f"config.yaml: recon.strength is 7.5; expected more than 0 and at most 1 (line {line(edited, '  strength:')})"
-    )
+    there = f"(line {line(edited, '  strength:')})"
+    expected = f"config.yaml: recon.strength is 7.5; expected a number more than 0 and at most 1 {there}"
     assert refusal([]) == expected
 
 
@@ -151,7 +150,10 @@ def test_a_file_may_be_json(folder):
     Path("mine.json").write_text(json.dumps({"recon": {"seed": 1, "strength": 5e-1}}, indent=1))
     assert estimate.read_config(["mine.json"]).recon.strength == 0.5
     Path("mine.json").write_text(json.dumps({"recon": {"seed": 1, "strength": 5e1}}, indent=1))
-    assert refusal(["mine.json"]) == "mine.json: recon.strength is 50.0; expected more than 0 and at most 1 (line 4)"
+    assert (
+        refusal(["mine.json"])
+        == "mine.json: recon.strength is 50.0; expected a number more than 0 and at most 1 (line 4)"
+    )
 
 
 def test_files_are_named_from_the_working_folder_on(folder, tmp_path):
@@ -163,5 +165,7 @@ def test_files_are_named_from_the_working_folder_on(folder, tmp_path):
 def test_the_same_without_sources(folder):
     config = yaml.safe_load(SHIPPED)
     config["recon"]["strength"] = 2
-    with pytest.raises(ValueError, match=r"^config\.yaml: recon\.strength is 2; expected more than 0 and at most 1$"):
+    with pytest.raises(
+        ValueError, match=r"^config\.yaml: recon\.strength is 2; expected a number more than 0 and at most 1$"
+    ):
         checks.read(config, folder)

@@ -192,12 +192,13 @@ def _of_variant_names(config: schema.Config) -> Iterator[str]:
     known = (*schema.RESERVED, *config.variants)
     others = [name for name in config.significance.images if name not in known]
     if others:
-        yield f"significance.images names {others[0]}; expected some of {', '.join(known)}; correct the name"
+        yield f"significance.images names {others[0]}; {messages.unknown_name(others[0], known, expected='some of')}"
     others = [name for name in config.evidence.baselines if name not in known]
     if others:
-        yield f"evidence.baselines names {others[0]}; expected some of {', '.join(known)}; correct the name"
+        yield f"evidence.baselines names {others[0]}; {messages.unknown_name(others[0], known, expected='some of')}"
     if config.rating.images not in known:
-        yield f"rating.images is {config.rating.images}; expected one of {', '.join(known)}; correct the name"
+        images = config.rating.images
+        yield f"rating.images is {images}; {messages.unknown_name(images, known, expected='one of')}"
     unknown = [name for name in config.metrics.repeated if name != "recon" and name not in config.variants]
     if unknown:
         yield f"metrics.repeated names {unknown[0]}; expected recon or names of variants; correct the name"

@@ -1,17 +1,22 @@
 """One sentence for each key that the models refuse."""
 
 import json
+import math
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
-from brain_diffuser.workflow.config.schema import described
+from brain_diffuser.workflow.config.schema import SHORTHAND, described
 from brain_diffuser.workflow.config.sources import Sources
 
 LONGEST_WORD = 300
 """Signs; paths may be long."""
+
+OF_USERS = ("splits", "test_sets", "variants")
+"""Sections whose entries users name, so that the shipped config.yaml has no line to copy."""
 
 
 def reworded(error: ValidationError, config: dict, sources: Sources) -> list[str]:
@@ -33,15 +38,37 @@ def reworded(error: ValidationError, config: dict, sources: Sources) -> list[str
             sentences.append(f"{name} is not a known key; {fix}")
         elif found[key] == "missing" and key not in unknown.values():
             where = f" under {section}" if section else ""
-            sentences.append(
-                f"{name} is missing; expected {_expected(schema, node)}; "
-                f"copy the line `{key[-1]}:`{where} from the shipped config.yaml"
-            )
+            fix = f"copy the line `{key[-1]}:`{where} from the shipped config.yaml"
+            if key[0] in OF_USERS:
+                fix = f"add `{key[-1]}:`{where}"
+            sentences.append(f"{name} is missing; expected {_expected(schema, node)}; {fix}")
         elif found[key] != "missing":
             value = _value(config, key)
             fix = _fix(value, node, sources.fix_for_number([str(part) for part in key]))
+            fix = fix or _fix_of_text(value, _names(schema, node)) or _fix_of_item(schema, value, node)
             sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{fix}")
     return sentences
+
+
+def unknown_name(name: str, known: Sequence[str], *, expected: str) -> str:
+    """What to write in place of an unknown name: the known one that is spelt most like it, or any.
+
+    Parameters
+    ----------
+    name
+        What is written.
+    known
+        The names that may be written.
+    expected
+        "one of" or "some of", before all names.
+
+    Returns
+    -------
+    str
+        The end of a sentence about the name, from "expected" or "did you mean" on.
+    """
+    similar = _most_similar(name, known)
+    return f"did you mean {similar}?" if similar else f"expected {expected} {', '.join(known)}; correct the name"
 
 
 def _locate(schema: dict, loc: tuple) -> tuple:
@@ -59,18 +86,33 @@ def _node(schema: dict, key: tuple) -> dict:
     node = schema
     for part in key:
         inside = node.get("additionalProperties") or node.get("items") or {}
-        node = node.get("properties", {}).get(part, inside)
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        node = _resolved(schema, node.get("properties", {}).get(part, inside))
     return node
 
 
+def _resolved(schema: dict, node: dict) -> dict:
+    """A node that another one refers to; of what may stand for a section also the keys of that section."""
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    if not node.get(SHORTHAND):
+        return node
+    section = next(branch for each in node["anyOf"] if (branch := _resolved(schema, each)).get("type") == "object")
+    return {**{key: section[key] for key in ("properties", "additionalProperties") if key in section}, **node}
+
+
 def _similar(schema: dict, key: tuple, config: dict) -> tuple | None:
-    """The unused known key beside an unknown one that is spelt most like it."""
-    section = _value(config, key[:-1])
-    free = [name for name in _node(schema, key[:-1])["properties"] if name not in section]
-    matches = get_close_matches(str(key[-1]), free, n=1)
-    return (*key[:-1], matches[0]) if matches else None
+    """The known key beside an unknown one that is spelt most like it, an unused one first."""
+    section, known = _value(config, key[:-1]), list(_node(schema, key[:-1])["properties"])
+    similar = _most_similar(str(key[-1]), [name for name in known if name not in section])
+    similar = similar or _most_similar(str(key[-1]), known)
+    return (*key[:-1], similar) if similar else None
+
+
+def _most_similar(name: str, known: Sequence[str]) -> str | None:
+    """The known name that is spelt most like another one, capitals and small letters alike; None if none is like it."""
+    lower = {each.lower(): each for each in known}
+    matches = get_close_matches(name.lower(), lower, n=1)
+    return lower[matches[0]] if matches else None
 
 
 def _expected(schema: dict, node: dict) -> str:
@@ -95,6 +137,7 @@ def _expected(schema: dict, node: dict) -> str:
     bounds = " and ".join(f"{word} {node[bound]:g}" for bound, word in words.items() if bound in node)
     kinds = {
         "integer": "a whole number",
+        "number": "a number",
         "boolean": "true or false",
         "string": "text",
         "object": "a section with entries",
@@ -112,10 +155,50 @@ def _fix(value: Any, node: dict, how: str) -> str:
         number = float(value) if node["type"] == "number" else int(value)
     except ValueError:
         return ""
-    low, high = node.get("minimum", node.get("exclusiveMinimum", number)), node.get("maximum", number)
-    if not low <= number <= high or number == node.get("exclusiveMinimum"):
+    if not _is_within(number, node):
         return ""
     return f"; write {number}, {how}"
+
+
+def _is_within(number: float | int, node: dict) -> bool:
+    """Whether a number is finite and within the bounds of a key."""
+    above, below = node.get("exclusiveMinimum", -math.inf), node.get("exclusiveMaximum", math.inf)
+    low, high = node.get("minimum", -math.inf), node.get("maximum", math.inf)
+    return math.isfinite(number) and low <= number <= high and above < number < below
+
+
+def _names(schema: dict, node: dict) -> list[str]:
+    """The texts that a key may have."""
+    if "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    names = node.get("enum", [node["const"]] if "const" in node else [])
+    return [*filter(lambda name: isinstance(name, str), names)] + [
+        name for branch in node.get("anyOf", []) for name in _names(schema, branch)
+    ]
+
+
+def _fix_of_text(value: Any, names: Sequence[str]) -> str:
+    """Which of the texts that a key may have is meant by another text."""
+    similar = _most_similar(value, names) if isinstance(value, str) else None
+    return f"; did you mean {similar}?" if similar else ""
+
+
+def _fix_of_item(schema: dict, value: Any, node: dict) -> str:
+    """How to write a list that one of its items stands for."""
+    branches = [branch for branch in (node, *node.get("anyOf", ())) if branch.get("type") == "array"]
+    if not branches or isinstance(value, (dict, list)) or value is None:
+        return ""
+    items = branches[0]["items"]
+    names = _names(schema, items)
+    if names:
+        item = value if value in names else _most_similar(str(value), names)
+    elif isinstance(value, str):
+        item = value if items.get("type") == "string" and "pattern" not in items else None
+    else:
+        kinds = {"integer": int, "number": (int, float)}.get(items.get("type"), ())
+        is_item = isinstance(value, kinds) and not isinstance(value, bool)
+        item = value if is_item and _is_within(value, items) else None
+    return "" if item is None else f"; write [{item}]"
 
 
 def _value(config: Any, key: tuple) -> Any:

@@ -20,8 +20,8 @@ from brain_diffuser.models import model_files
 from brain_diffuser.workflow.config import targets
 from brain_diffuser.workflow.config.targets import NOT_SUBJECTS as NOT_SUBJECTS
 from brain_diffuser.workflow.config.targets import SUBJECT
+from brain_diffuser.workflow.config.variants import CHOOSERS, Variants
 from brain_diffuser.workflow.config.variants import REPEAT as REPEAT
-from brain_diffuser.workflow.config.variants import Variants
 from brain_diffuser.workflow.config.variants import variant_regex as variant_regex
 
 Count = Annotated[int, Field(ge=1)]
@@ -33,7 +33,7 @@ Seed = Annotated[int, Field(ge=0)]
 Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -113,6 +113,15 @@ UNSET: Any = None
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+SHORTHAND = "brain_diffuser_shorthand"
+"""The mark, in the JSON schema, of a key whose section something else may stand for."""
+
+
+def shorthand(short: Any, section: Any) -> Any:
+    """The type of what may be written for a section: the section, or what a validator turns into one."""
+    return Annotated[short | section, Field(json_schema_extra={SHORTHAND: True})]
 
 
 def extended(section: type[Section], fields: Mapping[str, Any]) -> Any:
@@ -237,6 +246,12 @@ def _auto_for_all(value: Any) -> Any:
     return dict.fromkeys(FEATURES, AUTO) if value == AUTO else value
 
 
+Alphas = Annotated[
+    AlphaOfRegistry,  # pyright: ignore[reportInvalidTypeForm]
+    BeforeValidator(_auto_for_all, json_schema_input_type=shorthand(Literal["auto"], AlphaOfRegistry)),
+]
+
+
 class AlphaGrid(Section):
     """Among which penalties `ridge.alpha: auto` chooses, and by which columns of a feature."""
 
@@ -248,7 +263,10 @@ class AlphaGrid(Section):
 
 
 class Ridge(Section):
-    alpha: Annotated[AlphaOfRegistry, BeforeValidator(_auto_for_all)]  # pyright: ignore[reportInvalidTypeForm]
+    alpha: Annotated[  # pyright: ignore[reportInvalidTypeForm]
+        AlphaOfRegistry,  # pyright: ignore[reportInvalidTypeForm]
+        BeforeValidator(_auto_for_all, json_schema_input_type=shorthand(Literal["auto"], AlphaOfRegistry)),
+    ]
     auto: AlphaGrid = Field(default_factory=AlphaGrid)
     rescale: Literal["train_oof", "test", "none"]
     precision: Literal["float64", "float32"]
@@ -386,7 +404,7 @@ class Choose(Section):
     """How many samples each image is the best of, and by what."""
 
     of: Annotated[int, Field(ge=2)]
-    by: Text
+    by: Annotated[Text, Field(json_schema_extra={"enum": [*CHOOSERS]})]
 
 
 class Variant(Section):
@@ -437,7 +455,11 @@ class TestSet(Section):
     fill: Strength = UNSET
 
 
-TestSets = Annotated[dict[str, TestSet], BeforeValidator(test_sets.of_names)]
+NamedTestSet = Annotated[str, Field(json_schema_extra={"enum": [*test_sets.NAMED]})]
+TestSets = Annotated[
+    dict[str, TestSet],
+    BeforeValidator(test_sets.of_names, json_schema_input_type=shorthand(list[NamedTestSet], dict[str, TestSet])),
+]
 
 
 class Metrics(Section):
@@ -749,8 +771,9 @@ class Config(Section):
         if folder in self.test_folders:
             subject, name = self.test_folders[folder]
             oracles = [each for each, variant in self.variants.items() if variant.features == "oracle"]
+            ranked = [each for each, variant in self.variants.items() if variant.rank]
             has_words = self.named_test_sets[name]["words"]
-            targets.check_test_set(target, self.results, subject, oracles, has_words=has_words)
+            targets.check_test_set(target, self.results, subject, oracles, ranked, has_words=has_words)
 
 
 @functools.cache

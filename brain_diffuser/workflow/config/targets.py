@@ -96,7 +96,9 @@ def folder_of(target: str, results: str) -> str:
     return path.relative_to(results).parts[0] if path.is_relative_to(results) and path != Path(results) else ""
 
 
-def check_test_set(target: str, results: str, subject: str, oracles: Collection[str], *, has_words: bool) -> None:
+def check_test_set(
+    target: str, results: str, subject: str, oracles: Collection[str], ranked: Collection[str], *, has_words: bool
+) -> None:
     """Check that a file of a test set can be made.
 
     Parameters
@@ -109,6 +111,8 @@ def check_test_set(target: str, results: str, subject: str, oracles: Collection[
         The subject whose decoder is tested.
     oracles
         Variants that are made of the true features of stimuli.
+    ranked
+        Variants that are decoded from few dimensions of the betas.
     has_words
         Whether the targets are words.
 
@@ -127,6 +131,11 @@ def check_test_set(target: str, results: str, subject: str, oracles: Collection[
         raise ValueError(
             f"{target}: {folder} is a test set, whose stimuli have no captions, and {name} reads their true CLIP-text; "
             "ask for another variant"
+        )
+    if kind == "variants" and name in ranked:
+        raise ValueError(
+            f"{target}: {folder} is a test set, and {name} has a rank, which is made of {results}/{subject} alone; ask "
+            f"for {results}/{subject}/variants/{name}, or for another variant"
         )
     if has_words and kind in COMPARED:
         raise ValueError(
