@@ -331,7 +331,7 @@ def plot_splits(rows: Sequence[Mapping[str, Any]]) -> str:
     """SVG: identification under each split, of decoded features and of the classifier, by feature and candidates."""
     features, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("feature", "split"))
     whole = {tuple(row[key] for key in COLUMNS[:5]): row for row in rows if row["of"] == "all"}
-    figure = Figure(figsize=(2.5 + 1.1 * len(names), 2.4 * len(features)), layout="constrained")
+    figure = Figure(figsize=(max(9.0, 2.5 + 1.1 * len(names)), 2.4 * len(features)), layout="constrained")
     places = np.arange(len(names))
     for row, column in itertools.product(range(len(features)), range(len(CANDIDATES))):
         axes = figure.add_subplot(len(features), len(CANDIDATES), row * len(CANDIDATES) + column + 1)

@@ -62,6 +62,7 @@ GENERALISATION = {
     "by_split.svg": "identification of decoded features under each split, and of a decoder that only classifies",
     "by_distance.svg": "identification of decoded features by distance to the nearest training stimulus",
     "scores.csv": "identification by split, by distance to the nearest training stimulus, and by source",
+    "same_stimuli.csv": "the same stimuli under two splits",
 }
 """Files in results/{subject}/generalisation."""
 SPURIOUS = {

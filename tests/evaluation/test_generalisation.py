@@ -8,7 +8,7 @@ import pytest
 from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.data import stimulus_table
 from brain_diffuser.data.stimulus_table import Stimuli
-from brain_diffuser.evaluation import generalisation
+from brain_diffuser.evaluation import generalisation, same_stimuli
 
 N, N_VOXELS, N_CLUSTERS = 240, 400, 4
 
@@ -153,6 +153,31 @@ def test_tables_and_plots(lab, tmp_path):
         bins = generalisation.edges([each.distance for each in scored])
         assert (sum(inside.astype(int) for _, _, inside in generalisation.by_distance(each, bins)) == 1).all()
     assert "| cluster_3 |" in (tmp_path / "scores.md").read_text()
+
+
+def test_the_same_stimuli_under_two_splits(lab):
+    """A held-out cluster is compared with itself under the split that has it in training."""
+    *_, scored = lab
+    rows = [dict(zip(same_stimuli.COLUMNS, row, strict=True)) for row in same_stimuli.compare(scored, 200, 0)]
+    default, others = scored[0], {each.name: each for each in scored[1:]}
+    assert {row["split"] for row in rows} == {
+        name for name, each in others.items() if len(set(each.nsd_id.tolist()) & set(default.nsd_id.tolist())) > 1
+    }
+    for row in rows:
+        measure = row["feature"], row["decoder"], row["candidates"]
+        here, there = (
+            dict(zip(each.nsd_id.tolist(), each.two_way[measure].tolist(), strict=True))
+            for each in (others[row["split"]], default)
+        )
+        both = [(here[number], there[number]) for number in sorted(here.keys() & there.keys())]
+        assert row["n"] == len(both)
+        assert row["mean"] == pytest.approx(np.mean([a for a, _ in both]), abs=1e-4)
+        assert row["difference"] == pytest.approx(np.mean([a - b for a, b in both]), abs=1e-4)
+        assert row["low"] <= row["difference"] <= row["high"]
+    among_all = [row for row in rows if row["candidates"] == "all stimuli" and row["split"].startswith("cluster")]
+    assert all(row["difference"] < 0 for row in among_all if row["decoder"] == "classifier")
+    assert "| f | cluster_" in same_stimuli.markdown([tuple(row.values()) for row in rows])
+    assert same_stimuli.markdown([]) == ""
 
 
 def test_the_nearest_training_stimulus_is_one(lab):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from brain_diffuser.artifacts import hdf5
+from brain_diffuser.artifacts import hdf5, tables
 from brain_diffuser.data import splits, stimulus_table
-from brain_diffuser.evaluation import generalisation
+from brain_diffuser.evaluation import generalisation, same_stimuli
 from brain_diffuser.workflow.job import job
 
 with job(snakemake):
@@ -22,10 +22,12 @@ with job(snakemake):
         of = generalisation.Split(name, table, dict(zip(params.features, predicted, strict=True)))
         scored.append(generalisation.score(of, true, pooled, cluster))
     sources = stimulus_table.read_sources(inputs.sources or "")
-    rows = generalisation.summarise(
-        scored, sources, params.cfg["metrics.bootstrap"], params.cfg["metrics.control_seed"]
-    )
+    resampling = params.cfg["metrics.bootstrap"], params.cfg["metrics.control_seed"]
+    rows = generalisation.summarise(scored, sources, *resampling)
+    paired = list(same_stimuli.compare(scored, *resampling))
     with hdf5.atomic(snakemake.output[0]) as folder:
         folder.mkdir()
         title = f"{params.dataset_label}, {snakemake.wildcards.subject}"
         generalisation.write(folder, scored, rows, sources, title)
+        tables.write_csv(folder / "same_stimuli.csv", same_stimuli.COLUMNS, paired)
+        (folder / "same_stimuli.md").write_text(same_stimuli.markdown(paired), encoding="utf-8")
