@@ -59,7 +59,7 @@ def markdown(rows: Sequence[Sequence[Any]]) -> str:
     ]
     for row in found:
         mean, of_other, difference, low, high = (
-            f"{100 * row[key]:.1f}" for key in ("mean", "mean_under_other", "difference", "low", "high")
+            f"{100 * row[key]:z.1f}" for key in ("mean", "mean_under_other", "difference", "low", "high")
         )
         lines.append(
             f"| {row['feature']} | {row['split']} | {row['n']} | {row['candidates']} | {mean} | {of_other} "
