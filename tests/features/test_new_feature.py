@@ -59,5 +59,5 @@ def test_a_feature_that_nobody_registered(checkout):
     refused = snakemake(checkout, "-n")
     assert refused.returncode != 0
     assert (
-        "config.yaml: ridge.alpha.clip_texts is not a known key; known keys here are vdvae, clip_text" in refused.stderr
+        "config.yaml: ridge.alpha.clip_texts is not a known key; did you mean ridge.alpha.clip_text?" in refused.stderr
     )

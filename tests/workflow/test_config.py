@@ -608,7 +608,7 @@ def test_models_of_variants_need_not_exist(config, root):
         (
             "features.clip_vision.level",
             "paper",
-            "features.clip_vision.level is not a known key; known keys here are levels",
+            "features.clip_vision.level is not a known key; did you mean features.clip_vision.levels?",
         ),
         ("features.clip_layers.blocks", [0], "features.clip_layers.blocks.0 is 0; expected a whole number at least 1"),
         ("variants", {"a": {"guidance": {"etta": 1}}}, "variants.a.guidance.etta is not a known key; did you mean"),

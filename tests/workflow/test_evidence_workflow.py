@@ -43,4 +43,4 @@ def test_evidence_is_made_beside_finished_results(checkout):
     assert planned(checkout) == {"baselines", "report"}
     edit_config(checkout, "evidence.baselines", ["recon", "nearest"])
     refused = snakemake(checkout, "-n")
-    assert "evidence.baselines names nearest; expected some of stage1, recon, mean_image" in refused.stderr
+    assert "evidence.baselines names nearest; did you mean nearest_training?" in refused.stderr
