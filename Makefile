@@ -1,6 +1,6 @@
 # make recon   install into .venv and run the workflow that config.yaml describes
 # make install   only install
-# make quick   run the tests that start no Snakemake and are not long, in less than two minutes
+# make quick   run the tests that start no Snakemake and are not long, in about two minutes
 # make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
 PYTHON ?= python3

@@ -29,6 +29,8 @@ from PIL import Image
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import laion_fmri, laion_images, laion_tables, rois, stimulus_table
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):

@@ -8,6 +8,8 @@ from brain_diffuser.evaluation import alarms, feature_identification, output_dim
 from brain_diffuser.evaluation import spurious_figures as drawn
 from brain_diffuser.evaluation.scores import ImageScores, PerImage
 
+pytestmark = pytest.mark.long
+
 N_TRAIN, N_TEST, N_CLUSTERS, N_COLUMNS, SIDE = 240, 80, 12, 60, 12
 NAMES = ("near-duplicates", "output dimension collapse", "only classification", "no better than a training image")
 TRAIN, TEST = slice(N_TRAIN), slice(N_TRAIN, None)

@@ -15,6 +15,8 @@ from brain_diffuser.features import vdvae as vdvae_feature
 from brain_diffuser.generation import guidance, img2img, vdvae_stage
 from brain_diffuser.models.vdvae import logistic
 
+pytestmark = pytest.mark.long
+
 IDS = np.array([2950, 7, 14], np.int32)
 FLOAT16 = r"float16 ends at 65504: set compute.dtype to bfloat16 or float32"
 SETTINGS = {"seed": 5, "steps": 4, "strength": 0.75, "guidance_scale": 3.0, "text_weight": 0.4, "noise_at": "paper"}

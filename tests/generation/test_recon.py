@@ -11,6 +11,8 @@ from tiny_diffusion import contexts, published_scheduler, small_models
 from brain_diffuser.artifacts import seeds
 from brain_diffuser.generation import img2img
 
+pytestmark = pytest.mark.long
+
 NSD_ID = np.array([2950, 7, 14, 70000, 3], np.int32)
 SETTINGS = {"seed": 5, "steps": 8, "strength": 0.75, "guidance_scale": 3.0, "text_weight": 0.4, "noise_at": "paper"}
 SETTINGS |= {"batch_size": 2}

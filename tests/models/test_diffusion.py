@@ -24,6 +24,8 @@ from brain_diffuser.generation import ddim
 from brain_diffuser.models.diffusion import weights
 from brain_diffuser.models.diffusion.versatile_diffusion import Contexts, DualDenoiser
 
+pytestmark = pytest.mark.long
+
 CLOSE = {"atol": 2e-5, "rtol": 1e-4}
 PUBLISHED = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
 

@@ -14,6 +14,8 @@ from brain_diffuser.evaluation import rating_trials, ratings
 from brain_diffuser.evaluation.rating_trials import CATCH
 from brain_diffuser.reporting import rating_page
 
+pytestmark = pytest.mark.long
+
 IDS = np.arange(12, dtype=np.int32)
 
 

@@ -11,6 +11,8 @@ from toy_workflow import ROOT
 from brain_diffuser.workflow import estimate
 from brain_diffuser.workflow.config import checks, sources
 
+pytestmark = pytest.mark.long
+
 SHIPPED = (ROOT / "config.yaml").read_text(encoding="utf-8")
 
 
