@@ -121,6 +121,7 @@ def of_spectrum(
         _, found = linalg.eigh(inner.T, subset_by_index=first, overwrite_a=True, check_finite=False)
         directions = found[:, ::-1]
         ridge_rows = to_test * shrunk @ e.T
+        of_test = kernel_spectrum.centred_products(spectrum.test @ spectrum.test.T)
         return Basis(
             (to_test @ directions).astype(np.float32),
             ((directions * shrunk[:, None]).T @ e.T).astype(np.float32),
@@ -130,19 +131,8 @@ def of_spectrum(
             np.zeros_like(ridge_rows, np.float32),
             spectrum.train_id,
             spectrum.test_id,
-            np.array([participation_ratio(np.diag(values)), participation_ratio(centred(spectrum.test))]),
+            np.array([kernel_spectrum.participation_ratio(each) for each in (np.diag(values), of_test)]),
         )
-
-
-def participation_ratio(products: Float[np.ndarray, "stimuli stimuli"]) -> float:
-    """(sum of eigenvalues)^2 / sum of their squares, of products of centred rows: how many dimensions vary alike."""
-    return float(np.trace(products, dtype=np.float64) ** 2 / np.square(products, dtype=np.float64).sum())
-
-
-def centred(rows: Float[np.ndarray, "stimuli columns"]) -> Float[np.ndarray, "stimuli stimuli"]:
-    """The products of rows less their mean."""
-    less = rows - rows.mean(0)
-    return less @ less.T
 
 
 def target_products(

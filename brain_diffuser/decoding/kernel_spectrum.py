@@ -54,3 +54,13 @@ def eigh(
     with threadpool_limits(1 if len(symmetric) <= ridge.SMALL else None, "blas"):
         values, vectors = linalg.eigh(symmetric.T, driver="evd", overwrite_a=True, check_finite=False)
     return values[::-1].copy(), vectors[:, ::-1]
+
+
+def participation_ratio(products: Float[np.ndarray, "rows rows"]) -> float:
+    """(sum of eigenvalues)^2 / sum of their squares, of products of centred rows: how many dimensions vary alike."""
+    return float(np.trace(products, dtype=np.float64) ** 2 / np.square(products, dtype=np.float64).sum())
+
+
+def centred_products(products: Float[np.ndarray, "rows rows"]) -> Float[np.ndarray, "rows rows"]:
+    """The products of rows less their mean, from the products of the rows."""
+    return products - products.mean(0) - products.mean(1)[:, None] + products.mean()

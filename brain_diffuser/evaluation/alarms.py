@@ -87,7 +87,7 @@ def _collapse(dimensions: Mapping[str, Sequence[Mapping[str, str]]]) -> Alarm:
         ", ".join(f"{feature} {ratio:.2f}" for feature, ratio in ratios.items()),
         "the participation ratio of a decoded feature of the test stimuli is less than "
         f"{LEAST_RATIO} of that of the true feature",
-        "Decoded features differ along few directions, so that few kinds of images can be told apart.",
+        "Decoded features differ along few directions, so that few kinds of images can be distinguished.",
     )
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from brain_diffuser.artifacts import figures, tables
-from brain_diffuser.decoding import bottleneck
+from brain_diffuser.decoding import bottleneck, kernel_spectrum
 from brain_diffuser.evaluation import linear_maps, statistics
 
 CURVES = {"bottleneck": "bottleneck, shared by all features", "voxel_pca": "principal components of betas"}
@@ -99,8 +99,8 @@ def _rows(
 
 def _participation(products: Float[np.ndarray, "test test"]) -> float:
     """Participation ratio of rows whose products these are, less their mean; NaN if they do not vary."""
-    less = products - products.mean(0) - products.mean(1)[:, None] + products.mean()
-    return bottleneck.participation_ratio(less) if np.trace(less) > 0 else np.nan
+    less = kernel_spectrum.centred_products(products)
+    return kernel_spectrum.participation_ratio(less) if np.trace(less) > 0 else np.nan
 
 
 def write(

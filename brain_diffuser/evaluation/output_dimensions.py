@@ -16,7 +16,7 @@ from scipy import linalg
 from threadpoolctl import threadpool_limits
 
 from brain_diffuser.artifacts import hdf5, tables
-from brain_diffuser.decoding import ridge
+from brain_diffuser.decoding import kernel_spectrum, ridge
 
 BLOCK_COLUMNS = 4096
 MOST_TRAINING = 10_000
@@ -153,9 +153,9 @@ def participation_ratio(product: Float64[np.ndarray, "rows rows"]) -> float:
 
     From 1, where all rows lie along a line, to one less than the number of rows; 0 where rows do not vary.
     """
-    centred = product - product.mean(0) - product.mean(0)[:, None] + product.mean()
-    variance = float(np.trace(centred))
-    return variance**2 / float((centred**2).sum()) if variance > LEAST_EIGENVALUE * np.trace(product) else 0.0
+    centred = kernel_spectrum.centred_products(product)
+    varies = np.trace(centred) > LEAST_EIGENVALUE * np.trace(product)
+    return kernel_spectrum.participation_ratio(centred) if varies else 0.0
 
 
 def shares_inside(found: Products) -> dict[str, Float64[np.ndarray, " components"]]:

@@ -1,6 +1,6 @@
 """Scores of a test set of few stimuli in groups: two-way identification in all of them and within groups, exact p.
 
-Where stimuli fall into groups that are easily told apart (bars and crosses, photographs), who knows only the group
+Where stimuli fall into groups that are easy to distinguish (bars and crosses, photographs), who knows only the group
 identifies many of them. So beside each score stands what that alone would give, and identification within groups.
 """
 
@@ -61,7 +61,7 @@ def parts_of(groups: Sequence[str]) -> list[Part]:
 def by_group_alone(groups: Sequence[str]) -> float:
     """The two-way identification of a guess that knows the group of each stimulus and nothing else.
 
-    A stimulus of another group is always told apart, one of the same group half of the time: 0.773 for 6 and 6.
+    A stimulus of another group is always distinguished, one of the same group half of the time: 0.773 for 6 and 6.
     """
     n, sizes = len(groups), [list(groups).count(name) for name in groups]
     return sum((n - size) + 0.5 * (size - 1) for size in sizes) / (n * (n - 1))

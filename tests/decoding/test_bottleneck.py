@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brain_diffuser.artifacts import hdf5, tables
-from brain_diffuser.decoding import bottleneck, ridge
+from brain_diffuser.decoding import bottleneck, kernel_spectrum, ridge
 from brain_diffuser.evaluation import bottleneck_curve, linear_maps, statistics
 
 ALPHA, N_TEST = 20.0, 9
@@ -131,8 +131,8 @@ def test_a_brain_of_k_dimensions_saturates_at_k(tmp_path):
 
 
 def test_participation_ratio_counts_equal_dimensions():
-    assert bottleneck.participation_ratio(np.diag([3.0, 3.0, 3.0, 0.0])) == pytest.approx(3)
-    assert bottleneck.participation_ratio(np.diag([5.0, 0.0])) == pytest.approx(1)
+    assert kernel_spectrum.participation_ratio(np.diag([3.0, 3.0, 3.0, 0.0])) == pytest.approx(3)
+    assert kernel_spectrum.participation_ratio(np.diag([5.0, 0.0])) == pytest.approx(1)
 
 
 def test_noise_and_shares_of_columns_are_seeded_and_change_nothing_else(lab):

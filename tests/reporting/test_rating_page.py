@@ -1,13 +1,12 @@
 """The page for raters in a real browser: simulated raters, keys and touch, order by rater, progress, download."""
 
 import csv
-import os
+import functools
 import shutil
-from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
-from playwright.sync_api import sync_playwright
 from toy_workflow import edit_config, snakemake
 
 from brain_diffuser.evaluation import rating_trials, ratings
@@ -40,38 +39,14 @@ def written(kit, images, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
-        pytest.fail("chromium is not on PATH; the page is tested in a browser: apt-get install chromium")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=sandbox)
+    with pages.chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def open_page(browser, written):
-    """Opens the page, which by the test's end must have asked for nothing else and complained of nothing."""
-    contexts, requests, complaints = [], [], []
-
-    def open_file(context=None, **options):
-        if context is None:
-            contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
-        page = (context or contexts[-1]).new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(Path(written).as_uri())
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert {url for url in requests if not url.startswith(("data:", "blob:"))} == {Path(written).as_uri()}
+    with pages.watched(browser) as open_file:
+        yield functools.partial(open_file, written)
 
 
 def begin(page, rater):

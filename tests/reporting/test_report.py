@@ -2,16 +2,14 @@
 
 import csv
 import json
-import os
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from brain_diffuser.artifacts import hdf5, image_files, tables
 from brain_diffuser.evaluation import registry
@@ -117,38 +115,14 @@ def written(subjects, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
-        pytest.fail("chromium is not on PATH; the report is tested in a browser: apt-get install chromium")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=sandbox)
+    with pages.chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a file as a page, which by the test's end must have asked for nothing else and complained of nothing."""
-    contexts, requests, complaints, files = [], [], [], []
-
-    def open_file(path, **options):
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(10_000)
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        files.append(Path(path).as_uri())
-        page.goto(files[-1])
-        page.wait_for_selector("html[data-ready]")
-        return page
-
-    yield open_file
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith("data:")] == files
+    with pages.watched(browser) as open_file:
+        yield open_file
 
 
 def scores_of(subject, key, metric):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,18 +49,7 @@ def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range, keys disagree, a path does not
     exist.
     """
-    problems = renamed.problems(config) or test_sets.problems_of_names(config.get("test_sets"))
-    if not problems:
-        try:
-            checked = _with_root(schema.Config.model_validate(config))
-        except ValidationError as error:
-            problems = messages.reworded(error, config, sources)
-        else:
-            problems = list(_disagreements(checked, root))
-            if not problems:
-                return checked
-    others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}") + others)
+    return _checked(config, sources, lambda checked: _disagreements(checked, root))
 
 
 def read_values(config: dict, sources: Sources = UNKNOWN) -> schema.Config:
@@ -68,17 +57,23 @@ def read_values(config: dict, sources: Sources = UNKNOWN) -> schema.Config:
 
     Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range; there is no such dataset.
     """
-    problems = renamed.problems(config)
+    return _checked(config, sources, lambda checked: (*_of_results(checked.results), *_of_chosen_dataset(checked)))
+
+
+def _checked(config: dict, sources: Sources, problems_of: Callable[[schema.Config], Iterable[str]]) -> schema.Config:
+    """The configuration, if neither its values nor `problems_of` say what is wrong with it."""
+    problems = renamed.problems(config) or test_sets.problems_of_names(config.get("test_sets"))
     if not problems:
         try:
             checked = _with_root(schema.Config.model_validate(config))
         except ValidationError as error:
             problems = messages.reworded(error, config, sources)
         else:
-            problems = [*_of_results(checked.results), *_of_chosen_dataset(checked)]
+            problems = list(problems_of(checked))
             if not problems:
                 return checked
-    raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}"))
+    others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    raise LocatedError(sources.located(f"config.yaml: {messages.printable(problems[0])}") + others)
 
 
 def _of_chosen_dataset(config: schema.Config) -> Iterator[str]:
