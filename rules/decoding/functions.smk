@@ -1,5 +1,7 @@
 """Input and parameter functions of the rules of decoding."""
 
+import errno
+
 from brain_diffuser.decoding import alpha_table, ridge_memory
 
 # Of a whole-brain mask of 1.8 mm, such as NSD's nsdgeneral; the mask itself may be made by the run that is planned.
@@ -46,7 +48,8 @@ def chosen_alpha(feature=None):
 def alpha_of(wildcards, feature=None):
     """The penalty of a feature's ridge: the number in config.yaml, or the chosen one.
 
-    Where it has yet to be chosen the table is missing, which Snakemake takes for a parameter that is still to come.
+    Where it has yet to be chosen the table is missing, which Snakemake takes for a parameter that is still to come. So it
+    takes a table that is damaged, which is made again first, as every altered artifact.
     """
     name = feature or wildcards.feature
     if not is_auto(name):
@@ -54,7 +57,12 @@ def alpha_of(wildcards, feature=None):
     path = ALPHA_TABLE.format(
         folder=RESULTS, subject=trained_in(wildcards.subject), feature=name
     )
-    return alpha_table.chosen(path)
+    try:
+        return alpha_table.chosen(path)
+    except ValueError:
+        if workflow.is_main_process:
+            raise FileNotFoundError(errno.ENOENT, "damaged", path) from None
+        raise
 
 
 def alphas_to_show(ending):

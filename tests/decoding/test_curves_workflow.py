@@ -37,5 +37,11 @@ def test_curves_are_made_beside_finished_results_and_auto_before_the_ridge(check
     assert {row["axis"] for row in rows} == {"all", *scaling_curves.AXES}
     assert "Nothing to be done" in snakemake(checkout, "-n", "--", *targets).stdout
 
+    table = checkout / "results/sub01/ridge/alpha_vdvae.csv"
+    table.write_text(table.read_text() + "damaged\n")
+    again = snakemake(checkout, "-n", "--", RIDGE)
+    assert again.returncode == 0, again.stderr
+    assert "rule ridge_alpha:" in again.stdout
+
     path.write_text(yaml.safe_dump(before))
     assert "Nothing to be done" in snakemake(checkout, "-n", "--", "results/sub01/ridge/clip_text_test.h5").stdout
