@@ -49,8 +49,10 @@ tests: .venv/installed-dev
 
 # torchvision lies beside the other packages: without torch's CUDA build it cannot be imported, and where it can be found
 # but not imported, transformers' CLIP cannot be either. tests/evaluation/test_perceptual.py alone looks into that folder.
-.venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt .venv/installed
-	@echo "Installing the developers' tools into .venv: checks of style and types, tests, torchvision."
+.venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt \
+    requirements-validators.txt .venv/installed
+	@echo "Installing the developers' tools into .venv: checks of style and types, tests, torchvision, validators."
 	@$(BIN)/python -m pip install -q -r requirements-dev.txt
 	@$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv/evaluation -r requirements-evaluation.txt
+	@$(BIN)/python -m pip install -q --no-deps --upgrade --target .venv/validators -r requirements-validators.txt
 	@touch $@

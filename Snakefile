@@ -46,6 +46,7 @@ include: "rules/evaluation/metrics.smk"
 include: "rules/generation/chosen.smk"
 include: "rules/generation/named.smk"
 include: "rules/generation/neuraldiffuser.smk"
+include: "rules/generation/generators.smk"
 include: "rules/evaluation/significance.smk"
 include: "rules/evaluation/accuracy.smk"
 include: "rules/evaluation/generalisation.smk"
@@ -60,6 +61,7 @@ include: "rules/regions/volumes.smk"
 include: "rules/regions/roi.smk"
 include: "rules/reporting/rating.smk"
 include: "rules/reporting/report.smk"
+include: "rules/reporting/sharing.smk"
 
 
 if ADAPTER.analyses:
@@ -94,6 +96,9 @@ rule all:
 
 include: "rules/workflow/rehearsal.smk"
 include: "rules/workflow/estimate.smk"
+
+
+CODE.save()
 
 
 if workflow.is_main_process and not IS_MODULE:

@@ -92,7 +92,9 @@ def runs_of(options: argparse.Namespace) -> dict[str, Callable[[], Tensor]]:
     sizes = versatile.describe(options)
     denoiser = versatile.build(DualDenoiser.from_configs, options, sizes, sizes)
     autoencoder = versatile.build(versatile.autoencoder_of, options, options)
-    tower = versatile.build(CLIPVisionModelWithProjection, options, CLIPVisionConfig())  # ViT-B/32
+    narrow = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+    config = CLIPVisionConfig(**narrow if getattr(options, "small", False) else {})  # else ViT-B/32
+    tower = versatile.build(CLIPVisionModelWithProjection, options, config)
     for network in (denoiser, autoencoder):
         layout.arrange(network, "cpu", getattr(torch, options.dtype))
     layers = clip.ClipLayers(tower, (0.48, 0.46, 0.41), (0.27, 0.26, 0.28))

@@ -258,7 +258,12 @@ def model_of(kind, name, record):
     if record.key in torch_builds.NEEDED_BY:
         check_torchvision()
     files = record.files if kind == "feature" else record.model_files
-    return source(f"datasets.{cfg.dataset}.{record.key}", files(MODEL_PATHS))
+    for path in files(MODEL_PATHS):
+        # of a base model and an adapter, each has a key of its own
+        is_adapter = path.startswith(f"{MODEL_PATHS.get('ip_adapter')}/")
+        key = "ip_adapter" if is_adapter and kind == "backbone" else record.key
+        look_for(f"datasets.{cfg.dataset}.{key}", path)
+    return local(files(MODEL_PATHS))
 
 
 @functools.cache

@@ -1,17 +1,23 @@
-"""A finished run of the workflow on a toy subject, made once for all tests that ask for it, in all processes."""
+"""What all test processes share: a finished run of the workflow on a toy subject, and a Python for toy workflows."""
 
+import contextlib
+import gc
 import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
+import type_checks
 from filelock import FileLock
+from warm_python import warm_python
+
+type_checks.install()
 
 # Before torch is imported, which reads them once: every core has a test process of its own, and threads that wait for
 # each other by spinning would take most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-from toy_workflow import displayed, write_checkout
 
 # Files that take a minute or more, to begin with: a process works through a file alone.
 LONG = (
@@ -26,6 +32,17 @@ def pytest_xdist_auto_num_workers(config):
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_configure(config):
+    """The process that hands out tests to others starts one Python for all of them."""
+    if config.getoption("dist", "no") == "no" or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    if not {"COLD", "WITHOUT_SNAKEMAKE"} & set(os.environ):
+        stack = contextlib.ExitStack()
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        os.environ["WARM_PYTHON"] = str(stack.enter_context(warm_python(Path(folder) / "warm")))
+        config.add_cleanup(stack.close)
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if {"finished", "checkout"} & set(item.fixturenames):
@@ -34,9 +51,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
+def pytest_collection_finish():
+    """What is imported stays; looking through it for garbage would take a third of a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A checkout in which everything has run; never changed."""
+    from toy_workflow import displayed, write_checkout  # the process that hands out tests needs no network
+
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     checkout, done = folder / "finished/checkout", folder / "finished/done"

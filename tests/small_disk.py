@@ -35,17 +35,15 @@ def run(program, folder, *arguments, mounted=True):
     """Run a program with FOLDER as its disk; it has to end well, whatever its disk does."""
     folder.mkdir(exist_ok=True)
     namespace = mounting() if mounted else ()
-    command = [sys.executable, "-c", program, *map(str, arguments)]
+    here = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+    words = ["-c", f"import sys\nsys.path[:0] = {here}\n{program}", *map(str, arguments)]
     if namespace:
-        command = [*namespace, "sh", "-c", MOUNT, "sh", *command]
-    here = os.pathsep.join(
-        [*map(str, (Path(__file__).parents[1], Path(__file__).parent)), os.environ.get("PYTHONPATH", "")]
-    )
-    env = os.environ | {
-        "SMALL_DISK": str(folder),
-        "SMALL_DISK_IS_MOUNTED": str(int(bool(namespace))),
-        "PYTHONPATH": here,
-    }
+        command = [*namespace, "sh", "-c", MOUNT, "sh", sys.executable, *words]
+    else:
+        from toy_workflow import interpreter
+
+        command = [interpreter(), *words]
+    env = os.environ | {"SMALL_DISK": str(folder), "SMALL_DISK_IS_MOUNTED": str(int(bool(namespace)))}
     found = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return found

@@ -46,12 +46,17 @@ def copy_project(folder: Path, *left_out: str) -> Path:
     def ignored(place: str, names: list[str]) -> set[str]:
         return shutil.ignore_patterns(*rules.get(Path(place), LEFT_OUT))(place, names)
 
-    return Path(shutil.copytree(ROOT, folder, ignore=ignored))
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    modules = Path(".snakemake/code_modules.json")  # what a run here has read of the same code, by its content
+    if (ROOT / modules).is_file():
+        (folder / modules).parent.mkdir()
+        shutil.copyfile(ROOT / modules, folder / modules)
+    return folder
 
 
 def write_checkout(folder: Path) -> Path:
     """The project's files, a toy subject below `toy/`, and a config.yaml that names it."""
-    copy_project(folder, "tests", "models")
+    copy_project(folder, "tests", "models", "images")
     tree = write_tree(folder / "toy/nsd", sessions=2, n_train=N_TRAIN, n_test=N_TEST, formats=("nii.gz",))
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["dataset"] = "toy"
@@ -67,6 +72,7 @@ def write_checkout(folder: Path) -> Path:
         "evaluation_networks": "toy/evaluation_networks",
     }
     config["metrics"] |= {"networks": ["clip"], "bootstrap": 20, "repeats": 2, "repeated": ["recon"]}
+    config["significance"]["pairings"] = 19
     config["recon"]["steps"] = 4
     config["compute"] |= {"device": "cpu", "batch_size": dict.fromkeys(("features", "stage1", "recon"), 2)}
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -145,6 +151,8 @@ def interpreter() -> str:
     """A program that takes Python's arguments and starts at once, until this process ends; COLD=1: plain Python."""
     if "COLD" in os.environ:
         return sys.executable
+    if "WARM_PYTHON" in os.environ:  # of all test processes
+        return os.environ["WARM_PYTHON"]
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
     folder = stack.enter_context(tempfile.TemporaryDirectory())

@@ -3,7 +3,8 @@
 Most of the seconds of a toy's job go into importing torch, transformers and diffusers. Here one process imports them,
 and every program that Snakemake or a test starts is a fork of it: with arguments, folder, environment and streams of
 its own, as the interpreter would have started it. The package itself is never imported beforehand, so that a checkout's
-own code runs. `COLD=1 make tests` starts plain interpreters instead.
+own code runs; what Snakemake's parser makes of the project's rule files is known by their content. `COLD=1 make tests`
+starts plain interpreters instead.
 """
 
 import atexit
@@ -19,7 +20,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 LIBRARIES = """
     argparse_dataclass diffusers.models.autoencoders.autoencoder_kl diffusers.models.unets.unet_2d_condition
@@ -41,8 +44,9 @@ request = json.dumps({{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.
 socket.send_fds(sock, [len(request).to_bytes(8, "big")], [0, 1, 2])
 sock.sendall(request)
 pid = int.from_bytes(sock.recv(8), "big")
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, lambda number, _: os.kill(pid, number))
+signal.signal(signal.SIGINT, lambda number, _: os.killpg(pid, number))  # Ctrl-C reaches a program's jobs, too
 status = os.waitstatus_to_exitcode(int.from_bytes(sock.recv(8), "big"))
 if status < 0:
     if status != -signal.SIGKILL:
@@ -103,6 +107,7 @@ def serve(listener: socket.socket) -> dict:
             for stream in streams:
                 os.close(stream)
             continue
+        os.setsid()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -115,6 +120,32 @@ def serve(listener: socket.socket) -> dict:
         os.close(woken)
         os.close(wake)
         return request
+
+
+class RuleFiles:
+    """Snakemake's parser with a memory: the same files by their content, wherever they lie, are parsed once.
+
+    What the parser returns holds the path of the file, and in blocks the number of rules before it.
+    """
+
+    def __init__(self, root: Path, parse: Callable):
+        self.parse, self.known = parse, {}
+        sources = SimpleNamespace(sourcecache=SimpleNamespace(open=lambda path: open(path.get_path_or_uri(True))))
+        for path in [root / "Snakefile", *root.glob("rules/**/*.smk")]:
+            lines = {}
+            source = SimpleNamespace(get_path_or_uri=lambda secret_free, path=path: str(path))
+            text, n_rules = self.parse(source, sources, lines)
+            if not re.search(r"def __rule_\d+\(", text):  # numbered by the rules before it
+                self.known[path.read_text(encoding="utf-8")] = (text, lines, n_rules, repr(str(path)))
+
+    def __call__(self, path, workflow, linemap, overwrite_shellcmd=None, rulecount=0):
+        with workflow.sourcecache.open(path) as file:
+            found = self.known.get(file.read())
+        if not found or overwrite_shellcmd:
+            return self.parse(path, workflow, linemap, overwrite_shellcmd, rulecount)
+        text, lines, n_rules, there = found
+        linemap |= lines
+        return text.replace(there, repr(path.get_path_or_uri(secret_free=True))), rulecount + n_rules
 
 
 def become(request: dict, program: str) -> None:
@@ -145,12 +176,14 @@ def become(request: dict, program: str) -> None:
 if __name__ == "__main__":
     import PIL.Image
     import snakemake.cli
+    import snakemake.workflow
 
     plugins = [each.name for each in pkgutil.iter_modules() if re.match(r"snakemake_\w+_plugin", each.name)]
     for library in (*LIBRARIES.split(), *plugins):
         __import__(library)
     PIL.Image.init()  # its plugins, and those of Snakemake, are looked for once
     snakemake.cli.get_argument_parser()
+    snakemake.workflow.parse = RuleFiles(Path(__file__).resolve().parents[1], snakemake.workflow.parse)
     sys.dont_write_bytecode = False  # a checkout's modules are compiled once
     gc.freeze()  # a fork then copies few pages
     number, warm_program = sys.argv[1:]

@@ -48,6 +48,34 @@ def clip(folder: str | Path, versatile_diffusion: str | Path) -> dict[str, list[
     return {feature: [str(path / name) for name in names] for feature, names in parts.items()}
 
 
+def single_checkpoint(base: str | Path) -> str | None:
+    """The file of UNet and autoencoder in a folder of Stable Diffusion; None if it has a folder for each, or neither.
+
+    Raises ValueError: it has several such files.
+    """
+    folder = Path(base)
+    if (folder / "unet").is_dir():
+        return None
+    names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if len(names) > 1:
+        raise ValueError(f"{folder} has {names[0]} and {names[1]}; expected one checkpoint, so move the other away")
+    return names[0] if names else None
+
+
+def adapter_encoder(adapters: str | Path) -> str:
+    """Where the image encoder is in a folder of IP-Adapters: as published, or directly there."""
+    return "image_encoder" if (Path(adapters) / "image_encoder").is_dir() else "models/image_encoder"
+
+
+def adapter(adapters: str | Path, *, is_xl: bool, is_plus: bool) -> Path:
+    """The file of an IP-Adapter in their folder: as published, or directly there; `.safetensors` first, then `.bin`."""
+    stem = f"ip-adapter{'-plus' if is_plus else ''}_{'sdxl_vit-h' if is_xl else 'sd15'}"
+    published = Path(adapters) / ("sdxl_models" if is_xl else "models") / f"{stem}.safetensors"
+    places = (published.parent, Path(adapters))
+    found = (place / f"{stem}{ending}" for place in places for ending in (".safetensors", ".bin"))
+    return next((path for path in found if path.is_file()), published)
+
+
 def description(checkpoint: str | Path) -> list[str]:
     """The JSON beside a checkpoint that describes its network; if there is none, the sizes are the published ones."""
     path = Path(checkpoint).with_suffix(".json")

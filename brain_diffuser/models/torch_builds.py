@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from brain_diffuser.artifacts import messages
 
-NEEDED_BY = ("clip", "clip_layers", "stable_diffusion", "versatile_diffusion")
+NEEDED_BY = ("clip", "clip_layers", "ip_adapter", "sdxl", "stable_diffusion", "versatile_diffusion")
 """Keys of datasets.* whose models are read with transformers."""
 TORCH, TORCHVISION = "2.13.0", "0.28.0"  # these belong together; as in requirements.txt and requirements-evaluation.txt
 

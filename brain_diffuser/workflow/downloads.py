@@ -30,6 +30,8 @@ def name_of(job: watch.Job) -> str:
     if key in MODELS:
         return f"{key}/{values['component']}"
     file = values.get("file", key)
+    if key == "ip_adapter":
+        return f"{key}/{file}"
     subject = re.search(r"subj\d\d", file)
     if subject and "_session" in file:
         return f"betas/{subject[0]}"

@@ -10,10 +10,17 @@ from brain_diffuser.workflow import watch
 from brain_diffuser.workflow.config import schema
 
 COLUMNS = {
-    "published": {"vdvae": 91168, "clip_text": 59136, "clip_vision": 197376, "sd_text": 59136, "clip_layers": 153600},
-    "demo": {"vdvae": 22920, "clip_text": 5120, "clip_vision": 8320, "sd_text": 5120, "clip_layers": 33280},
+    "published": {
+        **{"vdvae": 91168, "clip_text": 59136, "clip_vision": 197376, "sd_text": 59136, "clip_layers": 153600},
+        **{"clip_h_pooled": 1024, "clip_h_tokens": 328960, "sdxl_text": 157696, "sdxl_pooled": 1280},
+        "sdxl_prompt": 159744,
+    },
+    "demo": {
+        **{"vdvae": 22920, "clip_text": 5120, "clip_vision": 8320, "sd_text": 5120, "clip_layers": 33280},
+        **{"clip_h_pooled": 128, "clip_h_tokens": 8320},
+    },
 }
-"""Of a feature. Published: 31 layers of latents, 77 x 768, 257 x 768, and four blocks of 50 x 768."""
+"""Of a feature. Published: 31 layers of latents, 77 x 768, 257 x 768, four blocks of 50 x 768, 257 x 1280 of tokens."""
 BLOCKS = 4  # of clip_layers
 VOXELS = {"nsd": 15724, "demo": 7500, "haxby": 530}  # of NSD's subject 1, other subjects have fewer; else as many
 BETAS = {"nsd": 4.2, "rehearsal": 4.2, "demo": 0.045, "haxby": 0.003}

@@ -46,7 +46,8 @@ This folder is where Snakemake writes results; only this file is in git. It list
 rule that makes it. `python -m brain_diffuser.workflow.list_outputs > results/README.md` writes it from the rules.
 
 `{subject}` is a subject, such as sub01, or what subjects share, such as shared/sessions_1-37. `{feature}` is vdvae,
-clip_text, clip_vision, clip_layers or sd_text; `{split}` is train or test; `{span}` numbers the stimuli of a shard;
+clip_text, clip_vision, clip_layers, sd_text or those of docs/generators.md; `{split}` is train or test; `{span}`
+numbers the stimuli of a shard;
 `{images}` is a set of images, such as recon or a variant; `{network}` is an evaluation network, `{scorer}` a metric
 without one; `{decoder}` is a decoder other than ridge. Rows of arrays with `nsd_id` are stimuli. Temporary outputs are
 deleted after their last use, unless snakemake runs with --notemp.

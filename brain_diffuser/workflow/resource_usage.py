@@ -36,7 +36,7 @@ STAGES = {
     "references": ("mean_image", "vdvae_reference", "autoencoder_reference", "references", "nearest_training"),
     "metrics": (
         *("perceptual_scores", "metrics", "ablations", "consistency", "retrieval", "contact_sheet"),
-        *("neuraldiffuser", "guidance", "significance", "pair_scores", "test_set", "baselines"),
+        *("neuraldiffuser", "guidance", "generators", "significance", "pair_scores", "test_set", "baselines"),
     ),
     "accuracy": (
         *("accuracy", "encoding", "generalisation", "scaling"),
@@ -46,7 +46,7 @@ STAGES = {
     "volumes": ("volumes",),
     "roi": ("roi", "optimal", "category_probe", "perturbed", "lesions", "weights", "ridge_weights"),
     "runs": ("held_out", "identification"),
-    "report": ("report", "costs", "named", "rating"),
+    "report": ("report", "costs", "named", "rating", "bundle"),
 }
 """Stage -> what the names of its jobs and of its results begin with; the longest that fits counts."""
 PLACES = ("demo", "haxby", "rehearsal", "dataset")  # folders of results that are no subject's, and a stage each

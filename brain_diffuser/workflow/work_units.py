@@ -28,7 +28,7 @@ SAME = {
     **{"nearest_training_oracle": "nearest_training"},
     **{"named": "gather_images", "stimuli_stand_ins": "split_stimuli", "test_set_stimuli": "split_stimuli"},
     **{"test_set_features": "features", "test_set_learned": "learned_predict", "demo_experiments": "demo_brain"},
-    **{"best_of": "gather_images"},
+    **{"best_of": "gather_images", "generators": "neuraldiffuser", "generators_paired": "guidance_tables"},
 }
 """Rules that do the same as another one, whose speed is theirs."""
 NETWORKS = (
@@ -380,5 +380,6 @@ UNITS: dict[str, Callable[[Sizes, watch.Job], float | int]] = {
     "guidance_tables": _of_table(lambda cfg: 6 + len(cfg.variants)),
     "rating": lambda sizes, job: sizes.stimuli(job) * sizes.image_area(),
     "report": _of_report,
+    "bundle": lambda sizes, job: sum(sizes.n_stimuli(subject, "test") for subject in sizes.cfg.subjects),
 }
 """What the time of a rule grows with; that of all others is the same whatever the sizes are."""

@@ -63,6 +63,15 @@ def backbone_of(wildcards):
     return backbone_registry.BACKBONES[cfg.variant(wildcards.variant)[0].backbone]
 
 
+def memory_of_backbone(usual):
+    """The function of the memory (MB) of reconstructions, twice the usual one for Stable Diffusion XL."""
+    return lambda wildcards: (
+        2 * usual
+        if "variant" in wildcards.keys() and backbone_of(wildcards).key == "sdxl"
+        else usual
+    )
+
+
 def diffusion_files(wildcards):
     """The files that a variant's backbone is read from."""
     name = cfg.variant(wildcards.variant)[0].backbone
@@ -71,22 +80,29 @@ def diffusion_files(wildcards):
 
 def clip_files(wildcards):
     """CLIP's files that a variant reads for its unconditional pass; the other features come with the backbone."""
-    features = backbone_of(wildcards).conditions.values()
+    record = backbone_of(wildcards)
     return sum(
         (
             files_of_feature(feature)
-            for feature in features
+            for kind, feature in record.conditions.items()
             if FEATURE_RECORDS[feature].key == "clip"
+            or (kind == "vision" and FEATURE_RECORDS[feature].key != record.key)
         ),
         [],
     )
+
+
+def clip_folder(wildcards):
+    """The folder of the encoder of a variant's vision condition, CLIP where there is none."""
+    vision = backbone_of(wildcards).conditions.get("vision", "clip_vision")
+    return MODEL_PATHS[FEATURE_RECORDS[vision].key]
 
 
 def diffusion_params(guide):
     """Parameters that say by which backbone and guide a variant is made."""
     return {
         "backbone": lambda wildcards: cfg.variant(wildcards.variant)[0].backbone,
-        "clip": lambda wildcards: PATHS.clip,
+        "clip": clip_folder,
         "diffusion": lambda wildcards: MODEL_PATHS[backbone_of(wildcards).key],
         "guide": guide,
         "code": lambda wildcards: code(

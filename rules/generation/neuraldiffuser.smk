@@ -20,7 +20,11 @@ DISPLAYED = [
     or each in cfg.guided[:1]
     or (each not in IN_GRID and not cfg.variants[each].guidance.without)
 ]
-GUIDED = [*SHOWN, *(each for each in UNGUIDED if each not in ABLATED), *cfg.guided]
+GUIDED = [
+    *SHOWN,
+    *(each for each in UNGUIDED if each not in (*ABLATED, *WITH_ADAPTER)),
+    *cfg.guided,
+]
 
 
 ruleorder: ridge_layers > ridge
@@ -69,7 +73,7 @@ rule guided_shard:
         "../../envs/torch.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=scaled_by_attempt(16000),
+        mem_mb=scaled_by_attempt(memory_of_backbone(16000)),
         runtime=scaled_by_attempt(30, each=1 if GPU else 20),
         gpu=GPU,
         device=cfg.compute.device,

@@ -23,7 +23,7 @@ rule recon_shard:
         "../../envs/torch.yaml"
     threads: cfg.compute.threads
     resources:
-        mem_mb=scaled_by_attempt(12000),
+        mem_mb=scaled_by_attempt(memory_of_backbone(12000)),
         runtime=scaled_by_attempt(30, each=0.5 if GPU else 10),
         gpu=GPU,
         device=cfg.compute.device,

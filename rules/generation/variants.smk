@@ -8,6 +8,10 @@ UNGUIDED = [name for name in cfg.variants if name not in cfg.guided]
 ABLATED = [
     name for name in UNGUIDED if cfg.variants[name].backbone == "versatile_diffusion"
 ]
+# Variants of adapters came later; they have a table of their own, so that older tables stay as they are.
+WITH_ADAPTER = [
+    name for name in UNGUIDED if cfg.variants[name].backbone.startswith("ip_adapter")
+]
 
 
 use rule recon_shard as variant_shard with:

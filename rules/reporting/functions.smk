@@ -1,5 +1,6 @@
 """Input and parameter functions of the rules of the report."""
 
+import brain_diffuser
 from brain_diffuser.reporting import published_scores, stage_graph
 
 # What the report shows: config.yaml, without the settings and models that only a newly registered feature, decoder or
@@ -51,3 +52,74 @@ def of_generalisation():
 def of_evidence(name):
     """The folders of a part of the section on evidence that reconstructions are not spurious."""
     return of_subjects(f"<results>/{{subject}}/{name}") if cfg.report.spurious else []
+
+
+def shared_pages():
+    """The pages of a bundle: they show stimuli, unless these are simulated or left out of pages."""
+    if PATHS.show_stimuli and not PATHS.simulated:
+        return []
+    return [
+        "<results>/report.html",
+        *of_subjects("<results>/{subject}/contact_sheet.png"),
+    ]
+
+
+def shared_arrays():
+    """The arrays that bundle.include names, of the test stimuli."""
+    places = {"predictions": "ridge", "features": "features"}
+    return [
+        path
+        for name in cfg.bundle.include
+        for feature in FEATURES
+        for path in of_subjects(
+            f"<results>/{{subject}}/{places[name]}/{feature}_test.h5"
+        )
+    ]
+
+
+def source_files_of_bundle(wildcards):
+    """The files of the program."""
+    patterns = (
+        *(
+            "Snakefile",
+            "LICENSE",
+            "CITATION.cff",
+            "pyproject.toml",
+            "requirements*.txt",
+        ),
+        *("envs/*.yaml", "rules/**/*.smk", "workflow_scripts/**/*.py"),
+        *(
+            f"brain_diffuser/**/*.{ending}"
+            for ending in ("py", "tsv", "json", "css", "js", "j2")
+        ),
+    )
+    found = sorted({path for each in patterns for path in ROOT.glob(each)})
+    return local([os.path.relpath(path) for path in found])
+
+
+def about_bundle():
+    """What a bundle says of itself and of its dataset."""
+    disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
+    return {
+        "name": cfg.bundle.name or f"Images decoded from {cfg.dataset}",
+        "license": cfg.bundle.license,
+        "source": cfg.bundle.source,
+        "authors": cfg.bundle.authors,
+        "subjects": cfg.subjects,
+        "dataset": cfg.dataset,
+        "adapter": PATHS.adapter_name,
+        "disclaimer": disclaimer or "",
+        "terms": ADAPTER.stimuli_terms,
+        "is_simulated": PATHS.simulated,
+        "sessions": {subject: len(read) for subject, read in SESSIONS.items() if read},
+        "networks": {
+            name: sorted(
+                {
+                    each.kind
+                    for each in evaluation_registry.SCORERS[name].metrics.values()
+                }
+            )
+            for name in cfg.metrics.networks
+        },
+        "program": brain_diffuser.__version__,
+    }

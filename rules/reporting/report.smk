@@ -66,7 +66,8 @@ rule report:
         settings={
             key: value
             for key, value in WRITTEN_SETTINGS.items()
-            if key not in ("results", "demo", "compute", "provenance", "fetch")
+            if key
+            not in ("results", "demo", "compute", "provenance", "fetch", "bundle")
             and (key != "guidance" or cfg.report.guidance)
             and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },

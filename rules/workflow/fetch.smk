@@ -1,7 +1,7 @@
 """Fetch, off by default: what the configured run needs, is missing and is published (docs/real_data.md).
 
 In:  fetch.servers, brain_diffuser/workflow/published.tsv
-Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, {versatile_diffusion, stable_diffusion}/{component}, evaluation networks/{file}}
+Out: datasets.*.{nsd/{nsddata, nsddata_betas, nsddata_stimuli}, captions, vdvae, {versatile_diffusion, stable_diffusion}/{component}, {ip_adapter, evaluation networks}/{file}}
 
 A rule is there only for what is missing when Snakemake starts: no setting, date or --forceall can then make Snakemake
 delete tens of gigabytes to fetch them again. Jobs run where Snakemake does, for a cluster's nodes often see no internet.
@@ -33,6 +33,11 @@ FETCHED = {
         f"{PATHS.stable_diffusion}/{component}"
         for component in backbone_registry.BACKBONES["stable_diffusion"].components
     ],
+    "ip_adapter": [
+        f"{MODEL_PATHS.get('ip_adapter')}/{name.removeprefix('ip_adapter/')}"
+        for name in PUBLISHED
+        if name.startswith("ip_adapter/")
+    ],
     "evaluation_networks": [
         f"{PATHS.evaluation_networks}/{file}"
         for file in evaluation_registry.network_checkpoints(
@@ -59,7 +64,7 @@ NOTHING_TO_FETCH = (
 
 
 # What the other stages would fetch by themselves, for a machine that has internet but shall not compute. Stable Diffusion
-# comes when a variant needs it, or by its own name.
+# and IP-Adapters come when a variant needs them, or by their own names.
 rule fetch:
     input:
         lambda wildcards: say_missing_packages()
@@ -67,7 +72,7 @@ rule fetch:
             (
                 local(paths)
                 for key, paths in FETCHED.items()
-                if key != "stable_diffusion"
+                if key not in ("stable_diffusion", "ip_adapter")
             ),
             [],
         )
@@ -153,6 +158,33 @@ for model in ("versatile_diffusion", "stable_diffusion"):
                 source=list(PUBLISHED[model][:2]),
             script:
                 "../../workflow_scripts/workflow/fetch_folder.py"
+
+
+if MISSING.get("ip_adapter"):
+
+    rule fetch_ip_adapter:
+        output:
+            local(f"{PATHS.ip_adapter}/{{file}}"),
+        log:
+            "<results>/logs/fetch/ip_adapter/{file}.log",
+        benchmark:
+            "<results>/benchmarks/fetch/ip_adapter/{file}.tsv"
+        wildcard_constraints:
+            file="|".join(
+                re.escape(path.removeprefix(f"{PATHS.ip_adapter}/"))
+                for path in MISSING["ip_adapter"]
+            ),
+        retries: 0
+        localrule: True
+        conda:
+            "../../envs/core.yaml"
+        resources:
+            mem_mb=500,
+            downloads=1,
+        params:
+            source=lambda wildcards: list(PUBLISHED[f"ip_adapter/{wildcards.file}"]),
+        script:
+            "../../workflow_scripts/workflow/fetch.py"
 
 
 if MISSING.get("evaluation_networks"):

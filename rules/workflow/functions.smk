@@ -31,7 +31,7 @@ if IS_MODULE and workflow.is_main_process and ARTIFACTS.by_name:
 
 
 def check_targets():
-    """Stop with one sentence if a file is asked for that lies in a folder which one job makes as a whole."""
+    """Stop with one sentence if a file is asked for that no job makes, or none alone."""
 
     def is_made(path):
         return any(rule.is_producer(path) for rule in workflow.rules)
@@ -49,6 +49,9 @@ def check_targets():
         for target in sys.argv[1:]:
             if target.startswith(f"{RESULTS}/") and target not in INSTEAD:
                 targets.check_whole(target, is_made, is_made_folder)
+                outputs = [str(each) for rule in workflow.rules for each in rule.output]
+                if STORAGE is None:  # of a storage, outputs have its address
+                    targets.check_made(target, RESULTS, is_made, outputs)
 
 
 def given_settings():

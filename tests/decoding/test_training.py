@@ -13,13 +13,13 @@ pytestmark = pytest.mark.long
 def test_decoded_embeddings_get_worse_by_level_and_keep_their_spread():
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(40, 60)) * (np.arange(1, 41)[:, None] ** -0.7)
-    embeddings = (3 + rng.normal(size=(3000, 40)) @ mixing).reshape(3000, 6, 10).astype(np.float32)
-    contents = np.eye(5, dtype=np.float32)[rng.integers(5, size=3000)]  # tells nothing of these embeddings
+    embeddings = (3 + rng.normal(size=(1500, 40)) @ mixing).reshape(1500, 6, 10).astype(np.float32)
+    contents = np.eye(5, dtype=np.float32)[rng.integers(5, size=1500)]  # tells nothing of these embeddings
     decode, exact = Decoded(embeddings, contents), torch.from_numpy(embeddings)
     errors = []
     for level in (0, Decoded.LEVELS // 2, Decoded.LEVELS - 1):
         decoded = decode(
-            exact, torch.from_numpy(contents), torch.full((3000,), level), torch.Generator().manual_seed(0)
+            exact, torch.from_numpy(contents), torch.full((1500,), level), torch.Generator().manual_seed(0)
         )
         assert decoded.shape == exact.shape
         torch.testing.assert_close(decoded.std(0), exact.std(0), rtol=0.15, atol=0)
@@ -33,12 +33,12 @@ def test_decoded_embeddings_get_worse_by_level_and_keep_their_spread():
 
 def test_decoding_errors_spare_what_is_where():
     rng = np.random.default_rng(0)
-    kind = rng.integers(5, size=3000)
+    kind = rng.integers(5, size=1500)
     contents = np.eye(5, dtype=np.float32)[kind]
-    looks = rng.normal(size=(3000, 40)) @ rng.normal(size=(40, 60))
+    looks = rng.normal(size=(1500, 40)) @ rng.normal(size=(40, 60))
     prototypes = 2 * rng.normal(size=(5, 60))
-    embeddings = (prototypes[kind] + looks).reshape(3000, 6, 10).astype(np.float32)
-    exact, worst = torch.from_numpy(embeddings), torch.full((3000,), Decoded.LEVELS - 1)
+    embeddings = (prototypes[kind] + looks).reshape(1500, 6, 10).astype(np.float32)
+    exact, worst = torch.from_numpy(embeddings), torch.full((1500,), Decoded.LEVELS - 1)
 
     def kinds_told(contents: np.ndarray) -> float:
         decode = Decoded(embeddings, contents)

@@ -4,7 +4,6 @@ import csv
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from toy_workflow import interpreter
 
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.decoding import learning_curves, network, training, training_data
@@ -193,7 +193,7 @@ training.train(paths, here.TRAINING, weights=folder / "weights.safetensors", cur
     write_subject(tmp_path, "sub01", 10)
 
     def command(name, speed):
-        return [sys.executable, "-c", program, str(tmp_path / name), speed]
+        return [interpreter(), "-c", program, str(tmp_path / name), speed]
 
     subprocess.run(command("whole", "fast"), check=True)
     killed = subprocess.Popen(command("killed", "slow"))

@@ -44,7 +44,8 @@ def results(tmp_path_factory):
     edit_config(checkout, "roi.optimal", [*CATEGORIES.values(), *BANDS])
     edit_config(checkout, "roi.images", 2)
     edit_config(checkout, "roi.lesions.regions", list(CATEGORIES.values()))
-    for steps, *targets in ((50, "recon"), (20, "optimal/images", "lesions/clip_text")):  # regions show in fewer steps
+    edit_config(checkout, "roi.lesions.columns", 512)
+    for steps, *targets in ((50, "recon"), (12, "optimal/images", "lesions/clip_text")):  # regions show in fewer steps
         edit_config(checkout, "recon.steps", steps)
         run = snakemake(checkout, "--cores", "all", *(f"results/sub01/{target}" for target in targets))
         assert run.returncode == 0, run.stderr

@@ -440,7 +440,7 @@ def test_text_alone_counts_whole(config, root):
     ("path", "value", "expected"),
     [
         ("ridge.alpha", "Auto", 'ridge.alpha is "Auto"; expected auto or a section with the keys vdvae, '),
-        ("ridge.alpha", "Auto", "sd_text; did you mean auto?"),
+        ("ridge.alpha", "Auto", "sdxl_prompt; did you mean auto?"),
         ("ridge.alpha", [3000, 100], "ridge.alpha is [3000, 100]; expected auto or a section with the keys vdvae, "),
         ("ridge.alpha.vdvae", [1, 2], "ridge.alpha.vdvae is [1, 2]; expected a number more than 0 or auto"),
         ("ridge.alpha.vdva", "auto", "ridge.alpha.vdva is not a known key; did you mean ridge.alpha.vdvae?"),
@@ -459,7 +459,7 @@ def test_text_alone_counts_whole(config, root):
         ("test_sets", {"it": {"kind": "nsd_imagery", "sets": "A"}}, "each A, B or C; write [A]"),
         ("evidence.baselines", ["mean_imag"], "evidence.baselines names mean_imag; did you mean mean_image?"),
         ("evidence.baselines", ["zzz"], "evidence.baselines names zzz; expected some of stage1, recon, mean_image"),
-        ("evidence.features", ["clipvision"], "clip_layers or sd_text; did you mean clip_vision?"),
+        ("evidence.features", ["clipvision"], "sdxl_pooled or sdxl_prompt; did you mean clip_vision?"),
         ("significance.images", ["recn"], "significance.images names recn; did you mean recon?"),
         ("rating.images", "rekon", "rating.images is rekon; did you mean recon?"),
         ("rating.stimuli", "ALL", "expected all or a whole number at least 2; did you mean all?"),

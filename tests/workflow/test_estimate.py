@@ -2,11 +2,10 @@
 
 import re
 import subprocess
-import sys
 
 import pytest
 import yaml
-from toy_workflow import ROOT, copy_project
+from toy_workflow import ROOT, copy_project, interpreter
 
 from brain_diffuser.models import precisions
 from brain_diffuser.workflow import compared, estimate, resource_usage, speeds, watch, work_units
@@ -323,7 +322,7 @@ def test_every_figure_has_a_source():
 
 
 def run_estimate(folder, *arguments):
-    command = [sys.executable, "-m", "brain_diffuser.estimate", "--cores", "2", *arguments]
+    command = [interpreter(), "-m", "brain_diffuser.estimate", "--cores", "2", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -383,13 +382,13 @@ def test_wrong_arguments_are_one_sentence(finished, arguments):
 
 
 def test_snakemake_estimate_shows_the_same(finished):
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--forceall", "estimate"]
+    command = [interpreter(), "-m", "snakemake", "--cores", "2", "--forceall", "estimate"]
     found = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
     assert found.stdout == run_estimate(finished, "--forceall").stdout
 
 
 def test_finished_jobs_are_lines_of_the_table(finished):
-    command = [sys.executable, "-m", "brain_diffuser.speeds", "--source", "this machine"]
+    command = [interpreter(), "-m", "brain_diffuser.speeds", "--source", "this machine"]
     found = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     header, *lines = (line.split("\t") for line in found.stdout.splitlines())
@@ -400,7 +399,7 @@ def test_finished_jobs_are_lines_of_the_table(finished):
 
 
 def test_forecasts_are_shown_beside_what_ran(finished):
-    command = [sys.executable, "-m", "brain_diffuser.compared", "--", "results/sub01/stage1", "results/report.html"]
+    command = [interpreter(), "-m", "brain_diffuser.compared", "--", "results/sub01/stage1", "results/report.html"]
     found = subprocess.run(command, cwd=finished, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     rows = [line for line in found.stdout.splitlines() if line.startswith("| ")]

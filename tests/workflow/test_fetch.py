@@ -843,6 +843,7 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         "clip": "toy/versatile-diffusion",
         "clip_layers": "toy/versatile-diffusion",
         "stable_diffusion": "toy/stable-diffusion",
+        "ip_adapter": "toy/ip-adapter",
         "evaluation_networks": "toy/evaluation_networks",
     }
     edit_config(checkout, "datasets.toy", {"simulated": False, **paths})
@@ -865,7 +866,8 @@ def test_a_workflow_fetches_what_it_needs_once(bucket, tmp_path):
         switches = {"nsd": True, "models": True, "accept_nsd_terms": True}
         edit_config(checkout, "fetch", {**switches, "servers": mirrors})
         fetched = {f"fetch_{key}" for key in ("nsd", "captions", "vdvae", "versatile_diffusion", "evaluation_networks")}
-        assert fetched <= planned(checkout, *targets)
+        adapter = "toy/ip-adapter/models/ip-adapter_sd15.safetensors"  # as Stable Diffusion, for who asks for it
+        assert fetched | {"fetch_ip_adapter"} <= planned(checkout, *targets, adapter)
         assert "Before the run: evaluation network swav needs torchvision" in snakemake(checkout, "-n", "fetch").stderr
         edit_config(checkout, "metrics.networks", ["clip"])  # whose files come with another model
         scores = "results/sub01/perceptual_scores/recon/clip.csv"

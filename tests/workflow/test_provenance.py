@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from brain_diffuser.workflow import provenance
+from brain_diffuser.workflow.code_key import reading
+from brain_diffuser.workflow.code_key.kept_keys import ModuleCache
 from brain_diffuser.workflow.job import job, progress
 
 pytestmark = pytest.mark.long
@@ -386,6 +388,62 @@ def test_a_start_with_unchanged_code_parses_nothing(cache, monkeypatch):
 
     monkeypatch.setattr(ast, "parse", parse)
     assert keys() == cold
+
+
+def kept(root, cache):
+    """The key by a new start, which keeps what it read for the next."""
+    code = provenance.Code(root, cache)
+    found = code.key(root / "workflow_scripts/stage.py")
+    code.save()
+    return found
+
+
+def test_after_an_edit_only_what_was_edited_is_parsed(root, cache, monkeypatch):
+    before = kept(root, cache)
+    write(root, {"brain_diffuser/nets/parts.py": "SIZE = 2\n"})
+    parsed, parse = [], ast.parse
+    monkeypatch.setattr(ast, "parse", lambda source: parsed.append(source) or parse(source))
+    assert kept(root, cache) != before
+    assert parsed == [b"SIZE = 2\n"]
+    monkeypatch.undo()
+    assert kept(root, cache) == key(root)
+
+
+def with_modules(text, module):
+    """A cache in which every module is another."""
+    found = json.loads(text)
+    return json.dumps(found | {"modules": {name: module for name in found["modules"]}})
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda text: "",
+        lambda text: text[:-9],
+        lambda text: "[]",
+        lambda text: text.replace("[", "{", 3),
+        lambda text: json.dumps(json.loads(text) | {"modules": [1]}),
+        lambda text: with_modules(text, None),
+        lambda text: with_modules(text, [["x"], [], []]),
+        lambda text: with_modules(text, [[["", [], ["", [], []], 0, [], [], [], 0, [1], None, None, [], 0]], [], []]),
+    ],
+)
+def test_a_damaged_cache_of_modules_is_none(root, cache, damaged):
+    kept(root, cache)
+    write(root, {"brain_diffuser/nets/parts.py": "SIZE = 2\n"})
+    modules = cache.with_name("code_modules.json")
+    modules.write_text(damaged(modules.read_text()))
+    assert kept(root, cache) == key(root)
+    assert len(json.loads(modules.read_text())["modules"]) > 3
+
+
+def test_modules_come_back_from_a_cache_as_they_were_read(tmp_path):
+    paths = [*(ROOT / "brain_diffuser/generation").glob("*.py"), *(ROOT / "brain_diffuser/workflow").glob("r*.py")]
+    for _ in range(2):
+        cache = ModuleCache(tmp_path / "modules.json")
+        for path in paths:
+            assert cache.read(path.read_bytes(), False) == reading.read(path.read_bytes()), path
+        cache.save()
 
 
 def test_no_job_reads_code_so_that_all_of_it_would_count():

@@ -298,10 +298,20 @@ def test_wrong_configuration_stops_before_any_job(checkout, edit, sentence):
     assert "rule " not in run.stderr
 
 
-def test_a_target_of_nobody_stops_before_any_job(checkout):
-    run = snakemake(checkout, "--cores", "2", "results/sub02/recon")
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("sub02/recon", ": sub02 is not among the subjects of config.yaml, sub01; add"),
+        ("sub01/recn", " is made by no rule; did you mean results/sub01/recon?"),
+        ("sub01/ridge/vdvea_test.h5", " is made by no rule; did you mean results/sub01/ridge/vdvae_test.h5?"),
+        ("bundles/", " is made by no rule; did you mean results/bundle?"),
+        ("sub01/else", " is made by no rule; results/README.md has what rules make"),
+    ],
+)
+def test_a_target_of_nobody_stops_before_any_job(finished, target, sentence):
+    run = snakemake(finished, "--cores", "2", f"results/{target}")
     assert run.returncode != 0
-    assert "\nresults/sub02/recon: sub02 is not among the subjects of config.yaml, sub01; add" in run.stderr
+    assert f"\nresults/{target}{sentence}" in run.stderr
     assert "Traceback" not in run.stderr
 
 

@@ -25,6 +25,10 @@ class Files:
         self.modules: dict[str, Module | None] = {}
         self.listings: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
+    def read(self, content: bytes, is_main: bool) -> Module:
+        """The module that a file is."""
+        return _read(content, is_main)
+
     def relative(self, path: str | Path) -> str:
         return Path(os.path.relpath(path, self.root)).as_posix()
 
@@ -67,7 +71,7 @@ class Files:
     def module(self, name: str) -> Module | None:
         if name not in self.modules:
             path = self.path(name)
-            self.modules[name] = _read(self.content(path), name == path) if path else None
+            self.modules[name] = self.read(self.content(path), name == path) if path else None
         return self.modules[name]
 
     def data(self, module: str, constants: Iterable[str]) -> Iterator[Node]:

@@ -11,7 +11,7 @@ from brain_diffuser.workflow.code_key.hashing import hash_reachable
 from brain_diffuser.workflow.code_key.importing import Effects
 from brain_diffuser.workflow.code_key.kept_keys import KeyCache
 from brain_diffuser.workflow.code_key.resolving import SURROUNDINGS
-from brain_diffuser.workflow.code_key.statements import Expression, Reference
+from brain_diffuser.workflow.code_key.statements import Expression, Module, Reference
 
 Entries = Mapping[str, str | Iterable[str]]
 Active = Mapping[Node, tuple[str, ...]]
@@ -25,7 +25,8 @@ class Code(Effects):
     root : path
         The folder of the project's packages.
     cache : path, optional
-        A JSON file that keeps keys for as long as all that they were made of stays the same, to the byte.
+        A JSON file that keeps keys for as long as all that they were made of stays the same, to the byte. What
+        `save` keeps lies beside it.
     """
 
     def __init__(self, root: str | Path, cache: str | Path | None = None):
@@ -33,6 +34,14 @@ class Code(Effects):
         self.parts_of: dict[Node, list[str | Node]] = {}
         self.hashes: dict[Node, str] = {}
         self.cache = KeyCache(Path(cache), self) if cache else None
+
+    def read(self, content: bytes, is_main: bool) -> Module:
+        return self.cache.modules.read(content, is_main) if self.cache else super().read(content, is_main)
+
+    def save(self) -> None:
+        """Keep what was read of files, for the next start after one of them is edited."""
+        if self.cache:
+            self.cache.modules.save()
 
     def key(self, script: str | Path, entries: Entries | None = None) -> str:
         """Hash of what a script does: of its statements and of all definitions that they reach by names.

@@ -34,9 +34,11 @@ from brain_diffuser.workflow.code_key.syntax import (
     only_binds,
     star_imports,
     texts_of_loop,
+    walk,
 )
 
 CONSTRUCTORS = frozenset(("__new__", "__init__", "__post_init__", "__init_subclass__", "__set_name__", "__call__"))
+IMPORTS = (ast.Import, ast.ImportFrom)
 NO_MEANING = ("ctx", "kind", "type_comment", "type_ignores", "type_params")
 
 
@@ -49,8 +51,9 @@ def read(source: bytes, is_main: bool = False) -> Module:
         for node in tree.body
         if not is_text(node) and not (is_for_checkers(node) and not node.orelse) and (is_main or not is_for_main(node))
     ]
-    imports = dict.fromkeys(each for node in ast.walk(tree) for each, _ in imported(node))
-    names = (node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    nodes = walk(tree)
+    imports = dict.fromkeys(each for node in nodes if isinstance(node, IMPORTS) for each, _ in imported(node))
+    names = (node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
     return Module(tuple(statements), tuple(imports), frozenset(names))
 
 

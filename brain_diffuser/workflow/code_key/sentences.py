@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Collection, Iterable
 
-from brain_diffuser.workflow.code_key.syntax import FUNCTIONS, bound_names
+from brain_diffuser.workflow.code_key.syntax import FUNCTIONS, below, bound_names, walk
 
 CHECKS = frozenset(
     f"brain_diffuser.{name}"
@@ -25,20 +25,24 @@ PLAIN = (ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.operator, ast.exp
 def is_plain(call: ast.Call) -> bool:
     """Whether a call's arguments are names, numbers and sums of them, which leave no trace."""
     arguments = [*call.args, *(each.value for each in call.keywords)]
-    return all(isinstance(node, PLAIN) for each in arguments for node in ast.walk(each))
+    return all(isinstance(node, PLAIN) for each in arguments for node in walk(each))
 
 
 def is_said(node: ast.AST) -> bool:
     """Whether a function returns, or a variable is, messages.Sentence: for people to read, and in no result."""
     annotation = node.returns if isinstance(node, FUNCTIONS) else getattr(node, "annotation", None)
     return annotation is not None and any(
-        getattr(each, "id", getattr(each, "attr", "")) == "Sentence" for each in ast.walk(annotation)
+        getattr(each, "id", getattr(each, "attr", "")) == "Sentence" for each in walk(annotation)
     )
 
 
 def is_sentence(node: ast.expr) -> bool:
     """A text or what puts one together, unless it also binds or waits."""
-    if any(isinstance(each, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) for each in ast.walk(node)):
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str)
+    if not isinstance(node, ast.JoinedStr | ast.BinOp | ast.IfExp | ast.Call):
+        return False
+    if any(isinstance(each, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) for each in walk(node)):
         return False
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod):
         return is_sentence(node.left) or (isinstance(node.op, ast.Add) and is_sentence(node.right))
@@ -46,21 +50,21 @@ def is_sentence(node: ast.expr) -> bool:
         return is_sentence(node.body) and is_sentence(node.orelse)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         return node.func.attr in ("format", "join") and is_sentence(node.func.value)
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return isinstance(node, ast.JoinedStr)
 
 
 def sentences_of_errors(body: list[ast.stmt]) -> frozenset[str]:
     """The variables of a function that are sentences, and of which nothing is read but by errors that are raised."""
     assigned: dict[str, list[ast.expr]] = {}
     skipped: set[ast.AST] = set()
-    nodes = [node for statement in body for node in ast.walk(statement)]
+    nodes = [node for statement in body for node in walk(statement)]
     for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and len(node.targets) == 1:
             if is_sentence(node.value):
                 assigned.setdefault(node.targets[0].id, []).append(node.value)
                 skipped.add(node.value)
         elif isinstance(node, ast.Raise) and node.exc:
-            calls = [each for each in ast.walk(node.exc) if isinstance(each, ast.Call)]
+            calls = [each for each in walk(node.exc) if isinstance(each, ast.Call)]
             arguments = [each for call in calls for each in (*call.args, *(word.value for word in call.keywords))]
             skipped.update(each for each in arguments if isinstance(each, ast.Name) or is_sentence(each))
     if not assigned:
@@ -81,5 +85,5 @@ def _read_names(nodes: Iterable[ast.AST], skipped: Collection[ast.AST]) -> set[s
         node = waiting.pop()
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             found.add(node.id)
-        waiting += [each for each in ast.iter_child_nodes(node) if each not in skipped]
+        waiting += [each for each in below(node) if each not in skipped]
     return found

@@ -14,6 +14,9 @@ INTROSPECTIVE = frozenset(("__annotations__", "__code__", "__doc__", "__subclass
 word."""
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+SCOPE_STATEMENTS = (ast.Global, ast.Nonlocal)
+LEAVES = frozenset((ast.Constant, ast.Load, ast.Store, ast.Del))
+"""Nodes with no nodes below."""
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -26,6 +29,27 @@ JUST_A_NAME = hashlib.sha256(b"<0>").hexdigest()
 """The text of an expression that is a name of the module or of an import and nothing else."""
 
 
+def below(node: ast.AST) -> list[ast.AST]:
+    """The nodes that a node consists of, in the order of `ast.iter_child_nodes`, which takes three times as long."""
+    found: list[ast.AST] = []
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, ast.AST):
+            found.append(value)
+        elif type(value) is list:
+            found += [part for part in value if isinstance(part, ast.AST)]
+    return found
+
+
+def walk(node: ast.AST) -> list[ast.AST]:
+    """A node and all nodes below it, in the order of `ast.walk`."""
+    found = [node]
+    for each in found:
+        if type(each) not in LEAVES:
+            found += below(each)
+    return found
+
+
 def bound_names(body: Iterable[ast.AST]) -> dict[str, list[Import | None]]:
     """The names that statements bind in their own scope."""
     found: dict[str, list[Import | None]] = {}
@@ -33,8 +57,13 @@ def bound_names(body: Iterable[ast.AST]) -> dict[str, list[Import | None]]:
     waiting = list(body)[::-1]
     while waiting:
         node = waiting.pop()
-        children: Iterable[ast.AST] = ()
-        if isinstance(node, ast.Import):
+        if type(node) in LEAVES:
+            continue
+        children: list[ast.AST] = []
+        if isinstance(node, ast.Name):
+            if type(node.ctx) is not ast.Load:
+                found.setdefault(node.id, []).append(None)
+        elif isinstance(node, ast.Import):
             for alias in node.names:
                 whole = Import(alias.name if alias.asname else alias.name.partition(".")[0])
                 found.setdefault(alias.asname or whole.module, []).append(whole)
@@ -43,29 +72,28 @@ def bound_names(body: Iterable[ast.AST]) -> dict[str, list[Import | None]]:
                 part = Import(node.module or "", alias.name, node.level)
                 if alias.name != "*":
                     found.setdefault(alias.asname or alias.name, []).append(part)
-        elif isinstance(node, ast.Global | ast.Nonlocal):
+        elif isinstance(node, SCOPE_STATEMENTS):
             elsewhere.update(node.names)
         elif isinstance(node, COMPREHENSIONS):
-            children = [each for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
+            children = [each for each in walk(node) if isinstance(each, ast.NamedExpr)]
         elif not isinstance(node, ast.Lambda):
-            children = ast.iter_child_nodes(node)
             name = getattr(node, "rest" if isinstance(node, ast.MatchMapping) else "name", None)
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                name = node.id
             if isinstance(name, str):
                 found.setdefault(name, []).append(None)
             if isinstance(node, FUNCTIONS):
                 children = [*node.decorator_list, *node.args.defaults]
             elif isinstance(node, ast.ClassDef):
                 children = [*node.decorator_list, *node.bases]
-        waiting += list(children)[::-1]
+            else:
+                children = below(node)
+        waiting += children[::-1]
     return {name: imports for name, imports in found.items() if name not in elsewhere}
 
 
 def star_imports(body: Iterable[ast.AST]) -> Iterator[Import]:
     """The modules that all names are imported from."""
     for statement in body:
-        for node in ast.walk(statement) if not isinstance(statement, FUNCTIONS) else ():
+        for node in walk(statement) if not isinstance(statement, FUNCTIONS) else ():
             if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
                 yield Import(node.module or "", level=node.level)
 
@@ -83,7 +111,7 @@ def imported(node: ast.AST) -> Iterator[tuple[Import, str]]:
 def only_binds(node: ast.stmt) -> bool:
     """Whether a statement is of a kind that binds names and does nothing else but to evaluate what it binds."""
     if isinstance(node, ast.Assign):
-        parts = [part for target in node.targets for part in ast.walk(target)]
+        parts = [part for target in node.targets for part in walk(target)]
         return all(isinstance(part, ast.Name | ast.Tuple | ast.List | ast.Store) for part in parts)
     if isinstance(node, ast.AnnAssign):
         return isinstance(node.target, ast.Name)

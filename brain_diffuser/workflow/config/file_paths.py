@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +18,8 @@ def expand(config: MutableMapping[Any, Any]) -> None:
 
     Raises ValueError: a variable is not set, or ~ names a user that is not known.
     """
+    if not _has_signs(config):  # the schema takes long to describe
+        return
     for key, section in list(_paths(config)):
         if not isinstance(section[key[-1]], str):
             continue
@@ -53,6 +55,15 @@ def expanded(path: str) -> str:
 
 def _variables(path: str) -> list[str]:
     return [name[1] or name[2] for name in VARIABLE.finditer(path)]
+
+
+def _has_signs(value: Any) -> bool:
+    """Whether any text in it may be a path that `expanded` changes or refuses."""
+    if isinstance(value, str):
+        return value.startswith("~") or "$" in value or "\0" in value
+    if isinstance(value, Mapping):
+        return any(_has_signs(each) for each in value.values())
+    return isinstance(value, list | tuple) and any(_has_signs(each) for each in value)
 
 
 def _paths(config: Any) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +14,9 @@ from brain_diffuser.workflow.config.sources import Sources
 
 LONGEST_WORD = 300
 """Signs; paths may be long."""
+
+NEARLY = 0.1
+"""Difference of likenesses, which are 0 to 1, of names that are about as much like a third."""
 
 OF_USERS = ("splits", "test_sets", "variants")
 """Sections whose entries users name, so that the shipped config.yaml has no line to copy."""
@@ -101,10 +104,12 @@ def _resolved(schema: dict, node: dict) -> dict:
 
 
 def _similar(schema: dict, key: tuple, config: dict) -> tuple | None:
-    """The known key beside an unknown one that is spelt most like it, an unused one first."""
+    """The known key beside an unknown one that is spelt most like it; of nearly equal ones one that is not used yet."""
     section, known = _value(config, key[:-1]), list(_node(schema, key[:-1])["properties"])
-    similar = _most_similar(str(key[-1]), [name for name in known if name not in section])
-    similar = similar or _most_similar(str(key[-1]), known)
+    written = str(key[-1])
+    found = [_most_similar(written, known), _most_similar(written, [name for name in known if name not in section])]
+    likeness = {name: SequenceMatcher(None, written.lower(), name.lower()).ratio() for name in found if name}
+    similar = max(likeness, key=lambda name: likeness[name] + NEARLY * (name not in section), default=None)
     return (*key[:-1], similar) if similar else None
 
 

@@ -497,6 +497,14 @@ class Rating(Section):
     seed: Seed = 0
 
 
+class Bundle(Section):
+    name: str = ""
+    authors: list[Text] = Field(default_factory=list)
+    license: str = ""
+    source: str = ""
+    include: list[Literal["predictions", "features"]] = Field(default_factory=list)
+
+
 class Retrieval(Section):
     pool: Annotated[int, Field(ge=2)]
     draws: Count
@@ -628,6 +636,7 @@ class Config(Section):
     significance: Significance = Field(default_factory=Significance)
     evidence: Evidence = Field(default_factory=Evidence)
     rating: Rating = Field(default_factory=Rating)
+    bundle: Bundle = Field(default_factory=Bundle)
     retrieval: Retrieval
     accuracy: Accuracy
     roi: Roi
@@ -650,6 +659,8 @@ class Config(Section):
             same_folder = Path(self.paths.clip) == Path(self.paths.versatile_diffusion)
             models += ["versatile_diffusion", *(["clip"] if same_folder else [])]
         models.append("stable_diffusion")
+        if getattr(self.paths, "ip_adapter", None):
+            models.append("ip_adapter")
         if evaluation_registry.network_checkpoints(self.metrics.networks, self.metrics.protocol):
             models.append("evaluation_networks")
         found = (*nsd, *(models if self.fetch.models else ()))

@@ -6,12 +6,15 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.workflow import renamed
 from brain_diffuser.workflow.config.variants import variant_regex
 
 SUBJECT = r"^[A-Za-z][A-Za-z0-9]*$"
 OF_SPLIT = r"([A-Za-z][A-Za-z0-9]*)_[a-z][a-z0-9_]*"
 """The folder of a subject's further split or test set."""
+IN_OUTPUT = r"\{%s(?:,(?:[^{}]|\{[^{}]*\})*)?\}"
+"""A name in a rule's output, with the pattern that it keeps to."""
 NOT_SUBJECTS = ("average", "benchmarks", "dataset", "demo", "haxby", "logs", "rehearsal", "shared")
 """Other folders of results."""
 
@@ -78,16 +81,59 @@ def check_whole(target: str, is_made: Callable[[str], bool], is_made_folder: Cal
             raise ValueError(f"{target} is made together with all of {folder}; ask for that folder")
 
 
+def check_made(target: str, results: str, is_made: Callable[[str], bool], outputs: Sequence[str]) -> None:
+    """Check that a file or folder that is asked for is made by a rule, or is there.
+
+    Parameters
+    ----------
+    target
+        What Snakemake is asked for, in the folder of results.
+    results
+        The folder of results.
+    is_made
+        Whether some rule makes a path.
+    outputs
+        What rules make, with names such as {subject} in braces.
+
+    Raises
+    ------
+    ValueError
+        No rule makes it; the sentence has the output that is most like it.
+    """
+    path = target.rstrip("/")
+    if is_made(path) or Path(path).exists():
+        return
+    subject = folder_of(path, results)
+    of_subject = {re.sub(IN_OUTPUT % "subject", subject, each) for each in outputs}
+    known = {re.sub(IN_OUTPUT % "feature", feature, each) for each in of_subject for feature in FEATURES}
+    folder = f"{results}/{subject}/" if path.count("/") > results.count("/") + 1 else f"{results}/"
+    names = [each.removeprefix(folder) for each in sorted(known) if each.startswith(folder) and "{" not in each]
+    similar = get_close_matches(path.removeprefix(folder), names, n=1)
+    hint = f"did you mean {folder}{similar[0]}?" if similar else "results/README.md has what rules make"
+    raise ValueError(f"{target} is made by no rule; {hint}")
+
+
 NOT_OF_TEST_SETS = (
     *("ablations", "accuracy", "baselines", "brain", "chosen", "encoding", "feature_identification"),
-    *("generalisation", "guidance", "lesions", "neuraldiffuser", "optimal", "output_dimensions", "perturbed", "roi"),
+    *(
+        "generalisation",
+        "generators",
+        "generators_paired",
+        "guidance",
+        "lesions",
+        "neuraldiffuser",
+        "optimal",
+        "output_dimensions",
+        "perturbed",
+        "roi",
+    ),
     *("similarity", "spurious", "volumes", "weights"),
 )
 """What is not made of a test set: it tells of the decoder or of the brain, or needs captions of the stimuli."""
 COMPARED = ("features", "references", "perceptual_scores", "metrics", "consistency", "retrieval", "significance")
 COMPARED += ("test_set",)
 """What compares with images of the stimuli."""
-NEEDS_CAPTIONS = ("clip_text_test.h5", "sd_text_test.h5")
+NEEDS_CAPTIONS = tuple(f"{name}_test.h5" for name, feature in FEATURES.items() if feature.reads == "captions")
 
 
 def folder_of(target: str, results: str) -> str:
