@@ -1,7 +1,10 @@
 """The record of a decoder: what turns betas into features, and where its predictions lie."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 class Decoder(NamedTuple):
@@ -25,6 +28,23 @@ class Decoder(NamedTuple):
     def can_decode(self, axes: tuple[str, ...]) -> bool:
         """Whether a feature with these axes can be decoded."""
         return self.axes is None or axes in self.axes
+
+
+def check_predictions(name: str, predictions: str | Path, betas_test: str | Path, features: str | Path) -> None:
+    """Check what a decoder has written against the stimuli and the feature that it was asked for.
+
+    Raises ValueError: predictions of other stimuli, in another order, or of another shape than the feature's.
+    """
+    from brain_diffuser.artifacts import hdf5
+
+    with hdf5.reading(betas_test) as (_, wanted):
+        expected = (len(wanted), *hdf5.load(features, slice(0, 1)).values.shape[1:])
+    found = hdf5.load(predictions)
+    if found.values.shape != expected or not np.array_equal(found.nsd_id, wanted):
+        raise ValueError(
+            f"decoder {name} wrote {found.values.shape} for nsd_id {found.nsd_id[0]}, ... into {predictions}; expected "
+            f"{expected} for the nsd_id of {betas_test} in their order, so correct its fit_predict"
+        )
 
 
 def plain_decoder(

@@ -187,6 +187,16 @@ def score_pixels(
     }
 
 
+def check_scores(scores: Mapping[str, Any], images: Any) -> None:
+    """Raises ValueError: a metric's function returned something else than one number for each image."""
+    for metric, values in scores.items():
+        if np.shape(values) != (len(images),):
+            raise ValueError(
+                f"metric {metric} returned {np.shape(values) or 'one number'} for {len(images)} images; expected one "
+                "number for each, so correct its function"
+            )
+
+
 def load(
     name: str, protocol: str, folder: str | Path, clip_folder: str | Path | None, device: Any = "cpu"
 ) -> EvaluationNetwork:

@@ -54,9 +54,12 @@ def of_pixels(
         How the images are resized.
     seed : int
         Of the shuffled pairing.
+
+    Raises ValueError: a metric has not one number for each image.
     """
     assigned = statistics.cyclic_derangement(len(stimuli), seed)
     scores = registry.score_pixels(scorer, stimuli, images, protocol)
+    registry.check_scores(scores, images)
     shuffled = registry.score_pixels(scorer, stimuli, images[assigned], protocol)
     kinds = {metric: record.kind for metric, record in registry.SCORERS[scorer].metrics.items()}
     return [PerImage(metric, kinds[metric], scores[metric], shuffled[metric]) for metric in scores]
@@ -78,6 +81,8 @@ def of_features(
         Its features of the stimuli and of the images.
     seed : int
         Of the shuffled pairing.
+
+    Raises ValueError: a metric has not one number for each image.
     """
     assigned = statistics.cyclic_derangement(len(next(iter(true.values()))), seed)
     return [

@@ -142,7 +142,7 @@ def store(
     Raises
     ------
     ValueError
-        A value is not finite, or too large for `storage`.
+        A value is not finite, or too large for `storage`; `embed` returned another shape than the feature's record has.
 
     Memory: one batch of inputs and of their features.
     """
@@ -157,6 +157,7 @@ def store(
                 padded = of_batch if of_captions else batch.padded_array(of_batch)
                 values = registry.FEATURES[feature].embed(padded, ids, model, **settings)
                 finite.check_network(values, "the network's output", dtype)
+                registry.check_embedded(values, batch.n_rows, feature)
             yield batch.rows, values[: batch.n_rows]
 
     computed = embedded()

@@ -28,6 +28,7 @@ Features = dict[str, Shaped[np.ndarray, "stimuli ..."]]
 CODE = Path(__file__).parents[2]
 AT_A_TIME = 64  # stimuli whose embeddings are read at a time; also those of a shard of reconstructions in config.yaml
 USUAL = (0.1, 10.0)
+ENOUGH = 8  # stimuli that tell whether betas are z-scored over them
 """Range of the root mean square of betas in units of the training stimuli's standard deviation."""
 
 
@@ -223,7 +224,7 @@ def _predict(
     found = {feature: run.made(f"ridge/{feature}_test.h5") for feature in features}
     sources = {feature: run.path_of_name(made.given[1]) for feature, made in found.items()}
     for path in sources.values():
-        check_is_there(path)
+        check_is_there(path, run.folder)
     kernel = ridge.load_kernel(_kernel_path(run))
     _warn_of_scale(test.values, kernel, standardised, run)
     with hdf5.reading(run.path("data/betas_train.h5"), by_columns=True) as train:
@@ -246,7 +247,7 @@ def _predict(
 
 
 def _warn_of_scale(betas: np.ndarray, kernel: ridge.Kernel, standardised: bool, run: Run) -> None:
-    """Warn of betas that are far larger or smaller than those that the run was trained on."""
+    """Warn of betas that are far larger or smaller than those of the run's training, or z-scored by themselves."""
     some = betas[:AT_A_TIME].astype(np.float64)
     z = some if standardised else (some - kernel.betas_mean) / kernel.betas_std
     size = float(np.sqrt((z**2).mean()))
@@ -257,6 +258,18 @@ def _warn_of_scale(betas: np.ndarray, kernel: ridge.Kernel, standardised: bool, 
             f"expected {unit}",
             stacklevel=4,
         )
+    if len(betas) >= ENOUGH and not standardised and _is_standardised(betas):
+        warnings.warn(
+            f"betas have a mean of 0 and a standard deviation of 1 over these {len(betas)} stimuli; expected the unit "
+            f"of {run.folder / 'data/betas_test.h5'}, as measured, or, with standardised=True, z-scores by the "
+            "training stimuli",
+            stacklevel=4,
+        )
+
+
+def _is_standardised(betas: np.ndarray) -> bool:
+    """Whether betas are z-scored over these stimuli: few voxels would have a mean so near to 0 by chance."""
+    return bool(np.median(np.abs(betas.mean(0))) < 1e-3 and np.median(np.abs(betas.std(0) - 1)) < 0.1)
 
 
 def _warn_of_other_code(run: Run, stages: str) -> None:

@@ -105,7 +105,7 @@ class Run:
         if place is None:
             raise FileNotFoundError(
                 f"{self.folder} has no images {name}; it has {', '.join(self.sets_of_images()) or 'none'}. Make them "
-                f"with snakemake --cores all -- {self.folder / (name if name in ('stage1', 'recon') else places[1])}"
+                f"with {command(self.folder / (name if name in ('stage1', 'recon') else places[1]), self.folder)}"
             )
         nsd_id, values = image_files.read_folder(self.folder / place, self.folder / f"{place}_manifest.tsv", rows)
         return Images(values, nsd_id)
@@ -147,10 +147,14 @@ class Run:
         """
         found = receipts.read(receipts.place(name, self.results))
         path = receipts.path_of(name, self.results)
+        if found is None and not os.path.exists(path):
+            raise FileNotFoundError(
+                f"{path} is not there, so this run is not finished; make it with {command(path, self.folder)}"
+            )
         if found is None:
             raise FileNotFoundError(
                 f"{receipts.place(name, self.results)}, the receipt of {path}, is missing, so how it was made is not "
-                f"known; make it with snakemake --cores all -- {path}"
+                f"known; make it with {command(path, self.folder)}"
             )
         params = {key: ast.literal_eval(value) for key, value in found.params}
         return Made(params, found.given, found)
@@ -179,13 +183,13 @@ class Run:
         Raises FileNotFoundError: it is not there.
         """
         path = self.folder / artifact
-        check_is_there(path)
+        check_is_there(path, self.folder)
         return path
 
     def _rows(self, path: str, table: str) -> list[dict[str, str]]:
         if not (self.folder / path).is_file():
             raise FileNotFoundError(
-                f"{self.folder / path} is missing; make it with snakemake --cores all -- {self.folder / table}"
+                f"{self.folder / path} is missing; make it with {command(self.folder / table, self.folder)}"
             )
         return tables.read_csv(self.folder / path)
 
@@ -207,13 +211,21 @@ def load_run(path: str | Path = "results/sub01") -> Run:
     return Run(folder)
 
 
-def check_is_there(path: Path) -> None:
-    """Raises FileNotFoundError: an artifact is not there."""
+def command(path: str | Path, subject: Path, options: str = "") -> str:
+    """What makes an artifact of a subject's folder: targets are named from the folder on in which Snakemake ran."""
+    above = subject.parent.parent
+    if subject.is_absolute() and (above / "config.yaml").is_file() and Path(path).is_relative_to(above):
+        return f"snakemake --cores all {options}-- {Path(path).relative_to(above)}, in {above}"
+    return f"snakemake --cores all {options}-- {path}"
+
+
+def check_is_there(path: Path, subject: Path) -> None:
+    """Raises FileNotFoundError: an artifact of the folder of a subject is not there."""
     if not path.exists():
         is_kept = not (path.parent.name == "features" and path.stem.endswith("_train"))
         why = "" if is_kept else " (features.keep: false deletes it after its last use)"
         keep = "" if is_kept else "--config features='{keep: true}' "
-        raise FileNotFoundError(f"{path} is missing{why}; make it with snakemake --cores all {keep}-- {path}")
+        raise FileNotFoundError(f"{path} is missing{why}; make it with {command(path, subject, keep)}")
 
 
 def _folders(folder: Path) -> Iterator[Path]:

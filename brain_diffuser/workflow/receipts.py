@@ -209,9 +209,12 @@ def write(receipt: Receipt, root: str | Path) -> None:
 
 def note(path: str, name: str, root: str | Path) -> dict[str, Any]:
     """What a job keeps of an input: the digest of an artifact by its receipt, or what an outside path holds."""
-    receipt = _embedded(path, name, root) or read(place(name, root))
-    if receipt and _may_be(receipt, path):
-        return {"digest": receipt.digest}
+    embedded = _embedded(path, name, root)
+    if embedded and _may_be(embedded, path):
+        return {"digest": embedded.digest}
+    beside = read(place(name, root))
+    if beside and _is_of(beside, path):
+        return {"digest": beside.digest}
     return {"files": contents(path)}
 
 
@@ -320,6 +323,17 @@ def _may_be(receipt: Receipt, path: str) -> bool:
     if "" not in receipt.files:
         return os.path.isdir(path)
     return os.path.isfile(path) and os.path.getsize(path) == receipt.files[""][0]
+
+
+def _is_of(receipt: Receipt, path: str) -> bool:
+    """Whether an artifact is the one of the receipt beside it: a rule of another workflow may have put another there.
+
+    What has the dates of the receipt is not read.
+    """
+    present = list(listing(path))
+    return {name for name, *_ in present} == receipt.files.keys() and all(
+        same(file, size, date, receipt.files[name]) for name, file, size, date in present
+    )
 
 
 def _parsed(content: bytes | str) -> Receipt | None:

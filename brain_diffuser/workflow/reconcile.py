@@ -69,11 +69,16 @@ class Results:
 
         A record that is missing or differs is written from the receipt. Where an input is not the noted one, or the
         artifact is not the one of its receipt, the record says so in place of its parameters, which makes Snakemake run
-        the job again. Dates that say nothing, as those of a copy, are set so that Snakemake does not go by them.
+        the job again. Dates that say nothing, as those of a copy, are set so that Snakemake does not go by them. The
+        receipt of what a rule of another workflow has made anew, which leaves none, is deleted.
         """
         later = Dates(self)
-        for name, receipt in self.by_name.items():
+        for name, receipt in list(self.by_name.items()):
             record = self.record(name)
+            if self._is_of_another_rule(name, receipt, record):
+                receipts.place(name, self.root).unlink(missing_ok=True)
+                del self.by_name[name]
+                continue
             reason = self.why_not(receipt, record)
             self._correct(name, receipt, record, reason)
             if reason:
@@ -177,12 +182,22 @@ class Results:
                 "input_checksums": {},
             }
         wanted = record | {
+            "rule": receipt.rule,
             "params": [reason] if reason else receipt.values,
             "input": inputs if self.storage is None else record.get("input", inputs),
             "record_format_version": RECORD_FORMAT,
         }
         if wanted != record:
             self.write_record(name, wanted)
+
+    def _is_of_another_rule(self, name: str, receipt: Receipt, record: Record | None) -> bool:
+        """Whether a rule of another workflow, which leaves no receipts, has made the artifact since."""
+        path = receipts.path_of(name, self.root)
+        if record is None or record.get("rule", receipt.rule) == receipt.rule or not os.path.exists(path):
+            return False
+        return (
+            record["endtime"] == _date(path) and receipts.digest(receipts.contents(path, whole=True)) != receipt.digest
+        )
 
     def _is_noted(self, name: str, noted: Mapping[str, Any], copied: bool) -> bool:
         """Whether an input is still what a job has noted of it."""

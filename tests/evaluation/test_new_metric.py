@@ -9,6 +9,7 @@ import pytest
 from toy_workflow import digests, edit_config, planned, snakemake
 
 from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.evaluation import registry
 
 EVALUATION = "brain_diffuser/evaluation"
 SETS = ("stage1", "recon", "mean_image", "vdvae", "autoencoder")
@@ -57,6 +58,13 @@ def test_one_more_metric_is_a_file_and_a_line(checkout):
     assert {path.parts[1] if len(path.parts) > 1 else path.name for path in changed} <= {
         *("metrics", "report.html", "resource_usage.csv")
     }
+
+
+@pytest.mark.parametrize(("values", "found"), [(np.float64(1), "one number"), (np.zeros(3), r"\(3,\)")])
+def test_a_metric_has_a_number_for_each_image(values, found):
+    registry.check_scores({"psnr": np.zeros(8)}, np.zeros((8, 2, 2, 3)))
+    with pytest.raises(ValueError, match=rf"^metric psnr returned {found} for 8 images; expected one number for each"):
+        registry.check_scores({"psnr": values}, np.zeros((8, 2, 2, 3)))
 
 
 def test_the_documentation_has_the_same_words():

@@ -216,3 +216,10 @@ def test_a_feature_is_loaded_from_files(tmp_path, vdvae):
     torch.save(vdvae.state_dict(), path)
     with pytest.raises(ValueError, match=r"tiny.th lacks"):
         registry.FEATURES["vdvae"].load(path, device="cpu", dtype=torch.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 3), (2, 12), (2, 4, 3, 1)])
+def test_what_embed_returns_has_a_row_for_each_stimulus_and_the_axes_of_the_record(shape):
+    registry.check_embedded(np.zeros((3, 65, 8)), 2, "clip_vision")  # padded batches have rows to spare
+    with pytest.raises(ValueError, match=r"^feature clip_vision: embed returned .* expected \(stimuli, tokens, dim\)"):
+        registry.check_embedded(np.zeros(shape), 2, "clip_vision")

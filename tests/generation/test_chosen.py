@@ -206,7 +206,7 @@ def test_the_full_run_makes_exactly_the_rest(finished, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--config", "recon={only: 0}"), 'recon.only is "0"; expected all or a whole number at least 1 or a list'),
+        (("--config", "recon={only: 0}"), "recon.only is 0; expected all or a whole number at least 1 or a list"),
         (("--config", "recon={only: 9}"), "recon.only is 9, and sub01 has 8 test stimuli; ask for 8 at most"),
         (("--config", "recon={only: [3]}"), "recon.only names stimulus 3, which sub01 has not seen; name test stimuli"),
         (("results/sub01/recon/nsd00003.png",), "a target names stimulus 3, which sub01 has not seen; name"),

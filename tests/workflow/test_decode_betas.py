@@ -116,6 +116,14 @@ def test_betas_of_another_scale_are_warned_of(run):
         brain_diffuser.decode(300 * run.betas().values, run, stages="features")
 
 
+def test_betas_that_are_z_scored_by_themselves_are_warned_of(run):
+    betas = run.betas().values
+    with pytest.warns(
+        UserWarning, match=r"a standard deviation of 1 over these 8 stimuli; expected the unit of .*test\.h5"
+    ):
+        brain_diffuser.decode((betas - betas.mean(0)) / betas.std(0), run, stages="features")
+
+
 def test_a_run_that_lacks_something_says_what_and_how_to_make_it(finished, tmp_path):
     copy = tmp_path / "results/sub01"
     for each in ("data/betas_train.h5", "data/betas_test.h5", "ridge/kernel.h5", "ridge/.receipts"):
@@ -128,8 +136,16 @@ def test_a_run_that_lacks_something_says_what_and_how_to_make_it(finished, tmp_p
     )
     with pytest.raises(FileNotFoundError, match=again):
         brain_diffuser.decode(betas, copy, stages="features")
-    with pytest.raises(FileNotFoundError, match=rf"the receipt of {copy}/stage1, is missing"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"{copy}/stage1 is not there, so this run is not finished; make it with"
+    ):
         brain_diffuser.decode(betas, copy, stages="stage1")
+    (copy / "stage1").mkdir()
+    (tmp_path / "config.yaml").touch()
+    again = rf"receipt of {copy}/stage1, is missing, .* snakemake --cores all -- results/sub01/stage1, in {tmp_path}$"
+    with pytest.raises(FileNotFoundError, match=again):
+        brain_diffuser.decode(betas, copy, stages="stage1")
+    (copy / "stage1").rmdir()
     (copy / "data/betas_train.h5").rename(copy / "data/targets.tsv")
     with pytest.raises(ValueError, match=r"sub01 is a test set and has no decoders of its own; name its subject's run"):
         brain_diffuser.decode(betas, copy)

@@ -174,6 +174,8 @@ def test_edit_of_a_small_package(tmp_path, counts, script, files, place, old, ne
     ("report", "counts"),
     [
         ("progress.step(rows, steps, t + 1)", False),
+        ("registry.check_embedded(rows, steps, t)", False),
+        ("registry.check_embedded(rows, steps, consumed(t))", True),
         ("progress.step(rows, steps, consumed(t))", True),
         ("x = progress.step(rows, steps, t)", True),
         ("progress.other(rows, steps, t)", True),
@@ -181,13 +183,15 @@ def test_edit_of_a_small_package(tmp_path, counts, script, files, place, old, ne
 )
 def test_a_report_of_a_step_counts_only_where_its_arguments_do_something(tmp_path, report, counts):
     stage = (
-        "from brain_diffuser.models import progress\n\ndef consumed(t):\n    return t\n\n"
+        "from brain_diffuser.features import registry\nfrom brain_diffuser.models import progress\n\n"
+        "def consumed(t):\n    return t\n\n"
         "def run(rows, steps, t):\n    print('before')\n    return rows\n"
     )
     reports = "def step(rows, steps, t):\n    pass\n\ndef other(rows, steps, t):\n    pass\n"
-    names = ("__init__", "models/__init__", "models/progress", "stage")
+    names = ("__init__", "models/__init__", "models/progress", "features/__init__", "features/registry", "stage")
     tree = {f"brain_diffuser/{name}.py": "" for name in names}
     tree |= {"brain_diffuser/models/progress.py": reports, "brain_diffuser/stage.py": stage}
+    tree["brain_diffuser/features/registry.py"] = "def check_embedded(rows, steps, t):\n    pass\n"
     tree["workflow_scripts/stage.py"] = "from brain_diffuser.stage import run\n\nprint(run(1, 2, 3))\n"
     write(tmp_path, tree)
     old = "    print('before')\n"

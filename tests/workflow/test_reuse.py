@@ -61,6 +61,8 @@ def test_another_workflow_imports_this_one_and_brings_its_captions(tmp_path):
     assert "the module statement sets the pathvar results to mine, config.yaml to results; leave" in refused.stderr
 
 
+PREDICTED = "results/sub01/ridge/clip_vision_test.h5"
+AFTER_DECODING = {"recon_shard", "recon"}
 MY_DECODER = """
 import sys
 sys.path.insert(0, "brain-diffuser-dag")
@@ -73,19 +75,32 @@ hdf5.save(out, known.mean(0, keepdims=True).repeat(len(nsd_id), 0), nsd_id)
 
 @pytest.mark.workflow
 def test_a_stage_from_outside_takes_the_place_of_ours(tmp_path):
-    """The Snakefile of docs/extend.md, with the toy's configuration."""
+    """The Snakefile of docs/extend.md, with the toy's configuration, in results that ridge regression has made."""
     lab = tmp_path / "lab"
     copy = write_checkout(lab / "brain-diffuser-dag")
     shutil.move(copy / "toy", lab / "toy")
-    (lab / "Snakefile").write_text(example("extend.md", "A stage of your own, from outside", "python"))
+    with_decoder = example("extend.md", "A stage of your own, from outside", "python")
+    without = with_decoder.partition("rule my_decoder:")[0]
     (lab / "my_decoder.py").write_text(MY_DECODER)
-    profile = ("--workflow-profile", "brain-diffuser-dag/profiles/default")
-    run = snakemake(lab, "--cores", "2", *profile, "results/sub01/recon")
-    assert run.returncode == 0, run.stderr
-    made = hdf5.load(lab / "results/sub01/ridge/clip_vision_test.h5").values
+    wanted = ("--workflow-profile", "brain-diffuser-dag/profiles/default", "results/sub01/recon")
+
+    def run(snakefile, *options):
+        (lab / "Snakefile").write_text(snakefile)
+        made = snakemake(lab, "--cores", "2", *options, *wanted)
+        assert made.returncode == 0, made.stderr
+        again = snakemake(lab, "-n", *wanted)
+        assert "Nothing to be done" in again.stdout + again.stderr
+        return set(re.findall(r"^(\w+) +\d+$", made.stdout + made.stderr, re.M)) - {"total"}
+
+    run(without)
+    ours = (lab / PREDICTED).read_bytes()
+    assert run(with_decoder) == AFTER_DECODING | {"my_decoder"}
+    made = hdf5.load(lab / PREDICTED).values
     np.testing.assert_array_equal(made, np.broadcast_to(made[0], made.shape))
-    again = snakemake(lab, "-n", *profile, "results/sub01/recon")
-    assert "Nothing to be done" in again.stdout + again.stderr
+    (lab / "my_decoder.py").write_text(MY_DECODER.replace(".mean(0, keepdims=True)", "[:1]"))
+    assert run(with_decoder, "--forcerun=my_decoder") == AFTER_DECODING | {"my_decoder"}
+    assert run(without) == AFTER_DECODING | {"ridge"}
+    assert (lab / PREDICTED).read_bytes() == ours
 
 
 def test_the_catalog_is_told_what_holds():

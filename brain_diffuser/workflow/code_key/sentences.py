@@ -16,8 +16,12 @@ CHECKS = frozenset(
 )
 """Functions with parameters that are messages.Sentence: texts among their arguments get into errors alone."""
 
-REPORTS = frozenset(("brain_diffuser.models.progress.step",))
-"""Functions that report progress and return nothing: a statement that calls one with plain values does not count."""
+REPORTS = frozenset(
+    f"brain_diffuser.{name}"
+    for name in "evaluation.registry.check_scores features.registry.check_embedded models.progress.step".split()
+)
+"""Functions that report progress, or end a job with an error, and return nothing: a statement that calls one with plain
+values does not count, for no result depends on it."""
 
 PLAIN = (ast.Name, ast.Attribute, ast.Constant, ast.BinOp, ast.operator, ast.expr_context)
 

@@ -20,7 +20,7 @@ from brain_diffuser.features.registry import FEATURES
 from brain_diffuser.generation.registry import BACKBONES
 from brain_diffuser.models import model_files
 from brain_diffuser.workflow import fetch, renamed, source_files
-from brain_diffuser.workflow.config import messages, schema
+from brain_diffuser.workflow.config import messages, records, schema
 from brain_diffuser.workflow.config.sources import UNKNOWN, LocatedError, Sources
 from brain_diffuser.workflow.config.variants import CHOOSERS
 
@@ -54,6 +54,7 @@ def read(config: dict, root: Path, sources: Sources = UNKNOWN) -> schema.Config:
     Raises ValueError: a key is renamed, unknown, missing or of the wrong type or range, keys disagree, a path does not
     exist.
     """
+    records.check()
     return _checked(config, sources, lambda checked: _disagreements(checked, root))
 
 

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher, get_close_matches
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -185,7 +186,18 @@ def _names(schema: dict, node: dict) -> list[str]:
 def _fix_of_text(value: Any, names: Sequence[str]) -> str:
     """Which of the texts that a key may have is meant by another text."""
     similar = _most_similar(value, names) if isinstance(value, str) else None
+    if not similar and isinstance(value, str) and (file := _forgotten(value)):
+        return f"; {file} is there, so enter it in the registry.py of its folder"
     return f"; did you mean {similar}?" if similar else ""
+
+
+def _forgotten(name: str) -> str:
+    """The file of a record that no registry has, below the package's folder; empty if there is none."""
+    if not name.isidentifier():
+        return ""
+    package = Path(__file__).parents[2]
+    found = sorted(path for path in package.glob(f"*/{name}.py") if (path.parent / "registry.py").is_file())
+    return found[0].relative_to(package.parent).as_posix() if found else ""
 
 
 def _fix_of_item(schema: dict, value: Any, node: dict) -> str:
