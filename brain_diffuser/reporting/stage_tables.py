@@ -1,0 +1,99 @@
+"""Tables of other stages as the report prints them: heads in words, numbers rounded by one rule.
+
+The rule of the whole page: shares, two-way identification among them, in percent with one decimal; correlations,
+similarities, distances and other scores with three decimals; p with two digits; counts whole; settings as they were
+set. Tables keep what they have in their files.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from brain_diffuser.reporting import labels
+from brain_diffuser.reporting.score_tables import Metrics
+
+COUNTS = frozenset(
+    "n images subjects voxels columns pool draws draw stimuli test_stimuli rank repeats amounts components".split()
+)
+SETTINGS = frozenset("alpha kappa eta amount".split())
+P_VALUES = frozenset("p p_corrected least_p".split())
+SHARES = frozenset("top_1 sd_over_draws better recognised_in_stimuli recognised_in_reconstructions".split())
+NO_SHARES = frozenset("from_distance to_distance distance participation_ratio normalised r2 voxelwise_median".split())
+NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d+\.\d*|\d+)(?:e[+-]?\d+)?(?![\w.])")
+ENDS = ("low", "high")
+NOTHING = "\N{EN DASH}"
+
+
+def arranged(rows: Sequence[Mapping[str, str]], metrics: Metrics) -> dict[str, Any]:
+    """A table as heads and rows of cells, (text, whether these are numbers); both ends of an interval share a cell.
+
+    Parameters
+    ----------
+    rows : {column: text} of each row
+        With at least one row.
+    metrics : {metric: (label, kind)}
+    """
+    columns = [name for name in rows[0] if _end(name) != "high"]
+    cells = [[_cell(row, name, metrics) for name in columns] for row in rows]
+    of_numbers = (any(is_number for _, is_number in column) for column in zip(*cells, strict=True))
+    return {"heads": [*zip((_head(name, metrics) for name in columns), of_numbers, strict=True)], "rows": cells}
+
+
+def _end(name: str) -> str:
+    """Whether a column has the low or the high end of an interval."""
+    last = name.rpartition("_")[2]
+    return last if last in ENDS else ""
+
+
+def _head(name: str, metrics: Metrics) -> str:
+    if _end(name) == "low":
+        what = name.removesuffix("low").rstrip("_")
+        return f"{labels.column(what, metrics)}: range" if "random" in what else "95 % interval"
+    return labels.column(name, metrics)
+
+
+def _cell(row: Mapping[str, str], name: str, metrics: Metrics) -> tuple[str, bool]:
+    """The text of a cell, and whether it is a number."""
+    if _end(name) == "low":
+        ends = [_printed(row, end, metrics) for end in (name, f"{name.removesuffix('low')}high") if end in row]
+        return (" to ".join(ends) if any(row[end] for end in (name,)) else NOTHING), True
+    text = _printed(row, name, metrics)
+    is_text = text == row[name] and not NUMBER.search(text)
+    return (labels.cell(text, name, metrics), False) if is_text else (text, True)
+
+
+def _printed(row: Mapping[str, str], name: str, metrics: Metrics) -> str:
+    """A cell with its numbers rounded."""
+    text = row[name]
+    if not text:
+        return NOTHING
+    if name in P_VALUES:
+        is_least = name == "p" and text == row.get("least_p") and float(text) < 1
+        return ("\N{LESS-THAN OR EQUAL TO} " if is_least else "") + f"{float(text):.2g}"
+    if name in SETTINGS or name in COUNTS:
+        return f"{float(text):,g}" if NUMBER.fullmatch(text) else text
+    if not NUMBER.fullmatch(text) and "(" not in text:
+        return text  # a name, which may have a number in it
+    if text.isdecimal() and int(text) > 1:
+        return f"{int(text):,}"
+    if name in labels.FEATURES or "_minus_" in name:
+        return f"{float(text):.1f}"  # a percentile
+    is_share = name in SHARES or (name not in NO_SHARES and _is_share(row, name, metrics))
+    return NUMBER.sub(lambda match: rounded(match[0], is_share), text) + (" %" if is_share else "")
+
+
+def rounded(text: str, is_share: bool) -> str:
+    """A number with three decimals, or as a percentage with one; a sign of its own is kept."""
+    sign = "+" if text.startswith("+") else ""
+    return f"{100 * float(text):{sign}.1f}" if is_share else f"{float(text):{sign}.3f}"
+
+
+def _is_share(row: Mapping[str, str], name: str, metrics: Metrics) -> bool:
+    """Whether the numbers of a row are shares: of a metric or measure that is one, or of a table of identification."""
+    if name in metrics:
+        return metrics[name][1] == "two_way"
+    if "measure" in row:
+        return row["measure"] == "two_way" or row["measure"].startswith("top_")
+    if row.get("metric") in metrics:
+        return metrics[row["metric"]][1] == "two_way"
+    return bool("decoder" in row or "top_1" in row or row.get("by_group_alone"))
