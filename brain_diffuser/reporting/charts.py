@@ -48,7 +48,7 @@ def score_line(
 class _Axes:
     """The plot area of a histogram: places of values and counts, in pixels, and round numbers along both axes."""
 
-    width, height, left, right, bottom, top = 300, 170, 34, 16, 38, 8
+    width, height, left, right, bottom, top = 300, 170, 42, 16, 38, 8
 
     def __init__(self, values: Sequence[float]):
         self.ticks = _ticks(min(values), max(values))

@@ -25,30 +25,30 @@ ACCURACY = {
 PENALTY = "Penalty of a feature's ridge, chosen by leave-one-out on the training stimuli (ridge.alpha: auto)."
 """Of results/{subject}/ridge/alpha_{feature}.svg."""
 RETRIEVAL = (
-    "Retrieval: how often the nearest of the candidates, by CLIP-vision embeddings, is the right one. Chance is one in as "
-    "many as there are candidates."
+    "Retrieval: how often the nearest of the candidates, by CLIP-vision embeddings, is the right one. Chance is one in "
+    "as many as there are candidates."
 )
 DECODING = (
-    "Decoding accuracy: correlation of decoded and true features over the test stimuli, for each of a feature's numbers; "
-    "the median and quartiles over these. Chance is 0."
+    "Decoding accuracy: correlation of decoded and true features over the test stimuli, for each of a feature's "
+    "numbers; the median and quartiles over these. Chance is 0."
 )
 ENCODING = (
-    "Encoding accuracy: correlation of measured responses and those predicted from the stimuli's CLIP-vision embeddings, "
-    "over the test stimuli; the median and quartiles over the voxels of a region, and the limit that noise sets. Chance is "
-    "0."
+    "Encoding accuracy: correlation of measured responses and those predicted from the stimuli's CLIP-vision "
+    "embeddings, over the test stimuli; the median and quartiles over the voxels of a region, and the limit that noise "
+    "sets. Chance is 0."
 )
 REGIONS = {
-    "optimal.png": "Optimal images of each region (the rest of the brain does not respond), and of as many voxels drawn "
-    "at random.",
-    "category_probe.csv": "Probability, for the evaluation network, that the optimal images show each category (0 to 1).",
+    "optimal.png": "Optimal images of each region (the rest of the brain does not respond), and of as many voxels "
+    "drawn at random.",
+    "category_probe.csv": "Probability, for the evaluation network, that optimal images show each category (0 to 1).",
     "category_probe_accuracy.csv": "Share of test stimuli, and of reconstructions, that are given the right category.",
-    "perturbed.png": "Images from a stimulus' response with that of a region raised or lowered, in standard deviations; "
-    "the noise is the same.",
-    "decoding.svg": "Accuracy from one region alone, and with it set to its mean; grey: range of as many random voxels.",
+    "perturbed.png": "Images from a stimulus' response with that of a region raised or lowered, in standard "
+    "deviations; the noise is the same.",
+    "decoding.svg": "Accuracy from one region alone, and with it at its mean; grey: range of as many random voxels.",
     "decoding.csv": "Accuracy of one region alone, and without it.",
     "lesions.svg": "How much nearer decoded stimuli with and without a category lie with a region at its mean (d').",
-    "lesions.csv": "Lesions: how well decoded stimuli with and without a category are told apart (d'), intact and with a "
-    "region at its mean.",
+    "lesions.csv": "Lesions: how well decoded stimuli with and without a category are told apart (d'), intact and with "
+    "a region at its mean.",
     "weights.svg": "How much higher a region's weights rank for CLIP than for the VDVAE, percentiles among all voxels.",
     "weights.csv": "Weights: mean percentile of a region's voxels among all voxels, by feature.",
     "brain_correlation.svg": "Brain correlation: betas predicted from images against measured betas.",
@@ -87,8 +87,8 @@ SPURIOUS = {
     "alarms.csv": "Alarms, each with its rule.",
     "against_training.svg": "Reconstructions against the training images chosen by the decoded feature: the difference "
     "with its 95 % interval, each metric on a scale of its own.",
-    "against_training.csv": "Reconstructions against the training images chosen by the decoded feature, and by the true "
-    "feature (oracle).",
+    "against_training.csv": "Reconstructions against the training images chosen by the decoded feature, and by the "
+    "true feature (oracle).",
     "by_distance.svg": "Scores by distance to the nearest training stimulus, with 95 % intervals; dotted: chance.",
     "by_distance.csv": "Scores by distance to the nearest training stimulus.",
     "by_source.csv": "What the second stage adds to stage 1, by the source of the stimuli.",

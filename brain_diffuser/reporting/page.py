@@ -122,7 +122,7 @@ def write(
     large: int = 425,
     budget_mb: float = 52.0,
 ) -> None:
-    """Write the page, which opens offline and alone, and its figures as files; its policy forbids all scripts but its own.
+    """Write the page, which opens offline and alone and whose policy forbids other scripts, and its figures as files.
 
     Images are WebP of at most `large` pixels. Where all together would exceed the budget, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
