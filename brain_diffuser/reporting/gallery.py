@@ -284,8 +284,8 @@ def examples(
     Returns
     -------
     dict
-        name; metric, its label, about and percent; images, the main set; places, from 1, of those that are not
-        selected; and shown: title, name, caption, score and the sources of stimulus and image.
+        name; metric, its label, about and percent; images, the main set; has_stimuli, whether stimuli are shown; and
+        shown: title, name, caption, score and the sources of stimulus and image.
     """
     main, items = main_set(gallery["sets"]), gallery["items"]
     column = _column(sort_first(gallery["metrics"]), columns, metrics)
@@ -293,8 +293,9 @@ def examples(
     def score(item: dict[str, Any]) -> float | None:
         return item["scores"].get(main, {}).get(column.metric)
 
-    known = [item for item in items if score(item) is not None]
-    ranked = sorted(known, key=score, reverse=column.better == "higher")
+    scored = [(value, item) for item in items if (value := score(item)) is not None]
+    in_order = sorted(scored, key=lambda pair: pair[0], reverse=column.better == "higher")
+    ranked = [item for _, item in in_order]
     chosen = [("Best", ranked[0]), ("Median", ranked[(len(ranked) - 1) // 2]), ("Worst", ranked[-1])] if ranked else []
     places = sorted({len(items) * quarter // 4 for quarter in (1, 2, 3)})
     chosen += [(f"No. {place + 1}", items[place]) for place in places]
@@ -305,7 +306,7 @@ def examples(
         "images": main,
         "about": labels.about_metric(column.metric, metrics),
         "percent": column.percent,
-        "places": [str(place + 1) for place in places],
+        "has_stimuli": len(items) < 2 or len({item["images"][0] for item in items}) > 1,
         "shown": [
             {
                 "title": title,

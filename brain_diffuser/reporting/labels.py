@@ -1,6 +1,6 @@
 """What the report calls sets of images, features, metrics and the columns of tables; a name it does not know stays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 
 from brain_diffuser.reporting import score_tables
 
@@ -173,13 +173,7 @@ def cell(name: str, column_name: str, metrics: score_tables.Metrics) -> str:
     return VALUES.get(column_name, {}).get(name, name)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names as words: a, b and c."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def counted(counts: Mapping[str, int], noun: str) -> str:
-    """Counts of subjects with a noun: 2,380 images, or, where they differ, 982 (sub01) and 930 (sub03) images."""
-    if len(set(counts.values())) == 1:
-        return f"{next(iter(counts.values())):,} {noun}"
-    return f"{listed([f'{count:,} ({name})' for name, count in counts.items()])} {noun}"
+def counted(counts: Iterable[int]) -> str:
+    """A count, or the lowest and the highest of those of several subjects: 982, or 930 to 982."""
+    ends = sorted(set(counts))
+    return f"{ends[0]:,} to {ends[-1]:,}" if len(ends) > 1 else f"{ends[0]:,}"

@@ -13,20 +13,18 @@ URL = re.compile(r"https://[^\s<>\"]+")
 
 def lead(facts: methods.Facts, dataset_label: DatasetLabel) -> Iterator[str]:
     """The first sentences of the page, for readers who know nothing of the project."""
-    simulated = "simulated " * facts.is_simulated
-    trained = labels.counted({each.name: each.n_train for each in facts.subjects}, "other images")
-    voxels = labels.counted({each.name: each.n_voxels for each in facts.subjects}, "voxels")
-    who = (
-        f"one {simulated}brain" if len(facts.subjects) == 1 else f"{len(facts.subjects)} {simulated}brains, one by one"
-    )
-    name = "" if dataset_label.disclaimer else f" (dataset {dataset_label.name}, {dataset_label.about})"
+    n_subjects, simulated = len(facts.subjects), "simulated " * facts.is_simulated
+    one, several = ("simulated brain", "simulated brains") if facts.is_simulated else ("person", "people")
+    who = f"one {one}" if n_subjects == 1 else f"each of {n_subjects} {several}"
+    trained = labels.counted(each.n_train for each in facts.subjects)
+    voxels = labels.counted(each.n_voxels for each in facts.subjects)
+    dataset = f"dataset {dataset_label.name}, {dataset_label.about}"
+    shown = "" if dataset_label.disclaimer else f", an image that was shown ({dataset}),"
+    yield f"Each pair is a stimulus{shown} and the image reconstructed from {simulated}fMRI responses to it alone."
     yield (
-        f"Each pair is an image that was shown, the stimulus, and the image reconstructed from {simulated}fMRI "
-        f"responses to it alone{name}."
-    )
-    yield (
-        f"From responses of {who} to {trained}, ridge regression learned to decode image features from {voxels}; a "
-        "VDVAE and a diffusion model turn decoded features into an image (Brain-Diffuser, Ozcelik & VanRullen 2023)."
+        f"From responses of {who} to {trained} other images, ridge regression learned to decode image features from "
+        f"{voxels} voxels; a VDVAE and a diffusion model turn decoded features into an image (Brain-Diffuser, "
+        "Ozcelik & VanRullen 2023)."
     )
 
 

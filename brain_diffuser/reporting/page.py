@@ -200,8 +200,8 @@ def write(
         "subjects": subjects,
         "metrics": metrics,
         "facts": facts,
-        "n_train": labels.counted({each.name: each.n_train for each in facts.subjects}, "").strip(),
-        "n_voxels": labels.counted({each.name: each.n_voxels for each in facts.subjects}, "").strip(),
+        "n_train": labels.counted(each.n_train for each in facts.subjects),
+        "n_voxels": labels.counted(each.n_voxels for each in facts.subjects),
         "lead": methods_section.lead(facts, dataset_label),
         "examples": [gallery.examples(each, store.encoded, columns, metrics) for each in galleries],
         "main": gallery.main_set(image_sets),
@@ -267,7 +267,6 @@ def _template(metrics: Metrics) -> jinja2.Template:
     )
     environment.filters |= {
         "images": labels.images,
-        "listed": labels.listed,
         "about_images": lambda name: labels.WHAT_IMAGES_ARE.get(name, ""),
         "about_metric": lambda name: labels.about_metric(name, metrics),
         "capitalize_first": lambda text: f"{text[:1].upper()}{text[1:]}." if text else "",

@@ -376,7 +376,7 @@ def test_examples_come_first_and_need_no_script(browser, written, subjects):
     chosen |= {f"No. {place}": order[place - 1] for place in (8, 16, 23)}  # quarters of 30, whatever their scores
     captions = page.locator(".examples").nth(1).locator("figcaption").all_text_contents()
     assert captions == [f"{title} {100 * scores[each]:.1f} %NSD {each}" for title, each in chosen.items()]
-    assert "No. 8, 16 and 23 stand a quarter, a half and three quarters down the list" in page.inner_text(".note")
+    assert "not selected: they stand a quarter, a half and three quarters down the list" in page.inner_text(".note")
     images = page.locator(".examples").first.locator("img")
     assert images.count() == 12
     assert all(images.nth(place).bounding_box()["height"] > 30 for place in range(12))
@@ -448,7 +448,7 @@ def test_names_are_those_of_what_they_name():
     assert labels.feature("vdvae") == "VDVAE latents"
     assert labels.images("vdvae") == "stimulus through the VDVAE"
     assert labels.images("text_weight_0.2") == labels.feature("text_weight_0.2") == "text_weight_0.2"
-    assert set(features.FEATURES) <= set(labels.FEATURES)
+    assert set(labels.FEATURES) <= set(features.FEATURES)
     assert labels.about_metric("clip", DESCRIBED).startswith("how often the image is nearer to its own stimulus")
     (row,) = stage_tables.arranged([{"feature": "vdvae", "images": "vdvae", "own_name": "a_b"}], DESCRIBED)["rows"]
     assert [text for text, _ in row] == ["VDVAE latents", "stimulus through the VDVAE", "a_b"]
