@@ -85,7 +85,7 @@ VALUES = {
 """Words for the values of some columns."""
 COLUMNS = {
     "nsd_id": "stimulus",
-    "n": "stimuli",
+    "n": "test stimuli",
     "columns": "numbers",
     "quartile_1": "first quartile",
     "quartile_3": "third quartile",

@@ -20,7 +20,7 @@ P_VALUES = frozenset("p p_corrected least_p".split())
 SHARES = frozenset("top_1 sd_over_draws better recognised_in_stimuli recognised_in_reconstructions".split())
 NO_SHARES = frozenset("from_distance to_distance distance participation_ratio normalised r2 voxelwise_median".split())
 NUMBER = re.compile(r"(?<![\w.])[+-]?(?:\d+\.\d*|\d+)(?:e[+-]?\d+)?(?![\w.])")
-ENDS = ("low", "high")
+WITH_INTERVAL = re.compile(rf"{NUMBER.pattern} \({NUMBER.pattern} to {NUMBER.pattern}\)")
 NOTHING = "\N{EN DASH}"
 
 
@@ -33,50 +33,49 @@ def arranged(rows: Sequence[Mapping[str, str]], metrics: Metrics) -> dict[str, A
         With at least one row.
     metrics : {metric: (label, kind)}
     """
-    columns = [name for name in rows[0] if _end(name) != "high"]
-    cells = [[_cell(row, name, metrics) for name in columns] for row in rows]
+    highs = {low: high for low in rows[0] if (high := _high(low)) in rows[0]}
+    columns = [name for name in rows[0] if name not in highs.values()]
+    cells = [[_cell(row, name, highs.get(name, ""), metrics) for name in columns] for row in rows]
+    heads = (_interval(name, metrics) if name in highs else labels.column(name, metrics) for name in columns)
     of_numbers = (any(is_number for _, is_number in column) for column in zip(*cells, strict=True))
-    return {"heads": [*zip((_head(name, metrics) for name in columns), of_numbers, strict=True)], "rows": cells}
+    return {"heads": [*zip(heads, of_numbers, strict=True)], "rows": cells}
 
 
-def _end(name: str) -> str:
-    """Whether a column has the low or the high end of an interval."""
-    last = name.rpartition("_")[2]
-    return last if last in ENDS else ""
+def _high(name: str) -> str:
+    """The column that would have the high end, if this one has the low end of an interval."""
+    return re.sub(r"(^|_)low$", r"\1high", name) if re.search(r"(^|_)low$", name) else ""
 
 
-def _head(name: str, metrics: Metrics) -> str:
-    if _end(name) == "low":
-        what = name.removesuffix("low").rstrip("_")
-        return f"{labels.column(what, metrics)}: range" if "random" in what else "95 % interval"
-    return labels.column(name, metrics)
+def _interval(low: str, metrics: Metrics) -> str:
+    """The head of an interval's column: of random voxels a range, of all else the bootstrap's."""
+    what = low.removesuffix("low").rstrip("_")
+    return f"{labels.column(what, metrics)}: range" if "random" in what else "95 % interval"
 
 
-def _cell(row: Mapping[str, str], name: str, metrics: Metrics) -> tuple[str, bool]:
-    """The text of a cell, and whether it is a number."""
-    if _end(name) == "low":
-        ends = [_printed(row, end, metrics) for end in (name, f"{name.removesuffix('low')}high") if end in row]
-        return (" to ".join(ends) if any(row[end] for end in (name,)) else NOTHING), True
+def _cell(row: Mapping[str, str], name: str, high: str, metrics: Metrics) -> tuple[str, bool]:
+    """The text of a cell, and whether it is a number; `high` is the other end's column of an interval."""
     text = _printed(row, name, metrics)
-    is_text = text == row[name] and not NUMBER.search(text)
+    if high:
+        return (f"{text.removesuffix(' %')} to {_printed(row, high, metrics)}" if row[name] else NOTHING), True
+    is_text = text == row[name] and not NUMBER.fullmatch(text)
     return (labels.cell(text, name, metrics), False) if is_text else (text, True)
 
 
 def _printed(row: Mapping[str, str], name: str, metrics: Metrics) -> str:
-    """A cell with its numbers rounded."""
+    """A cell with its numbers rounded; text that is no number stays."""
     text = row[name]
     if not text:
         return NOTHING
+    if not NUMBER.fullmatch(text) and not WITH_INTERVAL.fullmatch(text):
+        return text
     if name in P_VALUES:
         is_least = name == "p" and text == row.get("least_p") and float(text) < 1
         return ("\N{LESS-THAN OR EQUAL TO} " if is_least else "") + f"{float(text):.2g}"
-    if name in SETTINGS or name in COUNTS:
-        return f"{float(text):,g}" if NUMBER.fullmatch(text) else text
-    if not NUMBER.fullmatch(text) and "(" not in text:
-        return text  # a name, which may have a number in it
-    if text.isdecimal() and int(text) > 1:
+    if text.isdecimal() and (name in COUNTS or int(text) > 1):
         return f"{int(text):,}"
-    if name in labels.FEATURES or "_minus_" in name:
+    if name in COUNTS | SETTINGS:
+        return f"{float(text):,.12g}"
+    if NUMBER.fullmatch(text) and (name in labels.FEATURES or "_minus_" in name):
         return f"{float(text):.1f}"  # a percentile
     is_share = name in SHARES or (name not in NO_SHARES and _is_share(row, name, metrics))
     return NUMBER.sub(lambda match: rounded(match[0], is_share), text) + (" %" if is_share else "")

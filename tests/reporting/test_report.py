@@ -427,8 +427,11 @@ def test_every_figure_of_the_page_is_a_file_that_it_names(written):
     ("row", "heads", "cells"),
     [
         ({"feature": "vdvae", "columns": "22920", "median": "0.5762"}, "feature numbers median", "22,920 0.576"),
-        ({"metric": "clip", "n": "1200", "mean": "0.91234"}, "metric stimuli mean", "1,200 91.2 %"),
+        ({"metric": "clip", "n": "1200", "mean": "0.91234"}, "metric test stimuli mean", "1,200 91.2 %"),
         ({"metric": "swav", "mean": "0.5", "low": "0.41", "high": "0.6"}, None, "0.500 0.410 to 0.600"),
+        ({"metric": "clip", "low": "0.41", "high": "0.6"}, None, "41.0 to 60.0 %"),
+        ({"metric": "clip", "alpha": "10000000.0", "low": "", "high": ""}, None, "10,000,000 \N{EN DASH}"),
+        ({"split": "far", "of": "distance 0.12345 to 0.2", "low": "0.5"}, "split of low", "distance 0.12345 to 0.2 0.500"),
         ({"metric": "swav", "p": "9.999e-05", "least_p": "9.999e-05"}, None, "\N{LESS-THAN OR EQUAL TO} 0.0001 0.0001"),
         ({"metric": "swav", "p": "0.01234", "least_p": "0.0001"}, None, "0.012 0.0001"),
         ({"feature": "clip_text", "measure": "top_1", "chance": "0.00833"}, None, "among the nearest 1 0.8 %"),
