@@ -18,13 +18,14 @@ def lead(facts: methods.Facts, dataset_label: DatasetLabel) -> Iterator[str]:
     who = f"one {one}" if n_subjects == 1 else f"each of {n_subjects} {several}"
     trained = labels.counted(each.n_train for each in facts.subjects)
     voxels = labels.counted(each.n_voxels for each in facts.subjects)
-    dataset = f"dataset {dataset_label.name}, {dataset_label.about}"
-    shown = "" if dataset_label.disclaimer else f", an image that was shown ({dataset}),"
-    yield f"Each pair is a stimulus{shown} and the image reconstructed from {simulated}fMRI responses to it alone."
+    dataset = "" if dataset_label.disclaimer else f" (dataset {dataset_label.name}, {dataset_label.about})"
+    is_proxy = bool(dataset_label.disclaimer) and not facts.is_simulated  # an image that perhaps was not shown
+    shown = "" if is_proxy else f", an image that was shown{dataset},"
+    yield f"Each pair is a stimulus{shown} and its reconstruction from {simulated}fMRI responses to it alone."
     yield (
-        f"From responses of {who} to {trained} other images, ridge regression learned to decode image features from "
-        f"{voxels} voxels; a VDVAE and a diffusion model turn decoded features into an image (Brain-Diffuser, "
-        "Ozcelik & VanRullen 2023)."
+        f"From responses of {who} to {trained} other images, ridge regression learned to decode image features (VDVAE "
+        f"latents, CLIP embeddings) from {voxels} voxels; two image generators, a VDVAE and a diffusion model, turn what "
+        "is decoded into an image (Brain-Diffuser, Ozcelik & VanRullen 2023)."
     )
 
 

@@ -400,6 +400,18 @@ def test_methods_can_be_copied_with_and_without_a_clipboard(open_page, written, 
     assert page.evaluate(selected).strip() == text.strip()
 
 
+def test_the_first_sentences_say_what_was_done(subjects):
+    first = " ".join(methods_section.lead(facts_of(subjects), score_tables.DEMO))
+    assert "a stimulus, an image that was shown, and its reconstruction from simulated fMRI responses" in first
+    assert "each of 2 simulated brains to 1,200 other images" in first
+    facts = facts_of(subjects[:1], is_simulated=False)
+    proxies = score_tables.DatasetLabel("HAXBY", "proxy stimuli", True)
+    assert "that was shown" not in " ".join(methods_section.lead(facts, proxies))
+    first = " ".join(methods_section.lead(facts, score_tables.NSD))
+    assert "shown (dataset NSD, Natural Scenes Dataset), and its reconstruction from fMRI" in first
+    assert "responses of one person to 1,200 other images" in first
+
+
 def test_methods_as_html():
     text = (
         "# Methods\n\n**Data.** 1 < 2 (Lin et al., 2014).\n\n## References\n\n- Lin. https://arxiv.org/abs/1405.0312\n"
@@ -431,7 +443,11 @@ def test_every_figure_of_the_page_is_a_file_that_it_names(written):
         ({"metric": "swav", "mean": "0.5", "low": "0.41", "high": "0.6"}, None, "0.500 0.410 to 0.600"),
         ({"metric": "clip", "low": "0.41", "high": "0.6"}, None, "41.0 to 60.0 %"),
         ({"metric": "clip", "alpha": "10000000.0", "low": "", "high": ""}, None, "10,000,000 \N{EN DASH}"),
-        ({"split": "far", "of": "distance 0.12345 to 0.2", "low": "0.5"}, "split of low", "distance 0.12345 to 0.2 0.500"),
+        (
+            {"split": "far", "of": "distance 0.12345 to 0.2", "low": "0.5"},
+            "split of low",
+            "distance 0.12345 to 0.2 0.500",
+        ),
         ({"metric": "swav", "p": "9.999e-05", "least_p": "9.999e-05"}, None, "\N{LESS-THAN OR EQUAL TO} 0.0001 0.0001"),
         ({"metric": "swav", "p": "0.01234", "least_p": "0.0001"}, None, "0.012 0.0001"),
         ({"feature": "clip_text", "measure": "top_1", "chance": "0.00833"}, None, "among the nearest 1 0.8 %"),
