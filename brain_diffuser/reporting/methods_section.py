@@ -24,8 +24,8 @@ def lead(facts: methods.Facts, dataset_label: DatasetLabel) -> Iterator[str]:
     yield f"Each pair is a stimulus{shown} and its reconstruction from {simulated}fMRI responses to it alone."
     yield (
         f"From responses of {who} to {trained} other images, ridge regression learned to decode image features (VDVAE "
-        f"latents, CLIP embeddings) from {voxels} voxels; two image generators, a VDVAE and a diffusion model, turn what "
-        "is decoded into an image (Brain-Diffuser, Ozcelik & VanRullen 2023)."
+        f"latents, CLIP embeddings) from {voxels} voxels; two image generators, a VDVAE and a diffusion model, turn "
+        "what is decoded into an image (Brain-Diffuser, Ozcelik & VanRullen 2023)."
     )
 
 
