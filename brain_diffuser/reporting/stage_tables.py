@@ -57,8 +57,13 @@ def _cell(row: Mapping[str, str], name: str, high: str, metrics: Metrics) -> tup
     text = _printed(row, name, metrics)
     if high:
         return (f"{text.removesuffix(' %')} to {_printed(row, high, metrics)}" if row[name] else NOTHING), True
-    is_text = text == row[name] and not NUMBER.fullmatch(text)
-    return (labels.cell(text, name, metrics), False) if is_text else (text, True)
+    is_number = _is_number(row[name]) or not row[name]
+    return (text, True) if is_number else (labels.cell(text, name, metrics), False)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a cell is a number, or one with its interval."""
+    return bool(NUMBER.fullmatch(text) or WITH_INTERVAL.fullmatch(text))
 
 
 def _printed(row: Mapping[str, str], name: str, metrics: Metrics) -> str:
@@ -66,7 +71,7 @@ def _printed(row: Mapping[str, str], name: str, metrics: Metrics) -> str:
     text = row[name]
     if not text:
         return NOTHING
-    if not NUMBER.fullmatch(text) and not WITH_INTERVAL.fullmatch(text):
+    if not _is_number(text):
         return text
     if name in P_VALUES:
         is_least = name == "p" and text == row.get("least_p") and float(text) < 1
