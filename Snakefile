@@ -90,6 +90,7 @@ rule all:
             *of_test_sets("<results>/{subject}/contact_sheet.png", has_words=True),
             *scored_test_sets(),
             "<results>/report.html",
+            "<results>/report_figures",
             "<results>/resource_usage.csv",
         ],
 

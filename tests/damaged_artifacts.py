@@ -182,7 +182,7 @@ def write_figure(folder: Path) -> Path:
 
 
 def read_figure(path: Path) -> Any:
-    return figures.embed("images", path)
+    return figures.exhibit("sub01", "images", "Images.", path, {}).uri
 
 
 def with_receipt(reader: Reader) -> Reader:

@@ -48,7 +48,7 @@ def score_line(
 class _Axes:
     """The plot area of a histogram: places of values and counts, in pixels, and round numbers along both axes."""
 
-    width, height, left, right, bottom, top = 300, 170, 34, 16, 38, 8
+    width, height, left, right, bottom, top = 300, 170, 42, 16, 38, 8
 
     def __init__(self, values: Sequence[float]):
         self.ticks = _ticks(min(values), max(values))
@@ -151,3 +151,36 @@ def _ticks(low: float, high: float, about: int = 4) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * about >= span)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [round(n * step, 10) for n in range(first, max(last, first + 1) + 1)]
+
+
+STYLE = """text { font: 11px system-ui, sans-serif; text-anchor: middle; fill: #59626c } .end { text-anchor: end }
+.start { text-anchor: start } .grid { stroke: #eef0f1 } .bar { fill: #1f5f8b; opacity: .75 } .band { fill: #c9ced3 }
+.outline { fill: none; stroke: #b26a00; stroke-width: 1.3 } .mean { stroke: #1d2329; stroke-width: 1.6 }
+.shuffled { stroke: #59626c; stroke-width: 1.6 } .chance { stroke: #59626c; stroke-dasharray: 3 3 }
+.edge { fill: none; stroke: #59626c; opacity: .7 } .graph rect { fill: #e4eff6; stroke: #1f5f8b }"""
+"""Colours of a chart in a file of its own: those of page.css in the light."""
+
+
+def legend(filled: str, outlined: str) -> list[str]:
+    """What the marks of a histogram mean, in words; without an outlined set it is left out."""
+    return [
+        f"bars: {filled}" + f"; outline: {outlined}" * bool(outlined),
+        "black: mean; grey: shuffled pairing, with its interval; dashed: chance",
+    ]
+
+
+def standalone(svg: str, notes: Sequence[str] = ()) -> str:
+    """A chart of the page as the text of an SVG file: with its colours, its size, and notes below it."""
+    head, _, body = svg.partition(">")
+    width, height = (float(each) for each in head.partition('viewBox="0 0 ')[2].partition('"')[0].split())
+    kind = head.partition('class="')[2].partition('"')[0]
+    total = height + 15 * len(notes) + 3 * bool(notes)
+    lines = (
+        f'<text class="start" x="4" y="{height + 12 + 15 * place:g}">{escape(note)}</text>'
+        for place, note in enumerate(notes)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="{kind}" viewBox="0 0 {width:g} {total:g}" width="{width:g}" '
+        f'height="{total:g}"><style>{STYLE}</style><rect width="{width:g}" height="{total:g}" style="fill: #fff; '
+        f'stroke: none"/>{body.removesuffix("</svg>")}{"".join(lines)}</svg>\n'
+    )

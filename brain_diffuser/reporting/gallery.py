@@ -18,8 +18,8 @@ from PIL import Image
 
 from brain_diffuser.artifacts import hdf5, image_files, tables, text_files
 from brain_diffuser.data import stimulus_names
-from brain_diffuser.reporting import charts, score_tables
-from brain_diffuser.reporting.score_tables import Column, Metrics, Score, label
+from brain_diffuser.reporting import charts, labels, score_tables
+from brain_diffuser.reporting.score_tables import Column, Metrics, Score
 
 SORT_FIRST = ("inception", "efficientnet_lite0", "clip", "alexnet_5")
 """The metric that sorts the gallery at first: of a network that did not guide, if there is one."""
@@ -51,11 +51,12 @@ class Subject:
         CSV with a row per set of images and metric, sets without images among them.
     retrieved : path, optional
         JSON {nsd_id: [{caption, nsd_id, similarity}]}, the training captions nearest to the predicted text.
-    figures : list of (caption, SVG text)
+    figures : list of (file name, caption, SVG text)
     tables : list of (caption, CSV)
-        Shown as they are.
     names : {nsd_id: text}
-        What stimuli are called instead of NSD and their id, if anything.
+        What stimuli are called instead of `id_name` and their id, if anything.
+    id_name : str
+        What ids are called.
     """
 
     name: str
@@ -65,13 +66,14 @@ class Subject:
     per_image: dict[str, Path]
     scores: Path
     retrieved: Path | None
-    figures: list[tuple[str, str]]
+    figures: list[tuple[str, str, str]]
     tables: list[tuple[str, Path]] = field(default_factory=list)
     names: Mapping[int, str] = field(default_factory=dict)
+    id_name: str = "NSD"
 
     def called(self, nsd_id: int) -> str:
         """What a stimulus is called."""
-        return self.names.get(nsd_id, f"NSD {nsd_id}")
+        return self.names.get(nsd_id, f"{self.id_name} {nsd_id}")
 
 
 class ImageStore:
@@ -215,12 +217,12 @@ def page_data(
     keys = list(dict.fromkeys(key for gallery in galleries for key in gallery["metrics"]))
     of_metrics = [_column(key, columns, metrics) for key in keys]
     return {
-        "labels": {name: label(name) for name in ("stimulus", *image_sets)},
+        "labels": {name: labels.images(name) for name in ("stimulus", *image_sets)},
         "metrics": [
             {"key": column.metric, "label": column.name, "lower": column.better == "lower", "percent": column.percent}
             for column in of_metrics
         ],
-        "first": next((key for key in (*SORT_FIRST, *keys) if key in keys), "nsd_id"),
+        "first": sort_first(keys),
         "main": main_set(image_sets),
         "block": BLOCK,
         "subjects": galleries,
@@ -251,11 +253,71 @@ def distributions(
         if not filled:
             continue
         score = next((score for score in scores if score.images == main and score.metric == metric), None)
-        text = f"{column.name} of {len(filled)} images, {gallery['name']}: mean {np.mean(filled):.3g}"
+        mean = column.format(float(np.mean(filled)) / factor)
+        text = f"{column.name} of {len(filled)} images, {gallery['name']}: mean {mean}{' %' * column.percent}"
         axis = f"{column.label}, {'%' if column.percent else 'no unit'}"
         svg = charts.histogram(filled, outlined, _marks(score, factor), label=axis, description=text)
-        plots.append((column.name, Markup(svg)))
+        plots.append((metric, column.name, Markup(svg)))
     return {"name": gallery["name"], "main": main, "first": first, "plots": plots}
+
+
+def sort_first(metrics: Sequence[str]) -> str:
+    """The metric that sorts the gallery at first and chooses the examples; nsd_id if there is none."""
+    return next((key for key in (*SORT_FIRST, *metrics) if key in metrics), "nsd_id")
+
+
+def examples(
+    gallery: dict[str, Any], encoded: Sequence[str], columns: Sequence[Column], metrics: Metrics
+) -> dict[str, Any]:
+    """The best, median and worst stimulus of a subject, and three at fixed places of the list, whatever their scores.
+
+    Parameters
+    ----------
+    gallery : dict
+        What `of_subject` returned.
+    encoded : sequence of base64 texts
+        The images of the store.
+    columns : sequence of Column
+        Of the tables of scores.
+    metrics : {metric: (label, kind)}
+
+    Returns
+    -------
+    dict
+        name; metric, its label, about and percent; images, the main set; has_stimuli, whether stimuli are shown; and
+        shown: title, name, caption, score and the sources of stimulus and image.
+    """
+    main, items = main_set(gallery["sets"]), gallery["items"]
+    column = _column(sort_first(gallery["metrics"]), columns, metrics)
+
+    def score(item: dict[str, Any]) -> float | None:
+        return item["scores"].get(main, {}).get(column.metric)
+
+    scored = [(value, item) for item in items if (value := score(item)) is not None]
+    in_order = sorted(scored, key=lambda pair: pair[0], reverse=column.better == "higher")
+    ranked = [item for _, item in in_order]
+    chosen = [("Best", ranked[0]), ("Median", ranked[(len(ranked) - 1) // 2]), ("Worst", ranked[-1])] if ranked else []
+    places = sorted({len(items) * quarter // 4 for quarter in (1, 2, 3)})
+    chosen += [(f"No. {place + 1}", items[place]) for place in places]
+    image = gallery["sets"].index(main) + 1
+    return {
+        "name": gallery["name"],
+        "metric": column.name,
+        "images": main,
+        "about": labels.about_metric(column.metric, metrics),
+        "percent": column.percent,
+        "has_stimuli": len(items) < 2 or len({item["images"][0] for item in items}) > 1,
+        "shown": [
+            {
+                "title": title,
+                "name": item["name"],
+                "caption": item["captions"][0],
+                "score": column.format(score(item)) + " %" * (column.percent and score(item) is not None),
+                "sources": [f"data:image/webp;base64,{encoded[item['images'][place]]}" for place in (0, image)],
+            }
+            for title, item in chosen
+        ],
+    }
 
 
 def _scores_of(gallery: dict[str, Any], images: str, metric: str, factor: int) -> list[float]:
@@ -278,7 +340,7 @@ def _marks(score: Score | None, factor: int) -> list[charts.Mark]:
 def _column(metric: str, columns: Sequence[Column], metrics: Metrics) -> Column:
     """A metric's column of the tables; of one that they lack a plain one."""
     known = (column for column in reversed(columns) if column.metric == metric)
-    return next(known, Column(metric, label(metric, metrics), "", False, "higher"))
+    return next(known, Column(metric, labels.metric(metric, metrics), "", False, "higher"))
 
 
 def main_set(names: Sequence[str]) -> str:

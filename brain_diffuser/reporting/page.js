@@ -62,7 +62,7 @@ function offerSets() {
 function offerMetrics() {
   const first = state.subject.items[0]?.scores[state.set] ?? {};
   const pairs = state.subject.metrics.filter((key) => key in first).map((key) => [key, metricOf.get(key).label]);
-  options(by("metric"), [...pairs, ["nsd_id", "none: by NSD id"]], state.metric || data.first);
+  options(by("metric"), [...pairs, ["nsd_id", "none: by stimulus number"]], state.metric || data.first);
   if (by("metric").value !== state.metric) bestFirst();
   state.metric = by("metric").value;
 }
@@ -148,7 +148,7 @@ function show() {
     state.groups.length > 1
       ? `Not picked by hand: the ${GROUP_SIZE} best, the ${GROUP_SIZE} around the median and the ${GROUP_SIZE} worst of all that match, by ${what}; ties in the order of the test set.`
       : state.metric === "nsd_id"
-        ? "All that match, by NSD id."
+        ? "All that match, by stimulus number."
         : `All that match, by ${what}.`;
   addBatch();
   watch();
@@ -205,6 +205,20 @@ function step(by_) {
   fillDialog();
 }
 
+// The clipboard's own interface first; where a browser withholds it, the text is selected and copied as by hand.
+async function copy(form) {
+  const area = by("methods-text");
+  const text = form === "plain" ? area.value.replace(/\*\*/g, "").replace(/^#+ /gm, "") : area.value;
+  try {
+    await navigator.clipboard.writeText(text);
+    return "Copied.";
+  } catch {
+    by("methods-source").open = true;
+    area.select();
+    return document.execCommand("copy") ? "Copied as Markdown." : "The text is selected: copy it with Ctrl+C or ⌘C.";
+  }
+}
+
 options(by("subject"), data.subjects.map((each, index) => [String(index), each.name]), "0");
 offerSets();
 offerMetrics();
@@ -233,6 +247,11 @@ by("cards").addEventListener("click", (event) => {
   const chosen = event.target.closest(".card");
   if (chosen) open(Number(chosen.dataset.place));
 });
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    by("copied").textContent = await copy(button.dataset.copy);
+  });
+}
 by("previous").addEventListener("click", () => step(-1));
 by("next").addEventListener("click", () => step(1));
 by("close").addEventListener("click", () => by("large").close());

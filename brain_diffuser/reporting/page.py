@@ -14,12 +14,24 @@ from markupsafe import Markup
 
 from brain_diffuser import __version__
 from brain_diffuser.artifacts import hdf5
-from brain_diffuser.reporting import figures, gallery, published_scores, score_tables, stage_graph
+from brain_diffuser.reporting import (
+    charts,
+    figures,
+    gallery,
+    labels,
+    methods,
+    methods_section,
+    published_scores,
+    score_tables,
+    stage_graph,
+    stage_tables,
+)
 from brain_diffuser.reporting.gallery import Subject
 from brain_diffuser.reporting.score_tables import Column, DatasetLabel, Metrics, Score
 from brain_diffuser.workflow import resource_usage
 
 HERE = Path(__file__).parent
+PROJECT = "brain-diffuser-dag"
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "scipy", "scikit-image", "h5py", "pillow", "snakemake")
 """Packages that computed the results; the version of this project comes first."""
 
@@ -38,6 +50,7 @@ def subject(
     tables: Path,
     images: dict[str, tuple[Path, Path]],
     names: Mapping[int, str],
+    id_name: str = "NSD",
     penalties: Sequence[Path] = (),
 ) -> Subject:
     """A subject as the workflow leaves its results.
@@ -51,11 +64,12 @@ def subject(
         The folders accuracy, and metrics or ablations.
     images : {set of images: (folder, manifest)}
     names : {nsd_id: text}
-        What stimuli are called instead of NSD and their id, if anything.
+        What stimuli are called instead of `id_name` and their id, if anything.
+    id_name : str
+        What ids are called, such as NSD.
     penalties : paths
         Plots of the penalties of ridges that leave-one-out has chosen, ridge/alpha_{feature}.svg.
     """
-    decoding, encoding = "decoding accuracy, correlation", "encoding accuracy, correlation"
     return Subject(
         name=name,
         stimuli=stimuli,
@@ -65,26 +79,29 @@ def subject(
         scores=tables / "scores.csv",
         retrieved=retrieved,
         figures=[
-            (caption, path.read_text(encoding="utf-8"))
+            (path.name, caption, path.read_text(encoding="utf-8"))
             for caption, path in [
                 *((caption, accuracy / file) for file, caption in figures.ACCURACY.items()),
                 *((figures.PENALTY, path) for path in penalties),
             ]
         ],
         tables=[
-            ("retrieval", retrieval),
-            (f"{decoding} over test stimuli", accuracy / "decoding.csv"),
-            (f"{encoding} over test stimuli", accuracy / "encoding.csv"),
+            (figures.RETRIEVAL, retrieval),
+            (figures.DECODING, accuracy / "decoding.csv"),
+            (figures.ENCODING, accuracy / "encoding.csv"),
         ],
+        id_name=id_name,
         names=names,
     )
 
 
 def write(
     path: str | Path,
+    figure_folder: str | Path,
     *,
     dataset_label: DatasetLabel,
     subjects: Sequence[Subject],
+    facts: methods.Facts,
     metrics: Metrics,
     settings: Mapping[str, Any],
     versions: Mapping[str, str],
@@ -105,7 +122,7 @@ def write(
     large: int = 425,
     budget_mb: float = 52.0,
 ) -> None:
-    """Write the page, which opens offline; its policy forbids all scripts but its own.
+    """Write the page, which opens offline and alone and whose policy forbids other scripts, and its figures as files.
 
     Images are WebP of at most `large` pixels. Where all together would exceed the budget, quality falls, then size,
     towards `thumbnail` and below, and the enlarged view shows the same pixels larger: photographs of 982 stimuli in 8
@@ -114,10 +131,15 @@ def write(
     Parameters
     ----------
     path : path
+        Of the page.
+    figure_folder : path
+        Of the figures' files, beside the page, which links to them.
     dataset_label : DatasetLabel
         What the numbers are about.
     subjects : sequence of Subject
         Where their results are.
+    facts : methods.Facts
+        What the methods are written from.
     metrics : {metric: (label, kind)}
         As the registry of metrics describes those of this run and those that others have published.
     settings : dict
@@ -157,42 +179,75 @@ def write(
     captions = {item["id"]: item["captions"] for each in galleries for item in each["items"]}
     counts = {each["name"]: len(each["items"]) for each in galleries}
     data = gallery.page_data(galleries, columns, image_sets, metrics)
+    exhibits = _exhibits(
+        subjects,
+        metrics,
+        {
+            "significance": significance,
+            "bottleneck": bottleneck,
+            "scaling": scaling,
+            "generalisation": generalisation,
+            "experiments": experiments,
+            "regions": regions,
+            "guidance": guidance,
+            "spurious": spurious,
+            "identification": identification,
+            "baselines": baselines,
+        },
+    )
     parts = {
         "dataset_label": dataset_label,
         "subjects": subjects,
         "metrics": metrics,
+        "facts": facts,
+        "n_train": labels.counted(each.n_train for each in facts.subjects),
+        "n_voxels": labels.counted(each.n_voxels for each in facts.subjects),
+        "lead": methods_section.lead(facts, dataset_label),
+        "examples": [gallery.examples(each, store.encoded, columns, metrics) for each in galleries],
+        "main": gallery.main_set(image_sets),
         "words": gallery.common_words(captions.values()),
         "distributions": [gallery.distributions(each, scores[each["name"]], columns, metrics) for each in galleries],
         "gallery": gallery.as_json(data),
         "blocks": store.blocks(),
         "stored": store.description,
+        "figure_folder": Path(figure_folder).name,
         **_scores(scores, columns, image_sets, counts),
         **_published(scores, columns, image_sets, set(counts.values()), metrics, dataset_label, published),
-        **_figures(
-            subjects,
-            {
-                "significance": significance,
-                "bottleneck": bottleneck,
-                "scaling": scaling,
-                "generalisation": generalisation,
-                "experiments": experiments,
-                "regions": regions,
-                "guidance": guidance,
-                "spurious": spurious,
-                "identification": identification,
-                "baselines": baselines,
-            },
-        ),
+        **exhibits,
+        **_methods(facts),
         **_origin(settings, versions, edges, costs),
     }
     stream = _template(metrics).stream(**parts, **_style_and_script())
+    _write_figures(figure_folder, parts)
     with hdf5.atomic(path) as partial, open(partial, "w", encoding="utf-8", newline="\n") as file:
         file.writelines(stream)
 
 
+def _write_figures(folder: str | Path, parts: Mapping[str, Any]) -> None:
+    """Write every figure of the page as a file."""
+    exhibits = [*parts["figures"], *(each for _, listed in _by_name(parts) for each in listed)]
+    files = {each.file: each.content for each in exhibits if each.file}
+    for subject in parts["distributions"]:
+        legend = charts.legend(labels.images(subject["main"]), labels.images(subject["first"]))
+        for metric, _, svg in subject["plots"]:
+            files[f"{subject['name']}_scores_{metric}.svg"] = charts.standalone(svg, legend).encode()
+    if parts["graph"]:
+        files["rules.svg"] = charts.standalone(parts["graph"]).encode()
+    with hdf5.atomic(folder) as partial:
+        partial.mkdir(parents=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+
+
+def _by_name(parts: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[figures.Exhibit]]]:
+    """(name, exhibits) of all sections of figures and tables."""
+    for section in figures.SECTIONS:
+        yield from parts[section]
+
+
 def installed_versions() -> dict[str, str]:
     """Versions of what computed the results; an environment of its own need not hold every package."""
-    versions = {"brain-diffuser-dag": __version__, "Python": platform.python_version()}
+    versions = {PROJECT: __version__, "Python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
@@ -211,7 +266,10 @@ def _template(metrics: Metrics) -> jinja2.Template:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {
-        "label": lambda name: score_tables.label(name, metrics),
+        "images": labels.images,
+        "about_images": lambda name: labels.WHAT_IMAGES_ARE.get(name, ""),
+        "about_metric": lambda name: labels.about_metric(name, metrics),
+        "capitalize_first": lambda text: f"{text[:1].upper()}{text[1:]}." if text else "",
         "time": resource_usage.as_time,
         "size": resource_usage.as_size,
     }
@@ -235,12 +293,16 @@ def _scores(
     counts: Mapping[str, int],
 ) -> dict[str, Any]:
     """The section on scores, and the facts at the top of the page."""
+    arranged = score_tables.tables(scores, columns, image_sets)
+    main = gallery.main_set(image_sets)
+    rows = [row for table in arranged[:1] for group in table["groups"] for row in group["rows"]]
     return {
         "n_images": score_tables.format_counts(counts),
         "n_sets": len(image_sets),
         "protocols": sorted({column.protocol for column in columns}),
         "columns": columns,
-        "tables": score_tables.tables(scores, columns, image_sets),
+        "tables": arranged,
+        "headline": [cell for row in rows if row["name"] == main for cell in row["cells"] if cell["score"]],
     }
 
 
@@ -253,28 +315,52 @@ def _published(
     dataset_label: DatasetLabel,
     path: Path,
 ) -> dict[str, Any]:
-    """The section on published scores."""
-    test_sets = {published_scores.TEST_SETS.get(n) for n in counts} if dataset_label == score_tables.NSD else set()
+    """The section on published scores. Other brains and images than NSD's never stand in one table with them."""
+    is_nsd = dataset_label == score_tables.NSD
+    notes = published_scores.comparability_notes(dataset_label, columns, counts)
+    if not is_nsd:
+        notes[0] = (
+            f"The scores of this run ({dataset_label.name}: {dataset_label.about}) are about another brain and other "
+            "images. They stand in tables of their own, above, and are not comparable with the published ones."
+        )
     return {
-        "comparability_notes": published_scores.comparability_notes(dataset_label, columns, counts),
-        "our_rows": published_scores.our_rows(scores, image_sets, dataset_label, path),
+        "comparability_notes": notes,
+        "our_rows": published_scores.our_rows(scores, image_sets, dataset_label, path) if is_nsd else [],
         "published": published_scores.read_published(path),
         "published_columns": published_scores.published_columns(metrics, path),
-        "test_sets": test_sets,
+        "test_sets": {published_scores.TEST_SETS.get(n) for n in counts} if is_nsd else set(),
     }
 
 
-def _figures(subjects: Sequence[Subject], sections: Mapping[str, Mapping[str, figures.Figures]]) -> dict[str, Any]:
+def _exhibits(
+    subjects: Sequence[Subject], metrics: Metrics, sections: Mapping[str, Mapping[str, figures.Figures]]
+) -> dict[str, Any]:
     """Figures and tables of other stages, some of them in sections of their own."""
-    rows_of = score_tables.rows_of
     return {
-        "measures": [(each.name, text, rows_of(table, ())) for each in subjects for text, table in each.tables],
-        "figures": [(each.name, text, figures.svg_uri(svg)) for each in subjects for text, svg in each.figures],
+        "measures": [
+            figures.Exhibit(each.name, text, stage_tables.arranged(score_tables.rows_of(table, ()), metrics))
+            for each in subjects
+            for text, table in each.tables
+        ],
+        "figures": [
+            figures.drawing(each.name, text, f"{each.name}_{file}", svg)
+            for each in subjects
+            for file, text, svg in each.figures
+        ],
         **{
-            section: [(name, [figures.embed(*figure) for figure in listed]) for name, listed in by_name.items()]
+            section: [
+                (name, [figures.exhibit(name, section, *figure, metrics) for figure in listed])
+                for name, listed in by_name.items()
+            ]
             for section, by_name in sections.items()
         },
     }
+
+
+def _methods(facts: methods.Facts) -> dict[str, Any]:
+    """The section on methods."""
+    text = methods.text(facts)
+    return {"methods_text": text, "methods_html": methods_section.as_html(text)}
 
 
 def _origin(

@@ -64,6 +64,15 @@ def shared_pages():
     ]
 
 
+def predictions_of_test_stimuli():
+    """What texts of methods read the penalties from: the predictions of every feature and subject."""
+    return [
+        path
+        for feature in FEATURES
+        for path in of_subjects(f"<results>/{{subject}}/ridge/{feature}_test.h5")
+    ]
+
+
 def shared_arrays():
     """The arrays that bundle.include names, of the test stimuli."""
     places = {"predictions": "ridge", "features": "features"}
@@ -97,19 +106,12 @@ def source_files_of_bundle(wildcards):
     return local([os.path.relpath(path) for path in found])
 
 
-def about_bundle():
-    """What a bundle says of itself and of its dataset."""
+def about_run():
+    """What texts of methods say of a run beyond its settings."""
     disclaimer = PATHS.custom.disclaimer if PATHS.custom else ""
     return {
-        "name": cfg.bundle.name or f"Images decoded from {cfg.dataset}",
-        "license": cfg.bundle.license,
-        "source": cfg.bundle.source,
-        "authors": cfg.bundle.authors,
-        "subjects": cfg.subjects,
-        "dataset": cfg.dataset,
         "adapter": PATHS.adapter_name,
         "disclaimer": disclaimer or "",
-        "terms": ADAPTER.stimuli_terms,
         "is_simulated": PATHS.simulated,
         "sessions": {subject: len(read) for subject, read in SESSIONS.items() if read},
         "networks": {
@@ -121,5 +123,19 @@ def about_bundle():
             )
             for name in cfg.metrics.networks
         },
+    }
+
+
+def about_bundle():
+    """What a bundle says of itself and of its dataset."""
+    return {
+        **about_run(),
+        "name": cfg.bundle.name or f"Images decoded from {cfg.dataset}",
+        "license": cfg.bundle.license,
+        "source": cfg.bundle.source,
+        "authors": cfg.bundle.authors,
+        "subjects": cfg.subjects,
+        "dataset": cfg.dataset,
+        "terms": ADAPTER.stimuli_terms,
         "program": brain_diffuser.__version__,
     }

@@ -1,7 +1,7 @@
 """Report: one page that opens offline, with all subjects' images, scores and how they were made.
 
-In:  results/{subject}/{data, stage1, recon, variants, metrics or ablations, retrieval, benchmarks}
-Out: results/{report.html, resource_usage.csv}
+In:  results/{subject}/{data, ridge, stage1, recon, variants, metrics or ablations, retrieval, benchmarks}
+Out: results/{report.html, report_figures, resource_usage.csv}
 """
 
 TABLES = "ablations" if cfg.report.ablations else "metrics"
@@ -26,6 +26,9 @@ rule report:
         retrieval=of_subjects("<results>/{subject}/retrieval/retrieval.csv"),
         accuracy=of_subjects("<results>/{subject}/accuracy"),
         tables=of_subjects(f"<results>/{{subject}}/{TABLES}"),
+        design=of_subjects("<results>/{subject}/data/stimuli.tsv"),
+        betas=of_subjects("<results>/{subject}/data/betas_test.h5"),
+        predictions=predictions_of_test_stimuli(),
         penalties=alphas_to_show(".svg"),
         regions=of_regions(),
         guidance=of_guidance(),
@@ -49,6 +52,7 @@ rule report:
         ),
     output:
         page=report("<results>/report.html", category="Report"),
+        figures=directory("<results>/report_figures"),
         costs="<results>/resource_usage.csv",
     log:
         "<results>/logs/report.log",
@@ -72,6 +76,7 @@ rule report:
             and (key != "variants" or cfg.report.ablations or cfg.report.guidance)
         },
         metrics=METRICS,
+        about=about_run(),
         edges=lambda wildcards: stage_graph.simplified(
             stage_graph.of_workflow(workflow, "report")
         ),

@@ -23,11 +23,7 @@ rule bundle:
         accuracy=of_subjects("<results>/{subject}/accuracy"),
         design=of_subjects("<results>/{subject}/data/stimuli.tsv"),
         betas=of_subjects("<results>/{subject}/data/betas_test.h5"),
-        predictions=[
-            path
-            for feature in FEATURES
-            for path in of_subjects(f"<results>/{{subject}}/ridge/{feature}_test.h5")
-        ],
+        predictions=predictions_of_test_stimuli(),
         arrays=shared_arrays(),
         pages=shared_pages(),
         source=source_files_of_bundle,

@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pages
@@ -13,7 +14,18 @@ from PIL import Image
 
 from brain_diffuser.artifacts import hdf5, image_files, tables
 from brain_diffuser.evaluation import registry
-from brain_diffuser.reporting import charts, figures, published_scores, score_tables, stage_graph
+from brain_diffuser.features import registry as features
+from brain_diffuser.reporting import (
+    charts,
+    figures,
+    labels,
+    methods,
+    methods_section,
+    published_scores,
+    score_tables,
+    stage_graph,
+    stage_tables,
+)
 from brain_diffuser.reporting.gallery import ImageStore, Subject, of_subject
 from brain_diffuser.reporting.page import write
 from brain_diffuser.reporting.published_scores import PUBLISHED
@@ -79,13 +91,31 @@ def make_subject(folder, name, seed):
         per_image,
         folder / "scores.csv",
         folder / "retrieved.json",
-        [("a figure <b>", svg)],
+        [("a_figure.svg", "A figure <b>.", svg)],
     )
+
+
+def facts_of(subjects, is_simulated=True):
+    """What methods are written from; the numbers of stimuli and voxels are those of no file."""
+    of_subjects = [
+        methods.Subject(each.name, 1200, N_STIMULI, (1, 3), 75, 0, dict.fromkeys(methods.FEATURES, 300.0))
+        for each in subjects
+    ]
+    settings = {
+        "features": {"vdvae": {"posterior": "mean"}},
+        "ridge": {"alpha": dict.fromkeys(methods.FEATURES, 300.0), "rescale": "none"},
+        "stage1": {"pixel_likelihood": "mode", "temperature": 1.0, "seed": 0},
+        "recon": {"steps": 50, "strength": 0.75, "guidance_scale": 2.5, "text_weight": 0.4, "seed": 0},
+        "metrics": {"protocol": "brain_diffuser", "bootstrap": 2000},
+    }
+    return methods.Facts(settings, "nsd", is_simulated, "", of_subjects, {"numpy": "2"}, "1.0", {"clip": ["two_way"]})
 
 
 def write_report(path, subjects, dataset_label=score_tables.DEMO, regions=None, guidance=None, **more):
     write(
         path,
+        path.with_name("report_figures"),
+        facts=facts_of(subjects, dataset_label == score_tables.DEMO),
         regions=regions or {},
         guidance=guidance or {},
         **{each: more.pop(each, {}) for each in figures.SECTIONS if each not in ("regions", "guidance")},
@@ -279,6 +309,8 @@ def test_hostile_captions_are_text(open_page, written):
 def test_fits_a_phone(open_page, written, scheme):
     page = open_page(written, viewport={"width": 375, "height": 700}, color_scheme=scheme, reduced_motion="reduce")
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    first = page.locator(".examples img")
+    assert all(first.nth(place).bounding_box()["y"] < 700 for place in range(3))
     width = "document.scrollingElement.scrollWidth"
     assert page.evaluate(width) <= 375
     page.locator(".card").first.click()
@@ -292,10 +324,18 @@ def test_demo_is_marked_wherever_its_numbers_stand(open_page, written):
     assert banner.inner_text() == "DEMO: simulated brain, small models; not a scientific result"
     page.evaluate("window.scrollTo({top: document.body.scrollHeight, behavior: 'instant'})")
     assert banner.bounding_box()["y"] == 0
-    ours = page.locator("table.published tr.ours")
-    assert ours.count() == 7  # three sets of the mean and of subject 1, the reconstructions of subject 2
-    assert all("DEMO" in row for row in ours.all_inner_texts())
-    assert "are not comparable with them" in page.inner_text(".disclaimer")
+    headings = page.locator("main h3", has_text="sub01").all_text_contents()
+    assert headings
+    assert all(text.startswith("DEMO: ") for text in headings)
+
+
+def test_scores_of_another_dataset_never_stand_in_the_table_of_published_ones(open_page, written):
+    page = open_page(written)
+    assert page.locator("table.published tr.ours").count() == 0
+    assert "DEMO" not in page.locator("table.published").text_content()
+    assert "are not comparable with the published ones" in page.inner_text(".disclaimer")
+    page.click("#published summary")
+    assert page.locator("table.published tbody tr").count() == 1 + 33
 
 
 def test_tables_have_headings_and_images_have_words(open_page, written):
@@ -307,8 +347,9 @@ def test_tables_have_headings_and_images_have_words(open_page, written):
     assert levels[0] == 1
     assert max(np.diff(levels)) <= 1
     assert page.locator(".published tbody mark", has_text="third-party").count() > 4
-    assert not re.search("unverified|from memory", page.inner_text("#published"))
-    assert page.locator(".scores .apart th[scope=row]").first.text_content() == "mean training image"
+    assert not re.search("unverified|from memory", page.text_content("#published"))
+    baseline = page.locator(".scores .apart th[scope=row]").first.text_content()
+    assert baseline == "mean training imageone image for all stimuli, without a brain"
 
 
 def test_nsd_has_no_banner_and_marks_other_protocols(open_page, subjects, tmp_path):
@@ -320,6 +361,116 @@ def test_nsd_has_no_banner_and_marks_other_protocols(open_page, subjects, tmp_pa
     assert "≠ new" in row
     assert "≠ MindEye" in row
     assert "30 test images, the published rows 982" in page.inner_text(".disclaimer")
+    assert page.locator("table.published tr.ours").count() == len(SETS)
+
+
+def test_examples_come_first_and_need_no_script(browser, written, subjects):
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(written.as_uri())
+    with hdf5.reading(subjects[1].stimuli) as (_, nsd_id):
+        order = nsd_id.tolist()
+    scores = scores_of(subjects[1], "recon", "clip")
+    ranked = sorted(order, key=scores.get, reverse=True)
+    chosen = {"Best": ranked[0], "Median": ranked[14], "Worst": ranked[-1]}
+    chosen |= {f"No. {place}": order[place - 1] for place in (8, 16, 23)}  # quarters of 30, whatever their scores
+    captions = page.locator(".examples").nth(1).locator("figcaption").all_text_contents()
+    assert captions == [f"{title} {100 * scores[each]:.1f} %NSD {each}" for title, each in chosen.items()]
+    assert "not selected: they stand a quarter, a half and three quarters down the list" in page.inner_text(".note")
+    images = page.locator(".examples").first.locator("img")
+    assert images.count() == 12
+    assert all(images.nth(place).bounding_box()["height"] > 30 for place in range(12))
+    assert images.nth(11).bounding_box()["y"] < 800
+    context.close()
+
+
+def test_methods_can_be_copied_with_and_without_a_clipboard(open_page, written, subjects):
+    page = open_page(written)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    assert "Evaluation." in page.inner_text("#methods")
+    page.click("[data-copy=plain]")
+    page.locator("#copied", has_text="Copied.").wait_for()
+    text = methods.text(facts_of(subjects))
+    plain = re.sub(r"(?m)^#+ ", "", text.replace("**", ""))
+    assert page.evaluate("navigator.clipboard.readText()").strip() == plain.strip()
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.click("[data-copy=markdown]")
+    page.locator("#copied", has_text="Markdown").wait_for()
+    selected = "(area => area.value.slice(area.selectionStart, area.selectionEnd))(document.activeElement)"
+    assert page.evaluate(selected).strip() == text.strip()
+
+
+def test_the_first_sentences_say_what_was_done(subjects):
+    first = " ".join(methods_section.lead(facts_of(subjects), score_tables.DEMO))
+    assert "a stimulus, an image that was shown, and its reconstruction from simulated fMRI responses" in first
+    assert "each of 2 simulated brains to 1,200 other images" in first
+    facts = facts_of(subjects[:1], is_simulated=False)
+    proxies = score_tables.DatasetLabel("HAXBY", "proxy stimuli", True)
+    assert "that was shown" not in " ".join(methods_section.lead(facts, proxies))
+    first = " ".join(methods_section.lead(facts, score_tables.NSD))
+    assert "shown (dataset NSD, Natural Scenes Dataset), and its reconstruction from fMRI" in first
+    assert "responses of one person to 1,200 other images" in first
+
+
+def test_methods_as_html():
+    text = (
+        "# Methods\n\n**Data.** 1 < 2 (Lin et al., 2014).\n\n## References\n\n- Lin. https://arxiv.org/abs/1405.0312\n"
+    )
+    assert methods_section.as_html(text) == (
+        "<p><strong>Data.</strong> 1 &lt; 2 (Lin et al., 2014).</p>\n"
+        '<h3>References</h3><ul class="references"><li>Lin. <a href="https://arxiv.org/abs/1405.0312">'
+        "https://arxiv.org/abs/1405.0312</a></li></ul>"
+    )
+
+
+def test_every_figure_of_the_page_is_a_file_that_it_names(written):
+    folder, page = written.with_name("report_figures"), written.read_text(encoding="utf-8")
+    files = {path.name for path in folder.iterdir()}
+    histograms = {f"{subject}_scores_{metric}.svg" for subject in ("sub01", "sub02") for metric in METRICS}
+    assert files == {"rules.svg", "sub01_a_figure.svg", "sub02_a_figure.svg"} | histograms
+    assert set(re.findall('href="report_figures/([^"]+)"', page)) == files
+    drawn = ElementTree.parse(folder / "sub01_scores_clip.svg").getroot()
+    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert "bars: reconstruction; outline: stage 1" in texts
+    assert float(drawn.get("height")) > 170
+
+
+@pytest.mark.parametrize(
+    ("row", "heads", "cells"),
+    [
+        ({"feature": "vdvae", "columns": "22920", "median": "0.5762"}, "feature numbers median", "22,920 0.576"),
+        ({"metric": "clip", "n": "1200", "mean": "0.91234"}, "metric test stimuli mean", "1,200 91.2 %"),
+        ({"metric": "swav", "mean": "0.5", "low": "0.41", "high": "0.6"}, None, "0.500 0.410 to 0.600"),
+        ({"metric": "clip", "low": "0.41", "high": "0.6"}, None, "41.0 to 60.0 %"),
+        ({"metric": "clip", "alpha": "10000000.0", "low": "", "high": ""}, None, "10,000,000 \N{EN DASH}"),
+        (
+            {"split": "far", "of": "distance 0.12345 to 0.2", "low": "0.5"},
+            "split of low",
+            "distance 0.12345 to 0.2 0.500",
+        ),
+        ({"metric": "swav", "p": "9.999e-05", "least_p": "9.999e-05"}, None, "\N{LESS-THAN OR EQUAL TO} 0.0001 0.0001"),
+        ({"metric": "swav", "p": "0.01234", "least_p": "0.0001"}, None, "0.012 0.0001"),
+        ({"feature": "clip_text", "measure": "top_1", "chance": "0.00833"}, None, "among the nearest 1 0.8 %"),
+        ({"images": "kappa_0.3", "clip": "0.87 (+0.001 to -0.02)", "ssim": "0.4"}, None, "87.0 (+0.1 to -2.0) % 0.400"),
+        ({"metric": "clip", "kappa": "0.3", "eta 0.1": ""}, None, "0.3 \N{EN DASH}"),
+        ({"region": "V1", "vdvae": "50.25", "clip_text_minus_vdvae": "-3.0"}, None, "50.2 -3.0"),
+    ],
+)
+def test_numbers_are_rounded_by_one_rule(row, heads, cells):
+    table = stage_tables.arranged([row], DESCRIBED)
+    assert " ".join(text for text, _ in table["rows"][0][1:]) == cells
+    if heads:
+        assert " ".join(text for text, _ in table["heads"]) == heads
+
+
+def test_names_are_those_of_what_they_name():
+    assert labels.feature("vdvae") == "VDVAE latents"
+    assert labels.images("vdvae") == "stimulus through the VDVAE"
+    assert labels.images("text_weight_0.2") == labels.feature("text_weight_0.2") == "text_weight_0.2"
+    assert set(labels.FEATURES) <= set(features.FEATURES)
+    assert labels.about_metric("clip", DESCRIBED).startswith("how often the image is nearer to its own stimulus")
+    (row,) = stage_tables.arranged([{"feature": "vdvae", "images": "vdvae", "own_name": "a_b"}], DESCRIBED)["rows"]
+    assert [text for text, _ in row] == ["VDVAE latents", "stimulus through the VDVAE", "a_b"]
 
 
 def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_path):
@@ -327,12 +478,14 @@ def test_guidance_is_a_section_where_it_was_asked_for(written, subjects, tmp_pat
     table, sheet = tmp_path / "comparison.csv", tmp_path / "images.png"
     write_csv(table, [["images", "ssim"], ["neuraldiffuser", "0.870 (+0.001 to +0.009)"], ["<b>", "1"]])
     Image.new("RGB", (8, 8), "red").save(sheet)
-    figures = [("guided & unguided", sheet), ("guided sets", table)]
+    figures = [("Guided & unguided.", sheet), ("Guided sets.", table)]
     write_report(tmp_path / "report.html", subjects, guidance={"sub01": figures})
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     section = page[page.index('<section id="guidance"') :].partition("</section>")[0]
     assert "<h3>DEMO: sub01</h3>" in section
-    assert section.index("guided &amp; unguided") < section.index("guided sets")
+    assert section.index("Guided &amp; unguided.") < section.index("Guided sets.")
+    assert (tmp_path / "report_figures/sub01_guidance_images.png").read_bytes() == sheet.read_bytes()
+    assert 'href="report_figures/sub01_guidance_images.png"' in section
     assert "data:image/webp;base64," in section
     assert '<td class="number">0.870 (+0.001 to +0.009)</td>' in section
     assert '<th scope="row">&lt;b&gt;</th>' in section
@@ -367,7 +520,7 @@ def test_alarms_stand_open_with_their_rules(written, subjects, tmp_path):
     assert "<strong>collapse: ALARM.</strong> f 0.02. Few directions." in section
     assert "Rule: 1 %." in section
     assert "Seen." not in section
-    assert "nearest_training" in section
+    assert "best training image, by the decoded feature" in section
     assert '<a href="#spurious">' in page
 
 

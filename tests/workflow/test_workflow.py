@@ -67,7 +67,7 @@ def test_artifacts(finished):
         assert [int(row["nsd_id"]) for row in csv.DictReader(stream)] == betas.nsd_id.tolist()
     assert not list(finished.rglob("*.part-*"))
     page = (finished / "results/report.html").read_text(encoding="utf-8")
-    assert page.count("VDVAE of the stimulus</th>") == 1  # the image set; the feature vdvae is another thing
+    assert page.count(">stimulus through the VDVAE<") == 1  # the image set; the feature vdvae is another thing
 
 
 def test_drawn_graph_is_snakemakes(finished):

@@ -43,7 +43,8 @@ def test_variants_share_what_comes_before_them(checkout):
     assert not any((images == repeats[0][1]).all() for _, images in repeats[1:])
     after = digests(checkout / "results")
     changed = {path for path, digest in before.items() if after[path] != digest}
-    assert changed == {str(checkout / "results" / name) for name in ("report.html", "resource_usage.csv")}
+    of_report = ("report.html", "report_figures/rules.svg", "resource_usage.csv")
+    assert changed == {str(checkout / "results" / name) for name in of_report}
 
 
 def test_brain_correlation_makes_what_its_sets_need(checkout):
