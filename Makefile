@@ -1,13 +1,16 @@
 # make recon   install into .venv and run the workflow that config.yaml describes
 # make install   only install
 # make quick   run the tests that start no Snakemake and are not long, in about two minutes
+# make docs    build the documentation into site/ (open site/index.html): run its tutorials on the finished demo run, check links
+# make docs-links    ask for every external link of the site; needs the internet
+# make docs-figures    make every image of docs/ again; docs/gallery.md says how long it takes
 # make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: recon install test quick lint tests
+.PHONY: recon install docs docs-links docs-figures test quick lint tests
 .DELETE_ON_ERROR:
 
 recon: .venv/installed
@@ -21,6 +24,18 @@ test: .venv/installed-dev
 
 quick: .venv/installed-dev
 	WITHOUT_SNAKEMAKE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not workflow and not long"
+
+docs: .venv/installed-docs
+	$(BIN)/python -m docs_tools.notebooks
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m docs_tools.check_site site
+	@echo "The documentation: site/index.html, in a browser"
+
+docs-links: .venv/installed-docs
+	$(BIN)/python -m docs_tools.check_site --external site
+
+docs-figures: .venv/installed
+	$(BIN)/python -m docs_tools.figures
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -45,6 +60,11 @@ tests: .venv/installed-dev
 	@echo "long as the network takes."
 	@$(BIN)/python -m pip install -q -r requirements.txt
 	@$(BIN)/python -m pip install -q --no-deps -e .
+	@touch $@
+
+.venv/installed-docs: requirements-docs.txt .venv/installed
+	@echo "Installing what builds the documentation into .venv."
+	@$(BIN)/python -m pip install -q -r requirements-docs.txt
 	@touch $@
 
 # torchvision lies beside the other packages: without torch's CUDA build it cannot be imported, and where it can be found

@@ -1,0 +1,153 @@
+"""Tutorials: Markdown pages whose Python blocks are run as notebooks on the finished demo run.
+
+    python -m docs_tools.notebooks
+
+runs every page of docs/tutorials in a kernel of its own, all in one temporary copy of the project with its results, and
+keeps the executed notebooks in build/tutorials. The site shows their outputs (docs_tools/pages.py) and has them as files.
+"""
+
+import argparse
+import base64
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+EXECUTED = ROOT / "build/tutorials"
+CELL_SECONDS = 600
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+LEFT_OUT = {".git", ".venv", ".snakemake", "build", "site", "__pycache__"}
+
+
+def sources() -> list[Path]:
+    """The pages of docs/tutorials that are notebooks, in the order of their names."""
+    return sorted((ROOT / "docs/tutorials").glob("*.md"))
+
+
+def copy_project(folder: Path, root: Path = ROOT) -> None:
+    """Copy the program and the demo's results, with holes in files left holes; nothing that is run there touches ours."""
+    folder.mkdir(parents=True)
+    entries = [str(path) for path in root.iterdir() if path.name not in LEFT_OUT]
+    subprocess.run(["cp", "-a", "--sparse=always", *entries, str(folder)], check=True)
+
+
+def run(path: Path, folder: Path) -> NotebookNode:
+    """The notebook of a page, run in a folder; raises CellExecutionError with the cell and its error."""
+    notebook = jupytext.read(path)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path_of_tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = os.environ | {"PATH": path_of_tools, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLBACKEND": ""}
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}})
+    client.execute(env=environment)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = _plain(output.text, folder)
+    return notebook
+
+
+def _plain(text: str, folder: Path) -> str:
+    """What a program wrote, without colours, lines that it wrote over, and the temporary folder."""
+    lines = ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rpartition("\r")[2].rstrip() for line in lines).replace(str(folder), ".")
+
+
+def executed(path: Path) -> NotebookNode | None:
+    """The notebook of a page with its outputs; none where the page was never run, or has changed since."""
+    notebook = EXECUTED / f"{path.stem}.ipynb"
+    if not notebook.is_file():
+        return None
+    found, written = nbformat.read(notebook, as_version=4), jupytext.read(path)
+    return found if [cell.source for cell in found.cells] == [cell.source for cell in written.cells] else None
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """The images of a tutorial's outputs and the notebook itself, by their paths in the site."""
+    notebook = executed(path)
+    if notebook is None:
+        return {}
+    images = {
+        f"tutorials/{path.stem}/{name}": base64.b64decode(output.data["image/png"])
+        for cell in notebook.cells
+        for name, output in _images(cell)
+    }
+    return {f"tutorials/{path.stem}.ipynb": nbformat.writes(notebook).encode(), **images}
+
+
+def with_outputs(path: Path) -> str | None:
+    """The page with the outputs below its cells, or none where it has to be run first."""
+    notebook = executed(path)
+    if notebook is None:
+        return None
+    parts = []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+        else:
+            parts += [f"```python\n{cell.source}\n```", *_shown(cell, path.stem)]
+    title, _, rest = "\n\n".join(parts).partition("\n")
+    return f"{title}\n\n*[This page as a notebook with its outputs]({path.stem}.ipynb).*\n{rest}\n"
+
+
+def _images(cell: NotebookNode) -> list[tuple[str, NotebookNode]]:
+    """The outputs of a cell that are images, with a file name for each."""
+    outputs = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    return [(f"{cell.execution_count}_{number}.png", output) for number, output in enumerate(outputs)]
+
+
+def _shown(cell: NotebookNode, stem: str) -> list[str]:
+    """The outputs of a cell in Markdown."""
+    names = {id(output): name for name, output in _images(cell)}
+    parts = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if id(output) in names:
+            parts.append(f"![output of the cell above]({stem}/{names[id(output)]})")
+        elif "text/markdown" in data:
+            parts.append(data["text/markdown"])
+        else:
+            parts.append(f"```text\n{output.get('text', data.get('text/plain', '')).rstrip()}\n```")
+    return parts
+
+
+def main() -> int:
+    """Run all tutorials, or those that are named."""
+    parser = argparse.ArgumentParser(prog="python -m docs_tools.notebooks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="tutorials by the names of their pages, such as demo; default: all")
+    names = parser.parse_args().names
+    if not (ROOT / "results/report.html").is_file():
+        print("results/report.html is missing: the tutorials show the finished demo run; run `make recon` first.", file=sys.stderr)
+        return 1
+    shutil.rmtree(EXECUTED, ignore_errors=not names) if not names else None
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "brain-diffuser-dag"
+        copy_project(folder)
+        for path in sources():
+            if names and path.stem not in names:
+                continue
+            began = time.monotonic()
+            try:
+                notebook = run(path, folder)
+            except CellExecutionError as error:
+                print(f"docs/tutorials/{path.name}: a cell failed\n{ESCAPES.sub('', str(error))}", file=sys.stderr)
+                return 1
+            nbformat.write(notebook, EXECUTED / f"{path.stem}.ipynb")
+            print(f"docs/tutorials/{path.name}: {time.monotonic() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
