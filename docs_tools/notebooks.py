@@ -25,7 +25,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 EXECUTED = ROOT / "build/tutorials"
-CELL_SECONDS = 600
+SECONDS = 600
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LEFT_OUT = {".git", ".venv", ".snakemake", "build", "site", "__pycache__"}
 
@@ -48,8 +48,9 @@ def run(path: Path, folder: Path) -> NotebookNode:
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path_of_tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = os.environ | {"PATH": path_of_tools, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLBACKEND": ""}
-    client = NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}})
-    client.execute(env=environment)
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, resources=resources)
+    client.execute(env=environment, stderr=subprocess.DEVNULL)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
@@ -128,9 +129,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="tutorials by the names of their pages, such as demo; default: all")
     names = parser.parse_args().names
     if not (ROOT / "results/report.html").is_file():
-        print("results/report.html is missing: the tutorials show the finished demo run; run `make recon` first.", file=sys.stderr)
+        print("results/report.html is missing; the tutorials run on the finished demo: run `make recon` first", file=sys.stderr)
         return 1
-    shutil.rmtree(EXECUTED, ignore_errors=not names) if not names else None
+    if not names:
+        shutil.rmtree(EXECUTED, ignore_errors=True)
     EXECUTED.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "brain-diffuser-dag"
