@@ -242,7 +242,7 @@ def test_a_checkpoint_has_its_autoencoder_beside_it(config, root):
     (root / "vd.pth").touch()
     assert sentence(config, root) == (
         "datasets.demo.versatile_diffusion is vd.pth; expected kl-f8.pth in the same folder, "
-        "so put it there (README says where it comes from)"
+        "so put it there (docs/model_files.md says where it comes from)"
     )
     (root / "kl-f8.pth").touch()
     assert read(config, root).paths.versatile_diffusion == "vd.pth"

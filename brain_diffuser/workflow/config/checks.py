@@ -299,7 +299,7 @@ def _of_autoencoder(config: schema.Config, root: Path) -> Iterator[str]:
     if model_files.is_checkpoint(diffusion) and diffusion.is_file() and not autoencoder.is_file():
         yield (
             f"datasets.{config.dataset}.versatile_diffusion is {config.paths.versatile_diffusion}; expected "
-            f"{autoencoder.name} in the same folder, so put it there (README says where it comes from)"
+            f"{autoencoder.name} in the same folder, so put it there (docs/model_files.md says where it comes from)"
         )
 
 
