@@ -69,7 +69,7 @@ tests: .venv/installed-dev
 
 # torchvision lies beside the other packages: without torch's CUDA build it cannot be imported, and where it can be found
 # but not imported, transformers' CLIP cannot be either. tests/evaluation/test_perceptual.py alone looks into that folder.
-.venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt \
+.venv/installed-dev: requirements-dev.txt requirements-docs.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt \
     requirements-validators.txt .venv/installed
 	@echo "Installing the developers' tools into .venv: checks of style and types, tests, torchvision, validators."
 	@$(BIN)/python -m pip install -q -r requirements-dev.txt

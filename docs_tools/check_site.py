@@ -3,8 +3,8 @@
     python -m docs_tools.check_site site
     python -m docs_tools.check_site --external site
 
-The first prints one line for each problem and ends with 1 if there is any. Pages may link to other sites but load nothing
-from them. The second asks for every external link, which needs the internet.
+The first prints one line for each problem and ends with 1 if there is any. Pages may link to other sites but load
+nothing from them. The second asks for every external link, which needs the internet.
 """
 
 import argparse
@@ -24,7 +24,16 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADED = {"src", "srcset", "poster", "data"}
-LOADED_RELATIONS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch", "manifest"}
+LOADED_RELATIONS = {
+    "stylesheet",
+    "icon",
+    "preload",
+    "modulepreload",
+    "prefetch",
+    "preconnect",
+    "dns-prefetch",
+    "manifest",
+}
 STYLE_LINK = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s]+)""")
 BLOCKS = {"bullet_list_open": "ul", "ordered_list_open": "ol", "list_item_open": "li", "table_open": "table"}
 BLOCKS |= {"tr_open": "tr", "fence": "pre", "code_block": "pre"}
@@ -99,7 +108,9 @@ def problems_of_links(site: Path, pages: dict[Path, PageParser]) -> Iterator[str
 def problems_of_loading(site: Path, pages: dict[Path, PageParser]) -> Iterator[str]:
     """What a page or a style sheet would load from elsewhere."""
     for path, page in pages.items():
-        loaded = page.loaded + STYLE_LINK.findall("".join(re.findall(r"<style>.*?</style>", path.read_text(encoding="utf-8"))))
+        loaded = page.loaded + STYLE_LINK.findall(
+            "".join(re.findall(r"<style>.*?</style>", path.read_text(encoding="utf-8")))
+        )
         for address in dict.fromkeys(loaded):
             if _is_elsewhere(address):
                 yield f"{path.relative_to(site)}: loads {address} from elsewhere; keep the file in docs/assets"
@@ -131,13 +142,13 @@ def problems_of_structure(site: Path, pages: dict[Path, PageParser], root: Path 
         for tag in sorted(set(BLOCKS.values())):
             if wanted[tag] != page.article[tag]:
                 yield (
-                    f"docs/{source.name}: has {wanted[tag]} <{tag}> in CommonMark and {page.article[tag]} in the site; put an "
-                    "empty line before each list, and start code at the beginning of the line"
+                    f"docs/{source.name}: has {wanted[tag]} <{tag}> in CommonMark and {page.article[tag]} in the site; "
+                    "put an empty line before each list, and start code at the beginning of the line"
                 )
 
 
 def problems_in_browser(address: str, chromium: str) -> Iterator[str]:
-    """What a browser requests from elsewhere, complains of, or does not find by the search of the page at an address."""
+    """What a browser requests from elsewhere and complains of, and whether the search of a page finds nothing."""
     from playwright.sync_api import Error, sync_playwright
 
     requests: list[str] = []
@@ -177,7 +188,9 @@ def browsed(site: Path, chromium: str) -> Iterator[str]:
 
 def problems_of_external(pages: dict[Path, PageParser], get: Callable[[str], int]) -> Iterator[str]:
     """External links that are not answered, by a function that asks for an address and returns the status."""
-    for link in sorted({link for page in pages.values() for link in page.links if urlsplit(link).scheme in ("http", "https")}):
+    for link in sorted(
+        {link for page in pages.values() for link in page.links if urlsplit(link).scheme in ("http", "https")}
+    ):
         try:
             status = get(link)
         except OSError as error:
@@ -197,9 +210,13 @@ def _status(link: str) -> int:
 
 def main() -> int:
     """Check a built site; 1 if it has a problem."""
-    parser = argparse.ArgumentParser(prog="python -m docs_tools.check_site", description="Check the built documentation.")
+    parser = argparse.ArgumentParser(
+        prog="python -m docs_tools.check_site", description="Check the built documentation."
+    )
     parser.add_argument("site", type=Path, help="folder that mkdocs has written")
-    parser.add_argument("--external", action="store_true", help="ask for every external link instead; needs the internet")
+    parser.add_argument(
+        "--external", action="store_true", help="ask for every external link instead; needs the internet"
+    )
     arguments = parser.parse_args()
     site = arguments.site.resolve()
     pages = parsed(site)
@@ -208,7 +225,11 @@ def main() -> int:
     if arguments.external:
         found = list(problems_of_external(pages, _status))
     else:
-        found = [*problems_of_links(site, pages), *problems_of_loading(site, pages), *problems_of_structure(site, pages)]
+        found = [
+            *problems_of_links(site, pages),
+            *problems_of_loading(site, pages),
+            *problems_of_structure(site, pages),
+        ]
         chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
         try:
             import playwright as _  # noqa: F401
@@ -217,10 +238,14 @@ def main() -> int:
         if chromium:
             found += browsed(site, chromium)
         else:
-            print("The search was not tried in a browser: that takes chromium, and playwright of requirements-dev.txt.")
+            sys.stdout.write(
+                "The search was not tried in a browser: that takes chromium, and playwright of requirements-dev.txt.\n"
+            )
     for problem in found:
-        print(problem, file=sys.stderr)
-    print(f"{len(pages)} pages, {sum(len(page.links) for page in pages.values())} links, {len(found)} problems")
+        sys.stderr.write(f"{problem}\n")
+    sys.stdout.write(
+        f"{len(pages)} pages, {sum(len(page.links) for page in pages.values())} links, {len(found)} problems\n"
+    )
     return bool(found)
 
 

@@ -7,7 +7,7 @@ SECTION = re.compile(r"^(?=[a-z])", re.M)
 
 
 def sections(path: Path) -> str:
-    """The top-level sections of a YAML file in Markdown: a heading for each, and below it the lines with their comments.
+    """The top-level sections of a YAML file in Markdown: a heading for each, and below it its lines with comments.
 
     Keys without a section of their own (dataset: demo) that follow each other share the heading of the first.
     """

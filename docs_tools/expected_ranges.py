@@ -1,7 +1,7 @@
 """Whether a finished demo run looks right: what each stage gives, beside the range that is expected.
 
-    python -m docs_tools.expected_ranges results/sub01            # prints the table, and ends with 1 if a number is outside
-    python -m docs_tools.expected_ranges results/sub01 --write    # puts it into docs/expected_ranges.md
+python -m docs_tools.expected_ranges results/sub01            # prints the table, and ends with 1 if a number is outside
+python -m docs_tools.expected_ranges results/sub01 --write    # puts it into docs/expected_ranges.md
 """
 
 import argparse
@@ -42,6 +42,10 @@ class Expected(NamedTuple):
     low: float
     high: float
     digits: int = 2
+
+    def written(self, value: float) -> str:
+        """A number as tables have it."""
+        return f"{value:,.{self.digits}f}"
 
 
 def _array(file: str, name: str, reduce: Callable[[np.ndarray], float]) -> Callable[[Path], float]:
@@ -146,7 +150,9 @@ EXPECTED = (
     ),
     Expected("stage1", "PixCorr", _score("stage1", "pix_corr"), 0.70, 0.82),
     Expected("stage1", "SSIM", _score("stage1", "ssim"), 0.82, 0.88),
-    Expected("stage1", "two-way identification, EfficientNet-Lite0", _score("stage1", "efficientnet_lite0"), 0.55, 0.69),
+    Expected(
+        "stage1", "two-way identification, EfficientNet-Lite0", _score("stage1", "efficientnet_lite0"), 0.55, 0.69
+    ),
     Expected("recon", "PixCorr", _score("recon", "pix_corr"), 0.70, 0.80),
     Expected("recon", "SSIM", _score("recon", "ssim"), 0.84, 0.89),
     Expected("recon", "two-way identification, EfficientNet-Lite0", _score("recon", "efficientnet_lite0"), 0.84, 0.92),
@@ -176,7 +182,7 @@ def measured(folder: Path) -> list[float]:
 def outside(values: list[float]) -> list[str]:
     """A sentence for each number that does not look right; numbers are in the order of EXPECTED."""
     return [
-        f"{row.stage}: {row.what} is {value:.{row.digits}f}, expected {row.low:.{row.digits}f} to {row.high:.{row.digits}f}"
+        f"{row.stage}: {row.what} is {row.written(value)}, expected {row.written(row.low)} to {row.written(row.high)}"
         for row, value in zip(EXPECTED, values, strict=True)
         if not row.low <= value <= row.high
     ]
@@ -186,16 +192,20 @@ def table(values: list[float]) -> str:
     """The table in Markdown."""
     lines = ["| stage | quantity | demo run | looks right |", "| --- | --- | --- | --- |"]
     for row, value in zip(EXPECTED, values, strict=True):
-        low, high = f"{row.low:,.{row.digits}f}", f"{row.high:,.{row.digits}f}"
+        low, high = row.written(row.low), row.written(row.high)
         right = low if low == high else f"{low} to {high}"
-        lines.append(f"| {row.stage} | {row.what} | {value:,.{row.digits}f} | {right} |")
+        lines.append(f"| {row.stage} | {row.what} | {row.written(value)} | {right} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     """Print or write the table of a finished demo run."""
-    parser = argparse.ArgumentParser(prog="python -m docs_tools.expected_ranges", description="Does the demo run look right?")
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("results/sub01"), help="a subject's folder of results")
+    parser = argparse.ArgumentParser(
+        prog="python -m docs_tools.expected_ranges", description="Does the demo run look right?"
+    )
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("results/sub01"), help="a subject's folder of results"
+    )
     parser.add_argument("--write", action="store_true", help="put the table into docs/expected_ranges.md")
     arguments = parser.parse_args()
     values = measured(arguments.folder)
@@ -203,10 +213,10 @@ def main() -> int:
         page = PAGE.read_text(encoding="utf-8")
         PAGE.write_text(MARKED.sub(lambda _: f"\n{table(values)}\n", page), encoding="utf-8")
     else:
-        print(table(values), end="")
+        sys.stdout.write(table(values))
     problems = outside(values)
     for problem in problems:
-        print(problem, file=sys.stderr)
+        sys.stderr.write(f"{problem}\n")
     return bool(problems)
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = "docs_tools/figures.yaml"
 JPEG_QUALITY = 88
 LEVELS = 4.0
-"""Mean difference of two images, of 255 levels, above which one is stale: JPEG alone moves a contact sheet by about 1."""
+"""Mean difference of two images, of 255 levels, above which one is stale; JPEG alone makes about 1."""
 
 
 class Figure(NamedTuple):
@@ -57,7 +57,9 @@ FIGURES = (
     _inside("scaling_curves.svg", "results/sub01/scaling", "curves.svg"),
     _inside("generalisation_by_split.svg", "results/sub01/generalisation", "by_split.svg"),
     _inside("generalisation_by_distance.svg", "results/sub01/generalisation", "by_distance.svg"),
-    Figure("test_sets_imagery.jpg", "results/sub01_imagery/contact_sheet.png", "results/sub01_imagery/contact_sheet.png"),
+    Figure(
+        "test_sets_imagery.jpg", "results/sub01_imagery/contact_sheet.png", "results/sub01_imagery/contact_sheet.png"
+    ),
 )
 
 
@@ -73,7 +75,9 @@ def write(figure: Figure, root: Path = ROOT) -> bool:
     """
     result, image = root / figure.result, root / "docs" / figure.image
     if not result.is_file():
-        raise FileNotFoundError(f"{figure.result} is missing, from which docs/{figure.image} is made; run make docs-figures")
+        raise FileNotFoundError(
+            f"{figure.result} is missing, from which docs/{figure.image} is made; run make docs-figures"
+        )
     before = image.read_bytes() if image.is_file() else None
     if image.suffix == ".jpg":
         with Image.open(result) as opened:
@@ -95,26 +99,30 @@ def stale(figures: tuple[Figure, ...] = FIGURES, root: Path = ROOT) -> list[str]
             continue
         now, shown = (np.asarray(Image.open(path).convert("RGB"), np.float32) for path in (result, image))
         if now.shape != shown.shape:
-            problems.append(f"docs/{figure.image} is {shown.shape[1]} x {shown.shape[0]}, {figure.result} {now.shape[1]} x "
-                            f"{now.shape[0]} pixels; run make docs-figures")
+            problems.append(
+                f"docs/{figure.image} is {shown.shape[1]} x {shown.shape[0]}, {figure.result} {now.shape[1]} x "
+                f"{now.shape[0]} pixels; run make docs-figures"
+            )
         elif (difference := float(np.abs(now - shown).mean())) > LEVELS:
             problems.append(
-                f"docs/{figure.image} differs from {figure.result} by {difference:.1f} grey levels on average, expected at "
-                f"most {LEVELS}; run make docs-figures"
+                f"docs/{figure.image} differs from {figure.result} by {difference:.1f} grey levels on average, expected"
+                f" at most {LEVELS}; run make docs-figures"
             )
     return problems
 
 
 def main() -> int:
     """Make all figures, or compare those that a finished run has."""
-    parser = argparse.ArgumentParser(prog="python -m docs_tools.figures", description="The images of the documentation.")
+    parser = argparse.ArgumentParser(
+        prog="python -m docs_tools.figures", description="The images of the documentation."
+    )
     parser.add_argument("--check", action="store_true", help="compare docs/ with the finished run, and make nothing")
     parser.add_argument("--dry-run", action="store_true", help="what Snakemake would run")
     arguments = parser.parse_args()
     if arguments.check:
         problems = stale()
         for problem in problems:
-            print(problem, file=sys.stderr)
+            sys.stderr.write(f"{problem}\n")
         return bool(problems)
     how = ["-n"] if arguments.dry_run else ["--cores", "all"]
     snakemake = [sys.executable, "-m", "snakemake", *how, "--configfile", SETTINGS, "--", *targets()]
@@ -122,7 +130,7 @@ def main() -> int:
     if run.returncode or arguments.dry_run:
         return run.returncode
     for figure in FIGURES:
-        print(f"docs/{figure.image}: {'written' if write(figure) else 'unchanged'}")
+        sys.stdout.write(f"docs/{figure.image}: {'written' if write(figure) else 'unchanged'}\n")
     return 0
 
 

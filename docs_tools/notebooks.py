@@ -3,13 +3,14 @@
     python -m docs_tools.notebooks
 
 runs every page of docs/tutorials in a kernel of its own, all in one temporary copy of the project with its results, and
-keeps the executed notebooks in build/tutorials. The site shows their outputs (docs_tools/pages.py) and has them as files.
+keeps the executed notebooks in build/tutorials. The site shows their outputs (docs_tools/pages.py) and has the files.
 """
 
 import argparse
 import base64
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -36,30 +37,37 @@ def sources() -> list[Path]:
 
 
 def copy_project(folder: Path, root: Path = ROOT) -> None:
-    """Copy the program and the demo's results, with holes in files left holes; nothing that is run there touches ours."""
+    """Copy the program and the demo's results, so that nothing that is run there touches ours; holes in files stay."""
     folder.mkdir(parents=True)
     entries = [str(path) for path in root.iterdir() if path.name not in LEFT_OUT]
     subprocess.run(["cp", "-a", "--sparse=always", *entries, str(folder)], check=True)
 
 
 def run(path: Path, folder: Path) -> NotebookNode:
-    """The notebook of a page, run in a folder; raises CellExecutionError with the cell and its error."""
+    """The notebook of a page, run in a folder.
+
+    Raises RuntimeError: a cell failed; its error follows what the last cells wrote.
+    """
     notebook = jupytext.read(path)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path_of_tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = os.environ | {"PATH": path_of_tools, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLBACKEND": ""}
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, resources=resources)
-    client.execute(env=environment, stderr=subprocess.DEVNULL)
+    try:
+        client.execute(env=environment, stderr=subprocess.DEVNULL)
+    except CellExecutionError as error:
+        written = [output.text for cell in notebook.cells for output in cell.get("outputs", []) if "text" in output]
+        raise RuntimeError(ESCAPES.sub("", "".join([*written[-2:], str(error)]))) from error
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             if "text" in output:
-                output.text = _plain(output.text, folder)
+                output.text = plain(output.text, folder)
     return notebook
 
 
-def _plain(text: str, folder: Path) -> str:
+def plain(text: str, folder: Path) -> str:
     """What a program wrote, without colours, lines that it wrote over, and the temporary folder."""
     lines = ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
     return "\n".join(line.rpartition("\r")[2].rstrip() for line in lines).replace(str(folder), ".")
@@ -123,13 +131,21 @@ def _shown(cell: NotebookNode, stem: str) -> list[str]:
     return parts
 
 
+def _cpu_seconds() -> float:
+    """What finished processes that were started here have taken."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def main() -> int:
     """Run all tutorials, or those that are named."""
-    parser = argparse.ArgumentParser(prog="python -m docs_tools.notebooks", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m docs_tools.notebooks", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("names", nargs="*", help="tutorials by the names of their pages, such as demo; default: all")
     names = parser.parse_args().names
     if not (ROOT / "results/report.html").is_file():
-        print("results/report.html is missing; the tutorials run on the finished demo: run `make recon` first", file=sys.stderr)
+        sys.stderr.write("results/report.html is missing; tutorials run on the finished demo: run make recon first\n")
         return 1
     if not names:
         shutil.rmtree(EXECUTED, ignore_errors=True)
@@ -140,14 +156,16 @@ def main() -> int:
         for path in sources():
             if names and path.stem not in names:
                 continue
-            began = time.monotonic()
+            began, cpu = time.monotonic(), _cpu_seconds()
             try:
                 notebook = run(path, folder)
-            except CellExecutionError as error:
-                print(f"docs/tutorials/{path.name}: a cell failed\n{ESCAPES.sub('', str(error))}", file=sys.stderr)
+            except RuntimeError as error:
+                sys.stderr.write(f"docs/tutorials/{path.name}: a cell failed\n{error}\n")
                 return 1
             nbformat.write(notebook, EXECUTED / f"{path.stem}.ipynb")
-            print(f"docs/tutorials/{path.name}: {time.monotonic() - began:.0f} s")
+            took = f"{time.monotonic() - began:.0f} s, {_cpu_seconds() - cpu:.0f} CPU-s"
+            sys.stdout.write(f"docs/tutorials/{path.name}: {took}\n")
+            sys.stdout.flush()
     return 0
 
 

@@ -1,8 +1,8 @@
 """Hooks of MkDocs: pages from outside docs/, the configuration, the API reference and executed tutorials in one site.
 
-Pages in docs/ link to files of the repository as the repository shows them, such as ../config.yaml. A linked file becomes
-a page below repository/: Markdown is rendered, and anything else is shown as it is. A link to what does not exist stops
-the build.
+Pages in docs/ link to files of the repository as the repository shows them, such as ../config.yaml. A linked file
+becomes a page below repository/: Markdown is rendered, and anything else is shown as it is. A link to what does not
+exist stops the build.
 """
 
 import posixpath
@@ -42,7 +42,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in notebooks.sources():
         for name, content in notebooks.files(path).items():
             files.append(File.generated(config, name, content=content))
-    wanted = [("mkdocs.yml", repository_path(source)) for source in in_nav(config.nav) if source.startswith("repository/")]
+    wanted = [
+        ("mkdocs.yml", repository_path(source)) for source in in_nav(config.nav) if source.startswith("repository/")
+    ]
     for page in files.documentation_pages():
         wanted += linked_files(page.src_uri, page.content_string)
     while wanted:
@@ -63,7 +65,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if ROOT / "docs" / source in notebooks.sources():
         shown = notebooks.with_outputs(ROOT / "docs" / source)
         if shown is None:
-            logger.warning(f"docs/{source} was not run since it was written; run python -m docs_tools.notebooks (make docs)")
+            logger.warning(
+                f"docs/{source} was not run since it was written; run python -m docs_tools.notebooks (make docs)"
+            )
         markdown = shown or markdown
     markdown = MARKER.sub(lambda match: configuration.sections(ROOT / match[1]), markdown)
     return relinked(markdown, source)
