@@ -25,17 +25,22 @@ test: .venv/installed-dev
 quick: .venv/installed-dev
 	WITHOUT_SNAKEMAKE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not workflow and not long"
 
-docs: .venv/installed-docs
+docs: results/report.html .venv/installed-docs
 	$(BIN)/python -m docs_tools.notebooks
+	$(BIN)/python -m docs_tools.figures --check
+	$(BIN)/python -m docs_tools.expected_ranges >build/expected_ranges.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	$(BIN)/python -m docs_tools.check_site site
-	@echo "The documentation: site/index.html, in a browser"
+	@echo "The documentation: open site/index.html in a browser."
 
 docs-links: .venv/installed-docs
 	$(BIN)/python -m docs_tools.check_site --external site
 
 docs-figures: .venv/installed
 	$(BIN)/python -m docs_tools.figures
+
+results/report.html:
+	@echo "make: results/report.html is missing; the documentation shows the finished demo run: run make recon first" >&2; exit 1
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

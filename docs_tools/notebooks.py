@@ -127,7 +127,7 @@ def _shown(cell: NotebookNode, stem: str) -> list[str]:
         elif "text/markdown" in data:
             parts.append(data["text/markdown"])
         else:
-            parts.append(f"```text\n{output.get('text', data.get('text/plain', '')).rstrip()}\n```")
+            parts.append(f"``` {{.text .output}}\n{output.get('text', data.get('text/plain', '')).rstrip()}\n```")
     return parts
 
 

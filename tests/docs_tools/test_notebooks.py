@@ -28,7 +28,7 @@ def tutorial(tmp_path, monkeypatch):
 def test_outputs_stand_below_their_cells(tutorial):
     assert notebooks.with_outputs(tutorial) == (
         "# Title\n\n*[This page as a notebook with its outputs](page.ipynb).*\n\n"
-        "Text.\n\n```python\nprint('hello')\n```\n\n```text\nhello\n```\n\nMore.\n\n"
+        "Text.\n\n```python\nprint('hello')\n```\n\n``` {.text .output}\nhello\n```\n\nMore.\n\n"
         "```python\nimage\n```\n\n![output of the cell above](page/2_0.png)\n"
     )
     assert set(notebooks.files(tutorial)) == {"tutorials/page.ipynb", "tutorials/page/2_0.png"}
