@@ -48,6 +48,7 @@ with exit_with_message():
         config.clear()
         config.update(planned)
     else:
+        SOURCES.give_types(config)
         written = config.get("results")
         file_paths.expand(config)
         if IS_MODULE and config.get("results") != written:

@@ -266,6 +266,7 @@ def read_config(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Con
     command_line.check_files(files)
     read = sources.Sources([*map(sources.of_file, ("config.yaml", *files)), sources.of_arguments(changes)])
     found = _written(files, changes)
+    read.give_types(found)
     try:
         file_paths.expand(found)
     except ValueError as error:
@@ -281,6 +282,7 @@ def read_values(files: Sequence[str], changes: Sequence[str] = ()) -> schema.Con
     command_line.check_files(files)
     read = sources.Sources([*map(sources.of_file, ("config.yaml", *files)), sources.of_arguments(changes)])
     found = _written(files, changes)
+    read.give_types(found)
     file_paths.expand(found)
     return configuration.read_values(found, read)
 

@@ -84,8 +84,9 @@ def test_sources_overrule_as_in_snakemake(tmp_path, monkeypatch):
     found = command_line.of_run(run(files, ["recon={'seed': 3}"]), command, ["config.yaml", "not_there.yaml"])
     assert [source.name for source in found.sources] == ["config.yaml", "mine.yaml", "more.yaml", "profile.yaml"]
     assert found.located("config.yaml: recon.seed is x") == "profile.yaml: recon.seed is x (line 3)"
-    assert found.fix_for_number(["recon", "seed"]) == "in a file rather than in a profile"
-    assert found.fix_for_number(["recon", "mine"]) == "without quotes"
+    config = {"recon": {"seed": "3", "profile": "1", "mine": 1}}
+    found.give_types(config)
+    assert config == {"recon": {"seed": 3, "profile": 1, "mine": 1}}
     arguments = ["recon={seed: 5}"]
     found = command_line.of_run(run(files, arguments), [*command, "--config", *arguments], ["config.yaml"])
     assert found.located("config.yaml: recon.seed is x") == "--config: recon.seed is x"

@@ -13,7 +13,6 @@ from brain_diffuser.workflow.config.schema import variant_regex
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
 ATLASES = yaml.safe_load(SHIPPED.read_text())["nsd"]["rois"]
-IN_A_FILE = ", in a file rather than after --config"
 SESSIONS = "all or a whole number at least 1 or a list of at least one, each a whole number at least 1"
 
 
@@ -95,9 +94,9 @@ def test_accepted_values_have_one_canonical_form(config, root, path, value, kept
         (
             "ridge.alpha.vdvae",
             "5e4",
-            'ridge.alpha.vdvae is "5e4"; expected a number more than 0 or auto; write 50000.0' + IN_A_FILE,
+            'ridge.alpha.vdvae is "5e4"; expected a number more than 0 or auto; write 50000.0, without quotes',
         ),
-        ("recon.steps", "20", 'recon.steps is "20"; expected a whole number at least 1; write 20' + IN_A_FILE),
+        ("recon.steps", "20", 'recon.steps is "20"; expected a whole number at least 1; write 20, without quotes'),
         ("recon.strength", "1.5", 'recon.strength is "1.5"; expected a number more than 0 and at most 1'),
         ("ridge.alpha.vdvae", "big", 'ridge.alpha.vdvae is "big"; expected a number more than 0 or auto'),
         ("ridge.alpha.vdvae", True, "ridge.alpha.vdvae is true; expected a number more than 0 or auto"),
@@ -186,9 +185,23 @@ def test_several_problems_are_counted(config, root):
     assert sentence(config, root).endswith("(and 2 more)")
 
 
-def test_repeated_subject(config, root):
-    config["subjects"] = ["sub01", "sub02", "sub01"]
-    assert sentence(config, root) == "subjects has sub01 2 times; expected each once, so delete the others"
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("subjects", ["sub01", "sub02", "sub01"], "subjects has sub01 2 times"),
+        ("metrics.networks", ["clip"] * 3, "metrics.networks has clip 3 times"),
+        ("nsd.sessions", [1, 2, 2], "nsd.sessions has 2 2 times"),
+        ("test_sets", {"imagery": {"kind": "nsd_imagery", "sets": ["A", "A"]}}, "test_sets.imagery.sets has A 2 times"),
+    ],
+)
+def test_repeated_in_a_list(config, root, path, value, expected):
+    put(config, path, value)
+    assert sentence(config, root) == f"{expected}; expected each once, so delete the others"
+
+
+def test_numbers_of_a_registry_may_come_again(config, root):
+    put(config, "guidance.layer_weights", [1.0, 1.0])
+    assert read(config, root).guidance.layer_weights == [1.0, 1.0]
 
 
 def test_stimuli_that_do_not_fill_sessions(config, root):
@@ -517,12 +530,11 @@ def test_a_configuration_from_before_a_key_is_read(config, root):
 def test_the_released_protocol_needs_regions_to_compare(config, root):
     put(config, "roi.released_protocol", True)
     read(config, root)
-    for names in (["V4"], ["V1", "V1"]):
-        put(config, "roi.optimal", names)
-        assert sentence(config, root) == (
-            f"roi.optimal names {names[0]} alone, and roi.released_protocol: true z-scores latents across its regions; "
-            "name two or more, or set roi.released_protocol to false"
-        )
+    put(config, "roi.optimal", ["V4"])
+    assert sentence(config, root) == (
+        "roi.optimal names V4 alone, and roi.released_protocol: true z-scores latents across its regions; "
+        "name two or more, or set roi.released_protocol to false"
+    )
 
 
 def test_a_guided_variant_may_stand_alone(config, root):

@@ -46,7 +46,7 @@ def test_the_file_that_overrules_is_named(folder):
     Path("more.yaml").write_text("recon: {strength: 3}\n")
     assert refusal(["mine.yaml", "more.yaml"]).startswith("more.yaml: recon.strength is 3; ")
     assert refusal(["mine.yaml"], ["recon={strength: 2}"]) == (
-        '--config: recon.strength is "2"; expected a number more than 0 and at most 1'
+        "--config: recon.strength is 2; expected a number more than 0 and at most 1"
     )
 
 
@@ -142,9 +142,20 @@ def test_arguments_are_sections_too(folder):
         "--config: recon.seed is there twice, and the first would be lost; delete one"
     )
     assert refusal([], ["dataset=demo", "dataset=nsd"]).startswith("--config: dataset is there twice")
-    assert refusal([], ["recon={seed: 1}"]) == (
-        '--config: recon.seed is "1"; expected a whole number at least 0; write 1, in a file rather than after --config'
+    assert refusal([], ['recon={seed: "1"}']) == (
+        '--config: recon.seed is "1"; expected a whole number at least 0; write 1, without quotes'
     )
+    assert refusal([], ["recon={strength: 5e-1}"]) == (
+        '--config: recon.strength is "5e-1"; expected a number more than 0 and at most 1; write 0.5, without quotes'
+    )
+    changed = ["recon={steps: 20, strength: 0.5}", "compute={compile: true}", "scaling={voxels: [0.5]}", "seed=1"]
+    config = {"recon": {"steps": "20"}, "compute": {"compile": "true"}, "scaling": {"voxels": ["0.5"]}, "seed": 1}
+    config["nsd"] = {"sessions": "7"}  # of a file, where it is in quotes
+    sources.Sources([sources.of_arguments(changed)]).give_types(config)
+    assert (config["recon"], config["compute"]) == ({"steps": 20}, {"compile": True})
+    assert (config["scaling"], config["nsd"]) == ({"voxels": [0.5]}, {"sessions": "7"})
+    found = estimate.read_config([], ["recon={steps: 20, strength: 0.5}", "compute={compile: true}"])
+    assert (found.recon.steps, found.recon.strength, found.compute.compile) == (20, 0.5, True)
     assert estimate.read_config([], ["subjects=[sub01, sub02]", "results=other"]).subjects == ["sub01", "sub02"]
 
 

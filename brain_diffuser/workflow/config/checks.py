@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -35,6 +36,10 @@ MODELS = {record.key for record in (*FEATURES.values(), *BACKBONES.values())}
 
 PUBLISHED_BYTES = {"vdvae": 125_005_860 * 2, "versatile_diffusion": 1_126_760_324 * 2}
 """The published networks in 16 bits: a smaller checkpoint is another network, which a JSON has to describe."""
+
+
+OF_REGISTRIES = ("features", "decoders", "learned", "guidance", "variants")
+"""Sections with lists of numbers in which one may come again, such as sizes of layers."""
 
 
 WITH_SETTINGS = ("rehearsal", "bids")
@@ -116,7 +121,7 @@ def _of_results(results: str) -> Iterator[str]:
 def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     """Problems that no single key has by itself."""
     yield from _of_results(config.results)
-    yield from _of_subjects(config)
+    yield from _of_lists(config.model_dump(exclude_unset=True))
     yield from _of_demo(config)
     yield from _of_fetching(config)
     yield from _of_variant_names(config)
@@ -141,12 +146,19 @@ def _disagreements(config: schema.Config, root: Path) -> Iterator[str]:
     yield from _of_autoencoder(config, root)
 
 
-def _of_subjects(config: schema.Config) -> Iterator[str]:
-    """A subject that is listed more than once."""
-    repeated = [subject for subject in config.subjects if config.subjects.count(subject) > 1]
-    if repeated:
-        times = repeated.count(repeated[0])
-        yield f"subjects has {repeated[0]} {times} times; expected each once, so delete the others"
+def _of_lists(section: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """What a list of names has more than once, or a list of numbers in a section that no registry describes."""
+    for key, value in section.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _of_lists(value, f"{name}.")
+        elif isinstance(value, list):
+            kinds = (str,) if name.split(".")[0] in OF_REGISTRIES else (str, int, float)
+            counted = Counter(item for item in value if isinstance(item, kinds))
+            repeated = [(item, times) for item, times in counted.items() if times > 1]
+            if repeated:
+                item, times = repeated[0]
+                yield f"{name} has {item} {times} times; expected each once, so delete the others"
 
 
 def _of_demo(config: schema.Config) -> Iterator[str]:
@@ -469,7 +481,7 @@ def _of_region_names(config: schema.Config) -> Iterator[str]:
             similar = get_close_matches(unknown[0], known, n=1)
             hint = f"did you mean {similar[0]}?" if similar else f"add it there, or set roi.{key}"
             yield f"roi.{key} names {unknown[0]}, which is not in {listed}; {hint}"
-    if roi.released_protocol and len(set(roi.optimal)) == 1:
+    if roi.released_protocol and len(roi.optimal) == 1:
         yield (
             f"roi.optimal names {roi.optimal[0]} alone, and roi.released_protocol: true z-scores latents across its "
             "regions; name two or more, or set roi.released_protocol to false"

@@ -108,7 +108,7 @@ def of_profiles(paths: Sequence[Path]) -> sources.Source | None:
         name = sources.shown(path)
         config = yaml_file.read(path, name, takes_words=True).inside.get("config", Place(0))
         if config.kind == "section":
-            found = sources.Source(name, config, "in a profile")
+            found = sources.Source(name, config, is_text=True)
     return found
 
 

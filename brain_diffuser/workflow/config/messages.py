@@ -47,7 +47,7 @@ def reworded(error: ValidationError, config: dict, sources: Sources) -> list[str
             sentences.append(f"{name} is missing; expected {_expected(schema, node)}; {fix}")
         elif found[key] != "missing":
             value = _value(config, key)
-            fix = _fix(value, node, sources.fix_for_number([str(part) for part in key]))
+            fix = _fix(value, node)
             fix = fix or _fix_of_text(value, _names(schema, node)) or _fix_of_item(schema, value, node)
             sentences.append(f"{name} is {_shown(value)}; expected {_expected(schema, node)}{fix}")
     return sentences
@@ -150,8 +150,8 @@ def _expected(schema: dict, node: dict) -> str:
     return " ".join(filter(None, (kinds.get(node["type"]), bounds)))
 
 
-def _fix(value: Any, node: dict, how: str) -> str:
-    """What to do with a number that is text: it is in quotes, or in a section after --config, where all is text."""
+def _fix(value: Any, node: dict) -> str:
+    """What to do with a number that is text, because it is in quotes."""
     numeric = [branch for branch in node.get("anyOf", []) if branch.get("type") in ("number", "integer")]
     node = numeric[0] if len(numeric) == 1 and "type" not in node else node
     if node.get("type") not in ("number", "integer") or not isinstance(value, str):
@@ -162,7 +162,7 @@ def _fix(value: Any, node: dict, how: str) -> str:
         return ""
     if not _is_within(number, node):
         return ""
-    return f"; write {number}, {how}"
+    return f"; write {number}, without quotes"
 
 
 def _is_within(number: float | int, node: dict) -> bool:

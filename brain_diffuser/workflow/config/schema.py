@@ -347,16 +347,7 @@ class Stage1(Section):
     seed: Seed
 
 
-def _numbers_of_texts(value: Any) -> Any:
-    """Whole numbers of texts, which is what Snakemake makes of all numbers in a section after --config."""
-    if isinstance(value, str):
-        return int(value) if value.isascii() and value.isdigit() else value
-    return [_numbers_of_texts(each) for each in value] if isinstance(value, list) else value
-
-
-Only = Annotated[
-    Literal["all"] | Count | Annotated[list[Seed], Field(min_length=1)], BeforeValidator(_numbers_of_texts)
-]
+Only = Literal["all"] | Count | Annotated[list[Seed], Field(min_length=1)]
 
 
 class Recon(Section):

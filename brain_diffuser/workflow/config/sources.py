@@ -6,18 +6,17 @@ are read once more, so that nothing in them is lost or misread, and that a messa
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from brain_diffuser.workflow.config import yaml_file
+from brain_diffuser.workflow.config import yaml_file, yaml_values
 from brain_diffuser.workflow.config.yaml_file import Place
 
 STANDARD = "config.yaml"
 """The name that messages give the configuration until `located` knows better."""
 
 ARGUMENTS = "--config"
-AFTER_CONFIG = f"after {ARGUMENTS}"
 
 
 class LocatedError(ValueError):
@@ -25,14 +24,14 @@ class LocatedError(ValueError):
 
 
 class Source(NamedTuple):
-    """A file or the arguments, by the name that messages use, the keys in it, and where numbers are text, if anywhere.
+    """A file or the arguments, by the name that messages use, and the keys in it.
 
-    `untyped` is "after --config" where Snakemake reads all that is in a section as text; it is empty in files.
+    `is_text` says that Snakemake reads all values in a section as text, as it does after --config.
     """
 
     name: str
     top: Place
-    untyped: str = ""
+    is_text: bool = False
 
 
 class Sources:
@@ -49,11 +48,16 @@ class Sources:
                 return source, place.line
         return None
 
-    def fix_for_number(self, key: Sequence[str]) -> str:
-        """How to write a number that was read as text."""
-        found = self.find(key)
-        untyped = found[0].untyped if found else AFTER_CONFIG
-        return f"in a file rather than {untyped}" if untyped else "without quotes"
+    def give_types(self, config: MutableMapping[str, Any]) -> None:
+        """Numbers and truth values, in place, where Snakemake made text of them: in sections and lists after --config.
+
+        What is in quotation marks, and what versions of YAML read differently, stays text.
+        """
+        for source in self.sources:
+            if source.is_text:
+                for key, place in source.top.inside.items():
+                    if place.kind != "value" and key in config:
+                        config[key] = _typed(config[key], place)
 
     def located(self, message: str) -> str:
         """A message about keys of the configuration, with the files and lines in which these stand.
@@ -147,7 +151,7 @@ def of_arguments(arguments: Sequence[str]) -> Source:
     for argument in arguments:
         key, _, value = argument.partition("=")
         top = _merged(top, Place(0, "section", {key: yaml_file.argument(key, value, ARGUMENTS)}), ())
-    return Source(ARGUMENTS, top, AFTER_CONFIG)
+    return Source(ARGUMENTS, top, is_text=True)
 
 
 def shown(path: str | Path) -> str:
@@ -164,6 +168,18 @@ def _merged(first: Place, second: Place, key: tuple[str, ...]) -> Place:
     for name, place in second.inside.items():
         inside[name] = _merged(inside[name], place, (*key, name)) if name in inside else place
     return Place(0, "section", inside)
+
+
+def _typed(value: Any, place: Place) -> Any:
+    """A value of the configuration with the types that a file would give it."""
+    if isinstance(value, dict):
+        return {key: _typed(each, place.inside[key]) if key in place.inside else each for key, each in value.items()}
+    if isinstance(value, list) and len(value) == len(place.inside):
+        return [_typed(each, place.inside[str(number)]) for number, each in enumerate(value)]
+    if not place.is_plain or value != place.text:
+        return value
+    old, new = yaml_values.in_yaml_1_1(place.text), yaml_values.in_yaml_1_2(place.text)
+    return old if yaml_values.is_same(old, new) else value
 
 
 def _inside(place: Place, key: Sequence[str]) -> Place | None:

@@ -41,6 +41,8 @@ class Place(NamedTuple):
         The values of a section by their keys, of a list by their numbers from 0.
     text
         A value as it is written.
+    is_plain
+        Whether a value has no quotation marks.
     size
         How many values it is, itself included, with all aliases written out.
     """
@@ -49,6 +51,7 @@ class Place(NamedTuple):
     kind: str = "value"
     inside: Mapping[str, "Place"] = {}
     text: str = ""
+    is_plain: bool = False
     size: int = 1
 
 
@@ -206,7 +209,7 @@ class _Reader:
             place = self._list(line, key)
         else:
             self._constructed(event, key)
-            place = Place(line, text=event.value)
+            place = Place(line, text=event.value, is_plain=event.implicit[0])
         if place.size > MAX_VALUES:
             self._refuse(
                 f"{_dotted(key)} is {place.size:,} values, with its aliases (*) written out; expected at most "
