@@ -27,6 +27,7 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parents[1]
 EXECUTED = ROOT / "build/tutorials"
 SECONDS = 600
+ERASED = re.compile(r"\x1b\[[0-9]*[GJK]")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LEFT_OUT = {".git", ".venv", ".snakemake", "build", "site", "__pycache__"}
 
@@ -51,7 +52,7 @@ def run(path: Path, folder: Path) -> NotebookNode:
     notebook = jupytext.read(path)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path_of_tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path_of_tools, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    environment = os.environ | {"PATH": path_of_tools, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLBACKEND": "agg"}
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, resources=resources)
     try:
@@ -69,8 +70,8 @@ def run(path: Path, folder: Path) -> NotebookNode:
 
 def plain(text: str, folder: Path) -> str:
     """What a program wrote, without colours, lines that it wrote over, and the temporary folder."""
-    lines = ESCAPES.sub("", text).replace("\r\n", "\n").split("\n")
-    return "\n".join(line.rpartition("\r")[2].rstrip() for line in lines).replace(str(folder), ".")
+    lines = ESCAPES.sub("", ERASED.sub("\r", text)).replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2].rstrip() for line in lines).replace(str(folder), ".")
 
 
 def executed(path: Path) -> NotebookNode | None:

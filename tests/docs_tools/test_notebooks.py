@@ -47,8 +47,8 @@ def test_a_page_that_was_never_run(tutorial, tmp_path):
 
 
 def test_what_a_program_wrote_is_plain(tmp_path):
-    text = f"\x1b[32mgreen\x1b[0m\r\n10 %\r100 %\r\nin {tmp_path}/results  \n"
-    assert notebooks.plain(text, tmp_path) == "green\n100 %\nin ./results\n"
+    text = f"\x1b[32mgreen\x1b[0m\r\n10 %\r100 %\r\n[== ] 2 of 3\x1b[Kdone\nin {tmp_path}/results  \n"
+    assert notebooks.plain(text, tmp_path) == "green\n100 %\ndone\nin ./results\n"
 
 
 def test_every_tutorial_has_code_and_no_outputs_in_the_repository():
