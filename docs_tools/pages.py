@@ -24,6 +24,7 @@ logger = get_plugin_logger(__name__)
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(#[^)\s]*)?(?=\))")
+NAMED = re.compile(r"\[`?[\w./-]+\.md`?\]\(([^)\s#:]+\.md)(?=[#)])")
 FENCE = re.compile(r"^ *(`{3,}|~{3,}).*?^ *\1[ \t]*$", re.M | re.S)
 MARKER = re.compile(r"^<!-- sections of (\S+) -->$", re.M)
 LANGUAGES = {".py": "python", ".smk": "python", ".yaml": "yaml", ".cff": "yaml", ".toml": "toml"}
@@ -110,17 +111,30 @@ def links(text: str) -> list[str]:
 
 
 def relinked(text: str, source: str) -> str:
-    """The text of a page with links that hold in the site."""
+    """The text of a page with links that hold in the site; a link whose text is a file name gets the page's title."""
+    folder = posixpath.dirname(repository_path(source))
+
+    def titled(match: re.Match[str]) -> str:
+        return f"[{title(posixpath.normpath(posixpath.join(folder, match[1])))}]({match[1]}"
 
     def link(match: re.Match[str]) -> str:
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(repository_path(source)), match[1]))
+        path = posixpath.normpath(posixpath.join(folder, match[1]))
         return posixpath.relpath(site_source(path), posixpath.dirname(source) or ".") + (match[2] or "")
+
+    def outside_of_code(part: str) -> str:
+        return LINK.sub(link, NAMED.sub(titled, part))
 
     parts, end = [], 0
     for fence in FENCE.finditer(text):
-        parts += [LINK.sub(link, text[end : fence.start()]), fence[0]]
+        parts += [outside_of_code(text[end : fence.start()]), fence[0]]
         end = fence.end()
-    return "".join([*parts, LINK.sub(link, text[end:])])
+    return "".join([*parts, outside_of_code(text[end:])])
+
+
+def title(path: str) -> str:
+    """The first heading of a page of the repository, or its path if it has none."""
+    found = re.search(r"^# (.+)$", (ROOT / path).read_text(encoding="utf-8"), re.M) if (ROOT / path).is_file() else None
+    return found[1] if found else path
 
 
 def listing(path: str) -> str:

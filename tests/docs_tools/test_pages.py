@@ -26,6 +26,14 @@ def test_a_link_of_the_repository_holds_in_the_site(source, link, expected):
     assert pages.relinked(f"See [it]({link}).", source) == f"See [it]({expected})."
 
 
+def test_a_link_that_is_named_by_its_file_gets_the_title_of_the_page():
+    text = "([demo.md](demo.md), [docs/haxby.md](haxby.md#what-is-done), [its `README.md`](../README.md))"
+    assert pages.relinked(text, "your_data.md") == (
+        "([The demo dataset](demo.md), [A real brain in the box](haxby.md#what-is-done), "
+        "[its `README.md`](repository/README.md))"
+    )
+
+
 def test_code_and_other_sites_are_left_alone():
     text = "[a](https://example.org/x.md) [b](#here)\n\n```text\n[c](../config.yaml)\n```\n"
     assert pages.relinked(text, "your_data.md") == text
