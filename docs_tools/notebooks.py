@@ -62,10 +62,23 @@ def run(path: Path, folder: Path) -> NotebookNode:
         raise RuntimeError(ESCAPES.sub("", "".join([*written[-2:], str(error)]))) from error
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
-            if "text" in output:
-                output.text = plain(output.text, folder)
+        if "outputs" in cell:
+            cell.outputs = joined(cell.outputs, folder)
     return notebook
+
+
+def joined(outputs: list[NotebookNode], folder: Path) -> list[NotebookNode]:
+    """The outputs of a cell, with what it wrote piece by piece as one text."""
+    merged: list[NotebookNode] = []
+    for output in outputs:
+        if merged and output.output_type == merged[-1].output_type == "stream":
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    for output in merged:
+        if output.output_type == "stream":
+            output.text = plain(output.text, folder)
+    return merged
 
 
 def plain(text: str, folder: Path) -> str:

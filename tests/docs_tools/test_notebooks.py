@@ -51,6 +51,14 @@ def test_what_a_program_wrote_is_plain(tmp_path):
     assert notebooks.plain(text, tmp_path) == "green\n100 %\ndone\nin ./results\n"
 
 
+def test_what_a_cell_wrote_piece_by_piece_is_one_text(tmp_path):
+    pieces = ["one\n[==  ] 1 of 2", "\r\x1b[Ktwo\n", "three\n"]
+    streams = [nbformat.v4.new_output("stream", name="stdout", text=piece) for piece in pieces]
+    image = nbformat.v4.new_output("display_data", {"image/png": "AAAA"})
+    first, second, third = notebooks.joined([*streams, image, streams[0].copy()], tmp_path)
+    assert (first.text, second, third.output_type) == ("one\ntwo\nthree\n", image, "stream")
+
+
 def test_every_tutorial_has_code_and_no_outputs_in_the_repository():
     pages = {path.stem: jupytext.read(path) for path in notebooks.sources()}
     assert len(pages) == 4
