@@ -70,6 +70,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
                 f"docs/{source} was not run since it was written; run python -m docs_tools.notebooks (make docs)"
             )
         markdown = shown or markdown
+    if MARKER.search(markdown):
+        page.meta["hide"] = ["navigation"]  # lines of 120 letters need the width
     markdown = MARKER.sub(lambda match: configuration.sections(ROOT / match[1]), markdown)
     return relinked(markdown, source)
 

@@ -1,5 +1,7 @@
 """Links of pages hold in the repository and in the site, and what they lead to becomes a page."""
 
+from types import SimpleNamespace
+
 import pytest
 from mkdocs.config import load_config
 from mkdocs.exceptions import PluginError
@@ -51,3 +53,10 @@ def test_linked_files_become_pages_with_what_they_link_to():
     wrong = Files([File.generated(config, "page.md", content="[here](../no_such_file.yaml)")])
     with pytest.raises(PluginError, match=r"docs/page.md links to no_such_file.yaml, which is no file"):
         pages.on_files(wrong, config)
+
+
+def test_the_page_of_the_configuration_has_its_sections_and_the_width():
+    page = SimpleNamespace(meta={}, file=SimpleNamespace(src_uri="configuration.md"))
+    text = pages.on_page_markdown("# C\n\n<!-- sections of config.yaml -->\n", page, None, None)
+    assert "## ridge\n\n```yaml\nridge:\n" in text
+    assert page.meta == {"hide": ["navigation"]}
