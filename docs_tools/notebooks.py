@@ -52,7 +52,12 @@ def run(path: Path, folder: Path) -> NotebookNode:
     notebook = jupytext.read(path)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path_of_tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path_of_tools, "PYDEVD_DISABLE_FILE_VALIDATION": "1", "MPLBACKEND": "agg"}
+    environment = os.environ | {
+        "PATH": path_of_tools,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "MPLBACKEND": "agg",  # that of notebooks is no package of the jobs that a cell starts
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning would take the other core from what it does
+    }
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, resources=resources)
     try:
