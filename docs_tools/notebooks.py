@@ -55,6 +55,7 @@ def run(path: Path, folder: Path) -> NotebookNode:
     environment = os.environ | {
         "PATH": path_of_tools,
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm would like to draw its bars as widgets
         "MPLBACKEND": "agg",  # that of notebooks is no package of the jobs that a cell starts
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait by spinning would take the other core from what it does
     }
