@@ -94,12 +94,22 @@ def plain(text: str, folder: Path) -> str:
 
 
 def executed(path: Path) -> NotebookNode | None:
-    """The notebook of a page with its outputs; none where the page was never run, or has changed since."""
+    """The notebook of a page with its outputs; none where its code was never run, or has changed since."""
     notebook = EXECUTED / f"{path.stem}.ipynb"
     if not notebook.is_file():
         return None
-    found, written = nbformat.read(notebook, as_version=4), jupytext.read(path)
-    return found if [cell.source for cell in found.cells] == [cell.source for cell in written.cells] else None
+    written = jupytext.read(path)
+    pair = [_code(written), _code(nbformat.read(notebook, as_version=4))]
+    if [cell.source for cell in pair[0]] != [cell.source for cell in pair[1]]:
+        return None
+    for cell, done in zip(*pair, strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    return written
+
+
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells of a notebook that are run."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def files(path: Path) -> dict[str, bytes]:

@@ -34,11 +34,18 @@ def test_outputs_stand_below_their_cells(tutorial):
     assert set(notebooks.files(tutorial)) == {"tutorials/page.ipynb", "tutorials/page/2_0.png"}
 
 
-def test_a_page_that_has_changed_since_is_not_shown_with_old_outputs(tutorial):
+def test_code_that_has_changed_since_is_not_shown_with_old_outputs(tutorial):
     tutorial.write_text(PAGE.replace("hello", "good morning"), encoding="utf-8")
     assert notebooks.executed(tutorial) is None
     assert notebooks.with_outputs(tutorial) is None
     assert notebooks.files(tutorial) == {}
+
+
+def test_text_may_change_without_another_run(tutorial):
+    tutorial.write_text(PAGE.replace("More.", "Less."), encoding="utf-8")
+    shown = notebooks.with_outputs(tutorial)
+    assert "Less." in shown
+    assert "``` {.text .output}\nhello\n```" in shown
 
 
 def test_a_page_that_was_never_run(tutorial, tmp_path):
