@@ -161,8 +161,9 @@ def problems_in_browser(address: str, chromium: str) -> Iterator[str]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         try:
             page.goto(address)
-            page.fill("input[name=query]", QUERY)
-            page.wait_for_selector(".md-search-result__article", state="attached", timeout=20_000)
+            page.click("input[name=query]")
+            page.keyboard.type(QUERY)
+            page.wait_for_selector(".md-search-result__article", state="attached", timeout=60_000)
         except Error as error:
             yield f"{address}: the search finds nothing for {QUERY!r}: {error.message.partition(chr(10))[0]}"
         browser.close()
