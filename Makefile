@@ -1,13 +1,16 @@
 # make recon   install into .venv and run the workflow that config.yaml describes
 # make install   only install
 # make quick   run the tests that start no Snakemake and are not long, in about two minutes
+# make docs    build the documentation into site/ (open site/index.html): run its tutorials on the finished demo run, check links
+# make docs-links    ask for every external link of the site; needs the internet
+# make docs-figures    make every image of docs/ again; docs/gallery.md says how long it takes
 # make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 
-.PHONY: recon install test quick lint tests
+.PHONY: recon install docs docs-links docs-figures test quick lint tests
 .DELETE_ON_ERROR:
 
 recon: .venv/installed
@@ -21,6 +24,23 @@ test: .venv/installed-dev
 
 quick: .venv/installed-dev
 	WITHOUT_SNAKEMAKE=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not workflow and not long"
+
+docs: results/report.html .venv/installed-docs
+	$(BIN)/python -m docs_tools.notebooks
+	$(BIN)/python -m docs_tools.figures --check
+	$(BIN)/python -m docs_tools.expected_ranges >build/expected_ranges.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m docs_tools.check_site site
+	@echo "The documentation: open site/index.html in a browser."
+
+docs-links: .venv/installed-docs
+	$(BIN)/python -m docs_tools.check_site --external site
+
+docs-figures: .venv/installed
+	$(BIN)/python -m docs_tools.figures
+
+results/report.html:
+	@echo "make: results/report.html is missing; the documentation shows the finished demo run: run make recon first" >&2; exit 1
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -47,9 +67,14 @@ tests: .venv/installed-dev
 	@$(BIN)/python -m pip install -q --no-deps -e .
 	@touch $@
 
+.venv/installed-docs: requirements-docs.txt .venv/installed
+	@echo "Installing what builds the documentation into .venv."
+	@$(BIN)/python -m pip install -q -r requirements-docs.txt
+	@touch $@
+
 # torchvision lies beside the other packages: without torch's CUDA build it cannot be imported, and where it can be found
 # but not imported, transformers' CLIP cannot be either. tests/evaluation/test_perceptual.py alone looks into that folder.
-.venv/installed-dev: requirements-dev.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt \
+.venv/installed-dev: requirements-dev.txt requirements-docs.txt requirements-slurm.txt requirements-s3.txt requirements-evaluation.txt \
     requirements-validators.txt .venv/installed
 	@echo "Installing the developers' tools into .venv: checks of style and types, tests, torchvision, validators."
 	@$(BIN)/python -m pip install -q -r requirements-dev.txt

@@ -35,9 +35,11 @@ def test_requirements_are_exact_published_versions(name):
     assert [line for line in pins(name) if not PIN.fullmatch(line)] == []
 
 
-def test_no_package_is_pinned_twice():
-    names = [distribution(line) for file in LOCKS for line in pins(file)]
-    assert len(names) == len(set(names))
+def test_every_package_has_one_version():
+    for file in LOCKS:
+        assert len(pins(file)) == len({distribution(line) for line in pins(file)}), file
+    versions = {line for file in LOCKS for line in pins(file)}
+    assert len(versions) == len({distribution(line) for line in versions})
 
 
 def test_direct_dependencies_are_among_the_requirements():

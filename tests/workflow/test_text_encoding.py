@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("brain_diffuser", "workflow_scripts", "demo", "benchmarks")
+FOLDERS = ("brain_diffuser", "workflow_scripts", "demo", "benchmarks", "docs_tools")
 COMPRESSED = ("gzip", "bz2", "lzma")
 NO_TEXT = ("Image", "os", "tarfile", "zipfile")
 """What has an `open` that opens no text."""
