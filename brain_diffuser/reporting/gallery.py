@@ -255,7 +255,8 @@ def distributions(
         score = next((score for score in scores if score.images == main and score.metric == metric), None)
         mean = column.format(float(np.mean(filled)) / factor)
         text = f"{column.name} of {len(filled)} images, {gallery['name']}: mean {mean}{' %' * column.percent}"
-        axis = f"{column.label}, {'%' if column.percent else 'no unit'}"
+        unit = "" if "," in column.label else f", {'%' if column.percent else 'no unit'}"
+        axis = f"{column.label}{unit}"
         svg = charts.histogram(filled, outlined, _marks(score, factor), label=axis, description=text)
         plots.append((metric, column.name, Markup(svg)))
     return {"name": gallery["name"], "main": main, "first": first, "plots": plots}

@@ -40,7 +40,7 @@ class Contents(NamedTuple):
     arrays : paths
         Arrays that are included, `{subject}/features/...` and `{subject}/ridge/...`.
     pages : paths
-        The report and contact sheets, where they may be passed on.
+        The report, the folder of its figures, and contact sheets, where they may be passed on.
     source_files : {path in the bundle's code/workflow: path}
         The program.
     settings : mapping
@@ -114,7 +114,10 @@ def _write(path: Path, text: str) -> None:
 
 def _copy(source: str | Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, path)
+    if Path(source).is_dir():
+        shutil.copytree(source, path, ignore=shutil.ignore_patterns(".*"))
+    else:
+        shutil.copyfile(source, path)
 
 
 def _receipts(contents: Contents) -> dict[str, receipts.Receipt]:
@@ -231,7 +234,11 @@ def _readme(contents: Contents) -> Iterator[str]:
         **({"`sub-*/arrays/`": "HDF5 arrays: `values` and the `nsd_id` of each row"} if contents.arrays else {}),
         "`docs/methods.md`": "the methods with citations, to paste into a paper",
         "`docs/model_card.md`": "what was trained on what, what it is for, and its limits",
-        **({"`docs/report.html`, `docs/*.png`": "the report, and images side by side"} if contents.pages else {}),
+        **(
+            {"`docs/report.html`, `docs/report_figures/`, `docs/*.png`": "the report, its figures, images side by side"}
+            if contents.pages
+            else {}
+        ),
         "`code/config.json`": "all settings",
         "`code/environment.tsv`": "versions of the software that made the results",
         "`code/receipts/`": "of every artifact the rule, settings, inputs and digests that made it",

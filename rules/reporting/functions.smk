@@ -60,6 +60,7 @@ def shared_pages():
         return []
     return [
         "<results>/report.html",
+        "<results>/report_figures",
         *of_subjects("<results>/{subject}/contact_sheet.png"),
     ]
 
