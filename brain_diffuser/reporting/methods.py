@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from brain_diffuser.artifacts import hdf5
 from brain_diffuser.data import stimulus_table
 from brain_diffuser.reporting import references
+from brain_diffuser.workflow import provenance
 
 FEATURES = {"vdvae": "VDVAE", "clip_text": "CLIP-text", "clip_vision": "CLIP-vision"}
 NETWORKS = {
@@ -131,7 +132,7 @@ def text(facts: Facts) -> str:
 
     Everything in it follows from settings and results; what these do not know stands in square brackets.
     """
-    paragraphs = [*_paragraphs(facts)]
+    paragraphs = [*_paragraphs(facts._replace(settings=provenance.with_added(facts.settings)))]
     cited = sorted({key for each in paragraphs for key in re.findall(r"@(\w+)", each)})
     body = "\n\n".join(references.cite(each) for each in paragraphs)
     listed = (f"- {references.REFERENCES[key]}" for key in cited)
@@ -217,7 +218,7 @@ def _reconstruction(settings: Mapping[str, Any]) -> Iterator[str]:
         "In the second stage the stage-1 image, encoded and noised, was denoised [@meng2022] by Versatile Diffusion "
         f"[@xu2023], conditioned on the decoded CLIP-text (weight {recon['text_weight']:g}) and CLIP-vision "
         f"({1 - recon['text_weight']:g}) embeddings, with classifier-free guidance [@ho2022] of scale "
-        f"{recon['guidance_scale']:g}. {SAMPLERS[recon.get('sampler', 'ddim')]} took the last {taken} of "
+        f"{recon['guidance_scale']:g}. {SAMPLERS[recon['sampler']]} took the last {taken} of "
         f"{recon['steps']} steps (strength {recon['strength']:g})."
     )
     yield (

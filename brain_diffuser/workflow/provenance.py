@@ -1,6 +1,8 @@
 """What a job depends on, as values that Snakemake can compare: it looks at a script's date, never at its imports."""
 
+import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,18 @@ def without_added(config: dict, path: str = "") -> dict:
         if not is_later and not (here in ADDED and value == ADDED[here]):
             kept[key] = inner
     return kept
+
+
+def with_added(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the keys of ADDED that it lacks, at the values given there."""
+    filled = copy.deepcopy(dict(config))
+    for path, value in ADDED.items():
+        *above, key = path.split(".")
+        section = filled
+        for name in above:
+            section = section.setdefault(name, {})
+        section.setdefault(key, copy.deepcopy(value))
+    return filled
 
 
 def stage_config(config: dict, *paths: str) -> dict:

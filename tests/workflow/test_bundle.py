@@ -14,7 +14,7 @@ from toy_workflow import ROOT, snakemake
 
 from brain_diffuser.artifacts import image_files, tables
 from brain_diffuser.reporting import methods, model_card, references
-from brain_diffuser.workflow import bids_derivative
+from brain_diffuser.workflow import bids_derivative, provenance
 
 VALIDATORS = Path(os.environ.get("VALIDATORS", Path(sys.prefix) / "validators"))
 SETTINGS = {
@@ -221,6 +221,16 @@ def test_methods_follow_from_the_settings():
     assert "as in MindEye2 (Scotti et al., 2024)" in other
     assert "against 10,000 permutations" in other
     assert "[describe them here; the configuration does not know them]" in other
+
+
+def test_methods_of_settings_that_are_not_written_say_the_defaults():
+    full = methods.text(facts(has_tests=True, settings={"ridge.alpha": dict.fromkeys(methods.FEATURES, "auto")}))
+    given = facts(has_tests=True, settings={"ridge.alpha": dict.fromkeys(methods.FEATURES, "auto")})
+    left_out = given._replace(settings=provenance.without_added(dict(given.settings)))
+    assert "significance" not in left_out.settings
+    assert methods.text(left_out) == full
+    assert "from 2 a factor of ten" in full
+    assert "and corrected by Holm's method" in full
 
 
 def test_a_simulated_brain_is_called_a_demo_everywhere():

@@ -193,11 +193,9 @@ def _fix_of_text(value: Any, names: Sequence[str]) -> str:
 
 def _forgotten(name: str) -> str:
     """The file of a record that no registry has, below the package's folder; empty if there is none."""
-    if not name.isidentifier():
-        return ""
     package = Path(__file__).parents[2]
-    found = sorted(path for path in package.glob(f"*/{name}.py") if (path.parent / "registry.py").is_file())
-    return found[0].relative_to(package.parent).as_posix() if found else ""
+    found = {path.stem: path for registry in package.glob("*/registry.py") for path in registry.parent.glob("*.py")}
+    return found[name].relative_to(package.parent).as_posix() if name in found else ""
 
 
 def _fix_of_item(schema: dict, value: Any, node: dict) -> str:
