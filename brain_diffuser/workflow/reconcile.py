@@ -70,7 +70,7 @@ class Results:
         A record that is missing or differs is written from the receipt. Where an input is not the noted one, or the
         artifact is not the one of its receipt, the record says so in place of its parameters, which makes Snakemake run
         the job again. Dates that say nothing, as those of a copy, are set so that Snakemake does not go by them. The
-        receipt of what a rule of another workflow has made anew, which leaves none, is deleted.
+        receipt of what a rule of another workflow, which leaves none, has made since is deleted.
         """
         later = Dates(self)
         for name, receipt in list(self.by_name.items()):
