@@ -5,8 +5,8 @@ response to the seen one, and the noise is `NOISES["img"]` times that of a trial
 on a baseline of its own.
 
 Out of distribution: scenes of objects that the subjects' stimuli never show, on backgrounds of no other scene, and
-gratings. CLIP and the autoencoders of the demo have seen these objects in training; the UNet and the decoders have not,
-and no network has seen the backgrounds.
+gratings. CLIP and the autoencoders of the demo have seen these objects in training, the UNet few of them, the decoders
+none; no network has seen the backgrounds.
 
 Responses are those of the same voxels as in the core experiment: its stimuli alone say how responses are standardised.
 """

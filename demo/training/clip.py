@@ -29,7 +29,7 @@ from transformers import (
 from brain_diffuser.models.preprocessing import CLIP_MEAN, CLIP_STD, normalised
 from demo import scenes
 from demo.training import corpus
-from demo.training.loop import fit
+from demo.training.loop import fit, precision
 
 OUT = Path("demo/models/versatile-diffusion")
 TOKENS, PROJECTION = 40, 128
@@ -124,7 +124,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
         pick = torch.randint(5, (len(rows),), generator=generator).numpy()
         text = torch.from_numpy(ids[rows, pick])
         text = text[:, : int(lengths[rows, pick].max()) + 1]
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision():
             tokens = pair.tokens(pixels)
             words = pair.text(input_ids=text).text_embeds
         tokens, words = tokens.float(), words.float()

@@ -3,8 +3,8 @@
     python -m demo.training.corpus --scenes 60000
 
 "training" scenes, of every object there is, train the CLIP pair and the autoencoders; "shown" scenes, of the objects
-that the subjects see, train the UNet; "held-out" scenes measure the models. The subjects' stimuli come from a stream
-of their own ("stimuli", demo/dataset.py): no scene is in two streams.
+that the subjects see and of FURTHER, train the UNet; "held-out" scenes measure the models. The subjects' stimuli come
+from a stream of their own ("stimuli", demo/dataset.py): no scene is in two streams.
 """
 
 import argparse
@@ -21,14 +21,29 @@ from demo import scenes
 
 SIZE, PATCHES, SEED = 64, 8, 0
 FOLDER = Path("results/demo/training")
+FURTHER = {
+    *("owl", "parrot", "zebra", "ladybird", "strawberry", "pineapple", "ice cream", "Christmas tree", "circus tent"),
+    *("sailboat", "umbrella", "soccer ball"),
+}
+"""Things that the UNet learns beside those that the subjects see."""
+
+
+def known_things() -> tuple[int, ...]:
+    """The things of the UNet's training scenes, numbered as in `scenes.things`."""
+    return tuple(i for i, thing in enumerate(scenes.things()) if thing.shown == "yes" or thing.name in FURTHER)
+
+
+def at_size(scene: scenes.Scene) -> np.ndarray:
+    """Image uint8 (64, 64, 3) of a scene, drawn at twice that size."""
+    image = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def one(index: int, stream: str, among: Sequence[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Image uint8 (64, 64, 3), object labels int16 (8, 8), five captions of one scene."""
     random = scenes.rng(SEED, stream, index)
     scene = scenes.sample(random, among)
-    image = Image.fromarray(scenes.render(scene, 2 * SIZE)).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(image), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
+    return at_size(scene), scenes.label_map(scene, PATCHES), scenes.captions(scene, random)
 
 
 def write(stream: str, n_scenes: int, among: Sequence[int], folder: Path = FOLDER) -> None:
@@ -62,8 +77,8 @@ def read(stream: str, folder: Path = FOLDER) -> tuple[np.ndarray, np.ndarray, li
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=60000)
+    parser.add_argument("--streams", nargs="+", default=["held-out", "training", "shown"])
     arguments = parser.parse_args()
-    everything = range(len(scenes.things()))
-    write("held-out", 1000, everything)
-    write("training", arguments.scenes, everything)
-    write("shown", arguments.scenes, scenes.shown_things())
+    for name in arguments.streams:
+        among = known_things() if name == "shown" else range(len(scenes.things()))
+        write(name, 1000 if name == "held-out" else arguments.scenes, among)

@@ -1,6 +1,6 @@
 """Train the demo's dual-context UNet on latents of the scenes, conditioned by the demo's CLIP embeddings.
 
-    python -m demo.training.unet --steps 12000
+    python -m demo.training.unet --steps 6000
 
 Needs the autoencoder and the CLIP pair. Guidance is learned for both contexts mixed as Versatile Diffusion mixes
 them and for each alone; one scene in ten has the empty caption and the grey image. Four in five are conditioned by
@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
 
 from brain_diffuser.generation import ddim
@@ -31,13 +30,13 @@ from brain_diffuser.models.diffusion import weights
 from brain_diffuser.models.diffusion.versatile_diffusion import DualDenoiser, DualTransformer
 from demo import scenes
 from demo.training import autoencoder, clip, corpus
-from demo.training.loop import fit
+from demo.training.loop import fit, precision
 
 OUT = Path("demo/models/versatile-diffusion")
 CONFIG = {
     "sample_size": 16,
-    "in_channels": 4,
-    "out_channels": 4,
+    "in_channels": autoencoder.CHANNELS,
+    "out_channels": autoencoder.CHANNELS,
     "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
     "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
     "block_out_channels": [96, 144, 192],
@@ -46,6 +45,7 @@ CONFIG = {
     "cross_attention_dim": clip.PROJECTION,
     "attention_head_dim": 4,
 }
+MIXED = 0.4  # weight of the text where both contexts are read
 ALIGNMENT = 0.1  # weight of the term that aligns attention
 
 
@@ -142,7 +142,7 @@ class Decoded:
 def what_is_where(n_rows: int) -> np.ndarray:
     """Contents of the training scenes, float32 (n, 4 * 4 * kinds + backgrounds): each kind's cover of a sixteenth."""
     _, labels, _ = corpus.read("shown")
-    kinds = scenes.shown_things()
+    kinds = corpus.known_things()
     covered = labels[:n_rows, :, :, None] == np.array(kinds) + 1  # (n, 8, 8, kinds)
     covered = covered.reshape(n_rows, 4, 2, 4, 2, len(kinds)).mean((2, 4), dtype=np.float32)
     shown = [scenes.sample(scenes.rng(corpus.SEED, "shown", i), kinds).background for i in range(n_rows)]
@@ -152,7 +152,7 @@ def what_is_where(n_rows: int) -> np.ndarray:
 
 @torch.inference_mode()
 def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Latents (n, 4, 16, 16), text and vision (n, tokens, 128) of the training scenes, float16, cached.
+    """Latents (n, channels, 16, 16), text and vision (n, tokens, 128) of the training scenes, float16, cached.
 
     The last row is for the unconditional pass: the empty caption and the grey image (and unused latents).
     """
@@ -165,7 +165,7 @@ def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     texts = [*captions[:n_rows], [""]]
     text_tower = ClipText.load(OUT)
     vision_tower = ClipVision.load(OUT)
-    vae = AutoencoderKL.from_pretrained(OUT / "vae").eval()
+    vae = autoencoder.read(OUT / "vae").eval()
     parts: tuple[list, list, list] = ([], [], [])
     for start in range(0, len(images), 100):
         batch, words = images[start : start + 100], texts[start : start + 100]
@@ -180,14 +180,40 @@ def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return arrays[0], arrays[1], arrays[2]
 
 
-def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> None:
+@torch.inference_mode()
+def begin(model: DualDenoiser, earlier: Path) -> None:
+    """Fill a model with the weights of the UNet in another folder, which may have been trained on other latents.
+
+    Its first and last convolution are turned by the linear map that turns the present latents into the earlier ones.
+    """
+    images = autoencoder.to_input(corpus.read("held-out")[0][:200])
+    columns = []
+    for folder in (OUT, earlier):
+        vae = autoencoder.read(folder / "vae").eval()
+        latents = vae.encode(images).latent_dist.mean * vae.config.scaling_factor
+        columns.append(latents.permute(0, 2, 3, 1).flatten(0, 2))
+    present, past = (each - each.mean(0) for each in columns)
+    to_past = torch.linalg.lstsq(present, past).solution.T  # (earlier channels, channels)
+    to_present = torch.linalg.lstsq(past, present).solution.T
+    state = weights.load(earlier)[0].float().state_dict()
+    first, last, bias = "unet.conv_in.weight", "unet.conv_out.weight", "unet.conv_out.bias"
+    state[first] = torch.einsum("oeyx,ec->ocyx", state[first], to_past)
+    state[last], state[bias] = torch.einsum("ce,eiyx->ciyx", to_present, state[last]), to_present @ state[bias]
+    model.load_state_dict(state)
+
+
+def main(steps: int, batch_size: int, lr: float, n_rows: int, decay: int | None, earlier: Path | None) -> None:
     latents, text, vision = prepare(n_rows)
     contents = what_is_where(n_rows)
     decode_text, decode_vision = (Decoded(embeddings[:-1], contents) for embeddings in (text, vision))
     alpha_bars = ddim.alpha_bars()
     torch.manual_seed(0)
-    model = weights.load(OUT)[0].requires_grad_(True) if go_on else DualDenoiser.from_configs(CONFIG, CONFIG)
+    model = DualDenoiser.from_configs(CONFIG, CONFIG)
+    if earlier:
+        begin(model, earlier)
+    model = model.to(memory_format=torch.channels_last)
     model.unet.set_attn_processor(AttnProcessor())  # for so few tokens, faster than the fused attention
+    compiled = torch.compile(model)
     aligned = []
     for module in model.modules():
         if isinstance(module, DualTransformer):
@@ -213,14 +239,16 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> No
         bar = alpha_bars[t].float()[:, None, None, None]
         x = bar.sqrt() * x0 + (1 - bar).sqrt() * noise
         share = torch.rand((), generator=generator).item()
-        model.text_weight = 0.4 if share < 0.7 else 1.0 if share < 0.85 else 0.0
-        with torch.autocast("cpu", torch.bfloat16):
-            predicted = model(x, t, c_text, c_vision)
+        text_weight = MIXED if share < 0.7 else 1.0 if share < 0.85 else 0.0
+        with precision():
+            x = x.contiguous(memory_format=torch.channels_last)
+            # the compiled network is one for each weight, and takes minutes to compile
+            predicted = (compiled if text_weight == MIXED else model)(x, t, c_text, c_vision, text_weight)
         error = (predicted.float() - noise).square().mean((1, 2, 3))
         # the loss of v-prediction (Salimans & Ho 2022), which lets the shapes drawn at high noise count as much as
         # the texture drawn at low noise; bounded where the noise is nearly all there is
         weighted = error / alpha_bars[t].float().clamp(min=0.05)
-        reads_patches = model.text_weight < 1
+        reads_patches = text_weight < 1
         missed = torch.stack([attention.missed for attention in aligned]).mean() if reads_patches else torch.zeros(())
         high, low = (part.mean().nan_to_num().item() for part in (error[t >= 400], error[t < 300]))
         parts = {"high_noise": high, "low_noise": low, "missed": missed.item()}
@@ -235,8 +263,10 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> No
         steps=steps,
         batch_size=batch_size,
         lr=lr,
-        averaging=0.999,
+        averaging=0.998,
         checkpoint_every=100,
+        decay=decay,
+        orthogonal=True,
     )
     weights.save(model.half(), OUT)
     logging.info(json.dumps({"parameters": sum(p.numel() for p in model.parameters())}))
@@ -245,9 +275,10 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, go_on: bool) -> No
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=9e-4)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--n-rows", type=int, default=40000)
-    parser.add_argument("--go-on", action="store_true", help="start from the weights that are there")
+    parser.add_argument("--decay", type=int, help="last steps, over which the rate falls; default: a cosine over all")
+    parser.add_argument("--earlier", type=Path, help="folder of models whose UNet is trained further")
     main(**vars(parser.parse_args()))

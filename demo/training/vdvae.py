@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from brain_diffuser.models.vdvae.model import VDVAE, VDVAEConfig
 from demo.training import corpus
-from demo.training.loop import fit
+from demo.training.loop import fit, precision
 
 OUT = Path("demo/models/vdvae")
 CONFIG = VDVAEConfig(
@@ -36,7 +36,7 @@ def main(steps: int, batch_size: int, lr: float) -> None:
 
     def loss(model, rows, generator):
         torch.manual_seed(generator.initial_seed())
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision():
             parts = model(torch.from_numpy(images[rows]))
         return parts["elbo"], {name: parts[name].item() for name in ("distortion", "rate")}
 

@@ -1,0 +1,75 @@
+"""Score images of a finished demo run: are the objects that a stimulus shows named first, and is it identified?
+
+    snakemake --configfile demo/training/development.yaml ...
+    python -m demo.training.measure results_development/sub01 --seed 1 --sets recon variants/true_features
+
+Development runs (another `demo.seed`) choose everything; the demo's own test stimuli, and those of a run that was fixed
+before training, are looked at once, at the end. The naming network judges alone; it chose nothing.
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from brain_diffuser.artifacts import image_files
+from brain_diffuser.evaluation import metrics, statistics
+from brain_diffuser.models import efficientnet_lite
+from demo import dataset
+from demo.training import corpus, naming
+
+
+def images_of(subject: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and images, uint8 (n, 64, 64, 3), of a set of images; "truth" is the stimuli of the set "recon"."""
+    where = subject / name
+    ids, images = image_files.read_folder(where, where.with_name(where.name + "_manifest.tsv"))
+    return ids, image_files.resize(images, corpus.SIZE, "bilinear")
+
+
+def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, float]]:
+    """Set of images -> its scores, each a mean over all test stimuli; "truth" is the stimuli themselves.
+
+    named: of k kinds that a stimulus shows, the share among the k that are named first. single: the same of stimuli
+    with one object. main: whether the kind of the biggest object is named first. two_way: identification by
+    EfficientNet-Lite0. psnr: in dB.
+    """
+    ids, _ = images_of(subject, names[0])
+    drawn = [dataset.scene_of(int(i), seed) for i in ids]
+    shown = [naming.kinds_of(scene) for scene in drawn]
+    is_single = np.array([len(scene.objects) == 1 for scene in drawn])
+    truth = np.stack([corpus.at_size(scene) for scene in drawn])
+    namer = naming.load()
+    network = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite0"))
+    of_truth = network.embed(truth)
+    found = {}
+    for name in ("truth", *names):
+        images = truth
+        if name != "truth":
+            theirs, images = images_of(subject, name)
+            if not np.array_equal(theirs, ids):
+                raise ValueError(f"{subject / name} shows other stimuli than {subject / names[0]}; measure them apart")
+        shares = namer.shares(images)
+        named = naming.named(shares, shown, namer.names)
+        correlation = statistics.correlation_matrix(of_truth, network.embed(images))
+        error = np.square(images.astype(np.float32) - truth).mean((1, 2, 3))
+        found[name] = {
+            "named": named.mean(),
+            "single": named[is_single].mean(),
+            "main": naming.main_named(shares, shown, namer.names).mean(),
+            "two_way": metrics.two_way(correlation, np.arange(len(ids))).mean(),
+            "psnr": (10 * np.log10(255**2 / np.maximum(error, 1e-3))).mean(),
+        }
+    return {name: {key: round(float(value), 4) for key, value in scores.items()} for name, scores in found.items()}
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("subject", type=Path, help="its folder, such as results/sub01")
+    parser.add_argument("--seed", type=int, default=0, help="demo.seed of the run")
+    parser.add_argument("--sets", nargs="+", default=["recon"])
+    arguments = parser.parse_args()
+    for name, scores in measure(arguments.subject, arguments.seed, arguments.sets).items():
+        logging.info("%s", json.dumps({"images": name, **scores}))
