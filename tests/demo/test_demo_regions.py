@@ -92,7 +92,10 @@ def test_areas_of_categories_make_images_of_their_category(probability):
 
 
 def test_bands_of_eccentricity_make_images_with_contrast_there(results):
-    """In units of how images of as many random voxels vary, contrast is highest in a band's own ring, or the next."""
+    """In units of how images of as many random voxels vary, contrast is highest in a band's own ring.
+
+    The two innermost may reach into the next: they are half a degree wide, and a place of the UNet's latents is 0.5.
+    """
     folder = results / "optimal"
     listed = image_files.read_manifest(folder / "images_manifest.tsv")
     _, images = image_files.read_folder(folder / "images", folder / "images_manifest.tsv")
@@ -106,7 +109,7 @@ def test_bands_of_eccentricity_make_images_with_contrast_there(results):
         here = np.mean(
             [row for row, (name, _, _) in zip(z, listed, strict=True) if name.startswith(f"{band}_")], axis=0
         )
-        assert abs(here.argmax() - own) <= (1 if own == 0 else 0), (band, here)
+        assert here.argmax() - own in ((0, 1) if own < 2 else (0,)), (band, here)
         assert here[own] > 1, (band, here)
 
 
