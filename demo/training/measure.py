@@ -1,10 +1,10 @@
 """Score images of a finished demo run: are the objects that a stimulus shows named first, and is it identified?
 
-    snakemake --configfile demo/training/development.yaml ...
-    python -m demo.training.measure results_development/sub01 --seed 1 --sets recon variants/true_features
+    snakemake --cores 2 --config results=results_development demo='{seed: 1}' -- results_development/sub01/recon
+    python -m demo.training.measure results_development/sub01 --seed 1 --sets recon
 
-Development runs (another `demo.seed`) choose everything; the demo's own test stimuli, and those of a run that was fixed
-before training, are looked at once, at the end. The naming network judges alone; it chose nothing.
+A development run, with another `demo.seed`, chooses what is chosen; the demo's own test stimuli are looked at once, at the
+end. The naming network judges alone; it chose nothing.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from demo.training import corpus, naming
 
 
 def images_of(subject: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and images, uint8 (n, 64, 64, 3), of a set of images; "truth" is the stimuli of the set "recon"."""
+    """Ids and images, uint8 (n, 64, 64, 3), of a set of images in a subject's folder."""
     where = subject / name
     ids, images = image_files.read_folder(where, where.with_name(where.name + "_manifest.tsv"))
     return ids, image_files.resize(images, corpus.SIZE, "bilinear")
