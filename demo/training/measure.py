@@ -3,8 +3,8 @@
     snakemake --cores 2 --config results=results_development demo='{seed: 1}' -- results_development/sub01/recon
     python -m demo.training.measure results_development/sub01 --seed 1 --sets recon
 
-A development run, with another `demo.seed`, chooses what is chosen; the demo's own test stimuli are looked at once, at the
-end. The naming network judges alone; it chose nothing.
+A development run, with another `demo.seed`, chooses what is chosen; the demo's own test stimuli are looked at once, at
+the end. The naming network judges alone; it chose nothing.
 """
 
 import argparse
