@@ -43,7 +43,7 @@ def read(folder: Path) -> AutoencoderKL:
 
 
 def begin(model: AutoencoderKL, earlier: AutoencoderKL) -> None:
-    """Fill a model with the weights of one with as many latent channels, or fewer; further channels begin near zero."""
+    """Fill a model with the weights of one with as many latent channels, or fewer; further channels are hardly read."""
     theirs, channels = earlier.state_dict(), earlier.config.latent_channels
     old = torch.cat([torch.arange(channels), CHANNELS + torch.arange(channels)])  # of means and log variances
     with torch.no_grad():

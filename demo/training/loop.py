@@ -80,7 +80,8 @@ def fit(
             for optimiser in optimisers:
                 optimiser.step()
             kept = min(averaging, (1 + step) / (10 + step))
-            torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - kept)
+            with torch.no_grad():
+                torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - kept)
         seen.append({"loss": value.item(), "norm": norm, **parts})
         if (step + 1) % 50 == 0:
             mean = {key: round(float(np.mean([s[key] for s in seen])), 5) for key in seen[0]}
@@ -104,8 +105,8 @@ def fit(
 class Orthogonal(torch.optim.Optimizer):
     """Steps of weight matrices whose singular values are all about one: Muon, with convolutions as matrices.
 
-    No direction of a matrix waits for the few that dominate its gradient, so that small networks need about half the
-    steps that AdamW takes. A step is as large as AdamW's at the same rate (root mean square 0.2 of the rate).
+    No direction of a matrix waits for the few that dominate its gradient. The root mean square of a step is 0.2 of the
+    rate, about as with AdamW.
 
     Source: K. Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/ (iteration and coefficients); Liu et al.
     2025, arXiv 2502.16982 (size of the steps).

@@ -4,7 +4,7 @@
     python -m demo.training.measure results_development/sub01 --seed 1 --sets recon
 
 A development run, with another `demo.seed`, chooses what is chosen; the demo's own test stimuli are looked at once, at
-the end. The naming network judges alone; it chose nothing.
+the end. The naming network was trained before the models that are compared, and chose nothing.
 """
 
 import argparse

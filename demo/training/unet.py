@@ -180,7 +180,7 @@ def prepare(n_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return arrays[0], arrays[1], arrays[2]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def begin(model: DualDenoiser, earlier: Path) -> None:
     """Fill a model with the weights of the UNet in another folder, which may have been trained on other latents.
 
@@ -202,7 +202,9 @@ def begin(model: DualDenoiser, earlier: Path) -> None:
     model.load_state_dict(state)
 
 
-def main(steps: int, batch_size: int, lr: float, n_rows: int, decay: int | None, earlier: Path | None) -> None:
+def main(
+    steps: int, batch_size: int, lr: float, n_rows: int, decay: int | None, earlier: Path | None, compile_mixed: bool
+) -> None:
     latents, text, vision = prepare(n_rows)
     contents = what_is_where(n_rows)
     decode_text, decode_vision = (Decoded(embeddings[:-1], contents) for embeddings in (text, vision))
@@ -213,7 +215,7 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, decay: int | None,
         begin(model, earlier)
     model = model.to(memory_format=torch.channels_last)
     model.unet.set_attn_processor(AttnProcessor())  # for so few tokens, faster than the fused attention
-    compiled = torch.compile(model)
+    compiled = torch.compile(model) if compile_mixed else model
     aligned = []
     for module in model.modules():
         if isinstance(module, DualTransformer):
@@ -242,7 +244,6 @@ def main(steps: int, batch_size: int, lr: float, n_rows: int, decay: int | None,
         text_weight = MIXED if share < 0.7 else 1.0 if share < 0.85 else 0.0
         with precision():
             x = x.contiguous(memory_format=torch.channels_last)
-            # the compiled network is one for each weight, and takes minutes to compile
             predicted = (compiled if text_weight == MIXED else model)(x, t, c_text, c_vision, text_weight)
         error = (predicted.float() - noise).square().mean((1, 2, 3))
         # the loss of v-prediction (Salimans & Ho 2022), which lets the shapes drawn at high noise count as much as
@@ -280,5 +281,6 @@ if __name__ == "__main__":
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--n-rows", type=int, default=40000)
     parser.add_argument("--decay", type=int, help="last steps, over which the rate falls; default: a cosine over all")
+    parser.add_argument("--compile", dest="compile_mixed", action="store_true", help="minutes once, then faster")
     parser.add_argument("--earlier", type=Path, help="folder of models whose UNet is trained further")
     main(**vars(parser.parse_args()))

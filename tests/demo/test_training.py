@@ -1,5 +1,7 @@
 """The loop that trains the demo's models, and the scores by which they are compared."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -7,21 +9,22 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from brain_diffuser.artifacts import image_files
+from brain_diffuser.models.diffusion import weights
 from demo import dataset, scenes
-from demo.training import autoencoder, corpus, loop, measure, naming
+from demo.training import autoencoder, corpus, loop, measure, naming, unet
 
 
 class Scale(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layer = nn.Linear(4, 3)
+        self.layer = nn.Linear(12, 10)
 
 
 def fit(folder, steps, stop=None, **options):
     """A small regression with noise of its own, killed before step `stop`."""
     torch.manual_seed(0)
     folder.mkdir(exist_ok=True)
-    values = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    values = np.random.default_rng(0).normal(size=(50, 12)).astype(np.float32)
     done = 0
 
     def loss(model, rows, generator):
@@ -30,8 +33,8 @@ def fit(folder, steps, stop=None, **options):
             raise KeyboardInterrupt
         done += 1
         x = torch.from_numpy(values[rows])
-        noise = torch.randn(len(rows), 3, generator=generator)
-        return (model.layer(x) - x[:, :3] - 0.1 * noise).square().mean(), {}
+        noise = torch.randn(len(rows), 10, generator=generator)
+        return (model.layer(x) - x[:, :10] - 0.1 * noise).square().mean(), {}
 
     return loop.fit(
         Scale(), loss, name="scale", folder=folder, n_rows=50, steps=steps, batch_size=8, lr=0.01, warmup=5,
@@ -39,13 +42,13 @@ def fit(folder, steps, stop=None, **options):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("decay", [None, 10])
-def test_a_killed_training_goes_on_exactly(tmp_path, decay):
-    whole = fit(tmp_path / "whole", 30, decay=decay)
+@pytest.mark.parametrize("options", [{}, {"decay": 10}, {"orthogonal": True}])
+def test_a_killed_training_goes_on_exactly(tmp_path, options):
+    whole = fit(tmp_path / "whole", 30, **options)
     for stop in (7, 12):
         with pytest.raises(KeyboardInterrupt):
-            fit(tmp_path / "killed", 30, stop, decay=decay)
-    killed = fit(tmp_path / "killed", 30, decay=decay)
+            fit(tmp_path / "killed", 30, stop, **options)
+    killed = fit(tmp_path / "killed", 30, **options)
     for one, other in zip(whole.parameters(), killed.parameters(), strict=True):
         assert torch.equal(one, other)
 
@@ -147,3 +150,18 @@ def test_orthogonal_steps_have_one_size_in_every_direction():
         values = torch.linalg.svdvals(step) / (0.1 * 0.2 * max(step.shape) ** 0.5)
         assert 0.6 < values.min() < values.max() < 1.3
         assert (step * each.grad.flatten(1)).sum() > 0
+
+
+@pytest.mark.long
+def test_the_unet_is_trained_on_from_its_own_weights(tmp_path, monkeypatch):
+    """Two small steps on new scenes, as the command makes them, leave a UNet that is read again and hardly moved."""
+    shutil.copytree(unet.OUT, tmp_path / unet.OUT)
+    monkeypatch.chdir(tmp_path)
+    corpus.write("held-out", 60, corpus.known_things())
+    corpus.write("shown", 600, corpus.known_things())
+    before = weights.load(unet.OUT)[0].float().state_dict()
+    unet.main(2, 4, 1e-5, 600, None, unet.OUT, False)
+    after = weights.load(unet.OUT)[0].float().state_dict()
+    assert before.keys() == after.keys()
+    moved = max((before[name] - after[name]).abs().max().item() for name in before)
+    assert 0 < moved < 0.02
