@@ -3,8 +3,13 @@
     snakemake --cores 2 --config results=results_development demo='{seed: 1}' -- results_development/sub01/recon
     python -m demo.training.measure results_development/sub01 --seed 1 --sets recon
 
-A development run, with another `demo.seed`, chooses what is chosen; the demo's own test stimuli are looked at once, at
-the end. The naming network was trained before the models that are compared, and chose nothing.
+A development run (`demo.seed` 1) chooses what is chosen; the demo's own test stimuli are looked at once, at the end.
+Models are compared on 620 fresh stimuli, which chose nothing either, with intervals of paired differences:
+
+    python -m demo.training.measure results_fresh/sub01 --seed 2 --against ../earlier/results_fresh/sub01
+
+where both were made with `--config results=results_fresh demo='{seed: 2, n_test: 620}'`, of the models at two commits.
+The naming network was trained before the models that are compared, and chose nothing.
 """
 
 import argparse
@@ -28,12 +33,12 @@ def images_of(subject: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return ids, image_files.resize(images, corpus.SIZE, "bilinear")
 
 
-def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, float]]:
-    """Set of images -> its scores, each a mean over all test stimuli; "truth" is the stimuli themselves.
+def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """Set of images -> its scores, each with one value a test stimulus; "truth" is the stimuli themselves.
 
     named: of k kinds that a stimulus shows, the share among the k that are named first. single: the same of stimuli
-    with one object. main: whether the kind of the biggest object is named first. two_way: identification by
-    EfficientNet-Lite0. psnr: in dB.
+    with one object, NaN of others. main: whether the kind of the biggest object is named first. two_way:
+    identification by EfficientNet-Lite0. psnr: in dB.
     """
     ids, _ = images_of(subject, names[0])
     drawn = [dataset.scene_of(int(i), seed) for i in ids]
@@ -55,13 +60,29 @@ def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, f
         correlation = statistics.correlation_matrix(of_truth, network.embed(images))
         error = np.square(images.astype(np.float32) - truth).mean((1, 2, 3))
         found[name] = {
-            "named": named.mean(),
-            "single": named[is_single].mean(),
-            "main": naming.main_named(shares, shown, namer.names).mean(),
-            "two_way": metrics.two_way(correlation, np.arange(len(ids))).mean(),
-            "psnr": (10 * np.log10(255**2 / np.maximum(error, 1e-3))).mean(),
+            "named": named,
+            "single": np.where(is_single, named, np.nan),
+            "main": naming.main_named(shares, shown, namer.names),
+            "two_way": metrics.two_way(correlation, np.arange(len(ids))),
+            "psnr": 10 * np.log10(255**2 / np.maximum(error, 1e-3)),
         }
-    return {name: {key: round(float(value), 4) for key, value in scores.items()} for name, scores in found.items()}
+    return found
+
+
+def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
+    """Each score's mean over the stimuli that have one."""
+    return {key: round(float(np.nanmean(values)), 4) for key, values in scores.items()}
+
+
+def gains(scores: dict[str, np.ndarray], earlier: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    """Each score's mean paired gain over earlier models on the same stimuli, and its 95 % bootstrap interval."""
+    found = {}
+    for key, values in scores.items():
+        gain = values - earlier[key]
+        gain = gain[np.isfinite(gain)]
+        low, high = statistics.bootstrap_ci(gain, 10000, seed=0)
+        found[key] = [round(float(value), 4) for value in (gain.mean(), low, high)]
+    return found
 
 
 if __name__ == "__main__":
@@ -70,6 +91,12 @@ if __name__ == "__main__":
     parser.add_argument("subject", type=Path, help="its folder, such as results/sub01")
     parser.add_argument("--seed", type=int, default=0, help="demo.seed of the run")
     parser.add_argument("--sets", nargs="+", default=["recon"])
+    parser.add_argument("--against", type=Path, help="the same subject's folder, made with earlier models")
     arguments = parser.parse_args()
-    for name, scores in measure(arguments.subject, arguments.seed, arguments.sets).items():
-        logging.info("%s", json.dumps({"images": name, **scores}))
+    now = measure(arguments.subject, arguments.seed, arguments.sets)
+    for name, scores in now.items():
+        logging.info("%s", json.dumps({"images": name, **means(scores)}))
+    if arguments.against:
+        past = measure(arguments.against, arguments.seed, arguments.sets)
+        for name in arguments.sets:
+            logging.info("%s", json.dumps({"images": name, "gain, from, to": gains(now[name], past[name])}))

@@ -92,8 +92,12 @@ def test_images_of_a_run_are_scored_beside_its_stimuli(tmp_path):
     for name, images in sets.items():
         made = zip(ids.tolist(), images, strict=True)
         image_files.write_folder(tmp_path / name, tmp_path / f"{name}_manifest.tsv", made, "nsd")
-    found = measure.measure(tmp_path, 3, ["good", "wrong"])
-    assert found["truth"] == found["good"]
+    every = measure.measure(tmp_path, 3, ["good", "wrong"])
+    assert all(np.array_equal(every["truth"][key], every["good"][key], equal_nan=True) for key in every["truth"])
+    gain, low, high = measure.gains(every["good"], every["wrong"])["psnr"]
+    assert 5 < low <= gain <= high
+    assert measure.gains(every["good"], every["truth"])["single"] == [0, 0, 0]
+    found = {name: measure.means(scores) for name, scores in every.items()}
     assert found["good"]["two_way"] == 1.0
     assert found["good"]["named"] > 0.7 > 0.3 > found["wrong"]["named"]
     assert found["wrong"]["two_way"] < 0.8
