@@ -62,7 +62,7 @@ def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, n
         found[name] = {
             "named": named,
             "single": np.where(is_single, named, np.nan),
-            "main": naming.main_named(shares, shown, namer.names),
+            "main": naming.main_named(shares, shown, namer.names).astype(float),
             "two_way": metrics.two_way(correlation, np.arange(len(ids))),
             "psnr": 10 * np.log10(255**2 / np.maximum(error, 1e-3)),
         }
