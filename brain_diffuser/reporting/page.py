@@ -317,15 +317,9 @@ def _published(
 ) -> dict[str, Any]:
     """The section on published scores. Other brains and images than NSD's never stand in one table with them."""
     is_nsd = dataset_label == score_tables.NSD
-    notes = published_scores.comparability_notes(dataset_label, columns, counts)
-    if not is_nsd:
-        notes[0] = (
-            f"The scores of this run ({dataset_label.name}: {dataset_label.about}) are about another brain and other "
-            "images. They stand in tables of their own, above, and are not comparable with the published ones."
-        )
     return {
-        "comparability_notes": notes,
-        "our_rows": published_scores.our_rows(scores, image_sets, dataset_label, path) if is_nsd else [],
+        "comparability_notes": published_scores.comparability_notes(dataset_label, columns, counts),
+        "our_rows": published_scores.our_rows(scores, image_sets, dataset_label, path),
         "published": published_scores.read_published(path),
         "published_columns": published_scores.published_columns(metrics, path),
         "test_sets": {published_scores.TEST_SETS.get(n) for n in counts} if is_nsd else set(),

@@ -61,7 +61,7 @@ def our_rows(
     dataset_label: DatasetLabel,
     path: str | Path = PUBLISHED,
 ) -> list[dict[str, Any]]:
-    """This run's decoded sets as rows of the published table.
+    """This run's decoded sets as rows of the published table: none where it is not about NSD, as published scores are.
 
     With several subjects: their mean, subject 1, whose ablations are published, and the reconstructions of the others.
 
@@ -75,6 +75,8 @@ def our_rows(
     path : path
         The table of published scores.
     """
+    if dataset_label != score_tables.NSD:
+        return []
     is_several = len(subjects) > 1
     with_mean = {f"mean of {len(subjects)}": score_tables.mean_of_subjects(subjects)} if is_several else {}
     published, rows = set(published_metrics(path)), {}
@@ -84,11 +86,10 @@ def our_rows(
             is_listed = score.images in image_sets or not image_sets
             if not is_listed or score.images in score_tables.BASELINES or (recon_alone and score.images != "recon"):
                 continue
-            count = f"{score.n} images"
             row = {
                 "system": f"{dataset_label.name}: {label(score.images)}",
                 "subjects": name,
-                "test_set": count if dataset_label == score_tables.NSD else f"{dataset_label.name}, {count}",
+                "test_set": f"{score.n} images",
                 "protocol": score.protocol,
                 "source": "this run",
                 "verified": "",
@@ -107,8 +108,8 @@ def comparability_notes(dataset_label: DatasetLabel, columns: Sequence[Column], 
     notes, protocols = [], {column.protocol for column in columns}
     if dataset_label != score_tables.NSD:
         notes.append(
-            f"Rows marked {dataset_label.name} ({dataset_label.about}) are about another brain and other images than "
-            "the published rows, and are not comparable with them."
+            f"The scores of this run ({dataset_label.name}: {dataset_label.about}) are about another brain and other "
+            "images. They stand in tables of their own, above, and are not comparable with the published ones."
         )
     elif counts - set(TEST_SETS):
         notes.append(

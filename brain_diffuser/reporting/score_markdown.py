@@ -56,7 +56,7 @@ def _published(
     dataset_label: DatasetLabel,
     path: Path,
 ) -> list[str]:
-    """The lines of the table of published scores, after this run's."""
+    """The lines of the table of published scores, after this run's if they are about NSD as well."""
     rows = [["system", "subjects", "test set", *map(_head, published_columns), "verified", "source"]]
     ours = published_scores.our_rows(subjects, [], dataset_label, path)
     for row in [*ours, *published_scores.read_published(path)]:

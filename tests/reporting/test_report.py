@@ -587,9 +587,7 @@ def test_mean_over_subjects_and_markdown(subjects):
     assert "**DEMO: mean of the subjects**" in text
     assert "| mean training image | 0.250 (0.250 to 0.250) |" in text.replace("DEMO: ", "")
     published = text[text.index("**Published scores") :].splitlines()
-    ours = [line for line in published if "30 images" in line]
-    assert len(ours) == 7
-    assert all(line.startswith("| DEMO: ") for line in ours)
+    assert not [line for line in published[1:] if "DEMO" in line or "this run" in line]
     assert (
         "| Brain-Diffuser | 1,2,5,7 | old | 0.254 | 0.356 | 94.2 | 96.2 | 87.2 | 91.5 | 0.775 | 0.423 | yes | "
         "Ozcelik & VanRullen 2023, table 1 |" in published
@@ -598,10 +596,13 @@ def test_mean_over_subjects_and_markdown(subjects):
     widths = {line.count(" |") for line in text.splitlines() if line.startswith("| DEMO") and "images" not in line}
     assert widths == {len(METRICS) + 1}
     mine = markdown({"sub01": subjects[0].scores}, DESCRIBED, score_tables.DatasetLabel("MINE", "own data"), PUBLISHED)
-    assert "Rows marked MINE (own data) are about another brain and other images" in mine
-    assert "| MINE: reconstruction | sub01 | MINE, 30 images |" in mine
+    assert "The scores of this run (MINE: own data) are about another brain and other images" in mine
+    assert "| this run |" not in mine
     assert "MINE: sub01" not in mine
-    assert "DEMO" not in markdown({"sub01": subjects[0].scores}, DESCRIBED, score_tables.NSD)
+    nsd = markdown({each.name: each.scores for each in subjects}, DESCRIBED, score_tables.NSD, PUBLISHED)
+    assert "DEMO" not in nsd
+    assert len([line for line in nsd.splitlines() if line.endswith("| this run |")]) == 7
+    assert "| NSD: reconstruction | sub01 | 30 images |" in nsd
 
 
 def test_published_rows():
