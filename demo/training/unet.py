@@ -7,9 +7,12 @@ them and for each alone; one scene in ten has the empty caption and the grey ima
 embeddings as a linear decoder of noisy recordings would give them, good or bad: a UNet that only ever saw exact ones
 takes decoding errors for shapes.
 
-A small term asks half of the heads to look, from each place, at the patches of that place, and one at the token of the
-whole image: each decoded patch says little, and all of them together say best what the objects are. The noise loss
-alone finds this out so slowly that on a small machine the embeddings go unused: a linear map does better.
+Two small terms say early what the noise loss alone finds out so slowly that on a small machine the embeddings go
+unused, and a linear map does better. One asks half of the heads to look, from each place, at the patches of that
+place, and one at the token of the whole image: each decoded patch says little, and all of them together say best what
+the objects are. The other asks linear maps of the hidden states, which training alone has, for the kind of object at
+each place: what the embeddings say together is then known where shapes are drawn (Yu et al. 2024, arXiv 2410.06940,
+align hidden states with features of a network of images).
 """
 
 import argparse
@@ -23,6 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import AttnProcessor
+from torch import nn
 
 from brain_diffuser.generation import ddim
 from brain_diffuser.models.clip import ClipText, ClipVision
@@ -47,6 +51,7 @@ CONFIG = {
 }
 MIXED = 0.4  # weight of the text where both contexts are read
 ALIGNMENT = 0.1  # weight of the term that aligns attention
+KINDS = 0.1  # weight of the term that asks for the kind of object at each place
 
 
 class Aligned:
@@ -86,6 +91,30 @@ def to_look_at(n_heads: int, n_places: int) -> torch.Tensor:
     return torch.stack([here] * (n_heads // 2) + [whole])
 
 
+class Supervised(nn.Module):
+    """The UNet beside linear maps from its hidden states on 8 x 8 places to the kind of object there, or none."""
+
+    def __init__(self, net: DualDenoiser, n_kinds: int):
+        super().__init__()
+        self.net = net
+        first, second = net.unet.up_blocks[:2]
+        n_first, n_second = CONFIG["block_out_channels"][:0:-1]
+        self.kinds = nn.ModuleList(nn.Conv2d(n, n_kinds + 1, 1) for n in (n_first, n_second))
+        self.states: list[torch.Tensor] = []
+        first.register_forward_hook(lambda _, __, output: self.states.append(output))
+        second.attentions[-1].register_forward_hook(lambda _, __, output: self.states.append(output[0]))
+
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, text: torch.Tensor, vision: torch.Tensor, text_weight: float
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The noise, and of each map the logits (batch, 1 + kinds, 8, 8)."""
+        self.states.clear()
+        noise = self.net(x, t, text, vision, text_weight)
+        logits = [kinds(states) for kinds, states in zip(self.kinds, self.states, strict=True)]
+        self.states.clear()
+        return noise, logits
+
+
 class Decoded:
     """Embeddings as the best linear decoder gives them from noisy recordings of the embeddings and of what is where.
 
@@ -97,7 +126,7 @@ class Decoded:
     demo's subject leaves of the embeddings; its betas are not used.
     """
 
-    R2, LEVELS, COMPONENTS, CONTENTS = (0.8, 0.45), 32, 512, 0.015
+    R2, LEVELS, COMPONENTS, CONTENTS = (0.78, 0.55), 32, 512, 0.015
 
     def __init__(self, embeddings: np.ndarray, contents: np.ndarray):
         def some(rows: np.ndarray, count: int) -> torch.Tensor:
@@ -207,14 +236,16 @@ def main(
 ) -> None:
     latents, text, vision = prepare(n_rows)
     contents = what_is_where(n_rows)
+    labels, kinds = corpus.read("shown")[1][:n_rows], corpus.known_things()
+    at_place = np.where(labels > 0, 1 + np.searchsorted(kinds, labels - 1), 0)  # (n, 8, 8); 0: no object
     decode_text, decode_vision = (Decoded(embeddings[:-1], contents) for embeddings in (text, vision))
     alpha_bars = ddim.alpha_bars()
     torch.manual_seed(0)
-    model = DualDenoiser.from_configs(CONFIG, CONFIG)
+    net = DualDenoiser.from_configs(CONFIG, CONFIG)
     if earlier:
-        begin(model, earlier)
-    model = model.to(memory_format=torch.channels_last)
-    model.unet.set_attn_processor(AttnProcessor())  # for so few tokens, faster than the fused attention
+        begin(net, earlier)
+    model = Supervised(net, len(kinds)).to(memory_format=torch.channels_last)
+    net.unet.set_attn_processor(AttnProcessor())  # for so few tokens, faster than the fused attention
     compiled = torch.compile(model) if compile_mixed else model
     aligned = []
     for module in model.modules():
@@ -226,11 +257,11 @@ def main(
         n = len(rows)
         x0 = torch.from_numpy(latents[rows]).float()
         c_text, c_vision = (torch.from_numpy(c[rows]).float() for c in (text, vision))
-        level = torch.randint(Decoded.LEVELS, (n,), generator=generator)
+        of_text, of_vision = torch.randint(Decoded.LEVELS, (2, n), generator=generator)
         is_decoded = torch.rand(n, 1, 1, generator=generator) < 0.8
         content = torch.from_numpy(contents[rows])
-        c_text = torch.where(is_decoded, decode_text(c_text, content, level, generator), c_text)
-        c_vision = torch.where(is_decoded, decode_vision(c_vision, content, level, generator), c_vision)
+        c_text = torch.where(is_decoded, decode_text(c_text, content, of_text, generator), c_text)
+        c_vision = torch.where(is_decoded, decode_vision(c_vision, content, of_vision, generator), c_vision)
         is_uncond = torch.rand(n, 1, 1, generator=generator) < 0.1
         c_text = torch.where(is_uncond, torch.from_numpy(text[-1:]).float(), c_text)
         c_vision = torch.where(is_uncond, torch.from_numpy(vision[-1:]).float(), c_vision)
@@ -241,21 +272,24 @@ def main(
         bar = alpha_bars[t].float()[:, None, None, None]
         x = bar.sqrt() * x0 + (1 - bar).sqrt() * noise
         share = torch.rand((), generator=generator).item()
-        text_weight = MIXED if share < 0.7 else 1.0 if share < 0.85 else 0.0
+        text_weight = MIXED if share < 0.65 else 1.0 if share < 0.9 else 0.0
         with precision():
             x = x.contiguous(memory_format=torch.channels_last)
-            predicted = (compiled if text_weight == MIXED else model)(x, t, c_text, c_vision, text_weight)
+            predicted, logits = (compiled if text_weight == MIXED else model)(x, t, c_text, c_vision, text_weight)
         error = (predicted.float() - noise).square().mean((1, 2, 3))
         # the loss of v-prediction (Salimans & Ho 2022), which lets the shapes drawn at high noise count as much as
         # the texture drawn at low noise; bounded where the noise is nearly all there is
         weighted = error / alpha_bars[t].float().clamp(min=0.05)
         reads_patches = text_weight < 1
         missed = torch.stack([attention.missed for attention in aligned]).mean() if reads_patches else torch.zeros(())
+        there = torch.from_numpy(at_place[rows])
+        unnamed = torch.stack([F.cross_entropy(each.float(), there, reduction="none") for each in logits])
+        unnamed = unnamed[:, ~is_uncond.flatten()].mean()
         high, low = (part.mean().nan_to_num().item() for part in (error[t >= 400], error[t < 300]))
-        parts = {"high_noise": high, "low_noise": low, "missed": missed.item()}
-        return weighted.mean() + ALIGNMENT * missed, parts
+        parts = {"high_noise": high, "low_noise": low, "missed": missed.item(), "unnamed": unnamed.item()}
+        return weighted.mean() + ALIGNMENT * missed + KINDS * unnamed, parts
 
-    model = fit(
+    net = fit(
         model,
         loss,
         name="unet",
@@ -268,9 +302,9 @@ def main(
         checkpoint_every=100,
         decay=decay,
         orthogonal=True,
-    )
-    weights.save(model.half(), OUT)
-    logging.info(json.dumps({"parameters": sum(p.numel() for p in model.parameters())}))
+    ).net
+    weights.save(net.half(), OUT)
+    logging.info(json.dumps({"parameters": sum(p.numel() for p in net.parameters())}))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from toy_workflow import (
 )
 
 from brain_diffuser.artifacts import hdf5, image_files
+from brain_diffuser.models import compiling
 
 FEATURES = ("vdvae", "clip_text", "clip_vision")
 RIDGE = {f"ridge:{feature}" for feature in FEATURES}
@@ -235,6 +236,23 @@ def test_what_a_failed_job_should_have_made_is_made_by_the_next_run(checkout):
     run = snakemake(checkout, "--cores", "2", "results/sub01/recon")
     assert run.returncode == 0, run.stderr
     assert planned(checkout, "results/sub01/recon") == set()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which(compiling.USUAL_COMPILER), reason="no C++ compiler is here, which torch needs")
+def test_compiled_networks_make_the_images_again(checkout, monkeypatch):
+    """By torch's own compiler, which takes a minute."""
+    made = checkout / "results/sub01/recon", checkout / "results/sub01/recon_manifest.tsv"
+    _, before = image_files.read_folder(*made)
+    edit_config(checkout, "compute.compile", True)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(checkout / "compiled"))
+    run = snakemake(checkout, "--cores", "1", "results/sub01/recon")
+    assert run.returncode == 0, run.stderr
+    _, after = image_files.read_folder(*made)
+    differences = np.abs(after.astype(int) - before)
+    assert differences.max() <= 1
+    assert (differences > 0).mean() < 0.01
+    assert list((checkout / "compiled").rglob("*.so")), "nothing was compiled"
 
 
 def test_shards_do_not_change_an_artifact(finished, checkout):
