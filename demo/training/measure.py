@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_diffuser.artifacts import image_files
+from brain_diffuser.artifacts import hdf5, image_files
 from brain_diffuser.evaluation import metrics, statistics
 from brain_diffuser.models import efficientnet_lite
 from demo import dataset
@@ -42,6 +42,13 @@ def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, n
     """
     ids, _ = images_of(subject, names[0])
     drawn = [dataset.scene_of(int(i), seed) for i in ids]
+    shown_file = subject / "data/stimuli_test.h5"
+    if shown_file.is_file():
+        seen = image_files.resize(hdf5.load(shown_file).values, corpus.SIZE, "bilinear").astype(int)
+        if np.abs(seen - np.stack([corpus.at_size(scene) for scene in drawn])).mean() > 10:
+            raise ValueError(
+                f"{shown_file} has other scenes than those of demo.seed {seed}; give the run's with --seed"
+            )
     shown = [naming.kinds_of(scene) for scene in drawn]
     is_single = np.array([len(scene.objects) == 1 for scene in drawn])
     truth = np.stack([corpus.at_size(scene) for scene in drawn])
