@@ -198,6 +198,12 @@ def table(values: list[float]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def write(values: list[float]) -> None:
+    """Put the table into docs/expected_ranges.md."""
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(MARKED.sub(lambda _: f"\n{table(values)}\n", page), encoding="utf-8")
+
+
 def main() -> int:
     """Print or write the table of a finished demo run."""
     parser = argparse.ArgumentParser(
@@ -210,8 +216,7 @@ def main() -> int:
     arguments = parser.parse_args()
     values = measured(arguments.folder)
     if arguments.write:
-        page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(MARKED.sub(lambda _: f"\n{table(values)}\n", page), encoding="utf-8")
+        write(values)
     else:
         sys.stdout.write(table(values))
     problems = outside(values)

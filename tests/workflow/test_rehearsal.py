@@ -37,7 +37,7 @@ def test_small_networks_pass_all_stages(rehearsed):
     assert {"rehearsal", "features", "ridge", "stage1", "recon", "metrics"} <= set(stages)
     assert "CPU time, 2 subjects" in shown
     scores = (rehearsed / "results_rehearsal/sub01/metrics/scores.md").read_text()
-    assert "REHEARSAL (random betas and random networks" in scores
+    assert "REHEARSAL: random betas and random networks" in scores
     again = subprocess.run([*command[:3], "--only-report", *command[3:]], capture_output=True, text=True, check=False)
     assert again.stdout == shown
 
