@@ -3,7 +3,7 @@
 # make quick   run the tests that start no Snakemake and are not long, in about two minutes
 # make docs    build the documentation into site/ (open site/index.html): run its tutorials on the finished demo run, check links
 # make docs-links    ask for every external link of the site; needs the internet
-# make docs-figures    make every image of docs/ and every table with the demo's numbers again; docs/gallery.md says how long it takes
+# make docs-figures    make every image of docs/ again; docs/gallery.md says how long it takes
 # make test    install the developers' tools too; lint and check types (make lint), test (make tests), beside each other
 
 PYTHON ?= python3

@@ -1,10 +1,9 @@
-"""Every image of the documentation, and every table with numbers of the demo, made again from the demo run.
+"""Every image of the documentation, made again from the demo run.
 
     python -m docs_tools.figures            # make docs-figures: runs Snakemake for what is missing, and writes docs/
     python -m docs_tools.figures --check    # whether the images of the finished run still look like those in docs/
 
-Snakemake runs with docs_tools/figures.yaml beside config.yaml. docs/gallery.md shows all figures;
-docs_tools/demo_tables.py has the tables.
+Snakemake runs with docs_tools/figures.yaml beside config.yaml. docs/gallery.md shows all figures.
 """
 
 import argparse
@@ -17,9 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from docs_tools import demo_tables
-
 ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = "docs_tools/figures.yaml"
 JPEG_QUALITY = 88
 LEVELS = 4.0
 """Mean difference of two images, of 255 levels, above which one is stale; JPEG alone makes about 1."""
@@ -127,14 +125,12 @@ def main() -> int:
             sys.stderr.write(f"{problem}\n")
         return bool(problems)
     how = ["-n"] if arguments.dry_run else ["--cores", "all"]
-    wanted = dict.fromkeys([*targets(), *demo_tables.targets()])
-    snakemake = [sys.executable, "-m", "snakemake", *how, "--configfile", demo_tables.SETTINGS, "--", *wanted]
+    snakemake = [sys.executable, "-m", "snakemake", *how, "--configfile", SETTINGS, "--", *targets()]
     run = subprocess.run(snakemake, cwd=ROOT, check=False)
     if run.returncode or arguments.dry_run:
         return run.returncode
     for figure in FIGURES:
         sys.stdout.write(f"docs/{figure.image}: {'written' if write(figure) else 'unchanged'}\n")
-    demo_tables.write_all()
     return 0
 
 

@@ -21,7 +21,10 @@ from demo import scenes
 
 SIZE, PATCHES, SEED = 64, 8, 0
 FOLDER = Path("results/demo/training")
-FURTHER = {"parrot", "zebra", "strawberry", "Christmas tree", "circus tent", "soccer ball"}
+FURTHER = {
+    *("owl", "parrot", "zebra", "ladybird", "strawberry", "pineapple", "ice cream", "Christmas tree", "circus tent"),
+    *("sailboat", "umbrella", "soccer ball"),
+}
 """Things that the UNet learns beside those that the subjects see."""
 
 

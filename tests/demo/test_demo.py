@@ -158,12 +158,9 @@ def test_the_brain_sees_with_the_network_as_it_is_published(shown):
         assert not np.array_equal(folded[layer], expected[layer])
 
 
-def test_the_betas_of_the_brain_stay():
+def test_the_betas_of_the_brain_stay(shown):
     """A part of what commit ce861a6 simulated for twelve scenes; processors may round a level the other way."""
-    since = {"owl", "ladybird", "pineapple", "ice cream", "sailboat", "umbrella"}  # subjects did not see these then
-    among = [kind for kind in scenes.shown_things() if scenes.things()[kind].name not in since]
-    drawn = [scenes.sample(scenes.rng(SEED, "test", i), among) for i in range(12)]
-    images = np.stack([scenes.render(scene, 128) for scene in drawn])
+    drawn, images = shown
     network = efficientnet_lite.load_efficientnet_lite(efficientnet_lite.packaged_weights("lite1"), folded=False)
     given = {"images": lambda batch: images[batch], "scene_of": lambda i: drawn[i], "network": network}
     _, signal, ncsnr = brain.simulate(1, SEED, np.arange(12), **given)
