@@ -46,7 +46,8 @@ def measure(subject: Path, seed: int, names: list[str]) -> dict[str, dict[str, n
     drawn = [dataset.scene_of(int(i), seed) for i in ids]
     truth = np.stack([corpus.at_size(scene) for scene in drawn])
     shown_file = subject / "data/stimuli_test.h5"
-    stimuli = hdf5.load(shown_file).values
+    stimuli, stimulus_ids = hdf5.load(shown_file)
+    hdf5.check_aligned(subject / names[0], ids, shown_file, stimulus_ids)
     if np.abs(image_files.resize(stimuli, corpus.SIZE, "bilinear").astype(int) - truth).mean() > 10:
         raise ValueError(f"{shown_file} has other scenes than those of demo.seed {seed}; give the run's with --seed")
     shown = [naming.kinds_of(scene) for scene in drawn]
@@ -82,7 +83,13 @@ def means(scores: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def gains(scores: dict[str, np.ndarray], earlier: dict[str, np.ndarray]) -> dict[str, list[float]]:
-    """Each score's mean paired gain over earlier models on the same stimuli, and its 95 % bootstrap interval."""
+    """Each score's mean paired gain over earlier models on the same stimuli, and its 95 % bootstrap interval.
+
+    Raises ValueError: the runs have different numbers of stimuli.
+    """
+    n, n_earlier = (len(each["named"]) for each in (scores, earlier))
+    if n != n_earlier:
+        raise ValueError(f"the runs have {n} and {n_earlier} test stimuli; compare runs of one demo.n_test")
     found = {}
     for key, values in scores.items():
         gain = values - earlier[key]

@@ -101,6 +101,9 @@ def test_images_of_a_run_are_scored_beside_its_stimuli(tmp_path):
     gain, low, high = measure.gains(every["good"], every["wrong"])["psnr"]
     assert 5 < low <= gain <= high
     assert measure.gains(every["good"], every["truth"])["single"] == [0, 0, 0]
+    few = {key: values[:5] for key, values in every["good"].items()}
+    with pytest.raises(ValueError, match=r"the runs have 12 and 5 test stimuli; compare runs of one demo.n_test"):
+        measure.gains(every["good"], few)
     found = {name: measure.means(scores) for name, scores in every.items()}
     assert found["good"]["two_way"] == 1.0
     assert found["good"]["named"] > 0.7 > 0.3 > found["wrong"]["named"]
